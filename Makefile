@@ -1,0 +1,63 @@
+# Everything runs in a virtual environment of its own, made on first use.
+#   make demo      train a small model on drawn people, test it and draw what it sees (about 10 minutes on 2 cores)
+#   make test      the test suite without the slow tests, with coverage
+#   make test-all  the whole test suite
+#   make lint      ruff and mypy            make format   let ruff tidy up
+#   make clean     remove the environment and the caches
+# Settings: PYTHON (3.10 or newer), VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+PIP_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# One thread per test process: JOBS processes share the cores.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint format clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+install: $(STAMP)
+
+$(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
+	@command -v "$(PYTHON)" >/dev/null || \
+	  { echo "No '$(PYTHON)' found. Install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "ehrpose's training part needs Python 3.10 or newer, got $$("$(PYTHON)" --version 2>&1)." \
+	         "Name a newer one: make PYTHON=python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV) (a minute or more on first use) ..."
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,tests]"
+	@touch "$@"
+
+demo: $(STAMP)
+	$(BIN)/python demo/synthetic_demo.py
+
+test: $(STAMP)
+	$(PYTEST) -m "not slow and not gpu" $(COVERAGE)
+
+test-all: $(STAMP)
+	$(PYTEST) $(COVERAGE)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf "$(VENV)" build dist *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

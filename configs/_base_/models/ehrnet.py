@@ -1,0 +1,22 @@
+"""EfficientHRNet of any phi. The leaf's phi row gives `phi` and `codec.input_size`."""
+
+codec = dict(type="AssociativeEmbedding", keypoints="$keypoints", sigma=2.0, max_people=30, mode="paper")
+
+model = dict(
+    type="BottomUpEstimator",
+    data_preprocessor=dict(
+        type="PosePreprocessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+    ),
+    backbone=dict(type="EfficientNet", phi="$phi", drop_connect=0.2),
+    neck=dict(type="HighResolutionNeck", phi="$phi"),
+    head=dict(
+        type="AEHead",
+        codec="$codec",
+        heatmap_loss=dict(type="HeatmapLoss"),
+        tag_loss=dict(type="AELoss", pull=1e-3, push=1e-3),
+    ),
+    flip_test=True,
+)

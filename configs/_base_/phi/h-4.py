@@ -1,0 +1,6 @@
+"""The row of H-4 in the scaling schedule; backbone and neck take all their sizes from phi."""
+
+_base_ = ["../models/ehrnet.py"]
+
+phi = -4
+codec = dict(input_size=384)

@@ -1,0 +1,8 @@
+"""EfficientHRNet H-2 on COCO keypoints at 448 px."""
+
+_base_ = [
+    "../_base_/phi/h-2.py",
+    "../_base_/datasets/coco.py",
+    "../_base_/schedules/300e.py",
+    "../_base_/runtime/default.py",
+]

@@ -1,0 +1,225 @@
+"""The associative-embedding codec: people to training targets, network maps to people (no torch).
+
+It alone owns geometry: input size, map sizes, sigma, shifts, keypoint order and output names.
+Source: EfficientHRNet, arXiv:2007.08090; associative embedding, arXiv:1611.05424; unbiased (UDP) targets,
+arXiv:1911.07524. Axes: K keypoint types, T tag length, N people.
+
+Positions are pixel-index coordinates of the network input. Default targets are centred on
+``floor(x * map / input)``; a map pixel i then stands for the input interval that it covers and decodes to its
+middle. Unbiased targets keep the fraction, with corner pixel centres of input and maps aligned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+
+import numpy as np
+
+from ehrpose.codecs.decoding import DecodeSettings, decode_fast, decode_paper, merge_scales
+from ehrpose.codecs.heatmap import draw_gaussians
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.registry import CODECS
+from ehrpose.structures import Maps, People
+
+
+@CODECS.register_module()
+class AssociativeEmbedding:
+    """Encode people into heatmaps and tag indices, decode maps into people.
+
+    Args:
+        input_size: Side of the square training input, px; also the short side in test.
+        keypoints: KeypointMeta or its config.
+        strides: Strides of the heatmap levels, (4, 2) or (4,).
+        tag_strides: Levels that carry tags, (4,) or (4, 2).
+        tag_dim: T, length of a tag.
+        sigma: Standard deviation of the target Gaussians, map pixels at each level.
+        max_people: People per image that get tags in training (the largest ones).
+        unbiased: UDP targets.
+        mode: ``"fast"`` or ``"paper"`` decoding.
+        max_candidates: Peaks per keypoint type.
+        min_score: Peaks at or below it are no candidates, 0 to 1.
+        max_tag_dist: Largest tag distance inside one person.
+        fill_missing: Give people their missing keypoints from the heatmap near their tag.
+
+    Raises:
+        ValueError: A value is out of range; the message says which and what was wanted.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        keypoints: Union[KeypointMeta, Mapping[str, Any]],
+        strides: Sequence[int] = (4, 2),
+        tag_strides: Sequence[int] = (4,),
+        tag_dim: int = 1,
+        sigma: float = 2.0,
+        max_people: int = 30,
+        unbiased: bool = False,
+        mode: str = "fast",
+        max_candidates: int = 30,
+        min_score: float = 0.1,
+        max_tag_dist: float = 1.0,
+        fill_missing: bool = True,
+    ):
+        self.meta = KeypointMeta.build(keypoints)
+        self.input_size = _positive_int(input_size, "input_size")
+        if input_size % 32:
+            raise ValueError(f"input_size must be a multiple of 32, the network's largest stride; got {input_size}")
+        self.strides = tuple(strides)
+        self.tag_strides = tuple(tag_strides)
+        if self.strides not in ((4,), (4, 2)):
+            raise ValueError(f"strides must be (4,) or (4, 2), got {self.strides}")
+        if self.tag_strides not in ((4,), (4, 2)) or not set(self.tag_strides) <= set(self.strides):
+            raise ValueError(f"tag_strides must be (4,) or (4, 2) and among strides {self.strides}, got {tag_strides}")
+        if sigma <= 0:
+            raise ValueError(f"sigma must be positive, got {sigma}")
+        if mode not in ("fast", "paper"):
+            raise ValueError(f"mode must be 'fast' or 'paper', got {mode!r}")
+        self.tag_dim = _positive_int(tag_dim, "tag_dim")
+        self.max_people = _positive_int(max_people, "max_people")
+        self.sigma = float(sigma)
+        self.unbiased = bool(unbiased)
+        self.mode = mode
+        self.settings = DecodeSettings(
+            order=self.meta.order,
+            unbiased=self.unbiased,
+            max_candidates=_positive_int(max_candidates, "max_candidates"),
+            min_score=float(min_score),
+            max_tag_dist=float(max_tag_dist),
+            fill_missing=bool(fill_missing),
+        )
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of keypoint types."""
+        return self.meta.num_keypoints
+
+    @property
+    def output_names(self) -> Tuple[str, ...]:
+        """Names of the maps that the network gives, in the order of ``Maps``."""
+        wanted = {f"heat{s}" for s in self.strides} | {f"tag{s}" for s in self.tag_strides}
+        return tuple(name for name in Maps._fields if name in wanted)
+
+    def encode(
+        self, keypoints: np.ndarray, visible: np.ndarray, loss_mask: Union[np.ndarray, None] = None
+    ) -> Dict[str, np.ndarray]:
+        """Make the training targets of one image.
+
+        Args:
+            keypoints: (N, K, 2) x and y, input px.
+            visible: (N, K) COCO visibility; 0 is not labelled.
+            loss_mask: (S, S), 0 where the loss is off; None: on everywhere.
+
+        Returns:
+            Per stride s: ``heat{s}`` (K, S/s, S/s) float32 and ``mask{s}`` (S/s, S/s) float32 of 0 and 1; per
+            tag stride ``tag_index{s}`` (max_people, K) int64, the flat pixel of each keypoint, -1 if none.
+
+        Raises:
+            ValueError: Shapes disagree.
+        """
+        keypoints, visible = self._checked(keypoints, visible)
+        side = self.input_size
+        if loss_mask is not None and np.shape(loss_mask) != (side, side):
+            raise ValueError(f"loss_mask has shape {np.shape(loss_mask)}, wanted {(side, side)}")
+        tagged = self._largest(keypoints, visible)
+        targets: Dict[str, np.ndarray] = {}
+        for stride in self.strides:
+            cells = side // stride
+            positions = self.to_map(keypoints, stride, (side, side))
+            pixels = np.floor(positions + 0.5).astype(np.int64) if self.unbiased else positions.astype(np.int64)
+            labelled = (visible > 0) & ((pixels >= 0) & (pixels < cells)).all(axis=2)
+            heatmaps = np.zeros((self.num_keypoints, cells, cells), np.float32)
+            draw_gaussians(heatmaps, positions[labelled], np.nonzero(labelled)[1], self.sigma)
+            targets[f"heat{stride}"] = heatmaps
+            targets[f"mask{stride}"] = _shrink_mask(loss_mask, cells)
+            if stride in self.tag_strides:
+                index = np.full((self.max_people, self.num_keypoints), -1, np.int64)
+                flat = np.where(labelled, pixels[..., 1] * cells + pixels[..., 0], -1)
+                index[: len(tagged)] = flat[tagged]
+                targets[f"tag_index{stride}"] = index
+        return targets
+
+    def to_map(self, positions: np.ndarray, stride: int, input_wh: Tuple[int, int]) -> np.ndarray:
+        """Move (..., 2) positions from input px to map px at ``stride`` (floored unless unbiased)."""
+        positions = np.asarray(positions, np.float64)
+        if self.unbiased:
+            cells = np.asarray(input_wh) // stride
+            return positions * ((cells - 1) / (np.asarray(input_wh) - 1))
+        return np.floor(positions / stride)
+
+    def decode(self, maps: Union[Maps, Sequence[Maps]]) -> People:
+        """Find the people in the maps of one image.
+
+        Args:
+            maps: ``Maps`` of (K, h, w) and (T*K, h, w) arrays, heatmaps about 0 to 1; T may exceed
+                ``tag_dim`` when tags of a flipped image were concatenated. Or a list of them, one per test
+                scale, scale 1 first: heatmaps are averaged, tags are taken from the first.
+
+        Returns:
+            People in pixels of the (first) network input, best score first.
+
+        Raises:
+            ValueError: Shapes do not fit this codec, or a value is NaN or infinite.
+        """
+        scales: List[Maps] = [maps] if isinstance(maps, Maps) else list(maps)
+        scales = [self._checked_maps(m) for m in scales]
+        input_wh = (scales[0].heat4.shape[2] * 4, scales[0].heat4.shape[1] * 4)
+        if self.mode == "paper":
+            return decode_paper(scales, input_wh, self.settings)
+        return decode_fast(merge_scales(scales, self.unbiased), input_wh, self.settings)
+
+    def _checked(self, keypoints: np.ndarray, visible: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        keypoints = np.asarray(keypoints, np.float32)
+        visible = np.asarray(visible)
+        n, k = len(keypoints), self.num_keypoints
+        if keypoints.shape != (n, k, 2) or visible.shape != (n, k):
+            raise ValueError(
+                f"wanted keypoints (N, {k}, 2) and visible (N, {k}), got {keypoints.shape} and {visible.shape}"
+            )
+        return keypoints, visible
+
+    def _largest(self, keypoints: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """Return the people that get tags: those with a keypoint, at most max_people, the largest."""
+        labelled = visible > 0
+        people = np.flatnonzero(labelled.any(axis=1))
+        if len(people) <= self.max_people:
+            return people
+        low = np.where(labelled[..., None], keypoints, np.inf).min(axis=1)[people]
+        high = np.where(labelled[..., None], keypoints, -np.inf).max(axis=1)[people]
+        extent = (high - low).sum(axis=1)
+        return np.sort(people[np.argsort(-extent, kind="stable")[: self.max_people]])
+
+    def _checked_maps(self, maps: Maps) -> Maps:
+        k = self.num_keypoints
+        arrays = {name: np.asarray(getattr(maps, name), np.float32) for name in self.output_names
+                  if getattr(maps, name) is not None}  # fmt: skip
+        missing = [name for name in self.output_names if name not in arrays]
+        if missing:
+            raise ValueError(f"this codec wants the maps {self.output_names}; missing are {missing}")
+        height, width = arrays["heat4"].shape[-2:]
+        for name, array in arrays.items():
+            factor = 4 // int(name[-1])
+            channels_fit = array.shape[0] == k if name.startswith("heat") else array.shape[0] % k == 0
+            if array.ndim != 3 or not channels_fit or array.shape[1:] != (height * factor, width * factor):
+                raise ValueError(
+                    f"{name} has shape {array.shape}, wanted ({k}{' * T' if name.startswith('tag') else ''}, "
+                    f"{height * factor}, {width * factor})"
+                )
+            if not np.isfinite(array.sum(dtype=np.float64)) and not np.isfinite(array).all():
+                raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
+        return Maps(**{name: arrays.get(name) for name in Maps._fields})
+
+
+def _positive_int(value: int, name: str) -> int:
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def _shrink_mask(loss_mask: Union[np.ndarray, None], cells: int) -> np.ndarray:
+    """Return the (cells, cells) float32 mask: off where most of the covered input pixels are off."""
+    if loss_mask is None:
+        return np.ones((cells, cells), np.float32)
+    factor = len(loss_mask) // cells
+    mean = np.asarray(loss_mask, np.float32).reshape(cells, factor, cells, factor).mean(axis=(1, 3))
+    return (mean > 0.5).astype(np.float32)

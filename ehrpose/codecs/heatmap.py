@@ -1,0 +1,151 @@
+"""Heatmaps: drawing Gaussians, finding peaks, sub-pixel positions, resizing (NumPy and OpenCV only).
+
+Axes: K keypoint types, H rows, W columns. Positions are (x, y) in heatmap pixels; pixel i is centred at i.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Tuple
+
+import cv2
+import numpy as np
+
+
+def draw_gaussians(heatmaps: np.ndarray, positions: np.ndarray, types: np.ndarray, sigma: float) -> None:
+    """Draw a Gaussian of peak 1 at every position, by maximum, in place.
+
+    Args:
+        heatmaps: (K, H, W) float32, changed in place.
+        positions: (M, 2) x and y in heatmap pixels; fractions are kept (unbiased) if there are any.
+        types: (M,) keypoint type of each position.
+        sigma: Standard deviation, heatmap pixels.
+    """
+    height, width = heatmaps.shape[1:]
+    radius = int(np.ceil(3 * sigma)) + 1
+    for (x, y), k in zip(positions.tolist(), types.tolist()):
+        left, top = int(np.floor(x)), int(np.floor(y))
+        if left < -radius or top < -radius or left > width + radius or top > height + radius:
+            continue
+        x0, x1 = max(left - radius, 0), min(left + radius + 2, width)
+        y0, y1 = max(top - radius, 0), min(top + radius + 2, height)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        if left == x and top == y:
+            patch = _patch(radius, sigma)
+            part = patch[y0 - top + radius : y1 - top + radius, x0 - left + radius : x1 - left + radius]
+        else:
+            row = np.exp(-((np.arange(x0, x1) - x) ** 2) / (2 * sigma**2))
+            column = np.exp(-((np.arange(y0, y1) - y) ** 2) / (2 * sigma**2))
+            part = (column[:, None] * row[None]).astype(np.float32)
+        window = heatmaps[k, y0:y1, x0:x1]
+        np.maximum(window, part, out=window)
+
+
+@lru_cache(maxsize=16)
+def _patch(radius: int, sigma: float) -> np.ndarray:
+    """Return the Gaussian centred on a pixel, (2 radius + 2) square so that slices never fall short."""
+    axis = np.exp(-((np.arange(-radius, radius + 2)) ** 2) / (2 * sigma**2))
+    return (axis[:, None] * axis[None]).astype(np.float32)
+
+
+def find_peaks(
+    heatmap: np.ndarray, window: int, min_score: float, max_peaks: int
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the local maxima of one heatmap, highest first, ties in raster order.
+
+    Args:
+        heatmap: (H, W) float32.
+        window: Odd side of the square in which a peak has the highest value (or shares it).
+        min_score: Only values above it count.
+        max_peaks: The most that are returned.
+
+    Returns:
+        xs and ys (M,) int64 and scores (M,) float32.
+    """
+    highest = cv2.dilate(heatmap, np.ones((window, window), np.uint8))
+    flat = np.flatnonzero((heatmap == highest) & (heatmap > min_score))
+    scores = heatmap.ravel()[flat]
+    best = np.argsort(-scores, kind="stable")[:max_peaks]
+    ys, xs = np.divmod(flat[best], heatmap.shape[1])
+    return xs, ys, scores[best]
+
+
+def quarter_shift(heatmap: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Return (M, 2) positions moved by 0.25 px toward the higher neighbour; to the lower index on a tie."""
+    height, width = heatmap.shape
+    right = heatmap[ys, np.minimum(xs + 1, width - 1)] > heatmap[ys, np.maximum(xs - 1, 0)]
+    below = heatmap[np.minimum(ys + 1, height - 1), xs] > heatmap[np.maximum(ys - 1, 0), xs]
+    return np.stack([xs + np.where(right, 0.25, -0.25), ys + np.where(below, 0.25, -0.25)], axis=-1)
+
+
+def parabola_peak(heatmap: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Return (M, 2) positions of the peaks of parabolas through the logarithms of three neighbours.
+
+    Exact for a Gaussian; the result stays within half a pixel of (xs, ys). No shift at the border.
+    """
+    height, width = heatmap.shape
+    inner_x = np.clip(xs, 1, max(width - 2, 0))
+    inner_y = np.clip(ys, 1, max(height - 2, 0))
+    centre = _log(heatmap[ys, xs])
+    shift_x = _vertex(
+        _log(heatmap[ys, np.maximum(inner_x - 1, 0)]), centre, _log(heatmap[ys, np.minimum(inner_x + 1, width - 1)])
+    )
+    shift_y = _vertex(
+        _log(heatmap[np.maximum(inner_y - 1, 0), xs]), centre, _log(heatmap[np.minimum(inner_y + 1, height - 1), xs])
+    )
+    shift_x = np.where(inner_x == xs, shift_x, 0.0)
+    shift_y = np.where(inner_y == ys, shift_y, 0.0)
+    return np.stack([xs + shift_x, ys + shift_y], axis=-1)
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(values.astype(np.float64), 1e-6))
+
+
+def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:
+    curvature = before + after - 2 * centre
+    flat = curvature > -1e-9
+    return np.clip(np.where(flat, 0.0, 0.5 * (before - after) / np.where(flat, 1.0, curvature)), -0.5, 0.5)
+
+
+def resize_maps(maps: np.ndarray, size_wh: Tuple[int, int], align_corners: bool) -> np.ndarray:
+    """Resize (C, H, W) maps bilinearly to (C, size_wh[1], size_wh[0]) float32.
+
+    Args:
+        maps: float32 maps.
+        size_wh: Width and height wanted, px.
+        align_corners: True: the centres of the corner pixels coincide; False: the corners of the images do.
+    """
+    if maps.shape[2] == size_wh[0] and maps.shape[1] == size_wh[1]:
+        return np.ascontiguousarray(maps, np.float32)
+    if not align_corners:
+        return np.stack([cv2.resize(m, size_wh, interpolation=cv2.INTER_LINEAR) for m in maps])
+    rows = _interpolation(maps.shape[1], size_wh[1])
+    columns = _interpolation(maps.shape[2], size_wh[0])
+    return np.ascontiguousarray(np.matmul(np.matmul(rows, maps.astype(np.float32)), columns.T))
+
+
+@lru_cache(maxsize=32)
+def _interpolation(source: int, target: int) -> np.ndarray:
+    """Return the (target, source) matrix of linear interpolation with aligned corner centres."""
+    positions = np.linspace(0.0, source - 1, target)
+    left = np.minimum(np.floor(positions).astype(int), max(source - 2, 0))
+    fraction = positions - left
+    matrix = np.zeros((target, source), np.float32)
+    matrix[np.arange(target), left] = 1 - fraction
+    matrix[np.arange(target), np.minimum(left + 1, source - 1)] += fraction
+    return matrix
+
+
+def sample_bilinear(maps: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return (C, M) values of (C, H, W) maps at (M, 2) x, y positions, clamped to the border."""
+    height, width = maps.shape[1:]
+    x = np.clip(positions[:, 0], 0, width - 1)
+    y = np.clip(positions[:, 1], 0, height - 1)
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
+    fx, fy = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
+    top = maps[:, y0, x0] * (1 - fx) + maps[:, y0, x1] * fx
+    bottom = maps[:, y1, x0] * (1 - fx) + maps[:, y1, x1] * fx
+    return top * (1 - fy) + bottom * fy

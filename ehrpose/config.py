@@ -1,0 +1,215 @@
+"""Configs: loading, references and checks before anything is built.
+
+A value is written once, at the top level of the config (``phi``, ``keypoints``, ``codec``, ``data_root``), and
+used below as ``"$phi"``, ``"$keypoints"``, ``"$codec"``, ``"$data_root"``. ``resolve`` puts copies in place of
+these references, so changing the value in one place, also by ``--cfg-options codec.input_size=256``, changes all
+its users.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mmengine.registry as root
+from mmengine.config import Config
+
+from ehrpose import registry
+
+# What MMEngine's Runner reads from the top level, and what ehrpose adds.
+TOP_LEVEL_KEYS = (
+    *("model", "codec", "keypoints", "phi", "data_root", "work_dir", "experiment_name", "load_from", "resume"),
+    *("train_dataloader", "val_dataloader", "test_dataloader", "train_cfg", "val_cfg", "test_cfg"),
+    *("val_evaluator", "test_evaluator", "optim_wrapper", "param_scheduler", "auto_scale_lr"),
+    *("default_hooks", "custom_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
+    *("default_scope", "env_cfg", "randomness", "launcher", "model_wrapper_cfg", "custom_imports", "runner_type"),
+)
+_REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
+               "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS", "BACKENDS")  # fmt: skip
+_ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",
+                    "OPTIM_WRAPPER_CONSTRUCTORS", "WEIGHT_INITIALIZERS", "FUNCTIONS", "STRATEGIES", "INFERENCERS",
+                    "TASK_UTILS", "RUNNER_CONSTRUCTORS")  # fmt: skip
+# Keys that the builder around a component takes, or MMEngine's registries, never the component itself.
+_BUILDER_KEYS = {"type", "_scope_", "_delete_", "priority", "init_cfg", "constructor", "paramwise_cfg"}
+
+
+def load_config(path: str | os.PathLike, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file, merge options into it and check it; references stay as they are.
+
+    Args:
+        path: A Python config file.
+        cfg_options: Dotted keys and values that replace those of the file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read, a type, key or reference is unknown, or two values disagree.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"config file not found: {path}")
+    try:
+        cfg = Config.fromfile(str(path))
+    except Exception as error:
+        raise ValueError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+    if cfg_options:
+        try:
+            cfg.merge_from_dict(dict(cfg_options))
+        except (KeyError, TypeError, AssertionError, IndexError) as error:
+            raise ValueError(f"--cfg-options {dict(cfg_options)} do not fit {path}: {error}") from error
+    check(cfg)
+    return cfg
+
+
+def resolve(cfg: Config) -> Config:
+    """Return a copy of ``cfg`` with every reference replaced by a copy of the top-level value.
+
+    Raises:
+        ValueError: A reference is unknown or leads back to itself.
+    """
+    plain = cfg.to_dict()
+    resolved = {key: _replace(value, plain, (), key) for key, value in plain.items()}
+    return Config(resolved, filename=cfg.filename)
+
+
+def check(cfg: Config) -> None:
+    """Raise ValueError where a config has an unknown type, key or reference, or disagrees with itself."""
+    _check_top_level(cfg)
+    _import_custom(cfg)
+    plain = resolve(cfg).to_dict()
+    _check_agreement(plain)
+    for path, node in _typed_nodes(plain, ""):
+        _check_component(path, node)
+
+
+def _replace(value: Any, top: Mapping[str, Any], chain: tuple[str, ...], path: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replace(item, top, chain, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_replace(item, top, chain, f"{path}[{i}]") for i, item in enumerate(value))
+    if not isinstance(value, str) or not value.startswith("$") or not value[1:].isidentifier():
+        return value
+    name = value[1:]
+    if name not in top:
+        raise ValueError(f"{path} refers to {value}, but the config has no top-level {name!r}{_nearest(name, top)}")
+    if name in chain:
+        raise ValueError(f"{path}: reference {' -> '.join((*chain, name))} leads back to itself")
+    return _replace(copy.deepcopy(top[name]), top, (*chain, name), path)
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _check_top_level(cfg: Config) -> None:
+    """Refuse top-level keys that look like a misspelt one; other names are the config's own variables."""
+    for key in cfg:
+        if key not in TOP_LEVEL_KEYS:
+            close = difflib.get_close_matches(key, TOP_LEVEL_KEYS, n=1, cutoff=0.87)
+            if close and close[0] not in cfg:
+                raise ValueError(f"config has the unknown key {key!r}; did you mean {close[0]!r}?")
+
+
+def _import_custom(cfg: Config) -> None:
+    custom = cfg.get("custom_imports")
+    if custom:
+        from mmengine.utils import import_modules_from_strings
+
+        import_modules_from_strings(**custom)
+
+
+def _check_agreement(plain: Mapping[str, Any]) -> None:
+    """All codecs, and all skeletons, of one config must be the same."""
+    for name in ("codec", "keypoints"):
+        if name not in plain:
+            continue
+        for path, value in _values_of(plain, name, ""):
+            if value == plain[name] or not isinstance(value, Mapping):
+                continue
+            keys = [k for k in {**plain[name], **value} if plain[name].get(k) != value.get(k)]
+            differences = ", ".join(f"{k}: {plain[name].get(k)!r} and {value.get(k)!r}" for k in sorted(keys))
+            raise ValueError(
+                f"the config disagrees with itself: {name} and {path} differ in {differences}. "
+                f"Set it once, in {name}, and write {path} = '${name}'"
+            )
+
+
+def _values_of(node: Any, name: str, path: str) -> Iterator[tuple[str, Any]]:
+    items: Any = ()
+    if isinstance(node, Mapping):
+        items = ((f"{path}.{key}" if path else str(key), key, value) for key, value in node.items())
+    elif isinstance(node, (list, tuple)):
+        items = ((f"{path}[{i}]", None, value) for i, value in enumerate(node))
+    for here, key, value in items:
+        if key == name and here != name:
+            yield here, value
+        yield from _values_of(value, name, here)
+
+
+def _typed_nodes(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("type"), str) and path:
+            yield path, node
+        for key, value in node.items():
+            yield from _typed_nodes(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from _typed_nodes(value, f"{path}[{i}]")
+
+
+def _all_registries() -> Iterator[Any]:
+    for name in _REGISTRIES:
+        yield getattr(registry, name)
+    for name in (*_REGISTRIES, *_ROOT_REGISTRIES):
+        if hasattr(root, name):
+            yield getattr(root, name)
+
+
+def _find_class(name: str) -> Any:
+    """Return the component registered under ``name``, None if there is none anywhere."""
+    for reg in _all_registries():
+        reg.import_from_location()
+        found = reg.module_dict.get(name)
+        if found is not None:
+            return found
+    return None
+
+
+def _check_component(path: str, node: Mapping) -> None:
+    name = node["type"].split(".")[-1] if node["type"].startswith("mmengine.") else node["type"]
+    component = _find_class(name)
+    if component is None:
+        if path.startswith("env_cfg") or "." in name or path.endswith("collate_fn"):
+            return
+        known = {key for reg in _all_registries() for key in reg.module_dict}
+        raise ValueError(f"{path}: unknown type {name!r}{_nearest(name, known)}")
+    accepted = _accepted_arguments(component)
+    if accepted is None:
+        return
+    for key in node:
+        if key not in accepted and key not in _BUILDER_KEYS:
+            raise ValueError(f"{path}: {name} has no argument {key!r}{_nearest(key, accepted)}")
+
+
+def _accepted_arguments(component: Any) -> set[str] | None:
+    """Return the names of the arguments that a component takes, None if that cannot be told."""
+    accepted: set[str] = set()
+    classes = component.__mro__ if inspect.isclass(component) else (component,)
+    for cls in classes:
+        function = cls.__dict__.get("__init__") if inspect.isclass(cls) else cls
+        if function is None:
+            continue
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            return None
+        accepted.update(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return accepted
+        if not inspect.isclass(cls) or cls.__module__.split(".")[0] not in ("ehrpose", "mmengine", "mmcv"):
+            return None
+    return None

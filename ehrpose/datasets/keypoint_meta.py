@@ -1,0 +1,142 @@
+"""The skeleton of a data set: keypoint names and all that follows from them (no torch).
+
+One object serves the codec, the transforms, the metric, the drawing and the exported model,
+so the number of keypoints is written nowhere else.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Sequence, Tuple, Union
+
+import numpy as np
+
+_REQUIRED = ("dataset_name", "names", "swap", "skeleton", "sigmas")
+_OPTIONAL = ("order", "keypoint_colors", "limb_colors")
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointMeta:
+    """Names, symmetry, limbs and tolerances of K keypoint types.
+
+    Attributes:
+        dataset_name: Name of the data set.
+        names: K keypoint names, in the order of the annotations.
+        flip_indices: Permutation of ``range(K)``: the type that each becomes in a mirrored photo.
+        skeleton: L limbs, each a pair of keypoint indices.
+        sigmas: (K,) float32 tolerances of the object keypoint similarity (OKS).
+        order: Permutation of ``range(K)``: the order in which grouping visits the types.
+        keypoint_colors: (K, 3) uint8 RGB.
+        limb_colors: (L, 3) uint8 RGB.
+    """
+
+    dataset_name: str
+    names: Tuple[str, ...]
+    flip_indices: Tuple[int, ...]
+    skeleton: Tuple[Tuple[int, int], ...]
+    sigmas: np.ndarray
+    order: Tuple[int, ...]
+    keypoint_colors: np.ndarray
+    limb_colors: np.ndarray
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of keypoint types."""
+        return len(self.names)
+
+    @classmethod
+    def build(cls, keypoints: Union[KeypointMeta, Mapping[str, Any]]) -> KeypointMeta:
+        """Make the metadata from its config.
+
+        Args:
+            keypoints: A KeypointMeta (returned as it is), or a mapping with ``dataset_name``, ``names``,
+                ``swap`` (pairs of names that a mirror exchanges), ``skeleton`` (pairs of names), ``sigmas``
+                and, if wanted, ``order`` (names; default: as in ``names``) and RGB colours.
+
+        Raises:
+            ValueError: A key is missing or unknown, a name is unknown or used twice, or lengths disagree.
+        """
+        if isinstance(keypoints, KeypointMeta):
+            return keypoints
+        if not isinstance(keypoints, Mapping):
+            raise ValueError(f"keypoints must be a mapping, got {type(keypoints).__name__}")
+        keypoints = {key: value for key, value in keypoints.items() if not key.startswith("_")}
+        missing = [key for key in _REQUIRED if key not in keypoints]
+        unknown = sorted(set(keypoints) - set(_REQUIRED) - set(_OPTIONAL))
+        if missing or unknown:
+            raise ValueError(
+                f"keypoints config: missing {missing}, unknown {unknown}; "
+                f"required are {list(_REQUIRED)}, optional {list(_OPTIONAL)}"
+            )
+        names = tuple(keypoints["names"])
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"keypoint names must be distinct and at least one, got {list(names)}")
+        index = {name: i for i, name in enumerate(names)}
+        sigmas = np.asarray(keypoints["sigmas"], np.float32)
+        if sigmas.shape != (len(names),) or not (sigmas > 0).all():
+            raise ValueError(f"sigmas: wanted {len(names)} positive numbers, got {sigmas.tolist()}")
+        order = _look_up(keypoints.get("order") or names, index, "order")
+        if sorted(order) != list(range(len(names))):
+            raise ValueError(f"order must name each of the {len(names)} keypoints once, got {len(order)} names")
+        skeleton = tuple(_pair(limb, index, "skeleton") for limb in keypoints["skeleton"])
+        return cls(
+            dataset_name=str(keypoints["dataset_name"]),
+            names=names,
+            flip_indices=_flip_indices(keypoints["swap"], index),
+            skeleton=skeleton,
+            sigmas=sigmas,
+            order=order,
+            keypoint_colors=_colors(keypoints.get("keypoint_colors"), len(names), "keypoint_colors"),
+            limb_colors=_colors(keypoints.get("limb_colors"), len(skeleton), "limb_colors"),
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the plain mapping from which ``build`` makes the same metadata."""
+        names = self.names
+        return {
+            "dataset_name": self.dataset_name,
+            "names": list(names),
+            "swap": [[names[i], names[j]] for i, j in enumerate(self.flip_indices) if i < j],
+            "skeleton": [[names[i], names[j]] for i, j in self.skeleton],
+            "sigmas": [round(float(sigma), 6) for sigma in self.sigmas],
+            "order": [names[i] for i in self.order],
+            "keypoint_colors": self.keypoint_colors.tolist(),
+            "limb_colors": self.limb_colors.tolist(),
+        }
+
+
+def _look_up(wanted: Sequence[str], index: Mapping[str, int], what: str) -> Tuple[int, ...]:
+    unknown = [name for name in wanted if name not in index]
+    if unknown:
+        raise ValueError(f"{what} names unknown keypoints {unknown}; known are {list(index)}")
+    return tuple(index[name] for name in wanted)
+
+
+def _pair(names: Sequence[str], index: Mapping[str, int], what: str) -> Tuple[int, int]:
+    if isinstance(names, str) or len(names) != 2:
+        raise ValueError(f"{what}: wanted a pair of keypoint names, got {names!r}")
+    first, second = _look_up(names, index, what)
+    return first, second
+
+
+def _flip_indices(swap: Sequence[Sequence[str]], index: Mapping[str, int]) -> Tuple[int, ...]:
+    flipped = list(range(len(index)))
+    seen = set()
+    for names in swap:
+        i, j = _pair(names, index, "swap")
+        if i in seen or j in seen or i == j:
+            raise ValueError(f"swap: {list(names)} names a keypoint twice")
+        seen.update((i, j))
+        flipped[i], flipped[j] = j, i
+    return tuple(flipped)
+
+
+def _colors(given: Any, count: int, what: str) -> np.ndarray:
+    if given is None:
+        hues = [colorsys.hsv_to_rgb(i / max(count, 1), 0.85, 1.0) for i in range(count)]
+        return np.asarray(np.round(np.asarray(hues).reshape(-1, 3) * 255), np.uint8)
+    colors = np.asarray(given)
+    if colors.shape != (count, 3) or colors.min(initial=0) < 0 or colors.max(initial=0) > 255:
+        raise ValueError(f"{what}: wanted {count} RGB triples of 0..255, got shape {colors.shape}")
+    return colors.astype(np.uint8)

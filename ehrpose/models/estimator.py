@@ -1,0 +1,142 @@
+"""The bottom-up estimator: backbone, neck, head and codec under MMEngine's model contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ehrpose.data_sample import PoseDataSample
+from ehrpose.registry import MODELS
+from ehrpose.structures import Maps, People, invert_warp
+
+
+@MODELS.register_module()
+class BottomUpEstimator(BaseModel):
+    """Find all people of a photo in one pass.
+
+    Args:
+        backbone: Config; its ``out_channels`` and ``out_strides`` are given to the neck.
+        neck: Config; its ``out_channels`` are given to the head.
+        head: Config; holds the codec.
+        flip_test: Average the heatmaps with those of the mirrored photo; its tags are concatenated.
+        data_preprocessor: Config of the preprocessor; ``PosePreprocessor`` by default.
+        init_cfg: MMEngine's initialisation.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping,
+        neck: Mapping,
+        head: Mapping,
+        flip_test: bool = False,
+        data_preprocessor: Mapping | None = None,
+        init_cfg: dict | None = None,
+    ):
+        preprocessor = MODELS.build(dict(data_preprocessor or {"type": "PosePreprocessor"}))
+        super().__init__(preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        taps = {"in_channels": self.backbone.out_channels, "in_strides": self.backbone.out_strides}
+        self.neck = MODELS.build({**taps, **neck})
+        self.head = MODELS.build({"in_channels": self.neck.out_channels, **head})
+        self.flip_test = flip_test
+
+    @property
+    def codec(self) -> Any:
+        """The head's codec."""
+        return self.head.codec
+
+    def forward(
+        self, inputs: Any, data_samples: Sequence[PoseDataSample] | None = None, mode: str = "tensor"
+    ) -> Maps | dict[str, Tensor] | list[PoseDataSample]:
+        """Run the network.
+
+        Args:
+            inputs: (B, 3, H, W) normalised images, H and W multiples of 32; in ``predict`` also a list of
+                (1, 3, H, W) images of different shapes, or a list of lists of them, one per test scale.
+            data_samples: Targets (``loss``) or warps (``predict``) of the images.
+            mode: ``"tensor"``: Maps; ``"loss"``: dict of losses; ``"predict"``: samples with people.
+
+        Raises:
+            ValueError: Unknown mode, or sides that are no multiples of 32.
+        """
+        if mode == "tensor":
+            return self.maps(inputs)
+        if mode == "loss":
+            return self.head.loss(self.maps(inputs), self._targets(data_samples))
+        if mode == "predict":
+            return self._predict(inputs, data_samples)
+        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
+
+    def maps(self, images: Tensor) -> Maps:
+        """Return the Maps of (B, 3, H, W) normalised images."""
+        if images.shape[-1] % 32 or images.shape[-2] % 32:
+            raise ValueError(f"image sides must be multiples of 32, got {tuple(images.shape[-2:])}")
+        return self.head(self.neck(self.backbone(images)))
+
+    def _targets(self, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
+        if not data_samples:
+            raise ValueError("mode 'loss' needs data_samples with targets: is EncodeTargets in the pipeline?")
+        targets = [sample.gt_targets for sample in data_samples]
+        device = next(self.parameters()).device
+        return {name: torch.stack([t[name] for t in targets]).to(device) for name in targets[0]}
+
+    @torch.no_grad()
+    def test_maps(self, images: Tensor) -> list[Maps]:
+        """Return one NumPy Maps per image of (B, 3, H, W), merged with the mirrored pass if ``flip_test``."""
+        maps = self.maps(images)
+        if self.flip_test:
+            maps = self._merge_flipped(maps, self.maps(images.flip(3)))
+        arrays = Maps(*(None if field is None else field.float().cpu().numpy() for field in maps))
+        return [arrays.image(i) for i in range(len(images))]
+
+    def _merge_flipped(self, maps: Maps, flipped: Maps) -> Maps:
+        swap = list(self.codec.meta.flip_indices)
+        k = len(swap)
+        merged = {}
+        for name, field in maps._asdict().items():
+            if field is None:
+                continue
+            mirror = getattr(flipped, name).flip(3)
+            mirror = mirror.reshape(len(mirror), -1, k, *mirror.shape[2:])[:, :, swap].reshape(mirror.shape)
+            merged[name] = (field + mirror) / 2 if name.startswith("heat") else torch.cat([field, mirror], dim=1)
+        return Maps(**merged)
+
+    def _predict(self, inputs: Any, data_samples: Sequence[PoseDataSample] | None) -> list[PoseDataSample]:
+        if isinstance(inputs, Tensor):
+            per_image: list[Any] = list(self.test_maps(inputs))
+        else:
+            per_image = [
+                [self.test_maps(scale)[0] for scale in image] if isinstance(image, (list, tuple)) else
+                self.test_maps(image)[0]
+                for image in inputs
+            ]  # fmt: skip
+        samples = list(data_samples) if data_samples is not None else [PoseDataSample() for _ in per_image]
+        for maps, sample in zip(per_image, samples):
+            people = self.codec.decode(maps)
+            if "warp" in sample.metainfo_keys():
+                people = people.warped(invert_warp(np.asarray(sample.warp)))
+            sample.pred_instances = people_to_instances(people)
+        return samples
+
+
+def people_to_instances(people: People) -> InstanceData:
+    """Return people as InstanceData: keypoints, keypoint_scores, bbox_scores, bboxes (N, 4) xyxy.
+
+    A box spans the keypoints that have a score.
+    """
+    found = people.keypoint_scores > 0
+    low = np.where(found[..., None], people.keypoints, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(found[..., None], people.keypoints, -np.inf).max(axis=1, initial=-np.inf)
+    bboxes = np.concatenate([low, high], axis=1).astype(np.float32)
+    return InstanceData(
+        keypoints=people.keypoints,
+        keypoint_scores=people.keypoint_scores,
+        bbox_scores=people.scores,
+        bboxes=np.where(np.isfinite(bboxes), bboxes, 0).astype(np.float32),
+    )

@@ -1,0 +1,158 @@
+"""Heads that give heatmaps and tags.
+
+Source: EfficientHRNet, arXiv:2007.08090, section 3.1.3; HigherHRNet, arXiv:1908.10357.
+Axes: B images, K keypoint types, T tag length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ehrpose.models.layers import BasicBlock, init_normal
+from ehrpose.registry import CODECS, MODELS
+from ehrpose.structures import Maps
+
+
+class _Head(BaseModule):
+    """What both heads share: the codec's sizes, and the losses."""
+
+    def __init__(
+        self,
+        codec: Any,
+        heatmap_loss: Mapping | None,
+        tag_loss: Mapping | None,
+        init_cfg: dict | None,
+    ):
+        super().__init__(init_cfg)
+        self.codec = CODECS.build(codec) if isinstance(codec, Mapping) else codec
+        self.num_keypoints = self.codec.num_keypoints
+        self.num_tags = self.num_keypoints * self.codec.tag_dim
+        self.heatmap_loss = MODELS.build(heatmap_loss or {"type": "HeatmapLoss"})
+        self.tag_loss = MODELS.build(tag_loss or {"type": "AELoss"})
+
+    def loss(self, maps: Maps, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``loss_heat{s}`` of each level, ``loss_pull`` and ``loss_push``.
+
+        Args:
+            maps: Output of ``forward``.
+            targets: Batches of what the codec's ``encode`` gives.
+        """
+        losses = {
+            f"loss_heat{s}": self.heatmap_loss(getattr(maps, f"heat{s}"), targets[f"heat{s}"], targets[f"mask{s}"])
+            for s in self.codec.strides
+        }
+        terms = [
+            self.tag_loss(getattr(maps, f"tag{s}"), targets[f"tag_index{s}"]) for s in self.codec.tag_strides
+        ]
+        losses["loss_pull"] = sum(pull for pull, _ in terms)
+        losses["loss_push"] = sum(push for _, push in terms)
+        return losses
+
+    def _init_output(self, conv: nn.Conv2d, tag_init_std: float) -> None:
+        """Start the tag rows of a convolution that gives K heatmaps, then tags."""
+        with torch.no_grad():
+            conv.weight[self.num_keypoints :].normal_(std=tag_init_std)
+
+
+@MODELS.register_module()
+class AEHead(_Head):
+    """Heatmaps and tags at stride 4; features and these maps upsampled to heatmaps at stride 2.
+
+    Whether stride 2 has tags too is the codec's ``tag_strides``.
+
+    Args:
+        in_channels: Channels of the neck's map; also the width at stride 2.
+        codec: The codec or its config: number of keypoints, tag length, levels.
+        num_blocks: BasicBlocks at stride 2.
+        tag_init_std: Standard deviation of the tag rows' start. The paper's 0.001 starts near a saddle where
+            all tags are equal; about 0.05 helps on small data.
+        heatmap_loss: Config of the heatmap loss.
+        tag_loss: Config of the tag loss.
+        init_cfg: MMEngine's initialisation.
+
+    Raises:
+        ValueError: The codec has not the strides (4, 2).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        codec: Any,
+        num_blocks: int = 2,
+        tag_init_std: float = 0.001,
+        heatmap_loss: Mapping | None = None,
+        tag_loss: Mapping | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(codec, heatmap_loss, tag_loss, init_cfg)
+        if self.codec.strides != (4, 2):
+            raise ValueError(f"AEHead gives strides (4, 2), the codec has {self.codec.strides}: set codec.strides")
+        first = self.num_keypoints + self.num_tags
+        self.with_tag2 = 2 in self.codec.tag_strides
+        self.output4 = nn.Conv2d(in_channels, first, 1)
+        self.deconv = nn.Sequential(
+            nn.ConvTranspose2d(in_channels + first, in_channels, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(in_channels),
+            nn.ReLU(),
+        )
+        self.blocks = nn.Sequential(*(BasicBlock(in_channels) for _ in range(num_blocks)))
+        self.output2 = nn.Conv2d(in_channels, first if self.with_tag2 else self.num_keypoints, 1)
+        init_normal(self)
+        self._init_output(self.output4, tag_init_std)
+        if self.with_tag2:
+            self._init_output(self.output2, tag_init_std)
+
+    def forward(self, features: Tensor) -> Maps:
+        """Return the maps of (B, in_channels, H/4, W/4) features."""
+        first = self.output4(features)
+        second = self.output2(self.blocks(self.deconv(torch.cat([features, first], dim=1))))
+        k = self.num_keypoints
+        tag2 = second[:, k:] if self.with_tag2 else None
+        return Maps(heat4=first[:, :k], tag4=first[:, k:], heat2=second[:, :k], tag2=tag2)
+
+
+@MODELS.register_module()
+class SingleLevelAEHead(_Head):
+    """The plain head: one 1x1 convolution to heatmaps and tags at stride 4.
+
+    Source: HRNet with associative embedding, arXiv:1902.09212.
+
+    Args:
+        in_channels: Channels of the neck's map.
+        codec: The codec or its config, with ``strides=(4,)``.
+        tag_init_std: As in ``AEHead``.
+        heatmap_loss: Config of the heatmap loss.
+        tag_loss: Config of the tag loss.
+        init_cfg: MMEngine's initialisation.
+
+    Raises:
+        ValueError: The codec has other strides than (4,).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        codec: Any,
+        tag_init_std: float = 0.001,
+        heatmap_loss: Mapping | None = None,
+        tag_loss: Mapping | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(codec, heatmap_loss, tag_loss, init_cfg)
+        if self.codec.strides != (4,):
+            raise ValueError(
+                f"SingleLevelAEHead gives strides (4,), the codec has {self.codec.strides}: set codec.strides"
+            )
+        self.output4 = nn.Conv2d(in_channels, self.num_keypoints + self.num_tags, 1)
+        init_normal(self)
+        self._init_output(self.output4, tag_init_std)
+
+    def forward(self, features: Tensor) -> Maps:
+        """Return the maps of (B, in_channels, H/4, W/4) features."""
+        first = self.output4(features)
+        return Maps(heat4=first[:, : self.num_keypoints], tag4=first[:, self.num_keypoints :])

@@ -1,0 +1,50 @@
+"""Classification head of EfficientNet, for pre-training the backbone.
+
+Source: arXiv:1905.11946.
+"""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ehrpose.models.layers import ConvBNAct
+from ehrpose.registry import MODELS
+
+
+@MODELS.register_module()
+class ClassificationHead(BaseModule):
+    """1x1 convolution, global mean, dropout, linear classifier.
+
+    Args:
+        in_channels: Channels of the backbone's last map.
+        num_classes: Number of classes, at least 1.
+        hidden_channels: Width of the 1x1 convolution; EfficientNet's ``head_channels``.
+        lite: ReLU6 and the Lite form's batch-norm epsilon.
+        dropout: Dropout probability before the classifier.
+        init_cfg: MMEngine's initialisation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        hidden_channels: int = 1280,
+        lite: bool = False,
+        dropout: float = 0.2,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg)
+        act, eps = (nn.ReLU6, 1e-3) if lite else (nn.SiLU, 1e-5)
+        self.conv = ConvBNAct(in_channels, hidden_channels, 1, act=act, bn_eps=eps)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden_channels, num_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, num_classes) logits of (B, in_channels, h, w) features."""
+        return self.classifier(self.dropout(self.conv(features).mean(dim=(2, 3))))
+
+    def loss(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the cross entropy of (B,) int64 ``labels``."""
+        return {"loss_class": F.cross_entropy(self(features).float(), labels)}

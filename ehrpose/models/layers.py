@@ -1,0 +1,161 @@
+"""Layers shared by backbones, necks and heads.
+
+Source: EfficientNet (arXiv:1905.11946) for MBConv, ResNet (arXiv:1512.03385) for BasicBlock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+
+class SplitPadConv2d(nn.Conv2d):
+    """Convolution padded by p // 2 before and p - p // 2 after, p = max(kernel - stride, 0).
+
+    On sides that the stride divides this is TensorFlow's "same" padding, with constants instead of
+    arithmetic on shapes, so that an exported graph stays static.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1):
+        total = max(kernel_size - stride, 0)
+        before, after = total // 2, total - total // 2
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=before if before == after else 0,
+            groups=groups,
+            bias=False,
+        )
+        self.split_padding = None if before == after else (before, after, before, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.split_padding is not None:
+            x = F.pad(x, self.split_padding)
+        return super().forward(x)
+
+
+class ConvBNAct(nn.Sequential):
+    """Split-padded convolution, batch norm, activation (``act=None``: none)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        groups: int = 1,
+        act: Callable[[], nn.Module] | None = nn.SiLU,
+        bn_eps: float = 1e-5,
+    ):
+        super().__init__()
+        self.conv = SplitPadConv2d(in_channels, out_channels, kernel_size, stride, groups)
+        self.bn = nn.BatchNorm2d(out_channels, eps=bn_eps)
+        if act is not None:
+            self.act = act()
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention: global mean, two 1x1 convolutions, sigmoid gate."""
+
+    def __init__(self, channels: int, hidden_channels: int):
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, hidden_channels, 1)
+        self.expand = nn.Conv2d(hidden_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = F.adaptive_avg_pool2d(x, 1)
+        return x * torch.sigmoid(self.expand(F.silu(self.reduce(gate))))
+
+
+class MBConv(nn.Module):
+    """Inverted residual block of EfficientNet: expand, depthwise, squeeze-excite, project.
+
+    Args:
+        in_channels: Channels in; the squeeze-excite hidden size is a quarter of them.
+        out_channels: Channels out.
+        expansion: Factor of the 1x1 expansion; 1 leaves it out.
+        kernel_size: Side of the depthwise kernel.
+        stride: 1 or 2. The identity is added when it is 1 and the channels agree.
+        squeeze_excite: False in the Lite form.
+        act: Activation.
+        drop_connect: Probability that a sample skips the block in training, 0 to below 1.
+        bn_eps: Epsilon of the batch norms.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion: int,
+        kernel_size: int,
+        stride: int,
+        squeeze_excite: bool = True,
+        act: Callable[[], nn.Module] = nn.SiLU,
+        drop_connect: float = 0.0,
+        bn_eps: float = 1e-5,
+    ):
+        super().__init__()
+        hidden = in_channels * expansion
+        self.drop_connect = drop_connect
+        self.with_identity = stride == 1 and in_channels == out_channels
+        self.expand = (
+            ConvBNAct(in_channels, hidden, 1, act=act, bn_eps=bn_eps) if expansion != 1 else nn.Identity()
+        )
+        self.depthwise = ConvBNAct(
+            hidden, hidden, kernel_size, stride, groups=hidden, act=act, bn_eps=bn_eps
+        )
+        self.se = SqueezeExcite(hidden, max(1, in_channels // 4)) if squeeze_excite else nn.Identity()
+        self.project = ConvBNAct(hidden, out_channels, 1, act=None, bn_eps=bn_eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.se(self.depthwise(self.expand(x))))
+        if not self.with_identity:
+            return out
+        if self.training and self.drop_connect > 0:
+            keep = 1.0 - self.drop_connect
+            mask = torch.rand((len(x), 1, 1, 1), device=x.device) < keep
+            out = out * mask.to(out.dtype) / keep
+        return x + out
+
+
+class BasicBlock(nn.Module):
+    """Residual block of two 3x3 convolutions at constant width."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(x + self.bn2(self.conv2(out)))
+
+
+def run(block: Callable[..., Tensor], x: Tensor, with_cp: bool) -> Tensor:
+    """Apply ``block``; with ``with_cp`` its activations are computed again in the backward pass.
+
+    Recomputing passes the batch norms a second time, so their running statistics move twice a step.
+    """
+    if with_cp and torch.is_grad_enabled() and x.requires_grad:
+        return checkpoint(block, x, use_reentrant=False)
+    return block(x)
+
+
+def init_normal(module: nn.Module, std: float = 0.001) -> None:
+    """Start convolutions at N(0, std), biases at 0, batch norms at 1 and 0 (paper's initialisation)."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)

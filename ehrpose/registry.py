@@ -1,0 +1,32 @@
+"""The registries: every exchangeable part of ehrpose is found by name in one of them.
+
+Each is a child of MMEngine's registry of the same kind, so MMEngine's own components are found too.
+``locations`` are imported on the first look-up, so the order of imports does not matter.
+"""
+
+from __future__ import annotations
+
+import mmengine.registry as root
+from mmengine.registry import Registry
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(parent.name, parent=parent, scope="ehrpose", locations=list(locations))
+
+
+# Estimators, backbones, necks, heads, losses and data preprocessors; the folder tells which is which.
+MODELS = _child(root.MODELS, "ehrpose.models")
+# The package ehrpose.datasets itself stays free of torch: the codec takes its keypoint metadata from there.
+DATASETS = _child(root.DATASETS, "ehrpose.datasets.coco", "ehrpose.datasets.synthetic")
+TRANSFORMS = _child(root.TRANSFORMS, "ehrpose.datasets.transforms")
+METRICS = _child(root.METRICS, "ehrpose.evaluation")
+HOOKS = _child(root.HOOKS, "ehrpose.engine")
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "ehrpose.engine")
+LOOPS = _child(root.LOOPS, "ehrpose.engine")
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "ehrpose.engine")
+RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
+VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.visualization")
+
+# No counterpart in MMEngine. Both are free of torch.
+CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
+BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy"])

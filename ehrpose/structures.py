@@ -1,0 +1,94 @@
+"""What crosses the borders between network, codec and caller, as NumPy arrays (no torch).
+
+Axes: B images, K keypoint types, T tag length, N people; H and W of the network's input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+
+class Maps(NamedTuple):
+    """Output of the network; the field names are the output names of every exported model.
+
+    Attributes:
+        heat4: (B, K, H/4, W/4) heatmaps at stride 4.
+        tag4: (B, T*K, H/4, W/4) tags at stride 4, channel ``t * K + k``.
+        heat2: (B, K, H/2, W/2) heatmaps at stride 2, None for a one-level head.
+        tag2: (B, T*K, H/2, W/2) tags at stride 2, None unless the head has tags at both levels.
+    """
+
+    heat4: Any
+    tag4: Any
+    heat2: Any = None
+    tag2: Any = None
+
+    def image(self, index: int) -> Maps:
+        """Return the maps of one image, without the batch axis."""
+        return Maps(*(None if field is None else field[index] for field in self))
+
+
+@dataclass
+class People:
+    """The people found in one image; N may be 0.
+
+    Attributes:
+        keypoints: (N, K, 2) float32, x and y in pixels of the image the codec was asked about.
+        keypoint_scores: (N, K) float32, heatmap value at each keypoint; 0 where none was found.
+        scores: (N,) float32, score of each person, falling.
+        tags: (N, T) float32 tag of each person, or None.
+    """
+
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+    scores: np.ndarray
+    tags: Optional[np.ndarray] = None
+
+    def __post_init__(self) -> None:
+        n = len(self.keypoints)
+        if self.keypoints.ndim != 3 or self.keypoints.shape[2] != 2:
+            raise ValueError(f"keypoints have shape {self.keypoints.shape}, wanted (N, K, 2)")
+        if self.keypoint_scores.shape != self.keypoints.shape[:2] or self.scores.shape != (n,):
+            raise ValueError(
+                f"shapes disagree: keypoints {self.keypoints.shape}, keypoint_scores "
+                f"{self.keypoint_scores.shape}, scores {self.scores.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @classmethod
+    def empty(cls, num_keypoints: int) -> People:
+        """Return no people of a skeleton with ``num_keypoints`` keypoints."""
+        return cls(
+            np.zeros((0, num_keypoints, 2), np.float32),
+            np.zeros((0, num_keypoints), np.float32),
+            np.zeros((0,), np.float32),
+        )
+
+    def warped(self, warp: np.ndarray) -> People:
+        """Return the same people with keypoints moved by ``warp``, a (2, 3) affine matrix."""
+        warp = np.asarray(warp, np.float64)
+        if warp.shape != (2, 3):
+            raise ValueError(f"warp has shape {warp.shape}, wanted (2, 3)")
+        moved = self.keypoints.astype(np.float64) @ warp[:, :2].T + warp[:, 2]
+        return People(moved.astype(np.float32), self.keypoint_scores, self.scores, self.tags)
+
+
+def invert_warp(warp: np.ndarray) -> np.ndarray:
+    """Return the inverse (2, 3) float64 matrix of an affine (2, 3) ``warp``.
+
+    Raises:
+        ValueError: The warp has another shape or cannot be inverted.
+    """
+    warp = np.asarray(warp, np.float64)
+    if warp.shape != (2, 3):
+        raise ValueError(f"warp has shape {warp.shape}, wanted (2, 3)")
+    determinant = np.linalg.det(warp[:, :2])
+    if not np.isfinite(determinant) or abs(determinant) < 1e-12:
+        raise ValueError(f"warp cannot be inverted: {warp.tolist()}")
+    linear = np.linalg.inv(warp[:, :2])
+    return np.hstack([linear, -linear @ warp[:, 2:]])

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ehrpose.models.losses import AELoss, HeatmapLoss
+
+
+def plain_ae_loss(tags, index):
+    """The definition with loops: tags (B, T, K, H*W), index (B, P, K)."""
+    pulls, pushes = [], []
+    for image, people in zip(tags, index):
+        means, spreads = [], []
+        for person in people:
+            found = [image[:, k, i] for k, i in enumerate(person) if i >= 0]
+            if found:
+                mean = np.mean(found, axis=0)
+                means.append(mean)
+                spreads.append(np.mean([((t - mean) ** 2).sum() for t in found]))
+        n = len(means)
+        pulls.append(np.mean(spreads) if n else 0.0)
+        total = sum(np.exp(-((a - b) ** 2).sum()) for i, a in enumerate(means) for j, b in enumerate(means) if i != j)
+        pushes.append(0.5 * total / (n * (n - 1)) if n > 1 else 0.0)
+    return np.mean(pulls), np.mean(pushes)
+
+
+@pytest.mark.parametrize("tag_dim", [1, 3])
+def test_ae_loss_equals_its_definition(rng, tag_dim):
+    tags = rng.normal(0, 1, (4, tag_dim, 5, 8, 8)).astype(np.float32)
+    index = rng.integers(-1, 64, (4, 6, 5))
+    index[0] = -1  # nobody
+    index[1, 1:] = -1  # one person
+    index[2, ::2] = -1  # empty slots between people
+    pull, push = AELoss(1.0, 1.0)(torch.from_numpy(tags.reshape(4, -1, 8, 8)), torch.from_numpy(index))
+    wanted = plain_ae_loss(tags.reshape(4, tag_dim, 5, 64), index)
+    assert (float(pull), float(push)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_equal_tags_are_a_saddle_of_push_and_bf16_is_computed_in_float32():
+    tags = torch.zeros(2, 5, 4, 4, dtype=torch.bfloat16, requires_grad=True)
+    index = torch.arange(10).view(1, 2, 5).repeat(2, 1, 1) % 16
+    pull, push = AELoss(1.0, 1.0)(tags, index)
+    assert push.dtype == torch.float32
+    assert float(push) == 0.5
+    assert float(pull) == 0
+    (pull + push).backward()
+    assert float(tags.grad.abs().max()) == 0
+
+
+def test_weights_are_factors():
+    tags = torch.randn(2, 5, 4, 4)
+    index = torch.randint(0, 16, (2, 3, 5))
+    one, other = AELoss(1.0, 1.0)(tags, index), AELoss(1e-3, 2e-3)(tags, index)
+    torch.testing.assert_close(other[0], one[0] * 1e-3)
+    torch.testing.assert_close(other[1], one[1] * 2e-3)
+
+
+def test_masked_pixels_do_not_count_in_the_heatmap_loss():
+    predicted, target = torch.rand(2, 5, 4, 4), torch.rand(2, 5, 4, 4)
+    mask = torch.ones(2, 4, 4)
+    whole = HeatmapLoss()(predicted, target, mask)
+    torch.testing.assert_close(whole, ((predicted - target) ** 2).mean())
+    mask[:, :2] = 0
+    half = HeatmapLoss()(predicted, target, mask)
+    torch.testing.assert_close(half, ((predicted - target)[:, :, 2:] ** 2).sum() / predicted.numel())
+    assert float(HeatmapLoss(weight=3.0)(predicted, target, mask)) == pytest.approx(3 * float(half))

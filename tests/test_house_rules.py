@@ -1,0 +1,137 @@
+"""The rules of CONTRIBUTING.md that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ehrpose"
+MAX_LINES = 350
+# Without torch and on Python 3.8: what a device runs.
+RUNTIME_FILES = sorted(
+    [PACKAGE / f"{name}.py" for name in ("__init__", "version", "registry", "structures", "image_io")]
+    + [PACKAGE / "datasets" / "keypoint_meta.py"]
+    + [path for folder in ("codecs", "deploy") for path in (PACKAGE / folder).rglob("*.py")]
+)
+SCRIPTS = sorted(
+    path
+    for folder in ("tools", "demo")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.name != "__init__.py"
+)
+# Written in halves, so that this file does not break its own rule.
+MACHINE_PATHS = ["/wor" + "k/", "/roo" + "t/", "/tm" + "p/bash"]
+REGISTRY_HOSTS = ["pypi" + ".org", "pythonhosted" + ".org", "download.py" + "torch.org", "npmjs" + ".org"]
+
+
+def tracked_files() -> list[Path]:
+    """Return what git tracks or would track; without git, what is outside of hidden and generated folders."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if listing.returncode == 0:
+        paths = [ROOT / os.fsdecode(name) for name in listing.stdout.split(b"\0") if name]
+    else:
+        skipped = re.compile(r"(^|/)(\.(?!ci|github)[^/]+/|work_dirs/|build/|data/|[^/]*\.egg-info/)")
+        paths = [p for p in ROOT.rglob("*") if not skipped.search(p.relative_to(ROOT).as_posix())]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def run_python(*args: str, timeout: int = 120) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter in the project's root, with the project importable."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *args],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_files_are_short():
+    lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in PACKAGE.rglob("*.py")}
+    assert lengths
+    assert {str(p.relative_to(ROOT)): n for p, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def test_no_file_is_a_box_of_helpers():
+    names = [p for p in tracked_files() if re.fullmatch(r"_?(utils?|misc|helpers?)\.py", p.name)]
+    assert names == []
+
+
+def test_no_machine_paths_or_registry_hosts():
+    pattern = re.compile("|".join(rf"(?<![\w.]){re.escape(p)}" for p in MACHINE_PATHS) + "|" + "|".join(
+        map(re.escape, REGISTRY_HOSTS)
+    ))  # fmt: skip
+    found = []
+    for path in tracked_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in pattern.finditer(text)]
+    assert found == []
+
+
+def test_runtime_part_imports_without_torch():
+    modules = [module_name(path) for path in RUNTIME_FILES]
+    blocked = "import sys; sys.modules.update(torch=None, torchvision=None, mmcv=None); import importlib\n"
+    result = run_python("-c", f"{blocked}for m in {modules}: importlib.import_module(m); print(m)")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == modules
+
+
+def test_importing_the_package_is_cheap():
+    result = run_python("-c", "import sys, ehrpose; print(*{'torch', 'cv2', 'mmengine'} & set(sys.modules))")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", RUNTIME_FILES, ids=module_name)
+def test_runtime_part_is_python_38(path):
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_runtime_part_uses_no_newer_library_features():
+    pytest.importorskip("vermin", reason="vermin is in the extra 'tests'")
+    result = run_python("-m", "vermin", "--no-tips", "--violations", "-t=3.8-", *map(str, RUNTIME_FILES))
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_script_answers_help(path):
+    result = run_python(str(path), "--help")
+    assert result.returncode == 0, result.stderr
+    assert "usage:" in result.stdout
+
+
+def test_shell_scripts_parse():
+    scripts = [ROOT / ".ci" / "run", *(ROOT / "tools").rglob("*.sh")]
+    results = {p.name: subprocess.run(["bash", "-n", str(p)], check=False).returncode for p in scripts}
+    assert set(results.values()) == {0}, results
+
+
+def test_version_is_written_once():
+    version: dict[str, str] = {}
+    exec((PACKAGE / "version.py").read_text(encoding="utf-8"), version)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {version['__version__']}\n" in citation
+    assert f"## {version['__version__']}" in (ROOT / "docs" / "changelog.md").read_text(encoding="utf-8")

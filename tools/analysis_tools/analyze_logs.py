@@ -1,0 +1,53 @@
+"""Draw curves and print iteration times from the JSON logs of training runs (vis_data/*.json)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    plot = commands.add_parser("plot_curve", help="draw keys of one or more logs")
+    plot.add_argument("json_logs", nargs="+", help="logs, vis_data/*.json")
+    plot.add_argument("--keys", nargs="+", default=["loss"], help="such as loss, lr, coco/AP (default: loss)")
+    plot.add_argument("--title", help="title of the picture")
+    plot.add_argument("--legend", nargs="+", help="names of the lines: log by log, key by key")
+    plot.add_argument("--backend", help="Matplotlib's backend (default: Agg with --out)")
+    plot.add_argument("--style", default="default", help="Matplotlib's style, e.g. ggplot (default: default)")
+    plot.add_argument("--out", help="picture to write, e.g. curve.png; without it a window opens")
+    times = commands.add_parser("cal_train_time", help="print seconds per iteration")
+    times.add_argument("json_logs", nargs="+", help="logs, vis_data/*.json")
+    times.add_argument(
+        "--include-outliers", action="store_true", help="count the first record of each epoch, too"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one of the commands."""
+    args = parse_args(argv)
+    from ehrpose.engine.log_analysis import plot_curves, read_log, summarize_times
+
+    logs = {path: read_log(path) for path in args.json_logs}
+    if args.command == "plot_curve":
+        plot_curves(logs, args.keys, args.out, args.legend, args.title, args.style, args.backend)
+        if args.out:
+            print(f"wrote {args.out}")
+        return
+    for path, records in logs.items():
+        times = summarize_times(records, args.include_outliers)
+        print(f"{path}")
+        print(f"  slowest epoch {times['slowest_epoch']}: {times['slowest']:.4f} s/iter")
+        print(f"  fastest epoch {times['fastest_epoch']}: {times['fastest']:.4f} s/iter")
+        print(f"  deviation between epochs: {times['std']:.4f} s/iter")
+        print(f"  mean: {times['mean']:.4f} s/iter")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,67 @@
+"""Count the parameters and multiply-adds of a config's model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config file of the model")
+    parser.add_argument(
+        "--input-shape",
+        type=int,
+        nargs="+",
+        metavar=("H", "W"),
+        help="input size in px, one number for a square (default: the codec's input_size)",
+    )
+    parser.add_argument("--batch-size", type=int, default=1, help="images in the pass (default: 1)")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda:0, or meta, which only follows the shapes (default: cpu)"
+    )
+    parser.add_argument("--show-arch-info", action="store_true", help="also list every counted layer")
+    parser.add_argument(
+        "--paper-counting",
+        action="store_true",
+        help="count as the paper does: MBConv blocks twice, transposed convolutions at their output size",
+    )
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="replace config values, key=value"
+    )
+    args = parser.parse_args(argv)
+    if args.input_shape and len(args.input_shape) > 2:
+        parser.error(f"--input-shape takes one or two numbers, got {args.input_shape}")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Build the model and print its table."""
+    args = parse_args(argv)
+    import torch
+
+    from ehrpose.config import load_config, resolve
+    from ehrpose.models.complexity import count_complexity, format_complexity
+    from ehrpose.registry import MODELS
+
+    cfg = resolve(load_config(args.config, args.cfg_options))
+    if args.input_shape is None and "codec" not in cfg:
+        raise ValueError(f"{args.config} has no codec to take the input size from: give --input-shape H W")
+    shape = args.input_shape or [cfg.codec.input_size]
+    height, width = shape[0], shape[-1]
+    with torch.device(args.device):
+        model = MODELS.build(cfg.model)
+    complexity = count_complexity(model, (height, width), args.batch_size, args.paper_counting)
+    manner = "as the paper does" if args.paper_counting else "truly"
+    print(f"{args.config}: input {args.batch_size} x 3 x {height} x {width}, counted {manner}")
+    print(format_complexity(complexity, args.show_arch_info))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
