@@ -1,5 +1,5 @@
 # Everything runs in a virtual environment of its own, made on first use.
-#   make demo      train a small model on drawn people, test it and draw what it sees (about 10 minutes on 2 cores)
+#   make demo      train a small model on drawn people, test it and draw what it sees (up to 10 minutes on 2 cores)
 #   make test      the test suite without the slow tests, with coverage
 #   make test-all  the whole test suite
 #   make lint      ruff and mypy            make format   let ruff tidy up
@@ -14,7 +14,7 @@ PIP_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 # One thread per test process: JOBS processes share the cores.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85

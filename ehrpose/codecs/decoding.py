@@ -89,17 +89,18 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     return _assemble(groups, positions, scores, maps.heat4, coarse_tags, locate, settings)
 
 
-def _climb(heatmap: np.ndarray, start: np.ndarray, reach: int = 2) -> Tuple[np.ndarray, np.ndarray]:
-    """Return the highest pixel within ``reach`` of each (M, 2) start position."""
+def _climb(heatmap: np.ndarray, start: np.ndarray, reach: float = 1.5) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the highest pixel within ``reach`` of each (M, 2) start position, x and y apart."""
     height, width = heatmap.shape
-    x = np.clip(np.rint(start[:, 0]).astype(int), 0, width - 1)
-    y = np.clip(np.rint(start[:, 1]).astype(int), 0, height - 1)
-    around = np.arange(-reach, reach + 1)
-    ys = np.clip(y[:, None] + np.repeat(around, len(around)), 0, height - 1)
-    xs = np.clip(x[:, None] + np.tile(around, len(around)), 0, width - 1)
-    best = heatmap[ys, xs].argmax(axis=1)
+    # Start positions lie on halves: a window of whole pixels around them is the same for a mirrored map.
+    steps = np.arange(int(2 * reach) + 1)
+    low = np.ceil(start - reach - 1e-6).astype(int)
+    xs = np.minimum(low[:, :1] + steps, np.floor(start[:, :1] + reach + 1e-6).astype(int))
+    ys = np.minimum(low[:, 1:] + steps, np.floor(start[:, 1:] + reach + 1e-6).astype(int))
+    xs, ys = np.clip(xs, 0, width - 1), np.clip(ys, 0, height - 1)
+    best = heatmap[ys[:, :, None], xs[:, None]].reshape(len(start), len(steps) ** 2).argmax(axis=1)
     rows = np.arange(len(start))
-    return xs[rows, best], ys[rows, best]
+    return xs[rows, best % len(steps)], ys[rows, best // len(steps)]
 
 
 class _Geometry:

@@ -30,7 +30,7 @@ def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"log not found: {path}; it is in the folder vis_data of a work_dir's run")
     lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    records = []
+    records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
@@ -97,7 +97,8 @@ def plot_curves(
         backend: Name of a Matplotlib backend; default: ``Agg`` when a picture is written.
 
     Raises:
-        ValueError: A key is in no record, units mix, or the legend has not one name per line.
+        ValueError: A key is in no record, units mix, the legend has not one name per line, or the style is
+            unknown.
     """
     if legend is not None and len(legend) != len(logs) * len(keys):
         raise ValueError(
@@ -113,6 +114,8 @@ def plot_curves(
         matplotlib.use(backend or "Agg")
     from matplotlib import pyplot as plt
 
+    if style != "default" and style not in plt.style.available:
+        raise ValueError(f"unknown style {style!r}; Matplotlib has {', '.join(plt.style.available)}")
     with plt.style.context(style):
         figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
         for (positions, values, _), name in zip(curves.values(), legend or curves):

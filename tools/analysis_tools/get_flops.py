@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmengine.config import DictAction
+
+from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,6 +53,10 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"{args.config} has no codec to take the input size from: give --input-shape H W")
     shape = args.input_shape or [cfg.codec.input_size]
     height, width = shape[0], shape[-1]
+    try:
+        torch.empty(1, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {args.device} cannot be used: {str(error).splitlines()[0]}") from error
     with torch.device(args.device):
         model = MODELS.build(cfg.model)
     complexity = count_complexity(model, (height, width), args.batch_size, args.paper_counting)
@@ -61,7 +66,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    run_cli(main)

@@ -1,0 +1,187 @@
+"""People with keypoints in COCO's json form and folder layout; any skeleton."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from ehrpose.datasets.coco_json import read_coco_json
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.image_io import ImageReadError
+from ehrpose.registry import DATASETS, TRANSFORMS
+
+# The colour of the picture that stands in for an unreadable photo in test: nobody is seen in it.
+_GREY = 128
+
+
+@DATASETS.register_module()
+class CocoPoseDataset(BaseDataset):
+    """Photos with the keypoints of their people.
+
+    In training, photos without any labelled keypoint are left out; in test all are kept. Photos are looked for in
+    ``data_root/train2017`` (that is ``data_prefix["img"]``), then in ``data_root/images/train2017``.
+
+    A photo that is missing or broken stops the run with its name, or, with ``on_bad_image="skip"``, is counted and
+    reported in a warning and in ``bad_images``; in training another photo is taken, in test a grey picture of the
+    annotated size, so that the evaluation goes on and finds nobody in it (the sample's ``bad_image`` says why).
+    Each worker process of a data loader reports and counts what it has met itself.
+
+    Attributes:
+        meta: The KeypointMeta; also ``metainfo["keypoints"]``.
+        bad_images: File name to reason, of the unusable photos met so far.
+
+    Args:
+        ann_file: Annotation file, below ``data_root`` unless absolute.
+        keypoints: KeypointMeta or its config.
+        data_root: Folder of the data set.
+        data_prefix: ``dict(img=folder of the photos)``, below ``data_root`` unless absolute.
+        pipeline: Transforms or their configs.
+        test_mode: Keep every photo, and never take another photo instead.
+        on_bad_image: ``"raise"`` or ``"skip"``.
+        min_keypoints: In training, keep photos with a person of at least so many labelled keypoints.
+        indices: The first so many photos (negative: the last), or the indices of those wanted.
+        metainfo: More entries for ``metainfo``.
+        filter_cfg: MMEngine's; unused.
+        serialize_data: Keep the annotations as bytes, which worker processes share.
+        lazy_init: Read the annotation file on first use only.
+        max_refetch: Photos tried in place of a bad one.
+
+    Raises:
+        FileNotFoundError: No annotation file, or, with a pipeline, no folder of photos.
+        ValueError: The annotation file is not as it should be, a value is unknown, or no photo is left.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        keypoints: Mapping | KeypointMeta,
+        data_root: str = "",
+        data_prefix: Mapping[str, str] | None = None,
+        pipeline: Sequence = (),
+        test_mode: bool = False,
+        on_bad_image: str = "raise",
+        min_keypoints: int = 1,
+        indices: int | Sequence[int] | None = None,
+        metainfo: Mapping | None = None,
+        filter_cfg: Mapping | None = None,
+        serialize_data: bool = True,
+        lazy_init: bool = False,
+        max_refetch: int = 100,
+    ):
+        if on_bad_image not in ("raise", "skip"):
+            raise ValueError(f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}")
+        data_prefix = {"img": "train2017/"} if data_prefix is None else dict(data_prefix)
+        if set(data_prefix) != {"img"}:
+            raise ValueError(f"data_prefix must be dict(img=folder of the photos), got {data_prefix}")
+        self.meta = KeypointMeta.build(keypoints)
+        self.on_bad_image = on_bad_image
+        self.min_keypoints = min_keypoints
+        self.bad_images: dict[str, str] = {}
+        super().__init__(
+            ann_file=str(ann_file),
+            metainfo=None,
+            data_root=str(data_root),
+            data_prefix=data_prefix,
+            filter_cfg=filter_cfg,
+            indices=indices,
+            serialize_data=serialize_data,
+            # MMEngine would take a transform of the same name from another package.
+            pipeline=[TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline],
+            test_mode=test_mode,
+            lazy_init=True,
+            max_refetch=max_refetch,
+        )
+        self._metainfo.update(metainfo or {})
+        self._metainfo.update(dataset_name=self.meta.dataset_name, keypoints=self.meta)
+        if not lazy_init:
+            self.full_init()
+
+    def full_init(self) -> None:
+        """Find the photos' folder and read the annotation file."""
+        if self._fully_initialized:
+            return
+        if self.pipeline.transforms:
+            self.data_prefix["img"] = self._find_folder(self.data_prefix["img"])
+        super().full_init()
+        if len(self) == 0:
+            raise ValueError(
+                f"{self.ann_file}: no photo is left of this data set"
+                + ("" if self.test_mode else f" with a person of at least {self.min_keypoints} labelled keypoint(s)")
+            )
+
+    def _find_folder(self, folder: str) -> str:
+        """Return the folder, or its twin below ``images`` where only that exists."""
+        if os.path.isdir(folder):
+            return folder
+        twin = os.path.join(self.data_root, "images", os.path.relpath(folder, self.data_root or "."))
+        if not os.path.isdir(twin):
+            raise FileNotFoundError(
+                f"folder of photos not found: neither {folder} nor {twin}; check data_root and data_prefix"
+            )
+        self._warn(f"photos are taken from {twin}, as {folder} does not exist", logging.INFO)
+        return twin
+
+    def load_data_list(self) -> list[dict]:
+        """Read the annotation file; one item per photo."""
+        items, num_outside, example = read_coco_json(self.ann_file, self.meta, not self.test_mode)
+        if num_outside:
+            self._warn(
+                f"{self.ann_file}: {num_outside} labelled keypoint(s) lie outside their photo and count as not "
+                f"labelled, e.g. {example}"
+            )
+        for item in items:
+            item["img_path"] = os.path.join(self.data_prefix["img"], item.pop("file_name"))
+        return items
+
+    def filter_data(self) -> list[dict]:
+        """Return the items to keep: in training those with a person of enough keypoints."""
+        if self.test_mode:
+            return self.data_list
+        least = max(1, self.min_keypoints)
+        return [item for item in self.data_list if (item["visible"] > 0).sum(axis=1).max(initial=0) >= least]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Return the idx-th item after the pipeline; None to ask for another one."""
+        item = self.get_data_info(idx)
+        path = item["img_path"]
+        if path not in self.bad_images:
+            try:
+                return self.pipeline(item)
+            except ImageReadError as error:
+                if self.on_bad_image == "raise":
+                    raise
+                self.bad_images[path] = str(error)
+                self._warn(f"skipped photo {len(self.bad_images)} that cannot be used: {error}")
+        if not self.test_mode:
+            return None
+        item = self.get_data_info(idx)
+        item.update(
+            img=np.full((item["height"], item["width"], 3), _GREY, np.uint8),
+            bad_image=self.bad_images[item.pop("img_path")],
+        )
+        return self.pipeline(item)
+
+    def __getitem__(self, idx: int) -> Any:
+        if not self._fully_initialized:
+            self.full_init()
+        for _ in range(1 if self.test_mode else self.max_refetch + 1):
+            data = self.prepare_data(idx)
+            if data is not None:
+                return data
+            idx = self._rand_another()
+        if self.test_mode:
+            raise ValueError(f"the test pipeline gave nothing for item {idx}")
+        raise ValueError(
+            f"no usable photo in {self.max_refetch + 1} tries, {len(self.bad_images)} bad ones so far, e.g. "
+            f"{next(iter(self.bad_images.values()), 'none: the pipeline returned None')}"
+        )
+
+    @staticmethod
+    def _warn(message: str, level: int = logging.WARNING) -> None:
+        print_log(message, logger="current", level=level)

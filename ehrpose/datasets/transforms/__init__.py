@@ -1,0 +1,15 @@
+from ehrpose.datasets.transforms.geometry import BottomUpAffine, BottomUpResize, RandomFlip
+from ehrpose.datasets.transforms.loading import LoadImage
+from ehrpose.datasets.transforms.packing import PackPose
+from ehrpose.datasets.transforms.photometric import PhotometricDistortion
+from ehrpose.datasets.transforms.targets import EncodeTargets
+
+__all__ = [
+    "BottomUpAffine",
+    "BottomUpResize",
+    "EncodeTargets",
+    "LoadImage",
+    "PackPose",
+    "PhotometricDistortion",
+    "RandomFlip",
+]

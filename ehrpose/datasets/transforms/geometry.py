@@ -1,0 +1,215 @@
+"""Transforms that move pixels, keypoints, boxes and the loss mask together.
+
+Every one multiplies its own warp onto ``results["warp"]``, (2, 3) float64 from the photo to the current image, so
+the way back to photo pixels stays exact. See ``ehrpose.image_warp`` for the coordinates.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.datasets.transforms.loss_mask import draw_loss_mask
+from ehrpose.image_warp import centred_warp, compose_warps, plan_inputs, warp_image, warp_points
+from ehrpose.registry import CODECS, TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class BottomUpAffine(BaseTransform):
+    """Turn, scale and move the photo at random into the codec's square training input.
+
+    A window of ``scale`` times the photo's short (or long) side fills the input: at 1 the side fits exactly, above
+    it the photo appears smaller. Keypoints outside the input get ``visible`` 0, people without any left are
+    dropped. Also makes ``loss_mask`` (S, S) uint8: 0 in ``mask_regions``, 1 elsewhere, also beside the photo.
+
+    Args:
+        codec: The codec or its config; its ``input_size`` is the side S.
+        rotate: Largest rotation to either side, degrees.
+        scale: Least and largest window, in sides of the photo.
+        scale_type: The side that is meant, ``"short"`` or ``"long"``.
+        shift: Largest shift in x and in y, input px.
+        prob: Chance that the three are drawn; otherwise the photo is only fitted, as at scale 1.
+        border: Colour around the photo, BGR, 0 to 255.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(
+        self,
+        codec: Mapping | Any,
+        rotate: float = 30,
+        scale: Sequence[float] = (0.75, 1.5),
+        scale_type: str = "short",
+        shift: float = 40,
+        prob: float = 1.0,
+        border: Sequence[int] = (0, 0, 0),
+    ):
+        if scale_type not in ("short", "long"):
+            raise ValueError(f"scale_type must be 'short' or 'long', got {scale_type!r}")
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"scale must be (least, largest) with 0 < least <= largest, got {scale}")
+        if rotate < 0 or shift < 0 or not 0 <= prob <= 1:
+            raise ValueError(f"wanted rotate and shift from 0, prob 0 to 1; got {rotate}, {shift}, {prob}")
+        self.input_size = _build_codec(codec).input_size
+        self.rotate = rotate
+        self.scale = tuple(scale)
+        self.scale_type = scale_type
+        self.shift = shift
+        self.prob = prob
+        self.border = tuple(border)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        size_wh = (self.input_size, self.input_size)
+        step = self._draw_warp(results["img"].shape[1::-1])
+        warp = compose_warps(step, results.get("warp", np.eye(2, 3)))
+        results["img"] = warp_image(results["img"], step, size_wh, self.border)
+        results["img_shape"] = size_wh
+        results["warp"] = warp
+        photo_wh = (results["width"], results["height"])
+        results["loss_mask"] = draw_loss_mask(results.get("mask_regions", ()), photo_wh, warp, size_wh)
+        _warp_people(results, step)
+        _drop_outside(results, size_wh)
+        return results
+
+    def _draw_warp(self, photo_wh: Sequence[int]) -> np.ndarray:
+        side = min(photo_wh) if self.scale_type == "short" else max(photo_wh)
+        degrees, window, shift_xy = 0.0, 1.0, (0.0, 0.0)
+        if random.random() < self.prob:
+            degrees = random.uniform(-self.rotate, self.rotate)
+            window = random.uniform(*self.scale)
+            shift_xy = (random.uniform(-self.shift, self.shift), random.uniform(-self.shift, self.shift))
+        input_wh = (self.input_size, self.input_size)
+        return centred_warp(photo_wh, input_wh, self.input_size / (window * side), degrees, shift_xy)
+
+
+@TRANSFORMS.register_module()
+class BottomUpResize(BaseTransform):
+    """Resize the photo for test, keeping its aspect, and pad it on both sides to a multiple of ``size_divisor``.
+
+    The photo's short side becomes the codec's input size, rounded up to the divisor; see
+    ``ehrpose.image_warp.plan_inputs`` for the sizes with several scales and for very long photos. Keypoints and
+    boxes stay in photo px, where predictions return to through ``warp``.
+
+    Args:
+        codec: The codec or its config.
+        size_divisor: A multiple of 32, which is the network's largest stride; 64 is what the paper was tested with.
+        scales: Test scales, 1.0 among them; with more than one, ``img`` becomes a list, scale 1.0 first.
+        max_aspect: The input's long side is at most so many times the short one: 1 x 4000 px photos are made
+            smaller instead of filling the memory.
+        border: Colour around the photo, BGR, 0 to 255.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(
+        self,
+        codec: Mapping | Any,
+        size_divisor: int = 64,
+        scales: Sequence[float] = (1.0,),
+        max_aspect: float = 8.0,
+        border: Sequence[int] = (0, 0, 0),
+    ):
+        if size_divisor < 32 or size_divisor % 32:
+            raise ValueError(f"size_divisor must be a multiple of 32, got {size_divisor}")
+        if max_aspect < 1:
+            raise ValueError(f"max_aspect must be at least 1, got {max_aspect}")
+        self.codec = _build_codec(codec)
+        self.size_divisor = size_divisor
+        self.scales = tuple(float(scale) for scale in scales)
+        self.max_aspect = max_aspect
+        self.border = tuple(border)
+        self._plan((32, 32))  # raises on bad scales
+
+    def _plan(self, photo_wh: Sequence[int]) -> list:
+        align_corners = getattr(self.codec, "unbiased", False)
+        arguments = (self.codec.input_size, self.size_divisor, self.scales, self.max_aspect, align_corners)
+        return plan_inputs(photo_wh, *arguments)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        photo = results["img"]
+        plans = self._plan(photo.shape[1::-1])
+        images = [warp_image(photo, plan.warp, plan.size_wh, self.border) for plan in plans]
+        results["img"] = images if len(images) > 1 else images[0]
+        results["img_shape"] = images[0].shape[:2]
+        results["warp"] = compose_warps(plans[0].warp, results.get("warp", np.eye(2, 3)))
+        results["labels_in_photo"] = True
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(BaseTransform):
+    """Mirror image, loss mask, keypoints and boxes left to right; keypoints change to their mirror types.
+
+    After BottomUpResize, which leaves keypoints in photo px, only the image and ``warp`` change.
+
+    Args:
+        prob: Chance, 0 to 1; 1 flips always.
+        keypoints: KeypointMeta or its config.
+
+    Raises:
+        ValueError: ``prob`` is out of range or ``keypoints`` missing.
+    """
+
+    def __init__(self, prob: float = 0.5, keypoints: Mapping | KeypointMeta | None = None):
+        if not 0 <= prob <= 1:
+            raise ValueError(f"prob must be 0 to 1, got {prob}")
+        if keypoints is None:
+            raise ValueError("RandomFlip needs the keypoints to know which are mirror pairs: keypoints='$keypoints'")
+        self.prob = prob
+        self.flip_indices = list(KeypointMeta.build(keypoints).flip_indices)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        results.setdefault("flip", False)
+        if random.random() >= self.prob:
+            return results
+        results["flip"] = not results["flip"]
+        image = results["img"]
+        flipped = [np.ascontiguousarray(part[:, ::-1]) for part in (image if isinstance(image, list) else [image])]
+        results["img"] = flipped if isinstance(image, list) else flipped[0]
+        mirror = np.array([[-1.0, 0, flipped[0].shape[1] - 1], [0, 1, 0]])
+        results["warp"] = compose_warps(mirror, results.get("warp", np.eye(2, 3)))
+        if results.get("loss_mask") is not None:
+            results["loss_mask"] = np.ascontiguousarray(results["loss_mask"][:, ::-1])
+        if "keypoints" in results and not results.get("labels_in_photo"):
+            _warp_people(results, mirror)
+            results["keypoints"] = results["keypoints"][:, self.flip_indices]
+            results["visible"] = results["visible"][:, self.flip_indices]
+        return results
+
+
+def _build_codec(codec: Mapping | Any) -> Any:
+    return CODECS.build(codec) if isinstance(codec, Mapping) else codec
+
+
+def _warp_people(results: dict[str, Any], warp: np.ndarray) -> None:
+    """Move keypoints and boxes, scale areas; a turned box becomes the upright one around it."""
+    if "keypoints" not in results:
+        return
+    results["keypoints"] = warp_points(results["keypoints"], warp)
+    if "bbox" in results:
+        corners = results["bbox"][:, [[0, 1], [2, 1], [0, 3], [2, 3]]]
+        corners = warp_points(corners, warp)
+        results["bbox"] = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    if "area" in results:
+        results["area"] = (results["area"] * abs(np.linalg.det(warp[:, :2]))).astype(np.float32)
+
+
+def _drop_outside(results: dict[str, Any], size_wh: Sequence[int]) -> None:
+    """Take ``visible`` from keypoints outside the image, and drop people without any other."""
+    if "keypoints" not in results:
+        return
+    keypoints = results["keypoints"]
+    inside = ((keypoints >= 0) & (keypoints <= np.asarray(size_wh) - 1)).all(axis=2)
+    visible = np.where(inside, results["visible"], 0).astype(np.uint8)
+    kept = visible.any(axis=1)
+    results["visible"] = visible[kept]
+    for name in ("keypoints", "bbox", "area"):
+        if name in results:
+            results[name] = results[name][kept]

@@ -1,0 +1,63 @@
+"""The last step: from a dict of arrays to what the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ehrpose.data_sample import PoseDataSample
+from ehrpose.registry import TRANSFORMS
+
+META_KEYS = ("img_id", "img_path", "ori_shape", "input_shape", "warp", "flip", "raw_anns", "bad_image")
+
+
+@TRANSFORMS.register_module()
+class PackPose(BaseTransform):
+    """Make ``inputs`` and ``data_samples`` of an item.
+
+    ``inputs`` is a (3, H, W) uint8 BGR tensor, or a list of them, one per test scale. ``data_samples`` is a
+    PoseDataSample with ``gt_instances`` (keypoints, visible, bboxes, areas; input px after BottomUpAffine, photo
+    px after BottomUpResize, as predictions are), with ``gt_targets`` (dict of tensors) after EncodeTargets, and
+    with those of ``meta_keys`` that the item has. ``ori_shape`` is (height, width) of the photo, ``input_shape``
+    that of the input at scale 1, ``bad_image`` the reason why a photo was replaced by a grey one.
+
+    Args:
+        meta_keys: Names of the metadata that are kept.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS):
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        image = results["img"]
+        scales = image if isinstance(image, list) else [image]
+        sample = PoseDataSample()
+        if "keypoints" in results:
+            sample.gt_instances = InstanceData(
+                keypoints=results["keypoints"],
+                visible=results["visible"],
+                bboxes=results["bbox"],
+                areas=results["area"],
+            )
+        if "targets" in results:
+            sample.gt_targets = {name: torch.from_numpy(array) for name, array in results["targets"].items()}
+        known = {
+            "ori_shape": (results["height"], results["width"]),
+            "input_shape": scales[0].shape[:2],
+            "warp": np.eye(2, 3),
+            "flip": False,
+            **results,
+        }
+        sample.set_metainfo({key: known[key] for key in self.meta_keys if key in known})
+        tensors = [_to_tensor(scale) for scale in scales]
+        return {"inputs": tensors if isinstance(image, list) else tensors[0], "data_samples": sample}
+
+
+def _to_tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,0 +1,38 @@
+"""Training targets: everything about them is the codec's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmcv.transforms import BaseTransform
+
+from ehrpose.registry import CODECS, TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class EncodeTargets(BaseTransform):
+    """Put ``codec.encode(keypoints, visible, loss_mask)`` into ``targets``, a dict of arrays.
+
+    Args:
+        codec: The codec or its config.
+
+    Raises:
+        ValueError: From the transform: the image is not as large as the codec's input, or the keypoints were
+            not moved with it.
+    """
+
+    def __init__(self, codec: Mapping | Any):
+        self.codec = CODECS.build(codec) if isinstance(codec, Mapping) else codec
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        side = self.codec.input_size
+        image = results["img"]
+        if results.get("labels_in_photo") or isinstance(image, list) or image.shape[:2] != (side, side):
+            raise ValueError(
+                f"EncodeTargets needs a {side} x {side} px image with its keypoints: put BottomUpAffine before it"
+            )
+        results["targets"] = self.codec.encode(
+            results["keypoints"], results["visible"], results.get("loss_mask")
+        )
+        return results

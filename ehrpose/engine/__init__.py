@@ -1,0 +1,20 @@
+from ehrpose.engine.amp import AutocastOptimWrapper
+from ehrpose.engine.checkpoint import CheckpointError, SafeCheckpointHook
+from ehrpose.engine.finite_hook import NonFiniteLossError, NonFiniteLossHook
+from ehrpose.engine.progress_hook import ProgressBarHook
+from ehrpose.engine.resume_hook import ExactResumeHook
+from ehrpose.engine.runner import PoseRunner, build_runner
+from ehrpose.engine.visualization_hook import PoseVisualizationHook
+
+__all__ = [
+    "AutocastOptimWrapper",
+    "CheckpointError",
+    "ExactResumeHook",
+    "NonFiniteLossError",
+    "NonFiniteLossHook",
+    "PoseRunner",
+    "PoseVisualizationHook",
+    "ProgressBarHook",
+    "SafeCheckpointHook",
+    "build_runner",
+]

@@ -1,0 +1,132 @@
+"""Checkpoints that are whole or not there: written beside, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+
+from ehrpose.registry import HOOKS
+
+PARTIAL = ".partial"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written, or would have been useless; the last good one is still there."""
+
+
+@contextmanager
+def written_beside(path: str | os.PathLike) -> Iterator[str]:
+    """Give the name of a file beside ``path`` to write to; it takes the place of ``path`` once it is on the disk.
+
+    Raises:
+        CheckpointError: The file cannot be written. The partial one is removed, ``path`` is as it was.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        yield str(partial)
+        _flush(partial)
+        os.replace(partial, path)
+        _flush(path.parent)
+    except OSError as error:
+        _remove(partial)
+        raise CheckpointError(_explain(path, error)) from error
+    except BaseException:
+        _remove(partial)
+        raise
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: str | os.PathLike | None) -> None:
+    if path is not None:
+        Path(path).unlink(missing_ok=True)
+
+
+def _explain(path: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(path.parent).free / 2**20
+        reason += f" ({free:.0f} MB free); make room, then go on with --resume"
+    return f"{path} could not be written: {reason}. Checkpoints that were there are untouched"
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """Delete old checkpoints only after the new one stands; ``last_checkpoint`` always names a whole file.
+
+    The files themselves are written safely by PoseRunner. Arguments as for MMEngine's CheckpointHook.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        super().before_train(runner)
+        if is_main_process() and os.path.isdir(self.out_dir):
+            for partial in Path(self.out_dir).glob(f"*.pth{PARTIAL}"):  # a killed run's
+                _remove(partial)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        outdated = None
+        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+            kept = [*self.keep_ckpt_ids, step]
+            if len(kept) > self.max_keep_ckpts:
+                outdated = kept.pop(0)
+            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+            runner.message_hub.update_info("keep_ckpt_ids", kept)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = os.path.join(self.out_dir, name)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        with written_beside(os.path.join(runner.work_dir, "last_checkpoint")) as partial:
+            Path(partial).write_text(self.last_ckpt, encoding="utf-8")
+        if outdated is not None:
+            _remove(os.path.join(self.out_dir, self.filename_tmpl.format(outdated)))
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
+        """Hide the previous best from MMEngine, which would delete it before the new one is written."""
+        if not self.save_best:
+            return
+        missing = [key for key in self.key_indicators if key != "auto" and key not in metrics]
+        if missing:
+            raise ValueError(f"save_best: {missing[0]!r} is no metric; there are {', '.join(metrics)}")
+        single = len(self.key_indicators) == 1
+        previous = {"": self.best_ckpt_path} if single else dict(self.best_ckpt_path_dict)
+        self._set_best(single, dict.fromkeys(previous))
+        super()._save_best_checkpoint(runner, metrics)
+        current = {"": self.best_ckpt_path} if single else self.best_ckpt_path_dict
+        for key, old in previous.items():
+            if current[key] and old and old != current[key] and is_main_process():
+                _remove(old)
+                runner.logger.info(f"The previous best checkpoint {old} is removed")
+        self._set_best(single, {key: current[key] or old for key, old in previous.items()})
+
+    def _set_best(self, single: bool, paths: dict[str, str | None]) -> None:
+        if single:
+            self.best_ckpt_path = paths[""]
+        else:
+            self.best_ckpt_path_dict = paths

@@ -1,0 +1,46 @@
+"""Several processes on the CPU, which MMEngine does not start: it asks for a CUDA device first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+import torch
+import torch.distributed
+
+LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
+# torch's names for rank, number of processes and rank on this machine, and where each launcher keeps them.
+_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+_SOURCES = {
+    "pytorch": _NAMES,
+    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
+
+
+def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise ValueError where a launcher is unknown or did not start this process."""
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
+    missing = [name for name in _SOURCES.get(launcher, ())[:2] if name not in environ]
+    if missing:
+        start = {"pytorch": "torchrun or tools/dist_train.sh", "slurm": "srun", "mpi": "mpirun"}[launcher]
+        raise ValueError(f"--launcher {launcher} needs {' and '.join(missing)} to be set: start it with {start}")
+
+
+def init_cpu_processes(launcher: str) -> None:
+    """Join the gloo process group that a launcher's environment describes.
+
+    Raises:
+        ValueError: The launcher is unknown or did not start this process.
+    """
+    check_launcher(launcher)
+    for name, source in zip(_NAMES, _SOURCES[launcher]):
+        os.environ[name] = os.environ.get(source, "0")
+    if launcher == "slurm" and "MASTER_ADDR" not in os.environ:
+        nodes = subprocess.check_output(["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]], text=True)
+        os.environ["MASTER_ADDR"] = nodes.split()[0]
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")  # torch's default
+    torch.distributed.init_process_group(backend="gloo")

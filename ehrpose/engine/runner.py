@@ -1,0 +1,118 @@
+"""MMEngine's Runner for the CPU as well as for CUDA, with exact resuming and safe checkpoints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_rank, is_distributed, is_main_process, master_only
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ehrpose.config import resolve
+from ehrpose.engine import compat
+from ehrpose.engine.checkpoint import PARTIAL, written_beside
+from ehrpose.engine.distributed import check_launcher, init_cpu_processes
+from ehrpose.engine.resume_hook import ExactResumeHook
+from ehrpose.engine.seeding import SeededDataset, SeededSampler
+from ehrpose.registry import RUNNERS
+
+CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False}
+
+
+@RUNNERS.register_module()
+class PoseRunner(Runner):
+    """Runner that differs from MMEngine's in these points.
+
+    Several processes work on the CPU (gloo). A resumed run equals an uninterrupted one (see
+    ``ehrpose.engine.seeding``). Checkpoints are written beside and renamed. The top-level key ``channels_last=True``
+    puts the model into channels-last memory. Runs that start within one second keep logs of their own.
+    """
+
+    _timestamps: set[str] = set()
+
+    def setup_env(self, env_cfg: dict) -> None:
+        if self.distributed and not is_distributed() and not torch.cuda.is_available():
+            init_cpu_processes(self.launcher)
+        super().setup_env(env_cfg)
+        stamp, number = self._timestamp, 1
+        while self._timestamp in PoseRunner._timestamps:
+            number += 1
+            self._timestamp = f"{stamp}_{number}"
+        PoseRunner._timestamps.add(self._timestamp)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if self.cfg.get("channels_last", False):
+            model = model.to(memory_format=torch.channels_last)
+        if self.distributed and not torch.cuda.is_available():
+            extra = {} if model_wrapper_cfg is None else dict(model_wrapper_cfg)
+            model_wrapper_cfg = {**CPU_MODEL_WRAPPER, **extra, "device_ids": None}
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
+        super().register_hooks(default_hooks, custom_hooks)
+        if not any(isinstance(hook, ExactResumeHook) for hook in self.hooks):
+            self.register_hook(ExactResumeHook())
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
+        """Build a loader whose items are random by seed, epoch, rank and position alone."""
+        if isinstance(dataloader, DataLoader) or seed is None:
+            return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        seeded = dict(dataloader)
+        if isinstance(dataloader["dataset"], dict) and isinstance(dataloader["sampler"], dict):
+            seeded["dataset"] = {"type": SeededDataset, "dataset": dataloader["dataset"]}
+            seeded["sampler"] = {"type": SeededSampler, "sampler": dataloader["sampler"],
+                                 "item_seed": seed, "rank": get_rank()}  # fmt: skip
+        return Runner.build_dataloader(seeded, seed, diff_rank_seed)
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        super().resume(filename, *args, **kwargs)
+        # Without a seed in the config this run drew one; the checkpoint's has taken its place.
+        sampler = getattr(self.train_dataloader, "sampler", None)
+        if isinstance(sampler, SeededSampler) and sampler.seed != self.seed:
+            sampler.reseed(self.seed)
+
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Save a checkpoint so that the file is whole or not there; arguments as for MMEngine's.
+
+        Raises:
+            CheckpointError: It cannot be written, for example on a full disk; older ones are untouched.
+        """
+        if "://" in str(out_dir):  # not a local folder
+            super().save_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        with written_beside(os.path.join(out_dir, filename)):
+            super().save_checkpoint(out_dir, filename + PARTIAL, *args, **kwargs)
+
+
+def build_runner(cfg: Config, work_dir: str | os.PathLike | None = None, launcher: str | None = None) -> Runner:
+    """Build the Runner of a config.
+
+    Args:
+        cfg: Config of ``load_config``, with references; it stays as it is and is what the work_dir keeps.
+        work_dir: Folder for logs and checkpoints; else the config's, else ``work_dirs/<name of the config file>``.
+        launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``; None takes the config's.
+
+    Raises:
+        ValueError: The config refers to something it does not have, or the launcher did not start this process.
+    """
+    compat.apply()
+    resolved = resolve(cfg)
+    name = Path(cfg.filename).stem if cfg.filename else "run"
+    resolved.work_dir = str(work_dir or resolved.get("work_dir") or Path("work_dirs") / name)
+    resolved.launcher = launcher or resolved.get("launcher", "none")
+    check_launcher(resolved.launcher)
+    resolved.setdefault("default_scope", "ehrpose")
+    visualizer = resolved.get("visualizer")
+    if isinstance(visualizer, dict):
+        visualizer.pop("name", None)  # a fixed name would give a second run the first one's log files
+    runner = RUNNERS.get(resolved.get("runner_type") or "PoseRunner").from_cfg(resolved)
+    if is_main_process() and cfg.filename:
+        cfg.dump(os.path.join(runner.work_dir, Path(cfg.filename).name))
+    return runner

@@ -1,0 +1,181 @@
+"""Affine warps between a photo and the network's input, for training, test and device alike (no torch).
+
+A warp is a (2, 3) float64 matrix from photo to input. Positions are pixel-index coordinates: what is stored at row y
+and column x lies at (x, y), and a pixel covers half a unit to each side. The same matrix moves pixels and keypoints.
+Photos are always placed by their centres: ((w - 1) / 2, (h - 1) / 2) goes to the centre of the input. That equals
+the half-pixel rule x' = (x + 0.5) * s - 0.5 + padding, and a mirrored photo gives the mirrored input.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import List, NamedTuple, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+
+from ehrpose.structures import invert_warp
+
+# OpenCV 4 refuses to warp arrays with longer sides.
+MAX_WARP_SIDE = 32000
+
+
+class InputPlan(NamedTuple):
+    """One network input: its size in px and the warp that fills it.
+
+    Attributes:
+        size_wh: Width and height, multiples of 32.
+        warp: (2, 3) float64, photo to input.
+    """
+
+    size_wh: Tuple[int, int]
+    warp: np.ndarray
+
+
+def centred_warp(
+    photo_wh: Sequence[int],
+    input_wh: Sequence[int],
+    scale: float,
+    degrees: float = 0.0,
+    shift_xy: Sequence[float] = (0.0, 0.0),
+) -> np.ndarray:
+    """Return the warp that scales and turns about the photo's centre and puts it at the input's centre.
+
+    Args:
+        photo_wh: Width and height of the photo, px.
+        input_wh: Width and height of the input, px.
+        scale: Input px per photo px.
+        degrees: Rotation, clockwise as seen.
+        shift_xy: Moves the photo, input px.
+    """
+    angle = math.radians(degrees)
+    linear = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    source = (np.asarray(photo_wh, np.float64) - 1) / 2
+    target = (np.asarray(input_wh, np.float64) - 1) / 2 + np.asarray(shift_xy, np.float64)
+    return np.hstack([linear, (target - linear @ source)[:, None]])
+
+
+def compose_warps(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the warp that does ``first``, then ``second``."""
+    linear = second[:, :2] @ first[:, :2]
+    return np.hstack([linear, (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]])
+
+
+def warp_points(points: np.ndarray, warp: np.ndarray) -> np.ndarray:
+    """Return (..., 2) positions moved by ``warp``, float32."""
+    moved = np.asarray(points, np.float64) @ warp[:, :2].T + warp[:, 2]
+    return moved.astype(np.float32)
+
+
+def warp_image(
+    image: np.ndarray,
+    warp: np.ndarray,
+    size_wh: Tuple[int, int],
+    border: Union[int, Sequence[int]] = 0,
+    interpolation: int = cv2.INTER_LINEAR,
+) -> np.ndarray:
+    """Return an image moved by ``warp``.
+
+    Shrinking to less than half first averages whole blocks of pixels, which keeps what single samples would miss.
+
+    Args:
+        image: (H, W) or (H, W, C) array.
+        warp: (2, 3), image to result.
+        size_wh: Width and height of the result, px.
+        border: Value around the image, one for all channels or one each.
+        interpolation: ``cv2.INTER_LINEAR``, or ``cv2.INTER_NEAREST`` for masks (never averaged).
+    """
+    border = (border,) * 4 if np.isscalar(border) else tuple(border)  # type: ignore[assignment, arg-type]
+    scale = math.sqrt(abs(np.linalg.det(warp[:, :2])))
+    if interpolation != cv2.INTER_NEAREST and scale < 0.5:
+        image, warp = _shrink(image, warp, int(1 / scale))
+    if max(image.shape[:2]) > MAX_WARP_SIDE:
+        image, warp = _crop(image, warp, size_wh)
+        if image.size == 0:
+            return np.full((size_wh[1], size_wh[0], *image.shape[2:]), border[: image.ndim], image.dtype)
+    return cv2.warpAffine(image, warp, size_wh, flags=interpolation, borderValue=border)
+
+
+def _shrink(image: np.ndarray, warp: np.ndarray, factor: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Average blocks of about ``factor`` x ``factor`` pixels; the returned warp starts from the small image."""
+    height, width = image.shape[:2]
+    small_wh = max(1, round(width / factor)), max(1, round(height / factor))
+    small = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA)
+    sx, sy = width / small_wh[0], height / small_wh[1]
+    return small, compose_warps(warp, np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5]]))
+
+
+def _crop(image: np.ndarray, warp: np.ndarray, size_wh: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+    """Cut out what the result shows, plus a border; the returned warp starts from the cut-out."""
+    width, height = size_wh
+    corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]])
+    seen = corners @ invert_warp(warp)[:, :2].T + invert_warp(warp)[:, 2]
+    limit = np.array(image.shape[1::-1])
+    x0, y0 = np.clip(np.floor(seen.min(axis=0)) - 1, 0, limit).astype(int)
+    x1, y1 = np.clip(np.ceil(seen.max(axis=0)) + 2, 0, limit).astype(int)
+    return image[y0:y1, x0:x1], compose_warps(warp, np.array([[1.0, 0, x0], [0, 1.0, y0]]))
+
+
+def plan_inputs(
+    photo_wh: Sequence[int],
+    input_size: int,
+    size_divisor: int = 64,
+    scales: Sequence[float] = (1.0,),
+    max_aspect: float = 8.0,
+    align_corners: bool = False,
+) -> List[InputPlan]:
+    """Lay out the test inputs of one photo.
+
+    At the smallest scale the photo's short side becomes ``input_size * scale`` and both sides of the input are
+    rounded up to ``size_divisor``; the photo fills the short side and is centred along the long one. The inputs of
+    the other scales show exactly the same, in sides that are the nearest multiples of 32.
+
+    Args:
+        photo_wh: Width and height of the photo, px.
+        input_size: Short side at scale 1, px.
+        size_divisor: Sides are multiples of it, itself a multiple of 32.
+        scales: Test scales, with 1.0 among them.
+        max_aspect: The long side is at most so many times the short one; longer photos are made smaller.
+        align_corners: The scales agree in the centres of their corner pixels (unbiased codec), not in the corners.
+
+    Returns:
+        One plan per scale, scale 1.0 first, then in the order given.
+
+    Raises:
+        ValueError: A scale is not positive or 1.0 is missing.
+    """
+    if not scales or min(scales) <= 0 or 1.0 not in scales:
+        raise ValueError(f"scales must be positive and hold 1.0, got {tuple(scales)}")
+    short, long = min(photo_wh), max(photo_wh)
+    smallest = min(scales)
+    short_side = _round_up(input_size * smallest, size_divisor)
+    scale = short_side / short
+    if scale * long > max_aspect * short_side:
+        scale = max_aspect * short_side / long
+        short_side = _round_up(scale * short, size_divisor)
+    long_side = _round_up(scale * long, size_divisor)
+    least_wh = (short_side, long_side) if photo_wh[0] <= photo_wh[1] else (long_side, short_side)
+    ordered = [1.0, *(s for s in scales if s != 1.0)]
+    sizes = [(_near_32(least_wh[0] * s / smallest), _near_32(least_wh[1] * s / smallest)) for s in ordered]
+    base_wh = sizes[0]
+    base = _between(least_wh, base_wh, False) if base_wh != least_wh else np.eye(2, 3)
+    warp = compose_warps(base, centred_warp(photo_wh, least_wh, scale))
+    return [InputPlan(wh, compose_warps(_between(base_wh, wh, align_corners), warp)) for wh in sizes]
+
+
+def _round_up(length: float, divisor: int) -> int:
+    # Rounding before that: 64.0000001, which is 64 by arithmetic, must not become 128.
+    return max(1, math.ceil(round(length / divisor, 6))) * divisor
+
+
+def _near_32(length: float) -> int:
+    return max(1, round(length / 32)) * 32
+
+
+def _between(first_wh: Sequence[int], second_wh: Sequence[int], align_corners: bool) -> np.ndarray:
+    """Return the warp from one input to another that shows the same in another size."""
+    if align_corners:
+        sx, sy = ((b - 1) / (a - 1) for a, b in zip(first_wh, second_wh))
+        return np.array([[sx, 0, 0.0], [0, sy, 0]])
+    sx, sy = (b / a for a, b in zip(first_wh, second_wh))
+    return np.array([[sx, 0, sx / 2 - 0.5], [0, sy, sy / 2 - 0.5]])

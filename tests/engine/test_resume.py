@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_parts import loader, toy_config, weights
+
+from ehrpose.engine import build_runner, compat
+
+EMA = {"type": "EMAHook", "momentum": 0.1, "update_buffers": True}
+
+
+class Interruption(Exception):
+    pass
+
+
+def train(cfg, stop_after: int | None = None):
+    """Train; with ``stop_after`` break off in the iteration after that many, as a kill would."""
+    runner = build_runner(cfg)
+    if stop_after is not None:
+        step = runner.model.train_step
+
+        def interrupted(*args, **kwargs):
+            if runner.iter >= stop_after:
+                raise Interruption
+            return step(*args, **kwargs)
+
+        runner.model.train_step = interrupted
+        with pytest.raises(Interruption):
+            runner.train()
+    else:
+        runner.train()
+    return runner
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("hooks", [[], [EMA]], ids=["plain", "ema"])
+def test_resumed_run_ends_bit_equal(tmp_path, num_workers, hooks):
+    changes = {"custom_hooks": hooks, "num_workers": num_workers}
+    train(toy_config(tmp_path / "whole", **changes))
+    train(toy_config(tmp_path / "cut", **changes), stop_after=7)  # 5 iterations an epoch: in the second one
+    assert not (tmp_path / "cut/epoch_2.pth").exists()
+    train(toy_config(tmp_path / "cut", resume=True, **changes))
+    assert_same(weights(tmp_path / "whole/epoch_3.pth"), weights(tmp_path / "cut/epoch_3.pth"))
+
+
+def test_resume_takes_no_notice_of_validation(tmp_path):
+    train(toy_config(tmp_path / "whole"))
+    quiet = toy_config(tmp_path / "quiet")
+    quiet.val_dataloader = quiet.val_cfg = quiet.val_evaluator = None
+    train(quiet)
+    assert_same(weights(tmp_path / "whole/epoch_3.pth"), weights(tmp_path / "quiet/epoch_3.pth"))
+
+
+def test_accumulated_gradients_survive_an_interruption(tmp_path):
+    wrapper = {"accumulative_counts": 3, "clip_grad": {"max_norm": 1.0}, "optimizer": {"type": "Adam", "lr": 0.01}}
+    train(toy_config(tmp_path / "whole", optim_wrapper=wrapper))
+    train(toy_config(tmp_path / "cut", optim_wrapper=wrapper), stop_after=5)
+    assert "accumulated_gradients" in torch.load(tmp_path / "cut/epoch_1.pth", weights_only=True)
+    train(toy_config(tmp_path / "cut", optim_wrapper=wrapper, resume=True))
+    assert_same(weights(tmp_path / "whole/epoch_3.pth"), weights(tmp_path / "cut/epoch_3.pth"))
+
+
+def test_iteration_based_run_resumes_bit_equal(tmp_path):
+    changes = {
+        "train_cfg": {"type": "IterBasedTrainLoop", "max_iters": 9, "val_interval": 3},
+        "default_hooks": {"checkpoint": {"type": "SafeCheckpointHook", "interval": 4, "by_epoch": False}},
+        "log_processor": {"by_epoch": False},
+        "train_dataloader": {**loader(), "sampler": {"type": "InfiniteSampler", "shuffle": True}},
+        "param_scheduler": [{"type": "LinearLR", "begin": 0, "end": 7, "start_factor": 0.1, "by_epoch": False}],
+    }
+    train(toy_config(tmp_path / "whole", **changes))
+    train(toy_config(tmp_path / "cut", **changes), stop_after=6)
+    train(toy_config(tmp_path / "cut", **changes, resume=True))
+    assert_same(weights(tmp_path / "whole/iter_9.pth"), weights(tmp_path / "cut/iter_9.pth"))
+
+
+def test_run_without_a_seed_resumes_with_the_one_it_drew(tmp_path):
+    changes = {"randomness": {"seed": None}, "max_epochs": 2}
+    whole = train(toy_config(tmp_path / "run", **changes))
+    expected = weights(tmp_path / "run/epoch_2.pth")
+    first = str(tmp_path / "run/epoch_1.pth")
+    again = train(toy_config(tmp_path / "again", resume=True, load_from=first, **changes))
+    assert again.seed == whole.seed
+    assert_same(expected, weights(tmp_path / "again/epoch_2.pth"))
+
+
+def test_other_seed_gives_another_run(tmp_path):
+    for seed in (1, 2):
+        train(toy_config(tmp_path / str(seed), max_epochs=1, randomness={"seed": seed}))
+    a, b = (weights(tmp_path / f"{seed}/epoch_1.pth") for seed in (1, 2))
+    assert not torch.equal(a["net.0.weight"], b["net.0.weight"])
+
+
+def test_ema_weights_are_those_that_are_evaluated_and_saved(tmp_path):
+    runner = build_runner(toy_config(tmp_path, max_epochs=1, custom_hooks=[EMA]))
+    seen = {}
+    predict = runner.model.val_step
+
+    def spy(data):
+        seen["evaluated"] = runner.model.net[0].weight.detach().clone()
+        return predict(data)
+
+    runner.model.val_step = spy
+    runner.train()
+    checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
+    assert torch.equal(seen["evaluated"], checkpoint["state_dict"]["net.0.weight"])
+    assert not torch.equal(seen["evaluated"], runner.model.net[0].weight)
+
+
+def test_code_in_a_checkpoint_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("ran",)
+
+    torch.save({"state_dict": {}, "meta": Evil()}, tmp_path / "evil.pth")
+    compat.apply()
+    runner = build_runner(toy_config(tmp_path / "run", resume=True, load_from=str(tmp_path / "evil.pth")))
+    with pytest.raises(ValueError, match=r"evil\.pth cannot be read as plain data"):
+        runner.train()
