@@ -14,9 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--config", default=str(ROOT / "configs/ehrnet/demo_synthetic-128.py"), help="config of the model to train"
+        "--config",
+        default=str(ROOT / "configs/ehrnet/demo_synthetic-128.py"),
+        help="config of the model to train",
     )
-    parser.add_argument("--work-dir", default="work_dirs/demo", help="folder of logs, checkpoints and the picture")
+    parser.add_argument(
+        "--work-dir", default="work_dirs/demo", help="folder of logs, checkpoints and the picture"
+    )
     parser.add_argument("--num-scenes", type=int, default=12, help="scenes in the picture")
     return parser.parse_args()
 
@@ -26,7 +30,9 @@ def main() -> None:
     from ehrpose.engine.demo import run_demo
 
     result = run_demo(args.config, args.work_dir, args.num_scenes)
-    print(f"\nAP on {result.num_images} scenes never seen in training: {result.ap:.3f} (AP50 {result.ap50:.3f})")
+    print(
+        f"\nAP on {result.num_images} scenes never seen in training: {result.ap:.3f} (AP50 {result.ap50:.3f})"
+    )
     print(f"checkpoint: {result.checkpoint}")
     print(f"picture of its predictions: {result.picture}")
 

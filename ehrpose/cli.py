@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 
 DEBUG_VARIABLE = "EHRPOSE_DEBUG"
+# What the user can set right, beside an unknown type that MMEngine's registries report as KeyError.
+_USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Exit codes: 2 for what the user can set right on the command line or in the config, 1 for a run that broke.
 USER_ERROR, RUN_ERROR = 2, 1
 _RUN_ERRORS = ("CheckpointError", "NonFiniteLossError")
@@ -38,9 +40,7 @@ def _exit_code(error: Exception) -> int | None:
     """Return the exit code of an error, None for a fault of the program."""
     if type(error).__name__ in _RUN_ERRORS:
         return RUN_ERROR
-    if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
-        return USER_ERROR
-    if isinstance(error, KeyError) and "registry" in str(error):  # an unknown type; MMEngine's registries say so
+    if isinstance(error, _USER_ERRORS) or (isinstance(error, KeyError) and "registry" in str(error)):
         return USER_ERROR
     return None
 
@@ -57,8 +57,12 @@ def _one_line(error: Exception) -> str:
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add the options with which launchers start several processes."""
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
-                        help="what started this process")  # fmt: skip
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what started this process",
+    )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=None, help=argparse.SUPPRESS)
 
 

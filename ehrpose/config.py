@@ -23,11 +23,29 @@ from ehrpose import registry
 
 # What MMEngine's Runner reads from the top level, and what ehrpose adds.
 TOP_LEVEL_KEYS = (
-    *("model", "codec", "keypoints", "phi", "data_root", "work_dir", "experiment_name", "load_from", "resume"),
+    *(
+        "model",
+        "codec",
+        "keypoints",
+        "phi",
+        "data_root",
+        "work_dir",
+        "experiment_name",
+        "load_from",
+        "resume",
+    ),
     *("train_dataloader", "val_dataloader", "test_dataloader", "train_cfg", "val_cfg", "test_cfg"),
     *("val_evaluator", "test_evaluator", "optim_wrapper", "param_scheduler", "auto_scale_lr"),
     *("default_hooks", "custom_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
-    *("default_scope", "env_cfg", "randomness", "launcher", "model_wrapper_cfg", "custom_imports", "runner_type"),
+    *(
+        "default_scope",
+        "env_cfg",
+        "randomness",
+        "launcher",
+        "model_wrapper_cfg",
+        "custom_imports",
+        "runner_type",
+    ),
 )
 _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
                "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS", "BACKENDS")  # fmt: skip
@@ -36,6 +54,7 @@ _ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCES
                     "TASK_UTILS", "RUNNER_CONSTRUCTORS")  # fmt: skip
 # Keys that the builder around a component takes, or MMEngine's registries, never the component itself.
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "priority", "init_cfg", "constructor", "paramwise_cfg"}
+_BUILDER_KEYS |= {"convert_to_iter_based", "collate_fn", "sampler", "batch_sampler"}
 
 
 def load_config(path: str | os.PathLike, cfg_options: Mapping[str, Any] | None = None) -> Config:
@@ -58,7 +77,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping[str, Any] | None =
     if cfg_options:
         try:
             cfg.merge_from_dict(dict(cfg_options))
-        except (KeyError, TypeError, AssertionError, IndexError) as error:
+        except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
             raise ValueError(f"--cfg-options {dict(cfg_options)} do not fit {path}: {error}") from error
     check(cfg)
     return cfg
@@ -94,7 +113,9 @@ def _replace(value: Any, top: Mapping[str, Any], chain: tuple[str, ...], path: s
         return value
     name = value[1:]
     if name not in top:
-        raise ValueError(f"{path} refers to {value}, but the config has no top-level {name!r}{_nearest(name, top)}")
+        raise ValueError(
+            f"{path} refers to {value}, but the config has no top-level {name!r}{_nearest(name, top)}"
+        )
     if name in chain:
         raise ValueError(f"{path}: reference {' -> '.join((*chain, name))} leads back to itself")
     return _replace(copy.deepcopy(top[name]), top, (*chain, name), path)
@@ -110,7 +131,7 @@ def _check_top_level(cfg: Config) -> None:
     for key in cfg:
         if key not in TOP_LEVEL_KEYS:
             close = difflib.get_close_matches(key, TOP_LEVEL_KEYS, n=1, cutoff=0.87)
-            if close and close[0] not in cfg:
+            if close:
                 raise ValueError(f"config has the unknown key {key!r}; did you mean {close[0]!r}?")
 
 

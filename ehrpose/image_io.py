@@ -1,7 +1,7 @@
 """Reading photos of every usual kind into one form (no torch).
 
-OpenCV decodes; what it cannot read goes to Pillow, and so does WebP with EXIF, whose orientation OpenCV 4 ignores.
-OpenCV 4 also returns the upper part of a truncated JPEG without a word, so the end marker is looked for here.
+OpenCV decodes; what it cannot read goes to Pillow, and so does WebP with EXIF, whose orientation OpenCV 4
+ignores. OpenCV 4 also returns the upper part of a truncated JPEG without a word, so its end is looked for here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import os
 import struct
 from pathlib import Path
-from typing import Tuple, Union
+from typing import Callable, List, Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -27,9 +27,9 @@ class ImageReadError(ValueError):
 def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = True) -> np.ndarray:
     """Read one photo.
 
-    Grey, palette and bilevel images get three channels. Transparency is dropped, not blended: the colours that
-    are stored under it are returned. 16-bit values are scaled to 8 bit (their upper byte). CMYK is converted
-    without a colour profile, JPEG's inks taken as inverted, as browsers do. Animations give their first frame.
+    Grey, palette and bilevel images get three channels. Transparency is dropped, not blended: the colours
+    stored under it are returned. 16-bit values are scaled to 8 bit (their upper byte). CMYK is converted without
+    a colour profile, JPEG's inks taken as inverted, as browsers do. Animations give their first frame.
 
     Args:
         source: File name, or the encoded file as bytes.
@@ -49,11 +49,10 @@ def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = 
     if not data:
         raise ImageReadError(f"cannot read photo {name}: the file is empty")
     _check_complete(data, name)
+    decoders: List[Callable[[bytes, bool], Optional[np.ndarray]]] = [_decode_opencv, _decode_pillow]
     if backend == "pillow" or _is_for_pillow(data):
-        decoders = (_decode_pillow, _decode_opencv)
-    else:
-        decoders = (_decode_opencv, _decode_pillow)
-    reasons = []
+        decoders.reverse()
+    reasons: List[str] = []
     for decode in decoders:
         try:
             image = decode(data, apply_exif)
@@ -83,7 +82,7 @@ def _read_bytes(source: ImageSource) -> Tuple[bytes, str]:
         raise ImageReadError(f"cannot read photo {path}: {reason}") from error
 
 
-def _decode_opencv(data: bytes, apply_exif: bool) -> Union[np.ndarray, None]:
+def _decode_opencv(data: bytes, apply_exif: bool) -> Optional[np.ndarray]:
     flags = cv2.IMREAD_COLOR if apply_exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
 

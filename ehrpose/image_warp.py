@@ -1,9 +1,9 @@
 """Affine warps between a photo and the network's input, for training, test and device alike (no torch).
 
-A warp is a (2, 3) float64 matrix from photo to input. Positions are pixel-index coordinates: what is stored at row y
-and column x lies at (x, y), and a pixel covers half a unit to each side. The same matrix moves pixels and keypoints.
-Photos are always placed by their centres: ((w - 1) / 2, (h - 1) / 2) goes to the centre of the input. That equals
-the half-pixel rule x' = (x + 0.5) * s - 0.5 + padding, and a mirrored photo gives the mirrored input.
+A warp is a (2, 3) float64 matrix from photo to input. Positions are pixel-index coordinates: what is stored at
+row y and column x lies at (x, y), and a pixel covers half a unit to each side. The same matrix moves pixels and
+keypoints. Photos are always placed by their centres: ((w - 1) / 2, (h - 1) / 2) goes to the centre of the input.
+That equals the half-pixel rule x' = (x + 0.5) * s - 0.5 + padding, and a mirrored photo gives the mirrored input.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def warp_image(
 ) -> np.ndarray:
     """Return an image moved by ``warp``.
 
-    Shrinking to less than half first averages whole blocks of pixels, which keeps what single samples would miss.
+    Shrinking to less than half first averages blocks of pixels, which keeps what single samples would miss.
 
     Args:
         image: (H, W) or (H, W, C) array.
@@ -85,19 +85,20 @@ def warp_image(
         border: Value around the image, one for all channels or one each.
         interpolation: ``cv2.INTER_LINEAR``, or ``cv2.INTER_NEAREST`` for masks (never averaged).
     """
-    border = (border,) * 4 if np.isscalar(border) else tuple(border)  # type: ignore[assignment, arg-type]
+    colour = tuple(border) if isinstance(border, Sequence) else (border,) * 4
     scale = math.sqrt(abs(np.linalg.det(warp[:, :2])))
     if interpolation != cv2.INTER_NEAREST and scale < 0.5:
         image, warp = _shrink(image, warp, int(1 / scale))
     if max(image.shape[:2]) > MAX_WARP_SIDE:
         image, warp = _crop(image, warp, size_wh)
         if image.size == 0:
-            return np.full((size_wh[1], size_wh[0], *image.shape[2:]), border[: image.ndim], image.dtype)
-    return cv2.warpAffine(image, warp, size_wh, flags=interpolation, borderValue=border)
+            fill = colour[:3] if image.ndim == 3 else colour[0]
+            return np.full((size_wh[1], size_wh[0], *image.shape[2:]), fill, image.dtype)
+    return cv2.warpAffine(image, warp, size_wh, flags=interpolation, borderValue=colour)
 
 
 def _shrink(image: np.ndarray, warp: np.ndarray, factor: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Average blocks of about ``factor`` x ``factor`` pixels; the returned warp starts from the small image."""
+    """Average blocks of about ``factor`` x ``factor`` px; the returned warp starts from the small image."""
     height, width = image.shape[:2]
     small_wh = max(1, round(width / factor)), max(1, round(height / factor))
     small = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA)
@@ -106,7 +107,7 @@ def _shrink(image: np.ndarray, warp: np.ndarray, factor: int) -> Tuple[np.ndarra
 
 
 def _crop(image: np.ndarray, warp: np.ndarray, size_wh: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
-    """Cut out what the result shows, plus a border; the returned warp starts from the cut-out."""
+    """Cut out what the result shows and a little more; the returned warp starts from the cut-out."""
     width, height = size_wh
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]])
     seen = corners @ invert_warp(warp)[:, :2].T + invert_warp(warp)[:, 2]
@@ -126,17 +127,18 @@ def plan_inputs(
 ) -> List[InputPlan]:
     """Lay out the test inputs of one photo.
 
-    At the smallest scale the photo's short side becomes ``input_size * scale`` and both sides of the input are
-    rounded up to ``size_divisor``; the photo fills the short side and is centred along the long one. The inputs of
-    the other scales show exactly the same, in sides that are the nearest multiples of 32.
+    At the smallest scale the input's short side is ``input_size * scale``, rounded up to ``size_divisor``; the
+    photo fills it and is centred along the long side, which is rounded up likewise. The inputs of the other
+    scales show exactly the same, in sides that are the nearest multiples of 32.
 
     Args:
         photo_wh: Width and height of the photo, px.
         input_size: Short side at scale 1, px.
         size_divisor: Sides are multiples of it, itself a multiple of 32.
         scales: Test scales, with 1.0 among them.
-        max_aspect: The long side is at most so many times the short one; longer photos are made smaller.
-        align_corners: The scales agree in the centres of their corner pixels (unbiased codec), not in the corners.
+        max_aspect: The long side is at most so many input sizes; longer photos are made smaller.
+        align_corners: The scales agree in the centres of their corner pixels (as unbiased codecs resize maps),
+            not in the corners of the images.
 
     Returns:
         One plan per scale, scale 1.0 first, then in the order given.
@@ -161,6 +163,14 @@ def plan_inputs(
     base = _between(least_wh, base_wh, False) if base_wh != least_wh else np.eye(2, 3)
     warp = compose_warps(base, centred_warp(photo_wh, least_wh, scale))
     return [InputPlan(wh, compose_warps(_between(base_wh, wh, align_corners), warp)) for wh in sizes]
+
+
+def resize_warp(
+    width: int, height: int, input_size: int, size_divisor: int = 64
+) -> Tuple[np.ndarray, Tuple[int, int]]:
+    """Return the warp and the (width, height) of the only input of one photo; see ``plan_inputs``."""
+    plan = plan_inputs((width, height), input_size, size_divisor)[0]
+    return plan.warp, plan.size_wh
 
 
 def _round_up(length: float, divisor: int) -> int:

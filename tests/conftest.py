@@ -41,7 +41,7 @@ def five_keypoints() -> dict:
     }
 
 
-@pytest.fixture()
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 

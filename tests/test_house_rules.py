@@ -16,7 +16,7 @@ PACKAGE = ROOT / "ehrpose"
 MAX_LINES = 350
 # Without torch and on Python 3.8: what a device runs.
 RUNTIME_FILES = sorted(
-    [PACKAGE / f"{name}.py" for name in ("__init__", "version", "registry", "structures", "image_io")]
+    [PACKAGE / f"{n}.py" for n in ("__init__", "version", "registry", "structures", "image_io", "image_warp")]
     + [PACKAGE / "datasets" / "keypoint_meta.py"]
     + [path for folder in ("codecs", "deploy") for path in (PACKAGE / folder).rglob("*.py")]
 )

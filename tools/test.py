@@ -16,12 +16,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint file")
     parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<name of the config>)")
     parser.add_argument("--out", metavar="JSON", help="write the results in COCO's submission form")
-    parser.add_argument("--format-only", action="store_true", help="only write --out, for data without annotations")
+    parser.add_argument(
+        "--format-only", action="store_true", help="write --out only, for data without annotations"
+    )
     parser.add_argument("--dump", metavar="PKL", help="write the predictions of every image")
-    parser.add_argument("--flip-test", action=argparse.BooleanOptionalAction, default=None,
-                        help="test with the mirrored image as well (default: as the config says)")  # fmt: skip
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE",
-                        help="replace config values, for example codec.input_size=256")  # fmt: skip
+    parser.add_argument(
+        "--flip-test",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="test with the mirrored image as well (default: as the config says)",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="replace config values, for example codec.input_size=256",
+    )
     add_display(parser)
     add_launcher(parser)
     return parser.parse_args(argv)
@@ -38,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     options.set_test_output(cfg, args.out, args.format_only, args.dump)
     options.set_flip_test(cfg, args.flip_test)
     options.set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
-    evaluate_checkpoint(cfg, args.checkpoint, args.work_dir, args.launcher)
+    evaluate_checkpoint(cfg, args.checkpoint, args.work_dir, args.launcher, args.out)
 
 
 if __name__ == "__main__":

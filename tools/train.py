@@ -13,14 +13,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/<name of the config>)")
-    parser.add_argument("--resume", nargs="?", const="auto", metavar="CHECKPOINT",
-                        help="go on from a checkpoint; without a name from the last one in the work_dir")  # fmt: skip
+    parser.add_argument(
+        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG's name)"
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from a checkpoint; without a name from the last one in the work_dir",
+    )
     parser.add_argument("--amp", action="store_true", help="mixed precision: bfloat16, float16 on older GPUs")
     parser.add_argument("--no-validate", action="store_true", help="do not validate while training")
-    parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE",
-                        help="replace config values, for example codec.input_size=256")  # fmt: skip
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="replace config values, for example codec.input_size=256",
+    )
     add_display(parser)
     add_launcher(parser)
     return parser.parse_args(argv)

@@ -64,13 +64,17 @@ class AssociativeEmbedding:
         self.meta = KeypointMeta.build(keypoints)
         self.input_size = _positive_int(input_size, "input_size")
         if input_size % 32:
-            raise ValueError(f"input_size must be a multiple of 32, the network's largest stride; got {input_size}")
+            raise ValueError(
+                f"input_size must be a multiple of 32, the network's largest stride; got {input_size}"
+            )
         self.strides = tuple(strides)
         self.tag_strides = tuple(tag_strides)
         if self.strides not in ((4,), (4, 2)):
             raise ValueError(f"strides must be (4,) or (4, 2), got {self.strides}")
         if self.tag_strides not in ((4,), (4, 2)) or not set(self.tag_strides) <= set(self.strides):
-            raise ValueError(f"tag_strides must be (4,) or (4, 2) and among strides {self.strides}, got {tag_strides}")
+            raise ValueError(
+                f"tag_strides must be (4,) or (4, 2) and among strides {self.strides}, got {tag_strides}"
+            )
         if sigma <= 0:
             raise ValueError(f"sigma must be positive, got {sigma}")
         if mode not in ("fast", "paper"):
@@ -126,7 +130,9 @@ class AssociativeEmbedding:
         for stride in self.strides:
             cells = side // stride
             positions = self.to_map(keypoints, stride, (side, side))
-            pixels = np.floor(positions + 0.5).astype(np.int64) if self.unbiased else positions.astype(np.int64)
+            pixels = (
+                np.floor(positions + 0.5).astype(np.int64) if self.unbiased else positions.astype(np.int64)
+            )
             labelled = (visible > 0) & ((pixels >= 0) & (pixels < cells)).all(axis=2)
             heatmaps = np.zeros((self.num_keypoints, cells, cells), np.float32)
             draw_gaussians(heatmaps, positions[labelled], np.nonzero(labelled)[1], self.sigma)

@@ -34,7 +34,7 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
     5x5 non-maximum suppression; grouping; a quarter pixel toward the higher neighbour; half a pixel more
     unless the targets are unbiased.
     """
-    heat = np.mean([_full_heat(maps, input_wh, settings.unbiased) for maps in scales], axis=0, dtype=np.float32)
+    heat = _mean([_full_heat(maps, input_wh, settings.unbiased) for maps in scales])
     num_types = len(heat)
     tags = resize_maps(scales[0].tag4, input_wh, settings.unbiased)
     tags = tags.reshape(-1, num_types, *tags.shape[1:])
@@ -55,7 +55,11 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
 
 def _full_heat(maps: Maps, input_wh: Tuple[int, int], align_corners: bool) -> np.ndarray:
     levels = [level for level in (maps.heat4, maps.heat2) if level is not None]
-    return np.mean([resize_maps(level, input_wh, align_corners) for level in levels], axis=0, dtype=np.float32)
+    return _mean([resize_maps(level, input_wh, align_corners) for level in levels])
+
+
+def _mean(maps: Sequence[np.ndarray]) -> np.ndarray:
+    return np.asarray(np.mean(maps, axis=0, dtype=np.float32))
 
 
 def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings) -> People:
@@ -159,7 +163,9 @@ def _assemble(
     )
 
 
-def find_by_tag(heatmap: np.ndarray, tag_maps: np.ndarray, person_tags: np.ndarray, num_top: int = 1024) -> np.ndarray:
+def find_by_tag(
+    heatmap: np.ndarray, tag_maps: np.ndarray, person_tags: np.ndarray, num_top: int = 1024
+) -> np.ndarray:
     """Return, for each person, the flat pixel of the highest ``heat - round(tag distance)``, first on a tie.
 
     Scanning the map for every person is what makes the usual decoder slow. In falling order of heat the first
@@ -205,5 +211,5 @@ def merge_scales(scales: Sequence[Maps], unbiased: bool) -> Maps:
             merged.append(None)  # type: ignore[arg-type]
             continue
         size_wh = (levels[0].shape[2], levels[0].shape[1])
-        merged.append(np.mean([resize_maps(m, size_wh, unbiased) for m in levels], axis=0, dtype=np.float32))
+        merged.append(_mean([resize_maps(m, size_wh, unbiased) for m in levels]))
     return scales[0]._replace(heat4=merged[0], heat2=merged[1])

@@ -53,7 +53,9 @@ def group_by_tag(
     """
     num_types = len(scores)
     if sorted(order) != list(range(num_types)) or len(tags) != num_types:
-        raise ValueError(f"wanted {num_types} tag arrays and an order of them, got {len(tags)} and {list(order)}")
+        raise ValueError(
+            f"wanted {num_types} tag arrays and an order of them, got {len(tags)} and {list(order)}"
+        )
     tag_length = tags[0].shape[1] if num_types else 1
     members: List[np.ndarray] = []
     sums = np.zeros((0, tag_length))
@@ -70,7 +72,7 @@ def group_by_tag(
             members.append(np.full(num_types, -1, np.int64))
             sums = np.vstack([sums, np.zeros((1, tag_length))])
             counts = np.append(counts, 0)
-        for m, p in enumerate(person):
+        for m, p in enumerate(person.tolist()):
             members[p][k] = m
         sums[person] += tag
         counts[person] += 1

@@ -89,10 +89,14 @@ def parabola_peak(heatmap: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.nda
     inner_y = np.clip(ys, 1, max(height - 2, 0))
     centre = _log(heatmap[ys, xs])
     shift_x = _vertex(
-        _log(heatmap[ys, np.maximum(inner_x - 1, 0)]), centre, _log(heatmap[ys, np.minimum(inner_x + 1, width - 1)])
+        _log(heatmap[ys, np.maximum(inner_x - 1, 0)]),
+        centre,
+        _log(heatmap[ys, np.minimum(inner_x + 1, width - 1)]),
     )
     shift_y = _vertex(
-        _log(heatmap[np.maximum(inner_y - 1, 0), xs]), centre, _log(heatmap[np.minimum(inner_y + 1, height - 1), xs])
+        _log(heatmap[np.maximum(inner_y - 1, 0), xs]),
+        centre,
+        _log(heatmap[np.minimum(inner_y + 1, height - 1), xs]),
     )
     shift_x = np.where(inner_x == xs, shift_x, 0.0)
     shift_y = np.where(inner_y == ys, shift_y, 0.0)

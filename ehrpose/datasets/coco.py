@@ -24,13 +24,13 @@ _GREY = 128
 class CocoPoseDataset(BaseDataset):
     """Photos with the keypoints of their people.
 
-    In training, photos without any labelled keypoint are left out; in test all are kept. Photos are looked for in
-    ``data_root/train2017`` (that is ``data_prefix["img"]``), then in ``data_root/images/train2017``.
+    In training, photos without any labelled keypoint are left out; in test all are kept. Photos are looked for
+    in ``data_root/train2017`` (``data_prefix["img"]``), then in ``data_root/images/train2017``.
 
-    A photo that is missing or broken stops the run with its name, or, with ``on_bad_image="skip"``, is counted and
-    reported in a warning and in ``bad_images``; in training another photo is taken, in test a grey picture of the
-    annotated size, so that the evaluation goes on and finds nobody in it (the sample's ``bad_image`` says why).
-    Each worker process of a data loader reports and counts what it has met itself.
+    A photo that is missing or broken stops the run with its name, or, with ``on_bad_image="skip"``, is counted
+    and reported in a warning and in ``bad_images``. In training another photo is taken then, in test a grey
+    picture of the annotated size, so that the evaluation goes on and finds nobody there; the sample's
+    ``bad_image`` says why. Worker processes of a data loader count and report each for themselves.
 
     Attributes:
         meta: The KeypointMeta; also ``metainfo["keypoints"]``.
@@ -109,11 +109,6 @@ class CocoPoseDataset(BaseDataset):
         if self.pipeline.transforms:
             self.data_prefix["img"] = self._find_folder(self.data_prefix["img"])
         super().full_init()
-        if len(self) == 0:
-            raise ValueError(
-                f"{self.ann_file}: no photo is left of this data set"
-                + ("" if self.test_mode else f" with a person of at least {self.min_keypoints} labelled keypoint(s)")
-            )
 
     def _find_folder(self, folder: str) -> str:
         """Return the folder, or its twin below ``images`` where only that exists."""
@@ -141,10 +136,12 @@ class CocoPoseDataset(BaseDataset):
 
     def filter_data(self) -> list[dict]:
         """Return the items to keep: in training those with a person of enough keypoints."""
-        if self.test_mode:
-            return self.data_list
         least = max(1, self.min_keypoints)
-        return [item for item in self.data_list if (item["visible"] > 0).sum(axis=1).max(initial=0) >= least]
+        kept = [item for item in self.data_list if self.test_mode or _most_labelled(item) >= least]
+        if not kept:
+            wanted = "" if self.test_mode else f" with a person of at least {least} labelled keypoint(s)"
+            raise ValueError(f"{self.ann_file}: no photo{wanted} among {len(self.data_list)}")
+        return kept
 
     def prepare_data(self, idx: int) -> Any:
         """Return the idx-th item after the pipeline; None to ask for another one."""
@@ -185,3 +182,8 @@ class CocoPoseDataset(BaseDataset):
     @staticmethod
     def _warn(message: str, level: int = logging.WARNING) -> None:
         print_log(message, logger="current", level=level)
+
+
+def _most_labelled(item: Mapping[str, Any]) -> int:
+    """Return the number of labelled keypoints of the person with most of them."""
+    return int((item["visible"] > 0).sum(axis=1).max(initial=0))

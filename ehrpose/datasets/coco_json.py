@@ -1,12 +1,13 @@
 """Reading and checking annotation files in COCO's keypoint form.
 
 Axes: M people of the whole file, N people of one image, K keypoint types. Boxes become x0, y0, x1, y1; keypoints
-are pixel-index positions as COCO stores them.
+are taken as pixel-index positions, as COCO stores them.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +21,9 @@ class CocoItems(NamedTuple):
     """What an annotation file holds.
 
     Attributes:
-        items: One dict per image, in the order of the file: img_id, file_name, width, height, keypoints (N, K, 2),
-            visible (N, K), bbox (N, 4) xyxy, area (N,), mask_regions, raw_anns (without segmentations).
+        items: One dict per image, in the order of the file: img_id, file_name, width, height,
+            keypoints (N, K, 2), visible (N, K), bbox (N, 4) xyxy, area (N,), mask_regions, and raw_anns, the
+            annotations as they are, without their segmentations.
         num_outside: Labelled keypoints that lie outside their photo; they got ``visible`` 0.
         outside_example: Where the first of them is.
     """
@@ -69,7 +71,9 @@ def _load(path: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no valid json: {error}") from error
     if not isinstance(data, Mapping):
-        raise ValueError(f"{path}: wanted a json object with 'images' and 'annotations', got a {type(data).__name__}")
+        raise ValueError(
+            f"{path}: wanted a json object with 'images' and 'annotations', got a {type(data).__name__}"
+        )
     return data
 
 
@@ -78,7 +82,9 @@ def _read_images(entries: Sequence[Mapping]) -> dict[Any, dict[str, Any]]:
     for place, entry in enumerate(entries):
         missing = [key for key in ("id", "file_name", "width", "height") if key not in entry]
         if missing:
-            raise ValueError(f"image {entry.get('id', f'number {place}')} has no {', '.join(map(repr, missing))}")
+            raise ValueError(
+                f"image {entry.get('id', f'number {place}')} has no {', '.join(map(repr, missing))}"
+            )
         if entry["id"] in images:
             raise ValueError(f"image id {entry['id']} is used twice")
         size = (entry["width"], entry["height"])
@@ -108,7 +114,9 @@ def _person_categories(categories: Sequence[Mapping], meta: KeypointMeta) -> set
     for i in fitting:
         names = skeletons[i]["keypoints"]
         if set(names) == set(meta.names) and tuple(names) != meta.names:
-            raise ValueError(f"category {i} has the keypoints in the order {names}, the config in {list(meta.names)}")
+            raise ValueError(
+                f"category {i} has the keypoints in the order {names}, the config in {list(meta.names)}"
+            )
     return fitting
 
 
@@ -122,21 +130,27 @@ def _check_annotations(anns: Sequence[Mapping], images: Mapping, meta: KeypointM
     wanted = 3 * meta.num_keypoints
     for ann in anns:
         required = ("id", "image_id", "bbox", "area", "keypoints")
-        missing = [key for key in required if key not in ann and not (key == "keypoints" and ann.get("iscrowd"))]
+        missing = [
+            key for key in required if key not in ann and not (key == "keypoints" and ann.get("iscrowd"))
+        ]
         if missing:
             hint = ""
             if missing == ["keypoints"] and not any("keypoints" in other for other in anns):
                 hint = "; no annotation has: is this a file of person_keypoints_*.json?"
             raise ValueError(f"annotation {ann.get('id')} has no {', '.join(map(repr, missing))}{hint}")
         if ann["image_id"] not in images:
-            raise ValueError(f"annotation {ann['id']} belongs to image {ann['image_id']}, which is not in 'images'")
+            raise ValueError(
+                f"annotation {ann['id']} belongs to image {ann['image_id']}, which is not in 'images'"
+            )
         if len(ann.get("keypoints", ())) != wanted and "keypoints" in ann:
             raise ValueError(
                 f"annotation {ann['id']} has {len(ann['keypoints'])} numbers in 'keypoints', wanted 3 * "
                 f"{meta.num_keypoints} = {wanted}: x, y, visibility of each keypoint of {meta.dataset_name!r}"
             )
         if len(ann["bbox"]) != 4:
-            raise ValueError(f"annotation {ann['id']} has the 'bbox' {ann['bbox']}, wanted x, y, width, height")
+            raise ValueError(
+                f"annotation {ann['id']} has the 'bbox' {ann['bbox']}, wanted x, y, width, height"
+            )
 
 
 def _numbers(people: Sequence[Mapping], field: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -149,8 +163,11 @@ def _numbers(people: Sequence[Mapping], field: str, shape: tuple[int, ...]) -> n
             try:
                 array[row] = np.array(ann[field], np.float64).reshape(shape)
             except (TypeError, ValueError):
-                raise ValueError(f"annotation {ann['id']}: {field!r} is not all numbers: {ann[field]}") from None
-    broken = np.flatnonzero(~np.isfinite(array).reshape(len(people), -1).all(axis=1)) if len(people) else ()
+                raise ValueError(
+                    f"annotation {ann['id']}: {field!r} is not all numbers: {ann[field]}"
+                ) from None
+    finite = np.isfinite(array).reshape(len(people), math.prod(shape)).all(axis=1)
+    broken = np.flatnonzero(~finite)
     if len(broken):
         raise ValueError(f"annotation {people[broken[0]]['id']}: NaN or infinity in {field!r}")
     return array
@@ -162,8 +179,11 @@ def _fill(images: dict[Any, dict[str, Any]], anns: Sequence[Mapping], meta: Keyp
     labels = _numbers(candidates, "keypoints", (meta.num_keypoints, 3))
     _check_visibility(labels[..., 2], candidates, meta)
     keypoints, visible = labels[..., :2].astype(np.float32), labels[..., 2].astype(np.uint8)
-    sizes = np.array([[images[a["image_id"]][side] for side in ("width", "height")] for a in candidates], np.float32)
-    outside = (visible > 0) & ((keypoints < 0) | (keypoints > sizes.reshape(-1, 1, 2))).any(axis=2)
+    sizes = np.array(
+        [[images[a["image_id"]][side] for side in ("width", "height")] for a in candidates], np.float32
+    )
+    is_beyond = np.asarray((keypoints < 0) | (keypoints > sizes.reshape(-1, 1, 2)))
+    outside = np.asarray((visible > 0) & is_beyond.any(axis=2))
     visible[outside] = 0
     bbox = _numbers(candidates, "bbox", (4,)).astype(np.float32)
     bbox[:, 2:] += bbox[:, :2]
@@ -172,7 +192,7 @@ def _fill(images: dict[Any, dict[str, Any]], anns: Sequence[Mapping], meta: Keyp
     rows: dict[Any, list[int]] = {image_id: [] for image_id in images}
     for image in images.values():
         image.update(mask_regions=[], raw_anns=[])
-    is_person = visible.any(axis=1)
+    is_person = np.asarray(visible.any(axis=1))
     row = 0
     for ann in anns:
         image = images[ann["image_id"]]
@@ -219,7 +239,9 @@ def _regions(ann: Mapping, image: Mapping) -> list:
                 f"keys {sorted(segmentation)} and size {segmentation.get('size')}"
             )
         return [dict(segmentation)]
-    polygons = [p for p in segmentation or [] if isinstance(p, (list, tuple)) and len(p) >= 6 and len(p) % 2 == 0]
+    polygons = [
+        p for p in segmentation or [] if isinstance(p, (list, tuple)) and len(p) >= 6 and len(p) % 2 == 0
+    ]
     if polygons:
         return [polygons]
     x, y, width, height = ann["bbox"]

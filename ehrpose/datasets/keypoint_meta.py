@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Sequence, Set, Tuple, Union
 
 import numpy as np
 
@@ -78,7 +78,9 @@ class KeypointMeta:
             raise ValueError(f"sigmas: wanted {len(names)} positive numbers, got {sigmas.tolist()}")
         order = _look_up(keypoints.get("order") or names, index, "order")
         if sorted(order) != list(range(len(names))):
-            raise ValueError(f"order must name each of the {len(names)} keypoints once, got {len(order)} names")
+            raise ValueError(
+                f"order must name each of the {len(names)} keypoints once, got {len(order)} names"
+            )
         skeleton = tuple(_pair(limb, index, "skeleton") for limb in keypoints["skeleton"])
         return cls(
             dataset_name=str(keypoints["dataset_name"]),
@@ -122,7 +124,7 @@ def _pair(names: Sequence[str], index: Mapping[str, int], what: str) -> Tuple[in
 
 def _flip_indices(swap: Sequence[Sequence[str]], index: Mapping[str, int]) -> Tuple[int, ...]:
     flipped = list(range(len(index)))
-    seen = set()
+    seen: Set[int] = set()
     for names in swap:
         i, j = _pair(names, index, "swap")
         if i in seen or j in seen or i == j:

@@ -38,8 +38,8 @@ def sample_background(rng: np.random.Generator, size_wh: tuple[int, int], clutte
     if rng.random() < 0.7:
         horizon = int(height * rng.uniform(0.35, 0.85))
         floor = _muted(rng, np.stack([sample_color(rng, 0.6)] * 2)) * rng.uniform(0.6, 1.2, (2, 1))
-        floor = np.clip(floor, 0, 255).astype(np.uint8).reshape(2, 1, 3)
-        img[horizon:] = cv2.resize(floor, (width, height - horizon), interpolation=cv2.INTER_LINEAR)
+        ends = np.clip(floor, 0, 255).astype(np.uint8).reshape(2, 1, 3)
+        img[horizon:] = cv2.resize(ends, (width, height - horizon), interpolation=cv2.INTER_LINEAR)
     for cells in (4, 12, 40):
         amount = clutter * rng.uniform(0, 0.45) * (1.0 if rng.random() < 0.7 else 0.0)
         if amount > 0.03:

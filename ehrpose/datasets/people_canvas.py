@@ -43,7 +43,7 @@ class Canvas:
 
     def __init__(self, img: np.ndarray, light: np.ndarray) -> None:
         self.img = img
-        self.labels = np.zeros(img.shape[:2], np.uint16)
+        self.labels: np.ndarray = np.zeros(img.shape[:2], np.uint16)
         self.light = light
 
     def paint(

@@ -35,6 +35,8 @@ KEYPOINT_NAMES = (
 )
 # A label is 32 * number of the person (from 1) + part.
 PARTS_PER_PERSON = 32
+# Behind something, further from the person's visible pixels than this many body heights: not annotated.
+_MAX_GUESS = 0.15
 # Parts that may lie on top of a keypoint without hiding it.
 _OWN_LIMBS = {
     "shoulder": ("upper_arm",),
@@ -54,7 +56,8 @@ class Person:
 
     Attributes:
         keypoints: (17, 2) float32 true positions in the order of KEYPOINT_NAMES, also outside the image.
-        visible: (17,) uint8 as in COCO: 0 outside the image, 1 hidden, 2 visible.
+        visible: (17,) uint8 as in COCO: 0 outside the image or behind something with nothing of the person
+            near, 1 hidden, 2 visible.
         mask: (H, W) bool, the visible pixels.
         whole_area: Number of pixels in the image before others were drawn on top.
         height: Standing height, pixels.
@@ -124,7 +127,7 @@ def _plan_people(
     log_low, log_high = np.log(person_height[0]), np.log(person_height[1])
     middle = rng.uniform(log_low, log_high)
     taken: list[np.ndarray] = []
-    plans = []
+    plans: list[Plan] = []
     for _ in range(count):
         log_size = np.clip(middle + rng.normal(0, 0.25), log_low, log_high)
         scale = float(np.exp(log_size) * min(width, height))
@@ -247,6 +250,8 @@ def _visibility(
         if not (0 <= x <= width - 1 and 0 <= y <= height - 1):
             continue
         owner, part = divmod(int(labels[round(float(y)), round(float(x))]), PARTS_PER_PERSON)
+        if owner != number and not _is_near(labels, number, x, y, _MAX_GUESS * scale):
+            continue
         position, facing = joints[name]
         is_seen = False
         if owner == number and name in FACE_NAMES:
@@ -259,3 +264,10 @@ def _visibility(
             is_seen = is_seen or (part in _TRUNK.get(kind, ()) and is_near)
         visible[i] = 2 if is_seen else 1
     return visible
+
+
+def _is_near(labels: np.ndarray, number: int, x: float, y: float, reach: float) -> bool:
+    """Return whether a visible pixel of the person is within a square of +-reach pixels."""
+    top, left = max(0, int(y - reach)), max(0, int(x - reach))
+    window = labels[top : int(y + reach) + 2, left : int(x + reach) + 2]
+    return bool((window >> 5 == number).any())

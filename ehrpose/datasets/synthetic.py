@@ -23,7 +23,7 @@ class SyntheticPeople(BaseDataset):
     """Scenes with drawn, articulated people.
 
     Scene ``i`` depends on the arguments and on (seed, i) only: it is the same in every process and epoch.
-    Nothing is kept on disk or in memory. Sets of different seeds share no scene.
+    Nothing is kept on disk, nor in memory unless ``cache``. Sets of different seeds share no scene.
 
     An item before the pipeline holds ``img`` (H, W, 3) uint8 BGR, ``img_id`` (i + 1), ``width``,
     ``height``, ``keypoints`` (N, K, 2) float32 pixels, ``visible`` (N, K) uint8 (0 outside the image or not
@@ -39,6 +39,7 @@ class SyntheticPeople(BaseDataset):
         person_height: Least and greatest standing height, as a fraction of the image's short side.
         occlusion: 0 (whole people, apart) to 1 (overlapping, cut by the border, things in front).
         clutter: 0 (plain background) to 1 (busy background).
+        cache: Keep every scene in memory once it is drawn (each worker process its own).
         pipeline: Transforms, built from TRANSFORMS if they are configs.
         kwargs: More arguments of MMEngine's BaseDataset, such as ``test_mode``, ``indices``, ``lazy_init``.
 
@@ -58,6 +59,7 @@ class SyntheticPeople(BaseDataset):
         person_height: Sequence[float] = (0.3, 0.9),
         occlusion: float = 0.5,
         clutter: float = 0.5,
+        cache: bool = False,
         pipeline: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
@@ -78,6 +80,7 @@ class SyntheticPeople(BaseDataset):
         self.person_height = _range("person_height", person_height, 0.02, 3.0)
         self.occlusion, _ = _range("occlusion", (occlusion, 1.0), 0.0, 1.0)
         self.clutter, _ = _range("clutter", (clutter, 1.0), 0.0, 1.0)
+        self._cache: dict[int, dict[str, Any]] | None = {} if cache else None
         self._columns = [KEYPOINT_NAMES.index(name) for name in self.keypoints.names]
         transforms = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
         super().__init__(metainfo={"keypoints": self.keypoints}, pipeline=transforms, **kwargs)
@@ -90,6 +93,17 @@ class SyntheticPeople(BaseDataset):
         """Render a scene and return its item, as it enters the pipeline."""
         info = super().get_data_info(idx)
         index = info["img_id"] - 1
+        if self._cache is None:
+            return self._draw(info, index)
+        if index not in self._cache:
+            self._cache[index] = self._draw(info, index)
+        # Transforms replace values of the item; they must not write into the arrays that are kept.
+        return {
+            key: value.copy() if isinstance(value, np.ndarray) else value
+            for key, value in self._cache[index].items()
+        }
+
+    def _draw(self, info: dict[str, Any], index: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, index])
         img, people = render_scene(
             rng, self.size_wh, self.num_people, self.person_height, self.occlusion, self.clutter

@@ -4,6 +4,7 @@ from ehrpose.engine.finite_hook import NonFiniteLossError, NonFiniteLossHook
 from ehrpose.engine.progress_hook import ProgressBarHook
 from ehrpose.engine.resume_hook import ExactResumeHook
 from ehrpose.engine.runner import PoseRunner, build_runner
+from ehrpose.engine.sync_hook import SyncStatisticsHook
 from ehrpose.engine.visualization_hook import PoseVisualizationHook
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "PoseVisualizationHook",
     "ProgressBarHook",
     "SafeCheckpointHook",
+    "SyncStatisticsHook",
     "build_runner",
 ]

@@ -19,11 +19,12 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class AutocastOptimWrapper(OptimWrapper):
     """Run the forward pass under ``torch.autocast`` on the device of the model's parameters.
 
-    MMEngine's own AmpOptimWrapper refuses the CPU. Clipping and accumulation of gradients are those of OptimWrapper.
+    MMEngine's own AmpOptimWrapper refuses the CPU. Clipping and accumulation of gradients are those of
+    OptimWrapper.
 
     Args:
-        dtype: ``"bfloat16"`` or ``"float16"``; None takes bfloat16, or float16 on a CUDA device without bfloat16.
-            float16 needs CUDA, and only there and then the loss is scaled.
+        dtype: ``"bfloat16"`` or ``"float16"``; None takes bfloat16, or float16 on a CUDA device without
+            bfloat16. float16 needs CUDA, and only there and then the loss is scaled.
         loss_scale: Start of the dynamic loss scale, positive; used with float16 alone.
         kwargs: Arguments of OptimWrapper: optimizer, accumulative_counts, clip_grad.
 
@@ -48,7 +49,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Give the context of the forward pass: autocast, and no synchronisation while gradients accumulate."""
+        """Give the context of the forward pass: autocast; no synchronisation while gradients accumulate."""
         with super().optim_context(model), torch.autocast(self.device_type, self.dtype):
             yield
 

@@ -25,7 +25,7 @@ class CheckpointError(RuntimeError):
 
 @contextmanager
 def written_beside(path: str | os.PathLike) -> Iterator[str]:
-    """Give the name of a file beside ``path`` to write to; it takes the place of ``path`` once it is on the disk.
+    """Give the name of a file beside ``path`` to write to; once on the disk it takes the place of ``path``.
 
     Raises:
         CheckpointError: The file cannot be written. The partial one is removed, ``path`` is as it was.
@@ -74,6 +74,8 @@ class SafeCheckpointHook(CheckpointHook):
     The files themselves are written safely by PoseRunner. Arguments as for MMEngine's CheckpointHook.
     """
 
+    keep_ckpt_ids: deque
+
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
@@ -81,7 +83,7 @@ class SafeCheckpointHook(CheckpointHook):
                 _remove(partial)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
-        outdated = None
+        outdated: int | None = None
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
             kept = [*self.keep_ckpt_ids, step]
             if len(kept) > self.max_keep_ckpts:

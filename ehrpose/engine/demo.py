@@ -72,7 +72,9 @@ def draw_predictions(model: Any, dataset: Any, picture: Path, num_scenes: int, c
         factor = max(1, 320 // max(scene.shape[:2]))
         large = cv2.resize(scene, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
         keypoints = (people.keypoints[keep] + 0.5) * factor - 0.5
-        tiles.append(draw_people(large, keypoints, people.keypoint_scores[keep], model.codec.meta, kpt_thr=0.15))
+        tiles.append(
+            draw_people(large, keypoints, people.keypoint_scores[keep], model.codec.meta, kpt_thr=0.15)
+        )
     write_sheet(tiles, picture, columns)
 
 

@@ -26,7 +26,8 @@ def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> No
     missing = [name for name in _SOURCES.get(launcher, ())[:2] if name not in environ]
     if missing:
         start = {"pytorch": "torchrun or tools/dist_train.sh", "slurm": "srun", "mpi": "mpirun"}[launcher]
-        raise ValueError(f"--launcher {launcher} needs {' and '.join(missing)} to be set: start it with {start}")
+        names = " and ".join(missing)
+        raise ValueError(f"--launcher {launcher} needs {names} to be set: start it with {start}")
 
 
 def init_cpu_processes(launcher: str) -> None:
@@ -39,7 +40,8 @@ def init_cpu_processes(launcher: str) -> None:
     for name, source in zip(_NAMES, _SOURCES[launcher]):
         os.environ[name] = os.environ.get(source, "0")
     if launcher == "slurm" and "MASTER_ADDR" not in os.environ:
-        nodes = subprocess.check_output(["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]], text=True)
+        query = ["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]]
+        nodes = subprocess.check_output(query, text=True)
         os.environ["MASTER_ADDR"] = nodes.split()[0]
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29500")  # torch's default

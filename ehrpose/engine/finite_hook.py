@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,10 +57,11 @@ class NonFiniteLossHook(Hook):
                 values.append(sum(term.detach().float().mean() for term in terms))
         if not values or bool(torch.isfinite(stacked := torch.stack(values)).all()):
             return
-        bad = [f"{n} is {v:g}" for n, v in zip(names, stacked.tolist()) if not -float("inf") < v < float("inf")]
+        bad = ", ".join(f"{n} is {v:g}" for n, v in zip(names, stacked.tolist()) if not math.isfinite(v))
+        images = ", ".join(self._images) or "unknown"
         raise NonFiniteLossError(
-            f"{', '.join(bad)} at {self._place}; images of the batch: {', '.join(self._images) or 'unknown'}. "
-            "The run stops before this batch changes the weights; the last checkpoint is good"
+            f"{bad} at {self._place}; images of the batch: {images}. The run stops "
+            "before this batch changes the weights; the last checkpoint is good"
         )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:

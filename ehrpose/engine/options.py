@@ -1,7 +1,8 @@
-"""What the options of tools/train.py and tools/test.py change in a config. Every function changes it in place."""
+"""What the options of tools/train.py and tools/test.py change in a config, in place."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -10,8 +11,14 @@ from ehrpose.engine.amp import AutocastOptimWrapper
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Resume from a checkpoint, or with ``"auto"`` from the last one in the work_dir; None changes nothing."""
+    """Resume from a checkpoint, with ``"auto"`` from the last one in the work_dir; None changes nothing.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+    """
     if resume is not None:
+        if resume != "auto" and "://" not in resume and not Path(resume).is_file():
+            raise FileNotFoundError(f"checkpoint not found: {resume}")
         cfg.resume = True
         cfg.load_from = None if resume == "auto" else resume
 
@@ -96,7 +103,7 @@ def set_test_output(
         writers = [e for e in evaluators if e["type"] in ("CocoMetric", "CrowdPoseMetric")]
         if not writers:
             raise ValueError("--out needs a CocoMetric in test_evaluator")
-        writers[0].update(out_file=out, format_only=format_only)
+        writers[0].update(outfile_prefix=out.removesuffix(".json"), format_only=format_only)
     if dump is not None:
         evaluators.append({"type": "DumpResults", "out_file_path": dump})
     cfg.test_evaluator = evaluators
@@ -110,4 +117,3 @@ def set_flip_test(cfg: Config, flip_test: bool | None) -> None:
 
 def _as_list(evaluator: Any) -> list[Any]:
     return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-

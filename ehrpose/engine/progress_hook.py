@@ -43,29 +43,36 @@ class ProgressBarHook(Hook):
             return
         self._console = Console(stderr=True)
         if self._console.is_terminal:
-            columns = (TextColumn("training"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-                       TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"))  # fmt: skip
+            columns = (
+                *(TextColumn("training"), BarColumn(), TextColumn("{task.completed}/{task.total}")),
+                *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
+                TextColumn("{task.fields[losses]}"),
+            )
             self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task("training", total=runner.max_iters, completed=runner.iter, losses="")
+            self._task = self._bar.add_task("", total=runner.max_iters, completed=runner.iter, losses="")
             self._bar.start()
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         if not is_main_process():
             return
         for name, value in (outputs or {}).items():
             if "loss" in name:
-                value = float(value)
+                value = float(value.detach() if hasattr(value, "detach") else value)
                 self.losses[name] = self.smooth * self.losses.get(name, value) + (1 - self.smooth) * value
         done = runner.iter + 1
         if self._bar is not None:
             self._bar.update(self._task, completed=done, losses=self._losses())
         elif time.monotonic() - self._printed >= self.every or done == runner.max_iters:
             self._printed = time.monotonic()
-            self._print(f"{done}/{runner.max_iters} {self._losses()} left {self._left(done, runner.max_iters)}")
+            left = self._left(done, runner.max_iters)
+            self._print(f"{done}/{runner.max_iters} {self._losses()} left {left}")
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
         if is_main_process() and metrics:
-            numbers = " ".join(f"{k} {v:.3f}" for k, v in list(metrics.items())[:3] if isinstance(v, (int, float)))
+            shown = [(k, v) for k, v in metrics.items() if isinstance(v, (int, float))][:3]
+            numbers = " ".join(f"{name} {value:.3f}" for name, value in shown)
             self._print(f"validation after {runner.iter} iterations: {numbers}")
 
     def after_train(self, runner: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.config import Config
@@ -19,6 +19,7 @@ from ehrpose.engine.checkpoint import PARTIAL, written_beside
 from ehrpose.engine.distributed import check_launcher, init_cpu_processes
 from ehrpose.engine.resume_hook import ExactResumeHook
 from ehrpose.engine.seeding import SeededDataset, SeededSampler
+from ehrpose.engine.sync_hook import SyncStatisticsHook
 from ehrpose.registry import RUNNERS
 
 CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False}
@@ -28,12 +29,14 @@ CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "b
 class PoseRunner(Runner):
     """Runner that differs from MMEngine's in these points.
 
-    Several processes work on the CPU (gloo). A resumed run equals an uninterrupted one (see
-    ``ehrpose.engine.seeding``). Checkpoints are written beside and renamed. The top-level key ``channels_last=True``
-    puts the model into channels-last memory. Runs that start within one second keep logs of their own.
+    Several processes work on the CPU (gloo), and share batch-norm statistics when they validate. A resumed
+    run equals an uninterrupted one (see ``ehrpose.engine.seeding``). Checkpoints are written beside and
+    renamed. The top-level key ``channels_last=True`` puts the model into channels-last memory. Runs that
+    start within one second keep logs of their own.
     """
 
-    _timestamps: set[str] = set()
+    _timestamps: ClassVar[set[str]] = set()
+    _timestamp: str
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed() and not torch.cuda.is_available():
@@ -47,7 +50,7 @@ class PoseRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.cfg.get("channels_last", False):
-            model = model.to(memory_format=torch.channels_last)
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.distributed and not torch.cuda.is_available():
             extra = {} if model_wrapper_cfg is None else dict(model_wrapper_cfg)
             model_wrapper_cfg = {**CPU_MODEL_WRAPPER, **extra, "device_ids": None}
@@ -57,9 +60,13 @@ class PoseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         if not any(isinstance(hook, ExactResumeHook) for hook in self.hooks):
             self.register_hook(ExactResumeHook())
+        if self.distributed:
+            self.register_hook(SyncStatisticsHook())
 
     @staticmethod
-    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
+    def build_dataloader(
+        dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
         """Build a loader whose items are random by seed, epoch, rank and position alone."""
         if isinstance(dataloader, DataLoader) or seed is None:
             return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
@@ -69,6 +76,33 @@ class PoseRunner(Runner):
             seeded["sampler"] = {"type": SeededSampler, "sampler": dataloader["sampler"],
                                  "item_seed": seed, "rank": get_rank()}  # fmt: skip
         return Runner.build_dataloader(seeded, seed, diff_rank_seed)
+
+    def train(self) -> nn.Module:
+        try:
+            return super().train()
+        finally:
+            self._stop_workers()
+
+    def val(self) -> dict:
+        try:
+            return super().val()
+        finally:
+            self._stop_workers()
+
+    def test(self) -> dict:
+        try:
+            return super().test()
+        finally:
+            self._stop_workers()
+
+    def _stop_workers(self) -> None:
+        """End the persistent workers; the garbage collector would wait five seconds for each."""
+        for loop in (self._train_loop, self._val_loop, self._test_loop):
+            loader: Any = getattr(loop, "dataloader", None)
+            iterator: Any = getattr(loader, "_iterator", None)
+            if hasattr(iterator, "_shutdown_workers"):
+                iterator._shutdown_workers()
+                loader._iterator = None
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         super().resume(filename, *args, **kwargs)
@@ -91,16 +125,18 @@ class PoseRunner(Runner):
             super().save_checkpoint(out_dir, filename + PARTIAL, *args, **kwargs)
 
 
-def build_runner(cfg: Config, work_dir: str | os.PathLike | None = None, launcher: str | None = None) -> Runner:
+def build_runner(
+    cfg: Config, work_dir: str | os.PathLike | None = None, launcher: str | None = None
+) -> Runner:
     """Build the Runner of a config.
 
     Args:
         cfg: Config of ``load_config``, with references; it stays as it is and is what the work_dir keeps.
-        work_dir: Folder for logs and checkpoints; else the config's, else ``work_dirs/<name of the config file>``.
+        work_dir: Folder for logs and checkpoints; else the config's, else ``work_dirs/<name of the config>``.
         launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``; None takes the config's.
 
     Raises:
-        ValueError: The config refers to something it does not have, or the launcher did not start this process.
+        ValueError: A reference in the config is unknown, or the launcher did not start this process.
     """
     compat.apply()
     resolved = resolve(cfg)

@@ -1,8 +1,8 @@
 """Randomness that depends on where the training stands, and on nothing that happened before.
 
-Every item that is read gets its own seed from (seed, epoch, rank, position in the epoch), and every iteration one from
-(seed, rank, iteration). So workers, validation, interruptions and other users of the random generators change
-nothing, and a resumed run draws the same numbers as one that was never interrupted.
+Every item that is read gets its own seed from (seed, epoch, rank, position in the epoch), and every
+iteration one from (seed, rank, iteration). So workers, validation, interruptions and other users of the
+random generators change nothing, and a resumed run draws the same numbers as one never interrupted.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class SeededSampler(Sampler):
 class SeededDataset(Dataset):
     """A data set whose items draw from generators seeded with the key of their index.
 
-    The generators of Python, NumPy and torch (CPU) are set for the item and put back after it. All other attributes
-    are those of the data set inside.
+    The generators of Python, NumPy and torch (CPU) are set for the item and put back after it. All other
+    attributes are those of the data set inside.
 
     Args:
         dataset: Config of the data set.

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 
 from ehrpose.engine.runner import build_runner
@@ -16,6 +17,7 @@ def evaluate_checkpoint(
     checkpoint: str | os.PathLike,
     work_dir: str | os.PathLike | None = None,
     launcher: str | None = None,
+    out: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Return the metrics of a checkpoint on the test data of a config.
 
@@ -24,6 +26,7 @@ def evaluate_checkpoint(
         checkpoint: File with the weights, loaded as data alone.
         work_dir: As for ``build_runner``.
         launcher: As for ``build_runner``.
+        out: Name for the result file that ``options.set_test_output`` asked for.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
@@ -36,7 +39,7 @@ def evaluate_checkpoint(
     runner = build_runner(cfg, work_dir, launcher)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
-    return runner.test()
-
-
-
+    metrics = runner.test()
+    if out is not None and is_main_process():
+        os.replace(f"{os.fspath(out).removesuffix('.json')}.keypoints.json", out)  # the metric's name for it
+    return metrics

@@ -50,10 +50,14 @@ class PoseVisualizationHook(Hook):
     def before_test_epoch(self, runner: Any) -> None:
         self._seen = 0
 
-    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_val_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         self._draw(runner, data_batch, outputs or (), f"_epoch{runner.epoch}")
 
-    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_test_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         self._draw(runner, data_batch, outputs or (), "")
 
     def _draw(self, runner: Any, data_batch: Mapping, outputs: Sequence[PoseDataSample], suffix: str) -> None:

@@ -95,9 +95,7 @@ def _nearest_person(
     return nearest
 
 
-def decode_labels(
-    codec: AssociativeEmbedding, image: Mapping[str, Any], size_divisor: int = 64
-) -> People:
+def decode_labels(codec: AssociativeEmbedding, image: Mapping[str, Any], size_divisor: int = 64) -> People:
     """Encode and decode the people of one image of ``load_labels``; the result is in photo pixels."""
     k = codec.num_keypoints
     people = [a for a in image["annotations"] if not a.get("iscrowd") and any(a["keypoints"][2::3])]
@@ -108,7 +106,9 @@ def decode_labels(
     return codec.decode(maps).warped(invert_warp(warp))
 
 
-def measure_ceiling(codec: AssociativeEmbedding, images: list[dict[str, Any]], size_divisor: int = 64) -> dict[str, float]:
+def measure_ceiling(
+    codec: AssociativeEmbedding, images: list[dict[str, Any]], size_divisor: int = 64
+) -> dict[str, float]:
     """Return COCO's numbers of perfect maps of ``images`` (of ``load_labels``), as ``CocoMetric`` gives them."""
     from ehrpose.evaluation.coco_metric import CocoMetric
 
@@ -155,5 +155,7 @@ def print_ceilings(
             for target in targets:
                 codec = AssociativeEmbedding(size, keypoints, mode=mode, unbiased=target == "unbiased")
                 numbers = measure_ceiling(codec, images, size_divisor)
-                cells = " | ".join(f"{numbers[f'coco/{key}']:.4f}" for key in ("AP", "AP50", "AP75", "AP_M", "AP_L"))
+                cells = " | ".join(
+                    f"{numbers[f'coco/{key}']:.4f}" for key in ("AP", "AP50", "AP75", "AP_M", "AP_L")
+                )
                 print(f"| {phi:g} | {size} | {mode} | {target} | {cells} |", flush=True)

@@ -104,7 +104,9 @@ class BottomUpEstimator(BaseModel):
                 continue
             mirror = getattr(flipped, name).flip(3)
             mirror = mirror.reshape(len(mirror), -1, k, *mirror.shape[2:])[:, :, swap].reshape(mirror.shape)
-            merged[name] = (field + mirror) / 2 if name.startswith("heat") else torch.cat([field, mirror], dim=1)
+            merged[name] = (
+                (field + mirror) / 2 if name.startswith("heat") else torch.cat([field, mirror], dim=1)
+            )
         return Maps(**merged)
 
     def _predict(self, inputs: Any, data_samples: Sequence[PoseDataSample] | None) -> list[PoseDataSample]:

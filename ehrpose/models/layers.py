@@ -6,6 +6,7 @@ Source: EfficientNet (arXiv:1905.11946) for MBConv, ResNet (arXiv:1512.03385) fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,9 @@ class SplitPadConv2d(nn.Conv2d):
     arithmetic on shapes, so that an exported graph stays static.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
+    ):
         total = max(kernel_size - stride, 0)
         before, after = total // 2, total - total // 2
         super().__init__(
@@ -107,9 +110,7 @@ class MBConv(nn.Module):
         self.expand = (
             ConvBNAct(in_channels, hidden, 1, act=act, bn_eps=bn_eps) if expansion != 1 else nn.Identity()
         )
-        self.depthwise = ConvBNAct(
-            hidden, hidden, kernel_size, stride, groups=hidden, act=act, bn_eps=bn_eps
-        )
+        self.depthwise = ConvBNAct(hidden, hidden, kernel_size, stride, groups=hidden, act=act, bn_eps=bn_eps)
         self.se = SqueezeExcite(hidden, max(1, in_channels // 4)) if squeeze_excite else nn.Identity()
         self.project = ConvBNAct(hidden, out_channels, 1, act=None, bn_eps=bn_eps)
 
@@ -139,7 +140,7 @@ class BasicBlock(nn.Module):
         return F.relu(x + self.bn2(self.conv2(out)))
 
 
-def run(block: Callable[..., Tensor], x: Tensor, with_cp: bool) -> Tensor:
+def run(block: Callable[[Tensor], Any], x: Tensor, with_cp: bool) -> Any:
     """Apply ``block``; with ``with_cp`` its activations are computed again in the backward pass.
 
     Recomputing passes the batch norms a second time, so their running statistics move twice a step.

@@ -74,7 +74,7 @@ def compound_scaling(phi: float) -> CompoundScaling:
         input_size=input_size,
         width=1.1**phi,
         depth=1.2**phi,
-        branch_channels=tuple(math.ceil(32 * 2**n * 1.2455**phi) for n in range(4)),  # type: ignore[arg-type]
+        branch_channels=tuple(math.ceil(32 * 2**n * 1.2455**phi) for n in range(4)),
         num_modules=_modules(phi),
     )
 

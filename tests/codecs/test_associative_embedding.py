@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import oracle
+import pytest
+
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.structures import Maps
 

@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from ehrpose.codecs.grouping import group_by_tag
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ehrpose.codecs.grouping import group_by_tag
 
 
 def brute_force_pairs(cost):
@@ -14,7 +15,10 @@ def brute_force_pairs(cost):
     rows, columns = cost.shape
     if rows > columns:
         return brute_force_pairs(cost.T)
-    return min(sum(cost[r, c] for r, c in enumerate(choice)) for choice in itertools.permutations(range(columns), rows))
+    return min(
+        sum(cost[r, c] for r, c in enumerate(choice))
+        for choice in itertools.permutations(range(columns), rows)
+    )
 
 
 def test_two_people_are_told_apart_by_their_tags():
@@ -30,7 +34,9 @@ def test_two_people_are_told_apart_by_their_tags():
     ids=["within joins", "at the limit joins", "beyond starts a new person"],
 )
 def test_the_tag_distance_limit(distance, num_people):
-    groups = group_by_tag([np.array([0.9]), np.array([0.9])], [np.zeros((1, 1)), np.full((1, 1), distance)], (0, 1))
+    groups = group_by_tag(
+        [np.array([0.9]), np.array([0.9])], [np.zeros((1, 1)), np.full((1, 1), distance)], (0, 1)
+    )
     assert len(groups) == num_people
 
 
@@ -78,7 +84,9 @@ def test_matching_has_the_least_total_cost(data):
 def test_every_candidate_belongs_to_exactly_one_person(seed, num_types, most):
     rng = np.random.default_rng(seed)
     counts = rng.integers(0, most + 1, num_types)
-    groups = group_by_tag([rng.random(n) for n in counts], [rng.normal(0, 2, (n, 2)) for n in counts], range(num_types))
+    groups = group_by_tag(
+        [rng.random(n) for n in counts], [rng.normal(0, 2, (n, 2)) for n in counts], range(num_types)
+    )
     for k, n in enumerate(counts):
         members = groups.candidate[:, k]
         assert sorted(members[members >= 0]) == list(range(n))

@@ -3,9 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ehrpose.codecs.decoding import find_by_tag
-from ehrpose.codecs.heatmap import draw_gaussians, find_peaks, parabola_peak, quarter_shift, resize_maps, sample_bilinear
 from torch.nn import functional as F
+
+from ehrpose.codecs.decoding import find_by_tag
+from ehrpose.codecs.heatmap import (
+    draw_gaussians,
+    find_peaks,
+    parabola_peak,
+    quarter_shift,
+    resize_maps,
+    sample_bilinear,
+)
 
 
 def gaussian(height, width, x, y, sigma=2.0):
@@ -35,7 +43,9 @@ def test_parabola_is_exact_for_a_gaussian_and_quiet_at_the_border():
         np.testing.assert_allclose(parabola_peak(heat, px, py), [[x, y]], atol=1e-4)
     edge = gaussian(16, 16, 0.4, 8.2)
     np.testing.assert_allclose(parabola_peak(edge, np.array([0]), np.array([8])), [[0, 8.2]], atol=1e-4)
-    np.testing.assert_array_equal(parabola_peak(np.ones((4, 4), np.float32), np.array([1]), np.array([2])), [[1, 2]])
+    np.testing.assert_array_equal(
+        parabola_peak(np.ones((4, 4), np.float32), np.array([1]), np.array([2])), [[1, 2]]
+    )
 
 
 def test_peaks_are_sorted_limited_and_in_raster_order_on_ties():
@@ -51,7 +61,9 @@ def test_quarter_shift_goes_to_the_higher_neighbour_and_down_on_a_tie():
     heat = np.zeros((5, 5), np.float32)
     heat[2, 2], heat[2, 3], heat[1, 2] = 1, 0.5, 0.5
     np.testing.assert_array_equal(quarter_shift(heat, np.array([2]), np.array([2])), [[2.25, 1.75]])
-    np.testing.assert_array_equal(quarter_shift(np.ones((5, 5), np.float32), np.array([2]), np.array([2])), [[1.75] * 2])
+    np.testing.assert_array_equal(
+        quarter_shift(np.ones((5, 5), np.float32), np.array([2]), np.array([2])), [[1.75] * 2]
+    )
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -59,7 +71,9 @@ def test_quarter_shift_goes_to_the_higher_neighbour_and_down_on_a_tie():
 def test_resizing_equals_torch(rng, align_corners, shape):
     maps = rng.random((3, *shape)).astype(np.float32)
     size = (shape[1] * 4, shape[0] * 4)
-    wanted = F.interpolate(torch.from_numpy(maps)[None], size=size[::-1], mode="bilinear", align_corners=align_corners)
+    wanted = F.interpolate(
+        torch.from_numpy(maps)[None], size=size[::-1], mode="bilinear", align_corners=align_corners
+    )
     np.testing.assert_allclose(resize_maps(maps, size, align_corners), wanted[0].numpy(), atol=1e-6)
 
 
@@ -67,7 +81,9 @@ def test_bilinear_samples_lie_on_a_plane(rng):
     yy, xx = np.mgrid[:8, :9]
     plane = (2 * xx + 3 * yy).astype(np.float32)[None]
     xy = rng.uniform(0, 7, (20, 2))
-    np.testing.assert_allclose(sample_bilinear(plane, xy)[0], 2 * xy[:, 0] + 3 * xy[:, 1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        sample_bilinear(plane, xy)[0], 2 * xy[:, 0] + 3 * xy[:, 1], rtol=1e-5, atol=1e-5
+    )
     np.testing.assert_allclose(sample_bilinear(plane, np.array([[-5, -5], [50, 50]]))[0], [0, 2 * 8 + 3 * 7])
 
 

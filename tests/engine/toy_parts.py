@@ -35,7 +35,7 @@ class ToyPeople(Dataset):
     def __getitem__(self, index: int) -> dict:
         image = torch.from_numpy(np.random.default_rng(index).random((3, 8, 8), np.float32))
         if not self.test_mode:
-            image = image * np.random.uniform(0.5, 1.5) + random.random() + torch.rand(())
+            image = image * np.random.uniform(0.5, 1.5) + random.random() + torch.rand(())  # noqa: NPY002
         if index == self.bad_index:
             image = image * float("nan")
         sample = PoseDataSample(metainfo={"img_id": index, "img_path": f"photo_{index}.jpg"})
@@ -48,8 +48,8 @@ class ToyEstimator(BaseModel):
 
     def __init__(self, data_preprocessor: dict | None = None):
         super().__init__(data_preprocessor)
-        self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(),
-                                 nn.Linear(4 * 36, 1))  # fmt: skip
+        head = (nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 1))
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), *head)
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = "tensor") -> Any:
         images = torch.stack(tuple(inputs)) if not isinstance(inputs, torch.Tensor) else inputs
@@ -103,10 +103,22 @@ def toy_config(work_dir: str | Path, max_epochs: int = 3, num_workers: int = 0, 
         "optim_wrapper": {"optimizer": {"type": "Adam", "lr": 0.01}},
         "param_scheduler": [
             {"type": "LinearLR", "begin": 0, "end": 7, "start_factor": 0.1, "by_epoch": False},
-            {"type": "MultiStepLR", "begin": 0, "end": 3, "milestones": [1, 2], "gamma": 0.5, "by_epoch": True},
+            {
+                "type": "MultiStepLR",
+                "begin": 0,
+                "end": 3,
+                "milestones": [1, 2],
+                "gamma": 0.5,
+                "by_epoch": True,
+            },
         ],
         "default_hooks": {
-            "checkpoint": {"type": "SafeCheckpointHook", "interval": 1, "save_best": "toy/AP", "rule": "greater"},
+            "checkpoint": {
+                "type": "SafeCheckpointHook",
+                "interval": 1,
+                "save_best": "toy/AP",
+                "rule": "greater",
+            },
             "logger": {"type": "LoggerHook", "interval": 2},
         },
         "custom_hooks": [{"type": "NonFiniteLossHook"}],

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
 import torch
+from mmengine.model import BaseModule
+from torch import nn
+
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.models.estimator import people_to_instances
 from ehrpose.registry import CODECS, MODELS
 from ehrpose.structures import People, invert_warp
-from mmengine.model import BaseModule
-from torch import nn
 
 
 @MODELS.register_module()
@@ -26,14 +28,16 @@ class TinyBackbone(BaseModule):
         super().__init__()
         widths = (3, *self.out_channels)
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 4 if i == 0 else 2, 0 if i == 0 else 1)
-                                   for i, (a, b) in enumerate(zip(widths, widths[1:])))  # fmt: skip
+                                   for i, (a, b) in enumerate(itertools.pairwise(widths)))  # fmt: skip
 
     def forward(self, x):
         return tuple(x := conv(x) for conv in self.convs)
 
 
 def build(keypoints, seed=0, codec=None, **parts):
-    codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": keypoints, "min_score": 0.02, **(codec or {})}
+    codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": keypoints, "min_score": 0.02} | (
+        codec or {}
+    )
     cfg = {
         "type": "BottomUpEstimator",
         "backbone": {"type": "EfficientNet", "phi": -7},
@@ -179,7 +183,11 @@ def test_multi_scale_runs_every_scale(coco_keypoints):
 
 
 def test_boxes_span_the_keypoints_that_were_found():
-    people = People(np.array([[[1, 2], [5, 9], [100, 100]]], np.float32), np.array([[0.5, 0.5, 0]], np.float32), np.ones(1, np.float32))
+    people = People(
+        np.array([[[1, 2], [5, 9], [100, 100]]], np.float32),
+        np.array([[0.5, 0.5, 0]], np.float32),
+        np.ones(1, np.float32),
+    )
     assert people_to_instances(people).bboxes.tolist() == [[1, 2, 5, 9]]
     assert people_to_instances(People.empty(3)).bboxes.shape == (0, 4)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from ehrpose.models.losses import AELoss, HeatmapLoss
 
 
@@ -19,7 +20,9 @@ def plain_ae_loss(tags, index):
                 spreads.append(np.mean([((t - mean) ** 2).sum() for t in found]))
         n = len(means)
         pulls.append(np.mean(spreads) if n else 0.0)
-        total = sum(np.exp(-((a - b) ** 2).sum()) for i, a in enumerate(means) for j, b in enumerate(means) if i != j)
+        total = sum(
+            np.exp(-((a - b) ** 2).sum()) for i, a in enumerate(means) for j, b in enumerate(means) if i != j
+        )
         pushes.append(0.5 * total / (n * (n - 1)) if n > 1 else 0.0)
     return np.mean(pulls), np.mean(pushes)
 

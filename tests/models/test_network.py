@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from ehrpose.models import EfficientNet, EfficientNetLite, HighResolutionNeck, ImageClassifier
 from ehrpose.models.layers import MBConv
 from ehrpose.registry import MODELS
@@ -17,7 +18,13 @@ COUNTS = [
     (-4, 2_764_706, 993_186),
 ]
 # phi, ImageNet parameters in millions, CIFAR-100 parameters in millions.
-CLASSIFIERS = [(0, 5.289, 4.136), (-1, 4.548, 3.503), (-2, 3.464, 2.512), (-3, 2.796, 1.931), (-4, 2.056, 1.271)]
+CLASSIFIERS = [
+    (0, 5.289, 4.136),
+    (-1, 4.548, 3.503),
+    (-2, 3.464, 2.512),
+    (-3, 2.796, 1.931),
+    (-4, 2.056, 1.271),
+]
 
 
 def estimator_cfg(keypoints, phi=-7, **parts):
@@ -25,7 +32,10 @@ def estimator_cfg(keypoints, phi=-7, **parts):
         "type": "BottomUpEstimator",
         "backbone": {"type": "EfficientNet", "phi": phi},
         "neck": {"type": "HighResolutionNeck", "phi": phi},
-        "head": {"type": "AEHead", "codec": {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": keypoints}},
+        "head": {
+            "type": "AEHead",
+            "codec": {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": keypoints},
+        },
     }
     return {**cfg, **parts}
 
@@ -70,9 +80,13 @@ def test_every_parameter_gets_a_gradient(coco_keypoints):
     model = MODELS.build(estimator_cfg(coco_keypoints, -6)).train()
     maps = model(torch.rand(2, 3, 64, 64))
     sum((field**2).sum() for field in maps if field is not None).backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    without = [
+        name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()
+    ]
     assert without == []
-    assert sum(float(p.grad.abs().sum()) > 0 for p in model.parameters()) > 0.95 * len(list(model.parameters()))
+    assert sum(float(p.grad.abs().sum()) > 0 for p in model.parameters()) > 0.95 * len(
+        list(model.parameters())
+    )
 
 
 @pytest.mark.parametrize("frozen", [-1, 0, 3, 7])

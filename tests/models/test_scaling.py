@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
+
 from ehrpose.models.scaling import compound_scaling, round_channels
 
 # phi, input, width, depth, branch channels, modules: Table 1 of arXiv:2007.08090.
@@ -40,7 +43,7 @@ def test_compact_efficientnets(phi, channels, repeats):
 
 def test_sizes_grow_with_any_real_phi():
     sizes = [compound_scaling(phi / 4) for phi in range(-40, 17)]
-    for smaller, larger in zip(sizes, sizes[1:]):
+    for smaller, larger in itertools.pairwise(sizes):
         assert smaller.input_size <= larger.input_size
         assert all(a <= b for a, b in zip(smaller.branch_channels, larger.branch_channels))
         assert all(a <= b for a, b in zip(smaller.num_modules, larger.num_modules))

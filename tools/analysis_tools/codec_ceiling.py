@@ -10,12 +10,16 @@ from pathlib import Path
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--labels", required=True, help="COCO keypoint json; the photos are not needed")
     parser.add_argument("--phi", type=float, nargs="+", default=[0, -1, -2, -3, -4], help="rows of the table")
     parser.add_argument("--modes", nargs="+", default=["paper", "fast"], choices=["paper", "fast"])
     parser.add_argument("--targets", nargs="+", default=["floor", "unbiased"], choices=["floor", "unbiased"])
-    parser.add_argument("--size-divisor", type=int, default=64, choices=[32, 64], help="sides are rounded up to it")
+    parser.add_argument(
+        "--size-divisor", type=int, default=64, choices=[32, 64], help="sides are rounded up to it"
+    )
     parser.add_argument("--max-images", type=int, help="use the first images only")
     parser.add_argument(
         "--keypoints", default=str(Path(__file__).resolve().parents[2] / "configs/_base_/keypoints/coco.py"),

@@ -17,7 +17,14 @@ train_dataloader = dict(
         keypoints="$keypoints",
         pipeline=[
             dict(type="LoadImage"),
-            dict(type="BottomUpAffine", codec="$codec", rotate=30, scale=(0.75, 1.5), scale_type="short", shift=40),
+            dict(
+                type="BottomUpAffine",
+                codec="$codec",
+                rotate=30,
+                scale=(0.75, 1.5),
+                scale_type="short",
+                shift=40,
+            ),
             dict(type="RandomFlip", prob=0.5, keypoints="$keypoints"),
             dict(type="EncodeTargets", codec="$codec"),
             dict(type="PackPose"),

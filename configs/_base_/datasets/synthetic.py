@@ -26,7 +26,14 @@ train_dataloader = dict(
         clutter="$clutter",
         pipeline=[
             dict(type="LoadImage"),
-            dict(type="BottomUpAffine", codec="$codec", rotate=15, scale=(0.85, 1.2), scale_type="short", shift=8),
+            dict(
+                type="BottomUpAffine",
+                codec="$codec",
+                rotate=15,
+                scale=(0.85, 1.2),
+                scale_type="short",
+                shift=8,
+            ),
             dict(type="RandomFlip", prob=0.5, keypoints="$keypoints"),
             dict(type="EncodeTargets", codec="$codec"),
             dict(type="PackPose"),

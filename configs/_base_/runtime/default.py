@@ -7,7 +7,12 @@ default_hooks = dict(
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(
-        type="SafeCheckpointHook", interval=1, save_best="coco/AP", rule="greater", max_keep_ckpts=2, save_last=True
+        type="SafeCheckpointHook",
+        interval=1,
+        save_best="coco/AP",
+        rule="greater",
+        max_keep_ckpts=2,
+        save_last=True,
     ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
@@ -19,7 +24,9 @@ env_cfg = dict(
     dist_cfg=dict(backend="nccl"),
 )
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
-visualizer = dict(type="PoseVisualizer", keypoints="$keypoints", vis_backends="$vis_backends", name="visualizer")
+visualizer = dict(
+    type="PoseVisualizer", keypoints="$keypoints", vis_backends="$vis_backends", name="visualizer"
+)
 
 log_processor = dict(type="LogProcessor", window_size=50, by_epoch=True)
 log_level = "INFO"

@@ -1,7 +1,7 @@
 """Transforms that move pixels, keypoints, boxes and the loss mask together.
 
-Every one multiplies its own warp onto ``results["warp"]``, (2, 3) float64 from the photo to the current image, so
-the way back to photo pixels stays exact. See ``ehrpose.image_warp`` for the coordinates.
+Every one multiplies its own warp onto ``results["warp"]``, (2, 3) float64 from the photo to the current image,
+so the way back to photo pixels stays exact. See ``ehrpose.image_warp`` for the coordinates.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.datasets.transforms.loss_mask import draw_loss_mask
 from ehrpose.image_warp import centred_warp, compose_warps, plan_inputs, warp_image, warp_points
+from ehrpose.image_warp import resize_warp as resize_warp
 from ehrpose.registry import CODECS, TRANSFORMS
 
 
@@ -23,9 +25,9 @@ from ehrpose.registry import CODECS, TRANSFORMS
 class BottomUpAffine(BaseTransform):
     """Turn, scale and move the photo at random into the codec's square training input.
 
-    A window of ``scale`` times the photo's short (or long) side fills the input: at 1 the side fits exactly, above
-    it the photo appears smaller. Keypoints outside the input get ``visible`` 0, people without any left are
-    dropped. Also makes ``loss_mask`` (S, S) uint8: 0 in ``mask_regions``, 1 elsewhere, also beside the photo.
+    A window of ``scale`` times the photo's short (or long) side fills the input: at 1 the side fits exactly,
+    above 1 the photo appears smaller. Keypoints outside the input get ``visible`` 0, people without any left
+    are dropped. Also makes ``loss_mask`` (S, S) uint8: 0 in ``mask_regions``, 1 elsewhere, also beside the photo.
 
     Args:
         codec: The codec or its config; its ``input_size`` is the side S.
@@ -90,17 +92,17 @@ class BottomUpAffine(BaseTransform):
 
 @TRANSFORMS.register_module()
 class BottomUpResize(BaseTransform):
-    """Resize the photo for test, keeping its aspect, and pad it on both sides to a multiple of ``size_divisor``.
+    """Resize the photo for test, keeping its aspect, and pad it to multiples of ``size_divisor``.
 
     The photo's short side becomes the codec's input size, rounded up to the divisor; see
-    ``ehrpose.image_warp.plan_inputs`` for the sizes with several scales and for very long photos. Keypoints and
-    boxes stay in photo px, where predictions return to through ``warp``.
+    ``ehrpose.image_warp.plan_inputs`` for the sizes with several scales and for very long photos. Keypoints
+    and boxes stay in photo px, where predictions return to through ``warp``.
 
     Args:
         codec: The codec or its config.
-        size_divisor: A multiple of 32, which is the network's largest stride; 64 is what the paper was tested with.
+        size_divisor: A multiple of 32, the network's largest stride; the paper was tested with 64.
         scales: Test scales, 1.0 among them; with more than one, ``img`` becomes a list, scale 1.0 first.
-        max_aspect: The input's long side is at most so many times the short one: 1 x 4000 px photos are made
+        max_aspect: The input's long side is at most so many input sizes: photos of 1 x 4000 px are made
             smaller instead of filling the memory.
         border: Colour around the photo, BGR, 0 to 255.
 
@@ -161,7 +163,9 @@ class RandomFlip(BaseTransform):
         if not 0 <= prob <= 1:
             raise ValueError(f"prob must be 0 to 1, got {prob}")
         if keypoints is None:
-            raise ValueError("RandomFlip needs the keypoints to know which are mirror pairs: keypoints='$keypoints'")
+            raise ValueError(
+                "RandomFlip needs keypoints, which name the mirror pairs: keypoints='$keypoints'"
+            )
         self.prob = prob
         self.flip_indices = list(KeypointMeta.build(keypoints).flip_indices)
 
@@ -171,12 +175,12 @@ class RandomFlip(BaseTransform):
             return results
         results["flip"] = not results["flip"]
         image = results["img"]
-        flipped = [np.ascontiguousarray(part[:, ::-1]) for part in (image if isinstance(image, list) else [image])]
+        flipped = [cv2.flip(part, 1) for part in (image if isinstance(image, list) else [image])]
         results["img"] = flipped if isinstance(image, list) else flipped[0]
         mirror = np.array([[-1.0, 0, flipped[0].shape[1] - 1], [0, 1, 0]])
         results["warp"] = compose_warps(mirror, results.get("warp", np.eye(2, 3)))
         if results.get("loss_mask") is not None:
-            results["loss_mask"] = np.ascontiguousarray(results["loss_mask"][:, ::-1])
+            results["loss_mask"] = cv2.flip(results["loss_mask"], 1)
         if "keypoints" in results and not results.get("labels_in_photo"):
             _warp_people(results, mirror)
             results["keypoints"] = results["keypoints"][:, self.flip_indices]

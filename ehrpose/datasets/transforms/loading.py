@@ -12,7 +12,7 @@ from ehrpose.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Put the photo at ``img_path`` into ``img``, (H, W, 3) uint8 BGR, and (H, W) into ``img_shape``.
+    """Put the photo at ``img_path`` into ``img`` (H, W, 3) uint8 BGR, and (H, W) into ``img_shape``.
 
     An ``img`` that is already there is kept. When the item knows ``width`` and ``height``, they decide about the
     EXIF orientation: it is applied, unless only the photo as stored has that size.

@@ -1,4 +1,4 @@
-"""Where the loss is off: COCO segmentations of crowds and of people without keypoints, drawn into the input."""
+"""Where the loss is off: COCO segmentations of crowds and of people without keypoints."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def draw_loss_mask(
     """Draw the mask of one input.
 
     Args:
-        regions: COCO segmentations in the photo: lists of polygons [x0, y0, x1, y1, ...], or RLE mappings with
-            ``size`` and ``counts`` (compressed or not).
+        regions: COCO segmentations in the photo: lists of polygons [x0, y0, x1, y1, ...], or RLE mappings
+            with ``size`` and ``counts`` (compressed or not).
         photo_wh: Width and height of the photo, px.
         warp: (2, 3), photo to input.
         size_wh: Width and height of the input, px.

@@ -22,10 +22,10 @@ class PackPose(BaseTransform):
     """Make ``inputs`` and ``data_samples`` of an item.
 
     ``inputs`` is a (3, H, W) uint8 BGR tensor, or a list of them, one per test scale. ``data_samples`` is a
-    PoseDataSample with ``gt_instances`` (keypoints, visible, bboxes, areas; input px after BottomUpAffine, photo
-    px after BottomUpResize, as predictions are), with ``gt_targets`` (dict of tensors) after EncodeTargets, and
-    with those of ``meta_keys`` that the item has. ``ori_shape`` is (height, width) of the photo, ``input_shape``
-    that of the input at scale 1, ``bad_image`` the reason why a photo was replaced by a grey one.
+    PoseDataSample with ``gt_instances`` (keypoints, visible, bboxes, areas; input px after BottomUpAffine,
+    photo px after BottomUpResize, as predictions are), with ``gt_targets`` (dict of tensors) after
+    EncodeTargets, and with those of ``meta_keys`` that the item has. ``ori_shape`` is (height, width) of the
+    photo, ``input_shape`` that of the input at scale 1, ``bad_image`` why a photo was replaced by a grey one.
 
     Args:
         meta_keys: Names of the metadata that are kept.

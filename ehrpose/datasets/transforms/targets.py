@@ -30,7 +30,7 @@ class EncodeTargets(BaseTransform):
         image = results["img"]
         if results.get("labels_in_photo") or isinstance(image, list) or image.shape[:2] != (side, side):
             raise ValueError(
-                f"EncodeTargets needs a {side} x {side} px image with its keypoints: put BottomUpAffine before it"
+                f"EncodeTargets needs a {side} x {side} px image with its keypoints; put BottomUpAffine before"
             )
         results["targets"] = self.codec.encode(
             results["keypoints"], results["visible"], results.get("loss_mask")

@@ -164,7 +164,9 @@ class EfficientNetLite(EfficientNet):
 
 def _multipliers(phi: float | None, width: float | None, depth: float | None) -> tuple[float, float]:
     if phi is not None and (width is not None or depth is not None):
-        raise ValueError(f"give phi or width and depth, not both: got phi={phi}, width={width}, depth={depth}")
+        raise ValueError(
+            f"give phi or width and depth, not both: got phi={phi}, width={width}, depth={depth}"
+        )
     if phi is not None:
         scaling = compound_scaling(phi)
         return scaling.width, scaling.depth

@@ -43,7 +43,9 @@ class _Head(BaseModule):
             targets: Batches of what the codec's ``encode`` gives.
         """
         losses = {
-            f"loss_heat{s}": self.heatmap_loss(getattr(maps, f"heat{s}"), targets[f"heat{s}"], targets[f"mask{s}"])
+            f"loss_heat{s}": self.heatmap_loss(
+                getattr(maps, f"heat{s}"), targets[f"heat{s}"], targets[f"mask{s}"]
+            )
             for s in self.codec.strides
         }
         terms = [
@@ -91,7 +93,9 @@ class AEHead(_Head):
     ):
         super().__init__(codec, heatmap_loss, tag_loss, init_cfg)
         if self.codec.strides != (4, 2):
-            raise ValueError(f"AEHead gives strides (4, 2), the codec has {self.codec.strides}: set codec.strides")
+            raise ValueError(
+                f"AEHead gives strides (4, 2), the codec has {self.codec.strides}: set codec.strides"
+            )
         first = self.num_keypoints + self.num_tags
         self.with_tag2 = 2 in self.codec.tag_strides
         self.output4 = nn.Conv2d(in_channels, first, 1)

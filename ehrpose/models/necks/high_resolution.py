@@ -148,5 +148,7 @@ def _fuse_path(channels: Sequence[int], source: int, target: int) -> nn.Module:
     for step in range(source + 1, target + 1):
         width = channels[target] if step == target else channels[source]
         conv = nn.Conv2d(channels[source], width, 3, stride=2, padding=1, bias=False)
-        path.append(nn.Sequential(conv, nn.BatchNorm2d(width), nn.Identity() if step == target else nn.ReLU()))
+        path.append(
+            nn.Sequential(conv, nn.BatchNorm2d(width), nn.Identity() if step == target else nn.ReLU())
+        )
     return path

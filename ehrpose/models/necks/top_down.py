@@ -40,7 +40,8 @@ class TopDownNeck(BaseModule):
         check_taps(in_channels, in_strides)
         self.out_channels = channels
         self.lateral = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, channels, 1, bias=False), nn.BatchNorm2d(channels)) for c in in_channels
+            nn.Sequential(nn.Conv2d(c, channels, 1, bias=False), nn.BatchNorm2d(channels))
+            for c in in_channels
         )
         self.blocks = nn.Sequential(*(BasicBlock(channels) for _ in range(num_blocks)))
         init_normal(self)

@@ -1,0 +1,3 @@
+from ehrpose.evaluation.coco_metric import CocoMetric
+
+__all__ = ["CocoMetric"]

@@ -1,0 +1,151 @@
+"""COCO's keypoint numbers: average precision and recall over object keypoint similarity (OKS).
+
+Source: the COCO keypoint evaluation; pycocotools computes, so the numbers are the official ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.registry import METRICS
+
+NUMBERS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+
+
+@METRICS.register_module()
+class CocoMetric(BaseMetric):
+    """COCO keypoint AP and AR.
+
+    Args:
+        ann_file: Json with the ground truth; None gathers it from the samples' ``raw_anns``.
+        keypoints: KeypointMeta or its config; gives the OKS tolerances.
+        format_only: Write the result file, measure nothing (for a test set without labels).
+        outfile_prefix: Path of the result file without ``.keypoints.json``; None writes none.
+        per_keypoint: Also give the mean similarity of each keypoint type over matched people.
+        prefix: Prefix of the names.
+        collect_device: Where the results of several processes meet.
+
+    Raises:
+        ValueError: ``format_only`` without ``outfile_prefix``, or a prediction is not finite.
+        FileNotFoundError: There is no ``ann_file``.
+    """
+
+    default_prefix = "coco"
+
+    def __init__(
+        self,
+        keypoints: Any,
+        ann_file: str | None = None,
+        format_only: bool = False,
+        outfile_prefix: str | None = None,
+        per_keypoint: bool = False,
+        prefix: str | None = None,
+        collect_device: str = "cpu",
+    ):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if format_only and not outfile_prefix:
+            raise ValueError("format_only=True needs outfile_prefix, the path of the result file")
+        if ann_file is not None and not Path(ann_file).is_file():
+            raise FileNotFoundError(f"annotation file not found: {ann_file}")
+        self.meta = KeypointMeta.build(keypoints)
+        self.ann_file = ann_file
+        self.format_only = format_only
+        self.outfile_prefix = outfile_prefix
+        self.per_keypoint = per_keypoint
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Take the predictions, and the ground truth, of some images."""
+        for sample in data_samples:
+            people = sample["pred_instances"]
+            keypoints, scores = np.asarray(people["keypoints"]), np.asarray(people["keypoint_scores"])
+            if not (np.isfinite(keypoints).all() and np.isfinite(scores).all()):
+                raise ValueError(f"the predictions for image {sample['img_id']} hold NaN or infinity")
+            height, width = sample.get("ori_shape", (0, 0))[:2]
+            self.results.append(
+                {
+                    "image": {"id": sample["img_id"], "height": int(height), "width": int(width)},
+                    "annotations": sample.get("raw_anns", []),
+                    "people": np.concatenate([keypoints, scores[..., None]], axis=2).astype(np.float64),
+                    "scores": np.asarray(people["bbox_scores"], np.float64),
+                }
+            )
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the ten numbers by name."""
+        by_image = {result["image"]["id"]: result for result in results}
+        detections = [
+            {
+                "image_id": image_id,
+                "category_id": 1,
+                "keypoints": np.round(person, 3).ravel().tolist(),
+                "score": float(score),
+            }
+            for image_id, result in by_image.items()
+            for person, score in zip(result["people"], result["scores"])
+        ]
+        if self.outfile_prefix:
+            write_json(detections, f"{self.outfile_prefix}.keypoints.json")
+        if self.format_only:
+            return {}
+        truth = self._ground_truth(by_image)
+        return evaluate(truth, detections, list(by_image), self.meta.sigmas)
+
+    def _ground_truth(self, by_image: dict) -> dict:
+        if self.ann_file is not None:
+            return json.loads(Path(self.ann_file).read_text())
+        return {
+            "images": [result["image"] for result in by_image.values()],
+            "annotations": [a for result in by_image.values() for a in result["annotations"]],
+            "categories": [{"id": 1, "name": "person"}],
+        }
+
+
+def evaluate(
+    truth: dict, detections: list[dict], image_ids: list[int], sigmas: np.ndarray
+) -> dict[str, float]:
+    """Return COCO's ten keypoint numbers.
+
+    Args:
+        truth: A COCO json's content.
+        detections: In COCO's submission form.
+        image_ids: Images that count.
+        sigmas: (K,) OKS tolerances.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    if not detections:
+        print_log("no people were found in any image: all numbers are 0", "current", logging.WARNING)
+        return dict.fromkeys(NUMBERS, 0.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {"info": {}, **truth}
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(detections), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+        evaluation.params.imgIds = sorted(image_ids)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {name: float(value) for name, value in zip(NUMBERS, evaluation.stats)}
+
+
+def write_json(content: Any, path: str) -> None:
+    """Write a json file beside its place, then rename it."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.part")
+    beside.write_text(json.dumps(content))
+    os.replace(beside, target)

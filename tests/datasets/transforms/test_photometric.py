@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from ehrpose.datasets.transforms import PhotometricDistortion
+
+OFF = {"brightness": 0, "contrast": (1, 1), "saturation": (1, 1), "hue": 0, "prob": 1}
+
+
+def photo() -> np.ndarray:
+    return np.random.default_rng(0).integers(60, 190, (40, 50, 3), np.uint8)
+
+
+def distort(image: np.ndarray, **settings) -> np.ndarray:
+    return PhotometricDistortion(**{**OFF, **settings})({"img": image})["img"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"prob": 0, "brightness": 50, "hue": 90}], ids=["neutral", "no chance"]
+)
+def test_nothing_changes_without_reason(settings):
+    np.testing.assert_array_equal(distort(photo(), **settings), photo())
+
+
+def test_brightness_shifts_all_alike():
+    random.seed(1)
+    difference = distort(photo(), brightness=32).astype(int) - photo()
+    assert len(np.unique(difference)) == 1
+    assert 0 < abs(difference[0, 0, 0]) <= 32
+
+
+def test_contrast_turns_about_mid_grey():
+    image = distort(photo(), contrast=(0.5, 0.5)).astype(float)
+    np.testing.assert_allclose(image - 127.5, (photo().astype(float) - 127.5) * 0.5, atol=0.51)
+
+
+def test_no_saturation_is_grey_and_hue_turns_colours():
+    grey = distort(photo(), saturation=(0, 0))
+    assert np.ptp(grey, axis=2).max() == 0
+    random.seed(0)
+    red = np.full((4, 4, 3), (0, 0, 255), np.uint8)
+    turned = distort(red, hue=180)[0, 0].tolist()
+    assert turned != [0, 0, 255]
+    assert max(turned) == 255
+    assert min(turned) == 0
+
+
+def test_values_stay_in_8_bit_and_the_input_is_not_changed():
+    random.seed(0)
+    extremes = np.array([[[0, 0, 0], [255, 255, 255], [0, 255, 0]]], np.uint8)
+    before = extremes.copy()
+    for _ in range(50):
+        image = distort(extremes, brightness=255, contrast=(0, 3), saturation=(0, 3), hue=180, prob=0.7)
+        assert image.dtype == np.uint8
+        assert image.shape == extremes.shape
+    np.testing.assert_array_equal(extremes, before)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"brightness": -1}, {"hue": 181}, {"prob": 1.1}, {"contrast": (2, 1)}, {"saturation": (1,)}],
+    ids=str,
+)
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=r"wanted|must be"):
+        PhotometricDistortion(**settings)

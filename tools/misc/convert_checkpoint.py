@@ -1,0 +1,65 @@
+"""Convert weights from elsewhere: python tools/misc/convert_checkpoint.py IN OUT.
+
+IN is a public EfficientHRNet checkpoint, an ImageNet EfficientNet in the same layout, or an EfficientNet-Lite. OUT has
+every tensor of it under this project's names (.pth, or .safetensors); if one does not fit, nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ehrpose.cli import run_cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "input", metavar="IN", help="checkpoint to convert; only tensors and plain data are read"
+    )
+    parser.add_argument("output", metavar="OUT", help="file to write")
+    parser.add_argument("--phi", type=float, help="scaling coefficient, if it is none of 0 to -4")
+    parser.add_argument(
+        "--kind",
+        choices=["auto", "pose", "classification", "lite"],
+        default="auto",
+        help="layout of IN (default: auto, by its names)",
+    )
+    parser.add_argument(
+        "--keep-classifier",
+        action="store_true",
+        help="write the weights of an ImageClassifier; without it those of the backbone alone, for init_cfg",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Convert, write, and say what was found."""
+    args = parse_args(argv)
+    output = Path(args.output)
+    if output.is_dir():
+        raise ValueError(f"OUT must be a file, {output} is a folder")
+
+    from ehrpose.engine.checkpoint import written_beside
+    from ehrpose.models.checkpoint import checkpoint_bytes, read_state_dict
+    from ehrpose.models.conversion import convert
+
+    tensors = read_state_dict(args.input)
+    converted = convert(tensors, args.kind, args.phi, args.keep_classifier)
+    sizes = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in converted.sizes.items()
+    }
+    meta = {"kind": converted.kind, **sizes}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(output) as partial:
+        Path(partial).write_bytes(checkpoint_bytes(converted.state_dict, meta, output.suffix))
+    dropped = f", {len(converted.dropped)} of the classifier left out" if converted.dropped else ""
+    print(f"{args.input}: {converted.kind}, " + ", ".join(f"{key} {value}" for key, value in sizes.items()))
+    print(f"{output}: {len(converted.state_dict)} of {len(tensors)} tensors{dropped}")
+    if converted.sizes.get("tag_strides") == (4, 2):
+        print("tags at both levels: set codec.tag_strides=(4,2) in the config")
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,79 @@
+"""Strip a checkpoint for others to use: python tools/misc/publish_model.py IN OUT.
+
+Only the weights and a few plain facts stay; optimizer, logs, the config and its paths go. The name gets the first
+eight digits of the file's SHA-256: OUT model.pth becomes model-1a2b3c4d.pth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ehrpose.cli import run_cli
+
+# What of a checkpoint's meta is of use to others, and tells nothing of the machine that it comes from.
+KEPT_META = ("kind", "phi", "width", "depth", "num_keypoints", "num_classes", "tag_strides", "epoch", "iter")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("input", metavar="IN", help="checkpoint of a training")
+    parser.add_argument(
+        "output", metavar="OUT", help="file to write, .pth or .safetensors; the name gets the digits"
+    )
+    parser.add_argument(
+        "--ema", action="store_true", help="insist on the averaged weights; an error if there are none"
+    )
+    parser.add_argument(
+        "--fp16", action="store_true", help="halve the file; weights are float32 again when loaded"
+    )
+    return parser.parse_args(argv)
+
+
+def halved(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return float tensors as float16.
+
+    Raises:
+        ValueError: A value is too large for it.
+    """
+    import torch
+
+    result = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+    bad = [name for name, t in result.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+    if bad:
+        raise ValueError(
+            f"{bad[0]} has values beyond float16's 65504 ({len(bad)} such tensors): leave out --fp16"
+        )
+    return result
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read, strip, write."""
+    args = parse_args(argv)
+    output = Path(args.output)
+    if output.is_dir():
+        raise ValueError(f"OUT must be a file, {output} is a folder")
+
+    from ehrpose.engine.checkpoint import written_beside
+    from ehrpose.models.checkpoint import checkpoint_bytes, read_checkpoint, state_dict_of
+
+    checkpoint = read_checkpoint(args.input)
+    tensors = state_dict_of(checkpoint, args.input, args.ema)
+    if args.fp16:
+        tensors = halved(tensors)
+    old = checkpoint.get("meta")
+    meta = {key: old[key] for key in KEPT_META if key in old} if isinstance(old, Mapping) else {}
+    data = checkpoint_bytes(tensors, meta, output.suffix)
+    final = output.with_name(f"{output.stem}-{hashlib.sha256(data).hexdigest()[:8]}{output.suffix}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(final) as partial:
+        Path(partial).write_bytes(data)
+    print(f"{final}: {len(tensors)} tensors, {len(data) / 2**20:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_cli(main)
