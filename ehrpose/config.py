@@ -91,7 +91,8 @@ def resolve(cfg: Config) -> Config:
     """
     plain = cfg.to_dict()
     resolved = {key: _replace(value, plain, (), key) for key, value in plain.items()}
-    return Config(resolved, filename=cfg.filename)
+    # Formatting would take seconds on a config with a skeleton in every part.
+    return Config(resolved, filename=cfg.filename, format_python_code=False)
 
 
 def check(cfg: Config) -> None:

@@ -67,12 +67,12 @@ def group_by_tag(
             continue
         tag = tags[k].astype(np.float64)
         person = _match(scores[k].astype(np.float64), tag, sums, counts, max_tag_dist)
-        for m in np.flatnonzero(person < 0):
-            person[m] = len(members)
+        for new in np.flatnonzero(person < 0):
+            person[new] = len(members)
             members.append(np.full(num_types, -1, np.int64))
             sums = np.vstack([sums, np.zeros((1, tag_length))])
             counts = np.append(counts, 0)
-        for m, p in enumerate(person.tolist()):
+        for m, p in enumerate(map(int, person)):
             members[p][k] = m
         sums[person] += tag
         counts[person] += 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmengine.registry
 import torch
-from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import digit_version
@@ -19,8 +18,6 @@ from ehrpose.models.checkpoint import SAFE_GLOBALS, read_checkpoint
 SCOPE = "ehrpose"
 # The first PyTorch that takes a list of what a checkpoint may hold, with names.
 NAMED_SAFE_GLOBALS = "2.5.0"
-# A run has two configs, as written and resolved; a process with several runs starts anew now and then.
-KEPT_TEXTS = 8
 
 
 def apply() -> None:
@@ -29,7 +26,6 @@ def apply() -> None:
         allow_resume()
         load_checkpoints_safely()
     complete_scope()
-    format_configs_once()
 
 
 def allow_resume() -> None:
@@ -62,22 +58,3 @@ def complete_scope() -> None:
     for registry in list(vars(mmengine.registry).values()):
         if isinstance(registry, Registry) and registry.parent is None and SCOPE not in registry.children:
             Registry(registry.name, parent=registry, scope=SCOPE)
-
-
-def format_configs_once() -> None:
-    """Keep the text of a config; MMEngine lays it out anew, for seconds, at the start and at every checkpoint."""
-    lay_out = Config.pretty_text.fget
-    if hasattr(lay_out, "texts"):
-        return
-    texts: dict[str, str] = {}
-
-    def pretty_text(config: Config) -> str:
-        key = f"{config._format_python_code} {config._cfg_dict!r}"
-        if key not in texts:
-            if len(texts) >= KEPT_TEXTS:
-                texts.clear()
-            texts[key] = lay_out(config)
-        return texts[key]
-
-    pretty_text.texts = texts  # type: ignore[attr-defined]
-    Config.pretty_text = property(pretty_text)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ehrpose.config import load_config
-from ehrpose.visualization.drawing import draw_people
+from ehrpose.visualization.drawing import draw_people, write_picture
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,4 @@ def write_sheet(tiles: list[np.ndarray], picture: Path, columns: int) -> None:
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     rows[-1] += [blank] * (min(columns, len(tiles)) - len(rows[-1]))
     sheet = np.vstack([np.hstack(row) for row in rows])
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    beside = picture.with_name(f".{picture.stem}.part{picture.suffix}")
-    if not cv2.imwrite(str(beside), sheet):
-        raise OSError(f"picture could not be written: {picture}")
-    beside.replace(picture)
+    write_picture(picture, sheet)

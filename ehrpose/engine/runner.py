@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank, is_distributed, is_main_process, master_only
+from mmengine.dist import get_rank, is_distributed, master_only
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -37,6 +38,16 @@ class PoseRunner(Runner):
 
     _timestamps: ClassVar[set[str]] = set()
     _timestamp: str
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> PoseRunner:
+        """Build from a config with references; logs and checkpoints keep it as it was written."""
+        resolved = resolve(cfg)
+        names = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
+        arguments = {name: resolved[name] for name in names if resolved.get(name) is not None}
+        if isinstance(arguments.get("visualizer"), dict):
+            arguments["visualizer"].pop("name", None)  # it would give a second run the log files of the first
+        return cls(**arguments, cfg=cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed() and not torch.cuda.is_available():
@@ -131,7 +142,7 @@ def build_runner(
     """Build the Runner of a config.
 
     Args:
-        cfg: Config of ``load_config``, with references; it stays as it is and is what the work_dir keeps.
+        cfg: Config of ``load_config``, with references; it stays as it is.
         work_dir: Folder for logs and checkpoints; else the config's, else ``work_dirs/<name of the config>``.
         launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``; None takes the config's.
 
@@ -139,16 +150,10 @@ def build_runner(
         ValueError: A reference in the config is unknown, or the launcher did not start this process.
     """
     compat.apply()
-    resolved = resolve(cfg)
+    cfg = cfg.copy()
     name = Path(cfg.filename).stem if cfg.filename else "run"
-    resolved.work_dir = str(work_dir or resolved.get("work_dir") or Path("work_dirs") / name)
-    resolved.launcher = launcher or resolved.get("launcher", "none")
-    check_launcher(resolved.launcher)
-    resolved.setdefault("default_scope", "ehrpose")
-    visualizer = resolved.get("visualizer")
-    if isinstance(visualizer, dict):
-        visualizer.pop("name", None)  # a fixed name would give a second run the first one's log files
-    runner = RUNNERS.get(resolved.get("runner_type") or "PoseRunner").from_cfg(resolved)
-    if is_main_process() and cfg.filename:
-        cfg.dump(os.path.join(runner.work_dir, Path(cfg.filename).name))
-    return runner
+    cfg.work_dir = str(work_dir or cfg.get("work_dir") or Path("work_dirs") / name)
+    cfg.launcher = launcher or cfg.get("launcher", "none")
+    check_launcher(cfg.launcher)
+    cfg.setdefault("default_scope", "ehrpose")
+    return RUNNERS.get(cfg.get("runner_type") or "PoseRunner").from_cfg(cfg)

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.hooks import Hook
 
 from ehrpose.data_sample import PoseDataSample
+from ehrpose.image_io import read_image
 from ehrpose.registry import HOOKS
 
 
@@ -93,8 +94,6 @@ def photo_of(sample: PoseDataSample, inputs: Any) -> np.ndarray:
         inputs: (3, h, w) uint8 BGR tensor, or a list of them with scale 1.0 first.
     """
     if sample.get("img_path"):
-        from ehrpose.image_io import read_image
-
         return read_image(sample.img_path)
     image = (inputs[0] if isinstance(inputs, (list, tuple)) else inputs).cpu().numpy().transpose(1, 2, 0)
     height, width = sample.ori_shape

@@ -5,10 +5,7 @@ Source: the COCO keypoint evaluation; pycocotools computes, so the numbers are t
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +13,10 @@ from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 
 from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.evaluation.coco_eval import check_fast_evaluator, evaluate, keypoint_similarity
 from ehrpose.registry import METRICS
-
-NUMBERS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 
 
 @METRICS.register_module()
@@ -33,13 +28,15 @@ class CocoMetric(BaseMetric):
         keypoints: KeypointMeta or its config; gives the OKS tolerances.
         format_only: Write the result file, measure nothing (for a test set without labels).
         outfile_prefix: Path of the result file without ``.keypoints.json``; None writes none.
-        per_keypoint: Also give the mean similarity of each keypoint type over matched people.
+        per_keypoint: Also give ``OKS_<name>``, the mean similarity of each keypoint type over the people found.
+        use_fast_eval: Compute with hotcoco, which gives the same numbers faster on large sets.
         prefix: Prefix of the names.
         collect_device: Where the results of several processes meet.
 
     Raises:
         ValueError: ``format_only`` without ``outfile_prefix``, or a prediction is not finite.
         FileNotFoundError: There is no ``ann_file``.
+        ImportError: ``use_fast_eval`` without hotcoco.
     """
 
     default_prefix = "coco"
@@ -51,6 +48,7 @@ class CocoMetric(BaseMetric):
         format_only: bool = False,
         outfile_prefix: str | None = None,
         per_keypoint: bool = False,
+        use_fast_eval: bool = False,
         prefix: str | None = None,
         collect_device: str = "cpu",
     ):
@@ -64,6 +62,9 @@ class CocoMetric(BaseMetric):
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
         self.per_keypoint = per_keypoint
+        self.use_fast_eval = use_fast_eval
+        if use_fast_eval:
+            check_fast_evaluator()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Take the predictions, and the ground truth, of some images."""
@@ -100,7 +101,11 @@ class CocoMetric(BaseMetric):
         if self.format_only:
             return {}
         truth = self._ground_truth(by_image)
-        return evaluate(truth, detections, list(by_image), self.meta.sigmas)
+        numbers = evaluate(truth, detections, list(by_image), self.meta.sigmas, self.use_fast_eval)
+        if self.per_keypoint:
+            similarity = keypoint_similarity(truth, by_image, self.meta.sigmas)
+            numbers.update({f"OKS_{name}": float(v) for name, v in zip(self.meta.names, similarity)})
+        return numbers
 
     def _ground_truth(self, by_image: dict) -> dict:
         if self.ann_file is not None:
@@ -110,36 +115,6 @@ class CocoMetric(BaseMetric):
             "annotations": [a for result in by_image.values() for a in result["annotations"]],
             "categories": [{"id": 1, "name": "person"}],
         }
-
-
-def evaluate(
-    truth: dict, detections: list[dict], image_ids: list[int], sigmas: np.ndarray
-) -> dict[str, float]:
-    """Return COCO's ten keypoint numbers.
-
-    Args:
-        truth: A COCO json's content.
-        detections: In COCO's submission form.
-        image_ids: Images that count.
-        sigmas: (K,) OKS tolerances.
-    """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    if not detections:
-        print_log("no people were found in any image: all numbers are 0", "current", logging.WARNING)
-        return dict.fromkeys(NUMBERS, 0.0)
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = {"info": {}, **truth}
-        coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes(detections), "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
-        evaluation.params.imgIds = sorted(image_ids)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return {name: float(value) for name, value in zip(NUMBERS, evaluation.stats)}
 
 
 def write_json(content: Any, path: str) -> None:

@@ -1,4 +1,5 @@
 from ehrpose.models.backbones import EfficientNet, EfficientNetLite
+from ehrpose.models.checkpoint import load_checkpoint, load_pretrained, read_state_dict
 from ehrpose.models.classifier import ImageClassifier
 from ehrpose.models.data_preprocessor import PosePreprocessor
 from ehrpose.models.estimator import BottomUpEstimator
@@ -22,4 +23,7 @@ __all__ = [
     "SingleLevelAEHead",
     "TopDownNeck",
     "compound_scaling",
+    "load_checkpoint",
+    "load_pretrained",
+    "read_state_dict",
 ]

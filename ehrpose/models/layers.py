@@ -150,11 +150,18 @@ def run(block: Callable[[Tensor], Any], x: Tensor, with_cp: bool) -> Any:
     return block(x)
 
 
-def init_normal(module: nn.Module, std: float = 0.001) -> None:
-    """Start convolutions at N(0, std), biases at 0, batch norms at 1 and 0 (paper's initialisation)."""
+def init_convs(module: nn.Module, std: float | None = 0.001) -> None:
+    """Start convolutions at N(0, std), biases at 0, batch norms at 1 and 0.
+
+    The paper's 0.001 is for a pre-trained backbone and a long schedule. ``None`` is Kaiming's initialisation,
+    which learns much faster from random weights.
+    """
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(layer.weight, std=std)
+            if std is None:
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            else:
+                nn.init.normal_(layer.weight, std=std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):

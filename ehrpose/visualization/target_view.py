@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ehrpose.data_sample import PoseDataSample
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.datasets.transforms import LoadImage
 from ehrpose.image_warp import warp_points
+from ehrpose.visualization.drawing import write_picture as write_picture
 
 # Where the loss is off the picture gets this colour, half and half; BGR.
 _OFF_COLOR = (0, 0, 200)
@@ -131,14 +131,3 @@ def draw_dataset(
         path = Path(out_dir) / f"{index:05d}_{img_id}_{mode}.jpg"
         write_picture(path, picture)
         yield path
-
-
-def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write a (H, W, 3) uint8 BGR picture in the format of the file's ending, whole or not at all."""
-    path = Path(path)
-    done, encoded = cv2.imencode(path.suffix, picture)
-    if not done:
-        raise ValueError(f"cannot write {path}: OpenCV does not know the format {path.suffix!r}")
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(encoded.tobytes())
-    os.replace(beside, path)

@@ -62,8 +62,8 @@ def build(keypoints, seed=0, codec=None, **parts):
 
 
 def photos(count, height=64, width=64, seed=1):
-    return [torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed + n), dtype=torch.uint8)
-            for n in range(count)]  # fmt: skip
+    generators = [torch.Generator().manual_seed(seed + n) for n in range(count)]
+    return [torch.randint(0, 256, (3, height, width), generator=g, dtype=torch.uint8) for g in generators]
 
 
 def predict(model, images, **meta):

@@ -174,7 +174,7 @@ def test_bad_sizes_are_named(build, message):
 
 def test_head_and_codec_must_agree(five_keypoints):
     codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": five_keypoints, "strides": (4,)}
-    with pytest.raises(ValueError, match="codec.strides"):
+    with pytest.raises(ValueError, match=r"codec\.strides"):
         MODELS.build({"type": "AEHead", "in_channels": 8, "codec": codec})
     with pytest.raises(ValueError, match="multiples of 32"):
         MODELS.build(estimator_cfg(five_keypoints)).eval()(torch.rand(1, 3, 60, 64))

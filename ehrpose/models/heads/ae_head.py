@@ -13,7 +13,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ehrpose.models.layers import BasicBlock, init_normal
+from ehrpose.models.layers import BasicBlock, init_convs
 from ehrpose.registry import CODECS, MODELS
 from ehrpose.structures import Maps
 
@@ -56,8 +56,9 @@ class _Head(BaseModule):
         return losses
 
     def _init_output(self, conv: nn.Conv2d, tag_init_std: float) -> None:
-        """Start the tag rows of a convolution that gives K heatmaps, then tags."""
+        """Start a convolution that gives K heatmaps, then tags: heatmaps near 0, as most of a target is."""
         with torch.no_grad():
+            conv.weight[: self.num_keypoints].normal_(std=0.001)
             conv.weight[self.num_keypoints :].normal_(std=tag_init_std)
 
 
@@ -75,6 +76,7 @@ class AEHead(_Head):
             all tags are equal; about 0.05 helps on small data.
         heatmap_loss: Config of the heatmap loss.
         tag_loss: Config of the tag loss.
+        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -87,6 +89,7 @@ class AEHead(_Head):
         codec: Any,
         num_blocks: int = 2,
         tag_init_std: float = 0.001,
+        init_std: float | None = 0.001,
         heatmap_loss: Mapping | None = None,
         tag_loss: Mapping | None = None,
         init_cfg: dict | None = None,
@@ -106,10 +109,9 @@ class AEHead(_Head):
         )
         self.blocks = nn.Sequential(*(BasicBlock(in_channels) for _ in range(num_blocks)))
         self.output2 = nn.Conv2d(in_channels, first if self.with_tag2 else self.num_keypoints, 1)
-        init_normal(self)
+        init_convs(self, init_std)
         self._init_output(self.output4, tag_init_std)
-        if self.with_tag2:
-            self._init_output(self.output2, tag_init_std)
+        self._init_output(self.output2, tag_init_std)
 
     def forward(self, features: Tensor) -> Maps:
         """Return the maps of (B, in_channels, H/4, W/4) features."""
@@ -132,6 +134,7 @@ class SingleLevelAEHead(_Head):
         tag_init_std: As in ``AEHead``.
         heatmap_loss: Config of the heatmap loss.
         tag_loss: Config of the tag loss.
+        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -143,6 +146,7 @@ class SingleLevelAEHead(_Head):
         in_channels: int,
         codec: Any,
         tag_init_std: float = 0.001,
+        init_std: float | None = 0.001,
         heatmap_loss: Mapping | None = None,
         tag_loss: Mapping | None = None,
         init_cfg: dict | None = None,
@@ -153,7 +157,7 @@ class SingleLevelAEHead(_Head):
                 f"SingleLevelAEHead gives strides (4,), the codec has {self.codec.strides}: set codec.strides"
             )
         self.output4 = nn.Conv2d(in_channels, self.num_keypoints + self.num_tags, 1)
-        init_normal(self)
+        init_convs(self, init_std)
         self._init_output(self.output4, tag_init_std)
 
     def forward(self, features: Tensor) -> Maps:

@@ -12,7 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ehrpose.models.layers import BasicBlock, init_normal, run
+from ehrpose.models.layers import BasicBlock, init_convs, run
 from ehrpose.models.scaling import compound_scaling
 from ehrpose.registry import MODELS
 
@@ -60,6 +60,7 @@ class HighResolutionNeck(BaseModule):
         num_blocks: BasicBlocks per branch and module.
         in_strides: Strides of the four maps; only 4, 8, 16, 32 fit.
         with_cp: Gradient checkpointing of the branches.
+        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -75,6 +76,7 @@ class HighResolutionNeck(BaseModule):
         num_blocks: int = 2,
         in_strides: Sequence[int] = (4, 8, 16, 32),
         with_cp: bool = False,
+        init_std: float | None = 0.001,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
@@ -102,7 +104,7 @@ class HighResolutionNeck(BaseModule):
                     for m in range(modules)
                 )
             )
-        init_normal(self)
+        init_convs(self, init_std)
 
     def forward(self, taps: Sequence[Tensor]) -> Tensor:
         """Fuse four maps (B, C_i, H/s_i, W/s_i) into (B, channels[0], H/4, W/4)."""

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ehrpose.models.layers import BasicBlock, init_normal
+from ehrpose.models.layers import BasicBlock, init_convs
 from ehrpose.models.necks.high_resolution import check_taps
 from ehrpose.registry import MODELS
 
@@ -25,6 +25,7 @@ class TopDownNeck(BaseModule):
         channels: Width of the pyramid and of the result.
         num_blocks: BasicBlocks on the finest map.
         in_strides: Strides of the four maps; only 4, 8, 16, 32 fit.
+        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         init_cfg: MMEngine's initialisation.
     """
 
@@ -34,6 +35,7 @@ class TopDownNeck(BaseModule):
         channels: int = 32,
         num_blocks: int = 2,
         in_strides: Sequence[int] = (4, 8, 16, 32),
+        init_std: float | None = 0.001,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
@@ -44,7 +46,7 @@ class TopDownNeck(BaseModule):
             for c in in_channels
         )
         self.blocks = nn.Sequential(*(BasicBlock(channels) for _ in range(num_blocks)))
-        init_normal(self)
+        init_convs(self, init_std)
 
     def forward(self, taps: Sequence[Tensor]) -> Tensor:
         """Fuse four maps (B, C_i, H/s_i, W/s_i) into (B, channels, H/4, W/4)."""

@@ -1,0 +1,48 @@
+"""Find the people of a photo, of all photos of a folder, or of a glob: a picture and a json for each.
+
+Example: python demo/image_demo.py photos/ configs/ehrnet/h-4_coco-384.py checkpoint.pth --out-dir outputs
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from ehrpose.cli import run_cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("img", help="photo, folder or glob")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--out-file", help="picture to write (one photo only)")
+    parser.add_argument("--out-dir", default="outputs", help="folder of the pictures")
+    parser.add_argument("--pred-out-dir", help="folder of the json files (default: beside the pictures)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
+    parser.add_argument("--kpt-thr", type=float, default=0.2, help="keypoints below it are not drawn")
+    parser.add_argument("--score-thr", type=float, default=0.1, help="people below it are left out")
+    parser.add_argument("--draw-bbox", action="store_true", help="draw a box around each person")
+    parser.add_argument("--draw-heatmap", action="store_true", help="lay the heatmaps over the photo")
+    parser.add_argument("--show-kpt-idx", action="store_true", help="write each keypoint's index")
+    parser.add_argument("--black-background", action="store_true", help="draw on black")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="replace config values"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Predict and write; photos that cannot be read are named and the others done."""
+    args = parse_args(argv)
+    from ehrpose.engine.image_demo import run_image_demo
+
+    run_image_demo(**vars(args))
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,106 @@
+"""Photos in, pictures with skeletons and json files out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ehrpose.apis import inference, init_model, list_images, to_predictions, write_predictions
+from ehrpose.image_io import ImageReadError, read_image
+from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
+
+
+def run_image_demo(
+    img: str,
+    config: str,
+    checkpoint: str,
+    out_file: str | None = None,
+    out_dir: str = "outputs",
+    pred_out_dir: str | None = None,
+    device: str = "cpu",
+    kpt_thr: float = 0.2,
+    score_thr: float = 0.1,
+    draw_bbox: bool = False,
+    draw_heatmap: bool = False,
+    show_kpt_idx: bool = False,
+    black_background: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Find and draw the people of photos.
+
+    Args:
+        img: Photo, folder or glob.
+        config: Config file.
+        checkpoint: Checkpoint file.
+        out_file: Picture to write, for one photo.
+        out_dir: Folder of the pictures, where there is no ``out_file``.
+        pred_out_dir: Folder of the json files; None: beside the pictures.
+        device: Device of the network.
+        kpt_thr: Keypoints below it are not drawn, 0 to 1.
+        score_thr: People below it are left out, 0 to 1.
+        draw_bbox: Draw boxes.
+        draw_heatmap: Lay the heatmaps over the photo.
+        show_kpt_idx: Write keypoint indices.
+        black_background: Draw on black.
+        cfg_options: Replace config values.
+
+    Raises:
+        FileNotFoundError: There is no photo, config or checkpoint.
+        ValueError: ``out_file`` with several photos, or a file does not fit.
+        SystemExit: With code 1, when some photos could not be read and the others are done.
+    """
+    photos = list_images(img)
+    if out_file is not None and len(photos) > 1:
+        raise ValueError(f"--out-file names one picture, but {img} names {len(photos)} photos: use --out-dir")
+    model = init_model(config, checkpoint, device, cfg_options)
+    failed = 0
+    for path in photos:
+        try:
+            photo = read_image(path)
+        except ImageReadError as error:
+            print(error, file=sys.stderr)
+            failed += 1
+            continue
+        sample = inference(model, photo)[0]
+        people = sample.pred_instances
+        keep = people.bbox_scores >= score_thr
+        canvas = draw_heatmaps(photo, photo_heatmaps(model, photo)) if draw_heatmap else photo
+        picture = draw_people(
+            canvas,
+            people.keypoints[keep],
+            people.keypoint_scores[keep],
+            model.codec.meta,
+            kpt_thr=kpt_thr,
+            bboxes=people.bboxes[keep] if draw_bbox else None,
+            show_kpt_idx=show_kpt_idx,
+            black_background=black_background,
+        )
+        target = Path(out_file) if out_file is not None else Path(out_dir) / f"{path.stem}.jpg"
+        write_picture(target, picture)
+        json_file = (Path(pred_out_dir) if pred_out_dir else target.parent) / f"{target.stem}.json"
+        write_predictions(to_predictions(sample, score_thr), json_file)
+        print(f"{path}: {int(keep.sum())} people -> {target}, {json_file}")
+    if failed:
+        print(f"{failed} of {len(photos)} photos could not be read", file=sys.stderr)
+        raise SystemExit(1)
+
+
+@torch.no_grad()
+def photo_heatmaps(model: Any, photo: np.ndarray) -> np.ndarray:
+    """Return the finest heatmaps of a photo (H, W, 3) uint8 BGR, cut to the photo: (K, h, w)."""
+    from ehrpose.image_warp import resize_warp, warp_image
+
+    height, width = photo.shape[:2]
+    warp, input_wh = resize_warp(width, height, model.codec.input_size, 32)
+    image = torch.from_numpy(np.ascontiguousarray(warp_image(photo, warp, input_wh).transpose(2, 0, 1)))
+    maps = model.test_maps(model.data_preprocessor({"inputs": [image]})["inputs"])[0]
+    heat = maps.heat4 if maps.heat2 is None else maps.heat2
+    ratio = heat.shape[2] / input_wh[0]
+    left, top = np.maximum(np.round((warp @ [0, 0, 1]) * ratio).astype(int), 0)
+    right, bottom = np.round((warp @ [width, height, 1]) * ratio).astype(int)
+    return heat[:, top:bottom, left:right]

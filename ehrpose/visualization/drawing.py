@@ -1,0 +1,157 @@
+"""Drawing people and heatmaps on a picture (NumPy and OpenCV, no torch)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+
+# cv2 draws with whole numbers of 1 / 2**4 px.
+_SHIFT = 4
+
+
+def draw_people(
+    image: np.ndarray,
+    keypoints: np.ndarray,
+    keypoint_scores: np.ndarray,
+    meta: KeypointMeta,
+    kpt_thr: float = 0.3,
+    radius: float | None = None,
+    thickness: float | None = None,
+    bboxes: np.ndarray | None = None,
+    show_kpt_idx: bool = False,
+    black_background: bool = False,
+) -> np.ndarray:
+    """Return a copy of ``image`` with limbs and keypoints drawn.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        keypoints: (N, K, 2) px.
+        keypoint_scores: (N, K), 0 to 1.
+        meta: Limbs and colours.
+        kpt_thr: Keypoints below it, and limbs that end in one, are left out.
+        radius: Of a keypoint, px; None suits the size of the image and of each person.
+        thickness: Of a limb, px; None likewise.
+        bboxes: (N, 4) xyxy boxes to draw.
+        show_kpt_idx: Write the index beside each keypoint.
+        black_background: Draw on black instead of on the photo.
+
+    Raises:
+        ValueError: Shapes disagree.
+    """
+    keypoints, scores = np.asarray(keypoints, np.float64), np.asarray(keypoint_scores)
+    n, k = len(keypoints), meta.num_keypoints
+    if keypoints.shape != (n, k, 2) or scores.shape != (n, k):
+        raise ValueError(
+            f"wanted keypoints (N, {k}, 2) and scores (N, {k}), got {keypoints.shape}, {scores.shape}"
+        )
+    canvas = np.zeros_like(image) if black_background else image.copy()
+    for i in range(n):
+        shown = scores[i] >= kpt_thr
+        unit = _unit(image.shape, keypoints[i][shown])
+        if bboxes is not None:
+            _box(canvas, bboxes[i], unit)
+        _limbs(canvas, keypoints[i], shown, meta, unit if thickness is None else thickness)
+        _points(canvas, keypoints[i], shown, meta, 1.1 * unit if radius is None else radius, show_kpt_idx)
+    return canvas
+
+
+def _unit(shape: tuple, points: np.ndarray) -> float:
+    """Return the line width, px, for a person on an image of this shape."""
+    by_image = max(shape[:2]) / 250
+    if len(points) < 2:
+        return max(1.0, by_image)
+    extent = float(np.ptp(points, axis=0).max())
+    return float(np.clip(extent / 60, max(1.0, 0.35 * by_image), max(1.5, 1.6 * by_image)))
+
+
+def _fixed(point: np.ndarray) -> tuple[int, int]:
+    x, y = np.clip(point * 2**_SHIFT, -(2**28), 2**28).tolist()
+    return round(x), round(y)
+
+
+def _limbs(
+    canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, meta: KeypointMeta, width: float
+) -> None:
+    for (i, j), color in zip(meta.skeleton, meta.limb_colors):
+        if shown[i] and shown[j]:
+            bgr = tuple(int(c) for c in color[::-1])
+            cv2.line(
+                canvas, _fixed(points[i]), _fixed(points[j]), bgr, max(1, round(width)), cv2.LINE_AA, _SHIFT
+            )
+
+
+def _points(
+    canvas: np.ndarray,
+    points: np.ndarray,
+    shown: np.ndarray,
+    meta: KeypointMeta,
+    radius: float,
+    show_idx: bool,
+) -> None:
+    for k in np.flatnonzero(shown):
+        bgr = tuple(int(c) for c in meta.keypoint_colors[k][::-1])
+        size = max(1, round(radius * 2**_SHIFT))
+        cv2.circle(canvas, _fixed(points[k]), size + 2**_SHIFT // 2, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(canvas, _fixed(points[k]), size, bgr, -1, cv2.LINE_AA, _SHIFT)
+        if show_idx:
+            x, y = points[k] + radius + 1
+            cv2.putText(
+                canvas,
+                str(k),
+                (int(x), int(y)),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.3 + radius / 20,
+                bgr,
+                1,
+                cv2.LINE_AA,
+            )
+
+
+def _box(canvas: np.ndarray, box: np.ndarray, width: float) -> None:
+    corners = np.asarray(box, np.float64).reshape(2, 2)
+    cv2.rectangle(
+        canvas,
+        _fixed(corners[0]),
+        _fixed(corners[1]),
+        (0, 220, 220),
+        max(1, round(0.7 * width)),
+        cv2.LINE_AA,
+        _SHIFT,
+    )
+
+
+def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """Return ``image`` with the maximum over all heatmaps laid over it.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        heatmaps: (K, h, w), about 0 to 1; stretched over the image.
+        opacity: Share of the heatmap's colour, 0 to 1.
+    """
+    heat = np.clip(np.asarray(heatmaps, np.float32).max(axis=0), 0, 1)
+    heat = cv2.resize(heat, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    color = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_JET)
+    return cv2.addWeighted(image, 1 - opacity, color, opacity, 0)
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 BGR to a file, whole or not at all.
+
+    Raises:
+        ValueError: The suffix is no image format that can be written.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written, encoded = cv2.imencode(target.suffix or ".none", picture)
+    except cv2.error:
+        written = False
+    if not written:
+        raise ValueError(f"{path}: pictures cannot be written as {target.suffix!r}; use .jpg or .png")
+    beside = target.with_name(f".{target.name}.part")
+    beside.write_bytes(encoded.tobytes())
+    beside.replace(target)

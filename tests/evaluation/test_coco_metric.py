@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from ehrpose.evaluation.coco_eval import NUMBERS
+from ehrpose.evaluation.coco_metric import CocoMetric
+
+
+def make_people(rng, n, k):
+    """People of very different sizes on a photo of 640 x 480 px."""
+    centres = rng.uniform(80, 400, (n, 1, 2))
+    keypoints = centres + rng.normal(0, 1, (n, k, 2)) * rng.uniform(8, 60, (n, 1, 1))
+    visible = rng.choice([0, 1, 2], (n, k), p=[0.2, 0.2, 0.6])
+    visible[:, 0] = 2
+    return keypoints, visible
+
+
+def annotation(number, image_id, keypoints, visible, **more):
+    low, high = keypoints.min(axis=0), keypoints.max(axis=0)
+    width, height = high - low
+    flat = np.concatenate([np.round(keypoints, 2), visible[:, None]], axis=1).ravel().tolist()
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": 0,
+        "keypoints": flat,
+        "num_keypoints": int((visible > 0).sum()),
+        "bbox": [*low.tolist(), width, height],
+        "area": float(width * height * 0.5),
+        **more,
+    }
+
+
+def make_samples(rng, k, images=12, noise=3.0, keep=0.8):
+    samples, number = [], 0
+    for image_id in range(1, images + 1):
+        keypoints, visible = make_people(rng, int(rng.integers(0, 5)), k)
+        anns = []
+        for person, seen in zip(keypoints, visible):
+            number += 1
+            anns.append(annotation(number, image_id, person, seen))
+        found = rng.random(len(keypoints)) < keep
+        predicted = np.concatenate([keypoints[found] + rng.normal(0, noise, keypoints[found].shape),
+                                    rng.uniform(0, 400, (1, k, 2))])  # fmt: skip
+        samples.append(sample(image_id, anns, predicted, rng.random(len(predicted))))
+    return samples
+
+
+def sample(image_id, anns, keypoints, scores):
+    keypoints = np.asarray(keypoints, np.float32)
+    people = {
+        "keypoints": keypoints,
+        "keypoint_scores": np.full(keypoints.shape[:2], 0.9, np.float32),
+        "bbox_scores": np.asarray(scores, np.float32),
+    }
+    return {"img_id": image_id, "ori_shape": (480, 640), "raw_anns": anns, "pred_instances": people}
+
+
+def run(metric, samples):
+    metric.process({}, samples)
+    return metric.evaluate(len(samples))
+
+
+def official(samples, sigmas):
+    """Return the ten numbers by pycocotools, used as its authors show."""
+    truth = {
+        "info": {},
+        "images": [{"id": s["img_id"]} for s in samples],
+        "annotations": [a for s in samples for a in s["raw_anns"]],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    detections = []
+    for s in samples:
+        people = s["pred_instances"]
+        for keypoints, scores, score in zip(
+            people["keypoints"], people["keypoint_scores"], people["bbox_scores"]
+        ):
+            flat = (
+                np.concatenate([keypoints, scores[:, None]], axis=1)
+                .astype(np.float64)
+                .round(3)
+                .ravel()
+                .tolist()
+            )
+            detections.append(
+                {"image_id": s["img_id"], "category_id": 1, "keypoints": flat, "score": float(score)}
+            )
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(detections), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+@pytest.mark.parametrize("skeleton", ["coco_keypoints", "five_keypoints"])
+def test_numbers_are_those_of_pycocotools(request, rng, skeleton):
+    keypoints = request.getfixturevalue(skeleton)
+    metric = CocoMetric(keypoints=keypoints)
+    samples = make_samples(rng, metric.meta.num_keypoints)
+    result = run(metric, samples)
+    wanted = official(samples, metric.meta.sigmas)
+    assert [result[f"coco/{name}"] for name in NUMBERS] == pytest.approx(list(wanted), abs=1e-12)
+    assert 0.1 < result["coco/AP"] < 0.9
+
+
+def test_perfect_people_reach_one_and_shifted_ones_do_not(coco_keypoints, rng):
+    def ap(shift):
+        samples = []
+        for image_id in (1, 2, 3):
+            keypoints, visible = make_people(rng, 3, 17)
+            anns = [
+                annotation(10 * image_id + i, image_id, p, v)
+                for i, (p, v) in enumerate(zip(keypoints, visible))
+            ]
+            samples.append(sample(image_id, anns, keypoints + shift, [0.9, 0.8, 0.7]))
+        return run(CocoMetric(keypoints=coco_keypoints), samples)["coco/AP"]
+
+    assert ap(0.0) == pytest.approx(1.0)
+    assert ap(6.0) < 0.95
+
+
+def test_an_image_that_came_twice_counts_once(coco_keypoints, rng):
+    samples = make_samples(rng, 17)
+    once = run(CocoMetric(keypoints=coco_keypoints), samples)
+    metric = CocoMetric(keypoints=coco_keypoints)
+    metric.process({}, [*samples, samples[0], samples[1]])
+    assert metric.evaluate(len(samples) + 2) == once
+
+
+def test_nobody_found_is_zero_and_crowds_are_ignored(coco_keypoints, rng):
+    keypoints, visible = make_people(rng, 2, 17)
+    anns = [annotation(1, 1, keypoints[0], visible[0])]
+    empty = sample(1, anns, np.zeros((0, 17, 2)), [])
+    assert run(CocoMetric(keypoints=coco_keypoints), [empty])["coco/AP"] == 0
+    crowd = annotation(2, 1, keypoints[1], visible[1] * 0, iscrowd=1)
+    crowd["num_keypoints"] = 0
+    result = run(CocoMetric(keypoints=coco_keypoints), [sample(1, [*anns, crowd], keypoints[:1], [0.9])])
+    assert result["coco/AP"] == pytest.approx(1.0)
+
+
+def test_truth_from_a_file_gives_the_same_numbers(coco_keypoints, rng, tmp_path):
+    samples = make_samples(rng, 17)
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": s["img_id"]} for s in samples],
+                                "annotations": [a for s in samples for a in s["raw_anns"]],
+                                "categories": [{"id": 1, "name": "person"}]}))  # fmt: skip
+    gathered = run(CocoMetric(keypoints=coco_keypoints), samples)
+    without = [{**s, "raw_anns": []} for s in samples]
+    assert run(CocoMetric(keypoints=coco_keypoints, ann_file=str(path)), without) == gathered
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
+        CocoMetric(keypoints=coco_keypoints, ann_file=str(tmp_path / "nowhere.json"))
+
+
+def test_result_file_is_cocos_submission_form(coco_keypoints, rng, tmp_path):
+    samples = make_samples(rng, 17)
+    metric = CocoMetric(keypoints=coco_keypoints, format_only=True, outfile_prefix=str(tmp_path / "out"))
+    assert run(metric, samples) == {}
+    rows = json.loads((tmp_path / "out.keypoints.json").read_text())
+    assert len(rows) == sum(len(s["pred_instances"]["bbox_scores"]) for s in samples)
+    assert set(rows[0]) == {"image_id", "category_id", "keypoints", "score"}
+    assert len(rows[0]["keypoints"]) == 51
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {"info": {}, "images": [{"id": s["img_id"]} for s in samples], "annotations": [],
+                        "categories": [{"id": 1, "name": "person"}]}  # fmt: skip
+        coco.createIndex()
+        assert len(coco.loadRes(rows).anns) == len(rows)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.keypoints.json"]
+
+
+def test_mistakes_are_named(coco_keypoints, rng):
+    with pytest.raises(ValueError, match="outfile_prefix"):
+        CocoMetric(keypoints=coco_keypoints, format_only=True)
+    broken = np.zeros((1, 17, 2))
+    broken[0, 3, 0] = np.nan
+    with pytest.raises(ValueError, match="image 7"):
+        CocoMetric(keypoints=coco_keypoints).process({}, [sample(7, [], broken, [0.5])])
+
+
+def test_per_keypoint_similarity(coco_keypoints, rng):
+    keypoints, _ = make_people(rng, 1, 17)
+    anns = [annotation(1, 1, keypoints[0], np.full(17, 2))]
+    moved = keypoints.copy()
+    moved[0, 9] += 500  # the left wrist alone is wrong
+    result = run(CocoMetric(keypoints=coco_keypoints, per_keypoint=True), [sample(1, anns, moved, [0.9])])
+    assert result["coco/OKS_nose"] == pytest.approx(1.0)
+    assert result["coco/OKS_left_wrist"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_fast_evaluator_gives_the_same_numbers(coco_keypoints, rng):
+    pytest.importorskip("hotcoco", reason="the optional fast evaluator hotcoco is not installed")
+    samples = make_samples(rng, 17, images=40)
+    plain = run(CocoMetric(keypoints=coco_keypoints), samples)
+    fast = run(CocoMetric(keypoints=coco_keypoints, use_fast_eval=True), samples)
+    assert fast == pytest.approx(plain, abs=1e-12)

@@ -1,0 +1,123 @@
+"""tools/misc/convert_checkpoint.py and publish_model.py, run as their commands do."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from reference_network import ReferenceNetwork, randomize
+
+from ehrpose.cli import run_cli
+from ehrpose.models import compound_scaling
+from ehrpose.models.checkpoint import read_checkpoint
+from ehrpose.models.conversion import convert
+
+ROOT = Path(__file__).parents[2]
+
+
+def public_tensors():
+    """Return the tensors of a public H-4 checkpoint."""
+    sizes = compound_scaling(-4)
+    network = ReferenceNetwork(
+        sizes.stage_channels, sizes.stage_repeats, sizes.branch_channels, sizes.num_modules
+    )
+    return randomize(network).state_dict()
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / "misc" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_tool(name, monkeypatch, *args):
+    """Run a tool as its command does; return the exit code."""
+    monkeypatch.delenv("EHRPOSE_DEBUG", raising=False)
+    try:
+        run_cli(lambda: load_tool(name).main([str(arg) for arg in args]))
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_convert_tool(tmp_path, capsys, monkeypatch):
+    source, target = tmp_path / "public.pth", tmp_path / "new" / "ours.pth"
+    tensors = public_tensors()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in tensors.items()}}, source)
+    assert run_tool("convert_checkpoint", monkeypatch, source, target) == 0
+    out = capsys.readouterr().out
+    assert "phi -4" in out
+    assert "num_keypoints 17" in out
+    assert f"{len(tensors)} of {len(tensors)} tensors" in out
+    checkpoint = torch.load(target, weights_only=True)
+    assert checkpoint["meta"] == {"kind": "pose", "phi": -4, "num_keypoints": 17, "tag_strides": [4]}
+    assert checkpoint["state_dict"].keys() == convert(tensors).state_dict.keys()
+    assert [path.name for path in target.parent.iterdir()] == ["ours.pth"]
+
+
+def test_convert_tool_writes_nothing_that_does_not_fit(tmp_path, capsys, monkeypatch):
+    source, target = tmp_path / "public.pth", tmp_path / "ours.pth"
+    tensors = public_tensors()
+    del tensors["final_layers.0.bias"]
+    torch.save(tensors, source)
+    target.write_bytes(b"old")
+    assert run_tool("convert_checkpoint", monkeypatch, source, target, "--phi", "-4") == 2
+    error = capsys.readouterr().err
+    assert "1 missing: final_layers.0.bias" in error
+    assert len(error.strip().splitlines()) == 1
+    assert target.read_bytes() == b"old"
+    assert run_tool("convert_checkpoint", monkeypatch, tmp_path / "none.pth", target) == 2
+    assert "checkpoint not found" in capsys.readouterr().err
+
+
+def published(folder, monkeypatch, *args):
+    before = set(folder.iterdir())
+    assert run_tool("publish_model", monkeypatch, *args) == 0
+    (new,) = set(folder.iterdir()) - before
+    return new
+
+
+def test_publish_tool(tmp_path, monkeypatch):
+    weights = {"conv.weight": torch.randn(4, 3), "steps_done": torch.tensor(3)}
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(10000)}}}
+    meta = {"epoch": 7, "cfg": "data_root = '/home/someone'", "phi": -4}
+    source = tmp_path / "epoch_7.pth"
+    torch.save({"state_dict": weights, "optimizer": optimizer, "meta": meta}, source)
+    first = published(tmp_path, monkeypatch, source, tmp_path / "model.pth")
+    checkpoint = torch.load(first, weights_only=True)
+    assert checkpoint.keys() == {"state_dict", "meta"}
+    assert checkpoint["meta"] == {"phi": -4, "epoch": 7}
+    torch.testing.assert_close(checkpoint["state_dict"], weights, rtol=0, atol=0)
+    assert first.name == f"model-{hashlib.sha256(first.read_bytes()).hexdigest()[:8]}.pth"
+    content = first.read_bytes()
+    first.unlink()
+    assert published(tmp_path, monkeypatch, source, tmp_path / "model.pth").read_bytes() == content
+    half = torch.load(
+        published(tmp_path, monkeypatch, source, tmp_path / "h.pth", "--fp16"), weights_only=True
+    )
+    assert {t.dtype for t in half["state_dict"].values()} == {torch.float16, torch.int64}
+
+
+def test_publish_tool_writes_safetensors(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors", reason="safetensors is optional")
+    source = tmp_path / "a.pth"
+    meta = {"phi": -3, "tag_strides": [4, 2], "iter": 5}
+    torch.save({"state_dict": {"w": torch.ones(2, 2).t()}, "meta": meta}, source)
+    checkpoint = read_checkpoint(published(tmp_path, monkeypatch, source, tmp_path / "b.safetensors"))
+    assert checkpoint["meta"] == meta
+    assert checkpoint["state_dict"]["w"].tolist() == [[1, 1], [1, 1]]
+
+
+def test_publish_tool_user_errors(tmp_path, capsys, monkeypatch):
+    source = tmp_path / "a.pth"
+    torch.save({"state_dict": {"w": torch.tensor([1e6])}}, source)
+    assert run_tool("publish_model", monkeypatch, source, tmp_path / "b.pth", "--ema") == 2
+    assert "no averaged weights" in capsys.readouterr().err
+    assert run_tool("publish_model", monkeypatch, source, tmp_path / "b.pth", "--fp16") == 2
+    assert "w has values beyond float16" in capsys.readouterr().err
+    assert run_tool("publish_model", monkeypatch, source, tmp_path) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]

@@ -1,0 +1,132 @@
+"""init_cfg of type Pretrained: it loads, it says what does not fit, and it runs no code."""
+
+from __future__ import annotations
+
+import builtins
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import WEIGHT_INITIALIZERS
+from torch.utils.data import Dataset
+
+import ehrpose.models
+from ehrpose.engine import build_runner
+from ehrpose.models import EfficientNet, checkpoint
+from ehrpose.registry import DATASETS, MODELS
+
+
+@DATASETS.register_module()
+class Nothing(Dataset):
+    """One item that nobody takes."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise AssertionError
+
+
+class Harmful:
+    """Pickles as a call that would make a file."""
+
+    def __reduce__(self):
+        return builtins.open, ("made", "w")
+
+
+def save(path, content):
+    torch.save(content, path)
+    return path
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def backbone_cfg(path, **init_cfg):
+    return {
+        "type": "EfficientNet",
+        "phi": -7,
+        "init_cfg": {"type": "Pretrained", "checkpoint": str(path), **init_cfg},
+    }
+
+
+def runner_config(work_dir, keypoints, backbone):
+    """Return the config of a training of no epochs: it ends when the weights are ready."""
+    codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": keypoints}
+    return Config(
+        {
+            "default_scope": "ehrpose",
+            "work_dir": str(work_dir),
+            "model": {
+                "type": "BottomUpEstimator",
+                "backbone": backbone,
+                "neck": {"type": "HighResolutionNeck", "phi": -7},
+                "head": {"type": "AEHead", "codec": codec},
+            },
+            "train_dataloader": {
+                "batch_size": 1,
+                "dataset": {"type": "Nothing"},
+                "sampler": {"type": "DefaultSampler"},
+            },
+            "train_cfg": {"by_epoch": True, "max_epochs": 0},
+            "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}},
+            "log_level": "WARNING",
+        }
+    )
+
+
+def pretrained_file(folder):
+    torch.manual_seed(5)
+    weights = EfficientNet(phi=-7).state_dict()
+    return save(folder / "backbone.pth", weights), weights
+
+
+def test_runner_starts_from_pretrained_weights(tmp_path, five_keypoints):
+    path, weights = pretrained_file(tmp_path)
+    runner = build_runner(runner_config(tmp_path / "work", five_keypoints, backbone_cfg(path)))
+    assert not torch.equal(runner.model.backbone.stem.conv.weight, weights["stem.conv.weight"])
+    runner.train()
+    assert_same(runner.model.backbone.state_dict(), weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda t: None, FileNotFoundError, "checkpoint not found"),
+        (lambda t: EfficientNet(phi=-4).state_dict(), ValueError, r"only \d+ of \d+ tensors of EfficientNet"),
+        (lambda t: {**t, "x": Harmful()}, ValueError, "refused"),
+    ],
+    ids=["missing", "another size", "harmful"],
+)
+def test_runner_stops_at_a_bad_file(change, error, message, tmp_path, five_keypoints, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, weights = pretrained_file(tmp_path)
+    path.unlink()
+    content = change(weights)
+    if content is not None:
+        save(path, content)
+    runner = build_runner(runner_config(tmp_path / "work", five_keypoints, backbone_cfg(path)))
+    with pytest.raises(error, match=message):
+        runner.train()
+    assert not (tmp_path / "made").exists()
+
+
+def test_importing_the_models_replaces_pretrained():
+    assert WEIGHT_INITIALIZERS.get("Pretrained") is checkpoint.PretrainedWeights
+    assert ehrpose.models.load_checkpoint is checkpoint.load_checkpoint
+
+
+def test_models_without_a_runner_are_safe_too(tmp_path):
+    path, weights = pretrained_file(tmp_path)
+    save(path, {f"backbone.{name}": value for name, value in weights.items()})
+    model = MODELS.build(backbone_cfg(path, prefix="backbone."))
+    model.init_weights()
+    assert_same(model.state_dict(), weights)
+    with pytest.raises(ValueError, match="set prefix"):
+        MODELS.build(backbone_cfg(path)).init_weights()
+    strict = backbone_cfg(path, prefix="backbone.", min_match=1.0)
+    save(path, {f"backbone.{name}": value for name, value in weights.items() if name != "stem.bn.bias"})
+    with pytest.raises(ValueError, match=r"wanted 100%: 1 missing: stem\.bn\.bias"):
+        MODELS.build(strict).init_weights()

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mmengine.structures import InstanceData
+
+from ehrpose.data_sample import PoseDataSample
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.registry import VISUALIZERS
+from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
+
+
+@pytest.fixture
+def meta(five_keypoints):
+    return KeypointMeta.build(five_keypoints)
+
+
+@pytest.fixture
+def person():
+    return np.array([[[40, 20], [20, 40], [60, 40], [30, 80], [50, 80]]], np.float32)
+
+
+def changed(before, after):
+    return (before != after).any(axis=2)
+
+
+def test_a_person_is_drawn_where_it_is_and_nowhere_else(meta, person):
+    image = np.full((100, 200, 3), 90, np.uint8)
+    before = image.copy()
+    drawn = changed(image, draw_people(image, person, np.ones((1, 5)), meta))
+    assert drawn[20, 40]
+    assert drawn[80, 30]
+    assert drawn[30, 30]  # on the limb from nose to left wrist
+    assert not drawn[:, 75:].any()
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("score", [0.29, -1.0])
+def test_nothing_is_drawn_under_the_threshold(meta, person, score):
+    image = np.zeros((100, 100, 3), np.uint8)
+    assert not changed(image, draw_people(image, person, np.full((1, 5), score), meta, kpt_thr=0.3)).any()
+
+
+def test_a_limb_needs_both_ends(meta, person):
+    image = np.zeros((100, 100, 3), np.uint8)
+    scores = np.array([[1, 0, 1, 0, 0]])
+    drawn = changed(image, draw_people(image, person, scores, meta))
+    assert drawn[30, 50]  # nose to right wrist
+    assert not drawn[40, 20]
+
+
+def test_options_of_drawing(meta, person):
+    image = np.full((100, 100, 3), 90, np.uint8)
+    plain = draw_people(image, person, np.ones((1, 5)), meta)
+    black = draw_people(image, person, np.ones((1, 5)), meta, black_background=True)
+    assert (black[0, 0] == 0).all()
+    boxed = draw_people(image, person, np.ones((1, 5)), meta, bboxes=np.array([[20, 20, 60, 80]]))
+    assert changed(plain, boxed)[60, 20]
+    named = draw_people(image, person, np.ones((1, 5)), meta, show_kpt_idx=True)
+    assert changed(plain, named).any()
+    thick = draw_people(image, person, np.ones((1, 5)), meta, radius=9, thickness=7)
+    assert changed(image, thick).sum() > 2 * changed(image, plain).sum()
+
+
+def test_people_outside_the_image_and_nobody_are_no_error(meta, person):
+    image = np.zeros((50, 50, 3), np.uint8)
+    far = draw_people(image, person + 1e7, np.ones((1, 5)), meta)
+    assert not far.any()
+    assert not draw_people(image, np.zeros((0, 5, 2)), np.zeros((0, 5)), meta).any()
+    with pytest.raises(ValueError, match="wanted keypoints"):
+        draw_people(image, person[:, :4], np.ones((1, 4)), meta)
+
+
+def test_heatmap_overlay_is_hottest_at_the_peak():
+    heat = np.zeros((2, 10, 10), np.float32)
+    heat[1, 5, 7] = 1
+    overlay = draw_heatmaps(np.zeros((40, 40, 3), np.uint8), heat)
+    assert overlay[22, 30, 2] > 100  # red
+    assert overlay[5, 5, 2] == 0
+
+
+def test_visualizer_draws_annotations_beside_predictions(five_keypoints, person, tmp_path):
+    visualizer = VISUALIZERS.build(
+        {"type": "PoseVisualizer", "name": "drawing", "keypoints": five_keypoints, "save_dir": str(tmp_path),
+         "vis_backends": [{"type": "LocalVisBackend"}]}
+    )  # fmt: skip
+    sample = PoseDataSample(
+        gt_instances=InstanceData(keypoints=person, visible=np.full((1, 5), 2)),
+        pred_instances=InstanceData(keypoints=person + 5, keypoint_scores=np.ones((1, 5))),
+    )
+    image = np.full((100, 100, 3), 90, np.uint8)
+    out = tmp_path / "deep" / "one.png"
+    picture = visualizer.add_datasample("one", image, sample, out_file=str(out))
+    assert picture.shape == (100, 200, 3)
+    assert out.is_file()
+    assert changed(image, picture[:, :100]).any()
+    assert changed(image, picture[:, 100:]).any()
+    only = visualizer.add_datasample("two", image, sample, draw_gt=False, step=3)
+    assert only.shape == (100, 100, 3)
+    assert any(path.suffix in (".png", ".jpg") for path in tmp_path.rglob("two*"))
+
+
+def test_unwritable_formats_are_named_and_leave_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"\.docx"):
+        write_picture(tmp_path / "a.docx", np.zeros((4, 4, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
