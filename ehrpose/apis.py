@@ -72,8 +72,7 @@ def inference(
         ImageReadError: A file is missing or no photo.
         ValueError: An array has another shape or type.
     """
-    single = isinstance(images, (str, Path, np.ndarray))
-    photos: Sequence[Any] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
+    photos = [images] if isinstance(images, (str, Path, np.ndarray)) else list(images)
     steps = model.cfg.test_dataloader.dataset.pipeline
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])
     samples: list[PoseDataSample] = []

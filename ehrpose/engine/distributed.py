@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 from collections.abc import Mapping
@@ -46,3 +47,11 @@ def init_cpu_processes(launcher: str) -> None:
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29500")  # torch's default
     torch.distributed.init_process_group(backend="gloo")
+    # Its threads, still alive when Python ends, would now and then abort the process.
+    atexit.register(leave_processes)
+
+
+def leave_processes() -> None:
+    """Leave the process group, if this process is in one."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
 
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.datasets.keypoint_meta import KeypointMeta
@@ -95,26 +96,39 @@ def _nearest_person(
     return nearest
 
 
-def decode_labels(codec: AssociativeEmbedding, image: Mapping[str, Any], size_divisor: int = 64) -> People:
-    """Encode and decode the people of one image of ``load_labels``; the result is in photo pixels."""
-    k = codec.num_keypoints
+def decode_labels(
+    codec: AssociativeEmbedding, image: Mapping[str, Any], warp: np.ndarray, input_wh: tuple[int, int]
+) -> People:
+    """Encode and decode the people of one image; the result is in photo pixels.
+
+    Args:
+        codec: The codec.
+        image: With COCO's ``annotations``.
+        warp: (2, 3) from photo to input.
+        input_wh: Width and height of the input, px.
+    """
     people = [a for a in image["annotations"] if not a.get("iscrowd") and any(a["keypoints"][2::3])]
-    labels = np.array([a["keypoints"] for a in people], np.float32).reshape(-1, k, 3)
-    warp, input_wh = resize_warp(image["width"], image["height"], codec.input_size, size_divisor)
+    labels = np.array([a["keypoints"] for a in people], np.float32).reshape(-1, codec.num_keypoints, 3)
     inside = labels[..., :2].astype(np.float64) @ warp[:, :2].T + warp[:, 2]
     maps = perfect_maps(codec, inside.astype(np.float32), labels[..., 2], input_wh)
     return codec.decode(maps).warped(invert_warp(warp))
 
 
 def measure_ceiling(
-    codec: AssociativeEmbedding, images: list[dict[str, Any]], size_divisor: int = 64
+    codec: AssociativeEmbedding, images: Iterable[tuple[Mapping[str, Any], np.ndarray, tuple[int, int]]]
 ) -> dict[str, float]:
-    """Return COCO's numbers of perfect maps of ``images`` (of ``load_labels``), as ``CocoMetric`` gives them."""
+    """Return COCO's numbers of perfect maps, as ``CocoMetric`` gives them.
+
+    Args:
+        codec: The codec.
+        images: Image with ``id``, ``height``, ``width`` and ``annotations``; its warp; its input's (width, height).
+    """
     from ehrpose.evaluation.coco_metric import CocoMetric
 
     metric = CocoMetric(keypoints=codec.meta)
-    for image in images:
-        people = decode_labels(codec, image, size_divisor)
+    count = 0
+    for image, warp, input_wh in images:
+        people = decode_labels(codec, image, warp, input_wh)
         instances = {
             "keypoints": people.keypoints,
             "keypoint_scores": people.keypoint_scores,
@@ -127,7 +141,30 @@ def measure_ceiling(
             "pred_instances": instances,
         }
         metric.process({}, [sample])
-    return metric.evaluate(len(images))
+        count += 1
+    return metric.evaluate(count)
+
+
+def config_ceiling(cfg: Config) -> dict[str, float]:
+    """Return the ceiling of a config: its own codec, test photos and test pipeline.
+
+    Args:
+        cfg: Config of ``load_config``.
+    """
+    from ehrpose.config import resolve
+    from ehrpose.registry import CODECS, DATASETS
+
+    resolved = resolve(cfg)
+    dataset = DATASETS.build(resolved.test_dataloader.dataset)
+
+    def images() -> Iterator[tuple[Mapping[str, Any], np.ndarray, tuple[int, int]]]:
+        for index in range(len(dataset)):
+            sample = dataset[index]["data_samples"]
+            height, width = sample.ori_shape
+            image = {"id": sample.img_id, "height": height, "width": width, "annotations": sample.raw_anns}
+            yield image, np.asarray(sample.warp), (sample.input_shape[1], sample.input_shape[0])
+
+    return measure_ceiling(CODECS.build(resolved.codec), images())
 
 
 def print_ceilings(
@@ -140,8 +177,6 @@ def print_ceilings(
     max_images: int | None,
 ) -> None:
     """Print a table of ceilings: a row for every phi, decoding mode and kind of target."""
-    from mmengine.config import Config
-
     from ehrpose.models.scaling import compound_scaling
 
     images = load_labels(labels, max_images)
@@ -151,10 +186,13 @@ def print_ceilings(
     print("|---|---|---|---|---|---|---|---|---|")
     for phi in phis:
         size = compound_scaling(phi).input_size
+        placed = [
+            (image, *resize_warp(image["width"], image["height"], size, size_divisor)) for image in images
+        ]
         for mode in modes:
             for target in targets:
                 codec = AssociativeEmbedding(size, keypoints, mode=mode, unbiased=target == "unbiased")
-                numbers = measure_ceiling(codec, images, size_divisor)
+                numbers = measure_ceiling(codec, placed)
                 cells = " | ".join(
                     f"{numbers[f'coco/{key}']:.4f}" for key in ("AP", "AP50", "AP75", "AP_M", "AP_L")
                 )

@@ -8,12 +8,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmengine.config import DictAction
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--labels", required=True, help="COCO keypoint json; the photos are not needed")
+    parser.add_argument("--labels", help="COCO keypoint json; the photos are not needed")
+    parser.add_argument(
+        "--config", help="instead of --labels: a config, for its own codec, photos and test pipeline"
+    )
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="for --config"
+    )
     parser.add_argument("--phi", type=float, nargs="+", default=[0, -1, -2, -3, -4], help="rows of the table")
     parser.add_argument("--modes", nargs="+", default=["paper", "fast"], choices=["paper", "fast"])
     parser.add_argument("--targets", nargs="+", default=["floor", "unbiased"], choices=["floor", "unbiased"])
@@ -30,8 +38,15 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from ehrpose.evaluation.codec_ceiling import print_ceilings
+    from ehrpose.config import load_config
+    from ehrpose.evaluation.codec_ceiling import config_ceiling, print_ceilings
 
+    if (args.labels is None) == (args.config is None):
+        raise ValueError("give either --labels or --config")
+    if args.config is not None:
+        numbers = config_ceiling(load_config(args.config, args.cfg_options))
+        print(f"ceiling of {args.config}: " + ", ".join(f"{k} {v:.4f}" for k, v in numbers.items()))
+        return
     print_ceilings(
         args.labels, args.keypoints, args.phi, args.modes, args.targets, args.size_divisor, args.max_images
     )

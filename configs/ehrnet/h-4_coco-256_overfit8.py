@@ -1,0 +1,60 @@
+"""Proof that it learns, groups and decodes: H-4 at 256 px from random weights, trained and tested on the same photos.
+
+Eight photos with 2 to 6 people each, never augmented. The AP must come near what perfect maps reach
+(`tools/analysis_tools/codec_ceiling.py --config` on this file).
+"""
+
+_base_ = [
+    "../_base_/phi/h-4.py",
+    "../_base_/datasets/coco.py",
+    "../_base_/runtime/default.py",
+]
+
+codec = dict(input_size=256, unbiased=True, mode="fast")
+model = dict(
+    backbone=dict(drop_connect=0.0),
+    neck=dict(init_std=None),
+    head=dict(init_std=None, tag_init_std=0.05, tag_loss=dict(type="AELoss", pull=1e-2, push=1e-2)),
+    flip_test=False,
+)
+
+# The first eight photos of coco-mini's training part with a long side of 448 px and 2 to 6 people.
+photos = [1, 2, 5, 6, 8, 9, 10, 11]
+fit = dict(type="BottomUpAffine", codec="$codec", scale_type="long", prob=0.0)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),
+    dataset=dict(
+        indices="$photos",
+        pipeline=[
+            dict(type="LoadImage"),
+            "$fit",
+            dict(type="EncodeTargets", codec="$codec"),
+            dict(type="PackPose"),
+        ],
+    ),
+)
+val_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        ann_file="annotations/person_keypoints_train2017.json",
+        data_prefix=dict(img="train2017/"),
+        indices="$photos",
+        pipeline=[dict(type="LoadImage"), "$fit", dict(type="PackPose")],
+    ),
+)
+test_dataloader = val_dataloader
+
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=1200, val_interval=200)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(type="Adam", lr=2e-3))
+param_scheduler = [
+    dict(type="LinearLR", begin=0, end=50, start_factor=0.1, by_epoch=False),
+    dict(type="CosineAnnealingLR", begin=0, end=1200, by_epoch=False, eta_min=1e-5),
+]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=200))
+log_processor = dict(by_epoch=False)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ehrpose.apis import inference, init_model, list_images, to_predictions
+from ehrpose.cli import run_cli
+from ehrpose.config import load_config
+from ehrpose.registry import DATASETS
+
+OPTIONS = {"codec.input_size": 64, "codec.min_score": 0.01, "phi": -8}
+
+
+@pytest.fixture(scope="module")
+def config(root):
+    return root / "configs/ehrnet/demo_synthetic-128.py"
+
+
+@pytest.fixture(scope="module")
+def model(config):
+    torch.manual_seed(0)
+    model = init_model(config, cfg_options=OPTIONS)
+    # Random weights give nearly flat maps: livelier ones make people to find.
+    for layer in [*model.neck.modules(), *model.head.modules()]:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(layer.weight)
+    with torch.no_grad():
+        for name, layer in (("heat4", model.head.output4), ("heat2", model.head.output2)):
+            layer.weight *= 0.4 / getattr(model(torch.randn(1, 3, 64, 64)), name).std()
+    return model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "model.pth"
+    torch.save({"state_dict": model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def photos(config, tmp_path):
+    """Three scenes as files."""
+    dataset = DATASETS.build({**_resolved(config).test_dataloader.dataset, "length": 3})
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(3):
+        cv2.imwrite(str(folder / f"{index}.png"), dataset.get_data_info(index)["img"])
+    (folder / "notes.txt").write_text("not a photo")
+    return folder
+
+
+def _resolved(config):
+    from ehrpose.config import resolve
+
+    return resolve(load_config(config))
+
+
+@pytest.fixture
+def image_demo(root):
+    spec = importlib.util.spec_from_file_location("image_demo", root / "demo/image_demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_photos_as_files_and_as_arrays_give_the_same_people(model, photos):
+    path = photos / "1.png"
+    by_file, by_array = inference(model, path)[0], inference(model, cv2.imread(str(path)))[0]
+    assert len(by_file.pred_instances.keypoints) > 0
+    np.testing.assert_array_equal(by_file.pred_instances.keypoints, by_array.pred_instances.keypoints)
+
+
+def test_a_batch_gives_what_single_photos_give(model, photos):
+    paths = list_images(photos)
+    together = inference(model, paths, batch_size=3)
+    for path, sample in zip(paths, together):
+        single = inference(model, path)[0]
+        np.testing.assert_allclose(
+            single.pred_instances.keypoints, sample.pred_instances.keypoints, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (200, 90)])
+def test_photos_of_odd_shapes(model, shape):
+    sample = inference(model, np.full((*shape, 3), 90, np.uint8))[0]
+    assert sample.pred_instances.keypoints.shape[1:] == (17, 2)
+
+
+def test_checkpoint_gives_the_same_people(model, checkpoint, config, photos):
+    loaded = init_model(config, checkpoint, cfg_options=OPTIONS)
+    path = photos / "0.png"
+    np.testing.assert_array_equal(
+        inference(model, path)[0].pred_instances.keypoints,
+        inference(loaded, path)[0].pred_instances.keypoints,
+    )
+
+
+def test_mistakes_are_named(model, config, tmp_path):
+    with pytest.raises(ValueError, match="uint8 BGR"):
+        inference(model, np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"missing\.jpg"):
+        inference(model, tmp_path / "missing.jpg")
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pth"):
+        init_model(config, tmp_path / "nothing.pth", cfg_options=OPTIONS)
+    with pytest.raises(ValueError, match="device"):
+        init_model(config, device="cuda:99", cfg_options=OPTIONS)
+
+
+def test_checkpoint_of_another_phi_names_the_first_tensor(checkpoint, config):
+    with pytest.raises(ValueError, match=r"backbone\.stem|stages|neck"):
+        init_model(config, checkpoint, cfg_options={**OPTIONS, "phi": -4})
+
+
+def test_photos_are_found_by_file_folder_and_glob(photos):
+    assert [p.name for p in list_images(photos)] == ["0.png", "1.png", "2.png"]
+    assert [p.name for p in list_images(photos / "[01].png")] == ["0.png", "1.png"]
+    assert list_images(photos / "2.png") == [photos / "2.png"]
+    for wrong in (photos / "*.gif", photos / "none"):
+        with pytest.raises(FileNotFoundError, match="no photo"):
+            list_images(wrong)
+    empty = photos / "empty"
+    empty.mkdir()
+    with pytest.raises(FileNotFoundError, match="no photos"):
+        list_images(empty)
+
+
+def demo_options():
+    return ["--cfg-options", *(f"{key}={value}" for key, value in OPTIONS.items())]
+
+
+def test_demo_writes_a_picture_and_a_json_for_each_photo(
+    image_demo, photos, config, checkpoint, tmp_path, model
+):
+    out = tmp_path / "out"
+    arguments = [
+        str(photos),
+        str(config),
+        str(checkpoint),
+        "--out-dir",
+        str(out),
+        "--score-thr",
+        "-1",
+        *demo_options(),
+    ]
+    image_demo([*arguments, "--draw-bbox", "--draw-heatmap", "--show-kpt-idx"])
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        f"{i}.{s}" for i in range(3) for s in ("jpg", "json")
+    )
+    people = json.loads((out / "1.json").read_text())
+    sample = inference(model, photos / "1.png")[0]
+    assert people == to_predictions(sample)
+    assert len(people[0]["keypoints"]) == 17
+    assert cv2.imread(str(out / "1.jpg")).shape == cv2.imread(str(photos / "1.png")).shape
+
+
+def test_demo_names_bad_photos_and_does_the_others(image_demo, photos, config, checkpoint, tmp_path, capsys):
+    (photos / "0.png").write_bytes(b"broken")
+    out = tmp_path / "out"
+    arguments = [str(photos), str(config), str(checkpoint), "--out-dir", str(out), *demo_options()]
+    with pytest.raises(SystemExit) as stop:
+        run_cli(lambda: image_demo(arguments))
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert "0.png" in error
+    assert "1 of 3 photos" in error
+    assert {p.name for p in out.iterdir()} == {"1.jpg", "1.json", "2.jpg", "2.json"}
+
+
+def test_demo_mistakes_end_in_one_line(image_demo, photos, config, checkpoint, tmp_path, capsys):
+    arguments = [
+        str(photos),
+        str(config),
+        str(checkpoint),
+        "--out-file",
+        str(tmp_path / "one.jpg"),
+        *demo_options(),
+    ]
+    with pytest.raises(SystemExit) as stop:
+        run_cli(lambda: image_demo(arguments))
+    assert stop.value.code == 2
+    assert "--out-dir" in capsys.readouterr().err
