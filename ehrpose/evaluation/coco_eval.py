@@ -15,6 +15,17 @@ import numpy as np
 from mmengine.logging import print_log
 
 NUMBERS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+# What the evaluation reads of an annotation; segmentations are left behind.
+ANNOTATION_FIELDS = (
+    "id",
+    "image_id",
+    "category_id",
+    "iscrowd",
+    "keypoints",
+    "num_keypoints",
+    "bbox",
+    "area",
+)
 
 
 def check_fast_evaluator() -> None:
@@ -23,26 +34,94 @@ def check_fast_evaluator() -> None:
         raise ImportError("use_fast_eval=True needs the package hotcoco: pip install hotcoco")
 
 
-def evaluate(
-    truth: Mapping[str, Any],
-    detections: Sequence[Mapping],
-    image_ids: Sequence[int],
-    sigmas: np.ndarray,
-    fast: bool = False,
-) -> dict[str, float]:
-    """Return COCO's ten keypoint numbers, 0 to 1; -1 where no annotated person is of a size.
+def person_category(truth: Mapping[str, Any], num_keypoints: int) -> int:
+    """Return the smallest category id with ``num_keypoints`` keypoints; where no category lists any, of all.
+
+    COCO's 1 where there is no category.
+    """
+    return min(_person_categories(truth, num_keypoints), default=1)
+
+
+def _person_categories(truth: Mapping[str, Any], num_keypoints: int) -> set:
+    categories = truth.get("categories") or []
+    listed = [c for c in categories if c.get("keypoints")]
+    return {c["id"] for c in listed or categories if not listed or len(c["keypoints"]) == num_keypoints}
+
+
+def prepare_truth(truth: Mapping[str, Any], image_ids: Sequence[int], num_keypoints: int) -> dict[str, Any]:
+    """Return the part of a COCO json that counts, in the form that every evaluator takes alike.
+
+    People of all categories with this skeleton become one category. Annotations are numbered anew from 1, since
+    pycocotools takes the id 0 for "not matched" and confuses people who share an id. A missing ``iscrowd`` is 0, a
+    missing ``num_keypoints`` is counted, and crowds may be without keypoints.
 
     Args:
         truth: Content of a COCO json.
-        detections: People in COCO's submission form; none at all gives zeros.
         image_ids: Images that count.
+        num_keypoints: K of the skeleton.
+
+    Raises:
+        ValueError: An image is not in ``truth``, or an annotation lacks a field or has another K.
+    """
+    wanted, images = set(image_ids), truth.get("images") or []
+    unknown = wanted - {image["id"] for image in images}
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} predicted images are not in the ground truth, one is {next(iter(unknown))}: "
+            f"is ann_file of the metric that of the data set?"
+        )
+    categories = _person_categories(truth, num_keypoints)
+    category = person_category(truth, num_keypoints)
+    people: list[dict[str, Any]] = []
+    for ann in truth.get("annotations") or []:
+        if ann.get("image_id") in wanted and ann.get("category_id", category) in categories:
+            people.append({**_checked(ann, num_keypoints), "id": len(people) + 1, "category_id": category})
+    if not any(a["num_keypoints"] and not a["iscrowd"] for a in people):
+        print_log("no person is annotated in any image: all numbers are -1", "current", logging.WARNING)
+    return {
+        "info": {},
+        "images": [image for image in images if image["id"] in wanted],
+        "annotations": people,
+        "categories": [{"id": category, "name": "person"}],
+    }
+
+
+def _checked(ann: Mapping[str, Any], num_keypoints: int) -> dict[str, Any]:
+    crowd = int(ann.get("iscrowd") or 0)
+    keypoints = ann.get("keypoints", [0] * (3 * num_keypoints) if crowd else None)
+    missing = [key for key in ("area", "bbox") if key not in ann] + ["keypoints"] * (keypoints is None)
+    if missing:
+        raise ValueError(f"annotation {ann.get('id')} has no {', '.join(map(repr, missing))}")
+    if len(keypoints) != 3 * num_keypoints:
+        raise ValueError(
+            f"annotation {ann.get('id')} has {len(keypoints)} numbers in 'keypoints', wanted 3 * {num_keypoints}"
+        )
+    count = ann.get("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
+    kept = {key: ann[key] for key in ANNOTATION_FIELDS if key in ann}
+    return {**kept, "iscrowd": crowd, "keypoints": keypoints, "num_keypoints": count}
+
+
+def evaluate(
+    truth: Mapping[str, Any],
+    detections: Sequence[Mapping],
+    sigmas: np.ndarray,
+    fast: bool = False,
+    max_dets: int = 20,
+) -> dict[str, float]:
+    """Return COCO's ten keypoint numbers, 0 to 1; -1 where no annotated person is of a size, or there is none.
+
+    Args:
+        truth: Ground truth of ``prepare_truth``.
+        detections: People in COCO's submission form; none at all gives zeros, if anybody is annotated.
         sigmas: (K,) OKS tolerances.
         fast: Use hotcoco instead of pycocotools; the numbers are the same.
+        max_dets: The best people of an image that count; COCO's is 20.
     """
+    if not any(a["num_keypoints"] and not a["iscrowd"] for a in truth["annotations"]):
+        return dict.fromkeys(NUMBERS, -1.0)
     if not detections:
         print_log("no people were found in any image: all numbers are 0", "current", logging.WARNING)
         return dict.fromkeys(NUMBERS, 0.0)
-    truth = {"info": {}, **truth}
     with contextlib.redirect_stdout(io.StringIO()):
         if fast:
             package: Any = importlib.import_module("hotcoco")
@@ -56,12 +135,27 @@ def evaluate(
         parameters = evaluation.params
         tolerances = np.asarray(sigmas, np.float64)
         parameters.kpt_oks_sigmas = tolerances.tolist() if fast else tolerances
-        parameters.imgIds = sorted(image_ids)
+        parameters.imgIds = sorted(image["id"] for image in truth["images"])
+        parameters.maxDets = [max_dets]
         evaluation.params = parameters
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
-    return {name: float(value) for name, value in zip(NUMBERS, evaluation.stats)}
+    return _summarize(np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"]))
+
+
+def _summarize(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+    """Return the numbers of precision (T, R, 1, A, 1) and recall (T, 1, A, 1) at OKS 0.50, 0.55, ... 0.95.
+
+    A is all, medium, large. COCOeval's own summary is for 20 people an image only.
+    """
+    numbers = {}
+    for name, table in (("AP", precision[..., 0, :, 0]), ("AR", recall[:, 0, :, 0])):
+        all_sizes = table[..., 0]
+        parts = (all_sizes, all_sizes[0], all_sizes[5], table[..., 1], table[..., 2])
+        for suffix, part in zip(("", "50", "75", "_M", "_L"), parts):
+            known = part[part > -1]
+            numbers[name + suffix] = float(known.mean()) if known.size else -1.0
+    return numbers
 
 
 def keypoint_similarity(
@@ -71,6 +165,8 @@ def keypoint_similarity(
     min_oks: float = 0.5,
 ) -> np.ndarray:
     """Return (K,) mean similarity ``exp(-d**2 / (2 area (2 sigma)**2))`` of labelled keypoints.
+
+    ``truth`` is that of ``prepare_truth``.
 
     It is the mean over the people that were found: each prediction, best score first, takes the annotated person
     left over with the highest OKS of at least ``min_oks``. NaN for a type that was never labelled on one.
