@@ -65,8 +65,8 @@ def _mean(maps: Sequence[np.ndarray]) -> np.ndarray:
 def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings) -> People:
     """Decode at the finest level's own size with sub-pixel positions; no map is resized.
 
-    Peaks come from the finest heatmap; their scores are averaged with the coarser level's, and their tags
-    are read, by bilinear interpolation at the peak.
+    Peaks come from the finest heatmap; their scores are averaged with the coarser level's, read by bilinear
+    interpolation at the peak, and their tags are those of the nearest pixel.
     """
     fine = maps.heat4 if maps.heat2 is None else maps.heat2
     geometry = _Geometry(input_wh, settings.unbiased)
@@ -82,7 +82,10 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
             score = 0.5 * (score + sample_bilinear(maps.heat4[k : k + 1], at_coarse)[0])
         positions.append(xy)
         scores.append(score)
-        tags.append(sample_bilinear(coarse_tags[:, k], at_coarse).T)
+        # Training holds a tag to its person at one pixel only: the nearest is better than a mix of neighbours.
+        column = np.clip(np.rint(at_coarse[:, 0]).astype(int), 0, coarse_wh[0] - 1)
+        row = np.clip(np.rint(at_coarse[:, 1]).astype(int), 0, coarse_wh[1] - 1)
+        tags.append(coarse_tags[:, k, row, column].T)
     groups = group_by_tag(scores, tags, settings.order, settings.max_tag_dist)
 
     def locate(k: int, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
