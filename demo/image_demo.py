@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out-dir", default="outputs", help="folder of the pictures")
     parser.add_argument("--pred-out-dir", help="folder of the json files (default: beside the pictures)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
-    parser.add_argument("--kpt-thr", type=float, default=0.2, help="keypoints below it are not drawn")
+    parser.add_argument("--kpt-thr", type=float, default=0.3, help="keypoints below it are not drawn")
     parser.add_argument("--score-thr", type=float, default=0.1, help="people below it are left out")
     parser.add_argument("--draw-bbox", action="store_true", help="draw a box around each person")
     parser.add_argument("--draw-heatmap", action="store_true", help="lay the heatmaps over the photo")

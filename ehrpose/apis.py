@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from ehrpose.config import load_config, resolve
+from ehrpose.config import check, load_config, resolve
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.models.checkpoint import load_checkpoint
 from ehrpose.registry import MODELS, TRANSFORMS
@@ -42,8 +42,13 @@ def init_model(
         FileNotFoundError: Config or checkpoint is missing.
         ValueError: The config is wrong, the checkpoint does not fit, or there is no such device.
     """
-    cfg = config if isinstance(config, Config) else load_config(config, cfg_options)
-    cfg = resolve(cfg)
+    if isinstance(config, Config):
+        config = Config(config.to_dict(), filename=config.filename)
+        config.merge_from_dict(dict(cfg_options or {}))
+        check(config)
+    else:
+        config = load_config(config, cfg_options)
+    cfg = resolve(config)
     model = MODELS.build(cfg.model)
     if checkpoint is not None:
         load_checkpoint(model, str(checkpoint))
@@ -70,13 +75,15 @@ def inference(
 
     Raises:
         ImageReadError: A file is missing or no photo.
-        ValueError: An array has another shape or type.
+        ValueError: An array has another shape or type, or ``batch_size`` is below 1.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     photos = [images] if isinstance(images, (str, Path, np.ndarray)) else list(images)
     steps = model.cfg.test_dataloader.dataset.pipeline
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])
     samples: list[PoseDataSample] = []
-    for start in range(0, len(photos), max(1, batch_size)):
+    for start in range(0, len(photos), batch_size):
         items = [
             pipeline(_as_item(photo, start + i)) for i, photo in enumerate(photos[start : start + batch_size])
         ]
@@ -103,7 +110,8 @@ def list_images(path: str | Path) -> list[Path]:
     """
     text = str(path)
     if Path(text).is_dir():
-        found = [p for p in sorted(Path(text).iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+        visible = (p for p in sorted(Path(text).iterdir()) if p.is_file() and not p.name.startswith("."))
+        found = [p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES]
         what = f"no photos ({', '.join(IMAGE_SUFFIXES)}) in the folder {text}"
     elif Path(text).is_file():
         return [Path(text)]

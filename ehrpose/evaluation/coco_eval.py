@@ -43,9 +43,15 @@ def person_category(truth: Mapping[str, Any], num_keypoints: int) -> int:
 
 
 def _person_categories(truth: Mapping[str, Any], num_keypoints: int) -> set:
-    categories = truth.get("categories") or []
-    listed = [c for c in categories if c.get("keypoints")]
-    return {c["id"] for c in listed or categories if not listed or len(c["keypoints"]) == num_keypoints}
+    annotations = truth.get("annotations") or []
+    categories = truth.get("categories") or [{"id": a.get("category_id", 1)} for a in annotations]
+    listed = {c["id"]: len(c["keypoints"]) for c in categories if c.get("keypoints")}
+    fitting = {i for i, length in listed.items() if length == num_keypoints}
+    if listed and not fitting:
+        raise ValueError(
+            f"no category of the ground truth has {num_keypoints} keypoints; keypoints by category: {listed}"
+        )
+    return fitting or {c["id"] for c in categories}
 
 
 def prepare_truth(truth: Mapping[str, Any], image_ids: Sequence[int], num_keypoints: int) -> dict[str, Any]:

@@ -172,13 +172,9 @@ class CocoMetric(BaseMetric):
             if not isinstance(truth, dict) or not isinstance(truth.get("images"), list):
                 raise ValueError(f"{self.ann_file}: wanted COCO's form with a list 'images'")
             return truth
-        annotations = [a for result in by_image.values() for a in result["annotations"]]
         return {
             "images": [result["image"] for result in by_image.values()],
-            "annotations": annotations,
-            "categories": [
-                {"id": i} for i in {a["category_id"] for a in annotations if "category_id" in a} or {1}
-            ],
+            "annotations": [a for result in by_image.values() for a in result["annotations"]],
         }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -24,8 +26,11 @@ def draw_people(
     bboxes: np.ndarray | None = None,
     show_kpt_idx: bool = False,
     black_background: bool = False,
+    color_by: str = "limb",
 ) -> np.ndarray:
     """Return a copy of ``image`` with limbs and keypoints drawn.
+
+    Keypoints, and boxes, that are not finite are left out.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -38,25 +43,43 @@ def draw_people(
         bboxes: (N, 4) xyxy boxes to draw.
         show_kpt_idx: Write the index beside each keypoint.
         black_background: Draw on black instead of on the photo.
+        color_by: ``"limb"``: the colours of ``meta``; ``"person"``: one colour for each person.
 
     Raises:
-        ValueError: Shapes disagree.
+        ValueError: Shapes disagree, the image is no (H, W, 3) uint8, or ``color_by`` is unknown.
     """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"wanted a (H, W, 3) uint8 BGR image, got {image.shape} {image.dtype}")
+    if color_by not in ("limb", "person"):
+        raise ValueError(f"color_by must be 'limb' or 'person', got {color_by!r}")
     keypoints, scores = np.asarray(keypoints, np.float64), np.asarray(keypoint_scores)
     n, k = len(keypoints), meta.num_keypoints
     if keypoints.shape != (n, k, 2) or scores.shape != (n, k):
         raise ValueError(
             f"wanted keypoints (N, {k}, 2) and scores (N, {k}), got {keypoints.shape}, {scores.shape}"
         )
-    canvas = np.zeros_like(image) if black_background else image.copy()
+    if bboxes is not None and np.shape(bboxes) != (n, 4):
+        raise ValueError(f"wanted bboxes ({n}, 4), one for each person, got {np.shape(bboxes)}")
+    canvas = np.zeros_like(image, order="C") if black_background else image.copy(order="C")
     for i in range(n):
-        shown = scores[i] >= kpt_thr
+        shown = (scores[i] >= kpt_thr) & np.isfinite(keypoints[i]).all(axis=1)
         unit = _unit(image.shape, keypoints[i][shown])
-        if bboxes is not None:
+        if bboxes is not None and np.isfinite(bboxes[i]).all():
             _box(canvas, bboxes[i], unit)
-        _limbs(canvas, keypoints[i], shown, meta, unit if thickness is None else thickness)
-        _points(canvas, keypoints[i], shown, meta, 1.1 * unit if radius is None else radius, show_kpt_idx)
+        colors = meta if color_by == "limb" else _in_one_color(meta, i)
+        _limbs(canvas, keypoints[i], shown, colors, unit if thickness is None else thickness)
+        _points(canvas, keypoints[i], shown, colors, 1.1 * unit if radius is None else radius, show_kpt_idx)
     return canvas
+
+
+def _in_one_color(meta: KeypointMeta, person: int) -> KeypointMeta:
+    """Return ``meta`` in one colour; hues of following people are far apart (golden ratio)."""
+    color = np.round(np.array(colorsys.hsv_to_rgb(person * 0.618034 % 1, 0.75, 1.0)) * 255).astype(np.uint8)
+    return dataclasses.replace(
+        meta,
+        keypoint_colors=np.tile(color, (meta.num_keypoints, 1)),
+        limb_colors=np.tile(color, (len(meta.skeleton), 1)),
+    )
 
 
 def _unit(shape: tuple, points: np.ndarray) -> float:

@@ -67,3 +67,13 @@ def test_masked_pixels_do_not_count_in_the_heatmap_loss():
     half = HeatmapLoss()(predicted, target, mask)
     torch.testing.assert_close(half, ((predicted - target)[:, :, 2:] ** 2).sum() / predicted.numel())
     assert float(HeatmapLoss(weight=3.0)(predicted, target, mask)) == pytest.approx(3 * float(half))
+
+
+def test_positive_weight_counts_the_error_on_a_person_more():
+    predicted, target = torch.zeros(1, 1, 2, 2), torch.tensor([[[[1.0, 0.5], [0.0, 0.0]]]])
+    plain = HeatmapLoss()(predicted, target, torch.ones(1, 2, 2))
+    weighted = HeatmapLoss(positive_weight=10.0)(predicted, target, torch.ones(1, 2, 2))
+    assert float(plain) == pytest.approx((1 + 0.25) / 4)
+    assert float(weighted) == pytest.approx((1 * 11 + 0.25 * 6) / 4)
+    with pytest.raises(ValueError, match="positive_weight"):
+        HeatmapLoss(positive_weight=-1)
