@@ -185,3 +185,35 @@ def test_demo_mistakes_end_in_one_line(image_demo, photos, config, checkpoint, t
         run_cli(lambda: image_demo(arguments))
     assert stop.value.code == 2
     assert "--out-dir" in capsys.readouterr().err
+
+
+def test_options_also_change_a_config_that_is_read_already(config):
+    cfg = load_config(config, OPTIONS)
+    model = init_model(cfg, cfg_options={"codec.input_size": 96})
+    assert model.codec.input_size == 96
+    assert cfg.codec.input_size == 64, "the caller's config stays as it is"
+
+
+def test_a_batch_has_at_least_one_photo(model, photos):
+    with pytest.raises(ValueError, match="batch_size"):
+        inference(model, photos / "0.png", batch_size=0)
+    assert inference(model, []) == []
+
+
+def test_hidden_files_and_folders_are_no_photos(photos):
+    (photos / "._0.png").write_bytes(b"what some systems leave beside a photo")
+    (photos / "folder.png").mkdir()
+    assert [p.name for p in list_images(photos)] == ["0.png", "1.png", "2.png"]
+
+
+def test_demo_never_overwrites_a_photo_or_a_picture(image_demo, photos, config, checkpoint, tmp_path, capsys):
+    cv2.imwrite(str(photos / "0.jpg"), cv2.imread(str(photos / "0.png")))
+    before = (photos / "0.jpg").read_bytes()
+    arguments = [str(photos), str(config), str(checkpoint), *demo_options()]
+    image_demo([*arguments, "--out-dir", str(tmp_path / "out")])
+    drawn = {p.name for p in (tmp_path / "out").glob("*.jpg")}
+    assert drawn == {"0.jpg.jpg", "0.png.jpg", "1.jpg", "2.jpg"}
+    (photos / "0.png").unlink()
+    with pytest.raises(ValueError, match="overwrite a photo"):
+        image_demo([*arguments, "--out-dir", str(photos)])
+    assert (photos / "0.jpg").read_bytes() == before

@@ -23,7 +23,7 @@ def run_image_demo(
     out_dir: str = "outputs",
     pred_out_dir: str | None = None,
     device: str = "cpu",
-    kpt_thr: float = 0.2,
+    kpt_thr: float = 0.3,
     score_thr: float = 0.1,
     draw_bbox: bool = False,
     draw_heatmap: bool = False,
@@ -57,9 +57,10 @@ def run_image_demo(
     photos = list_images(img)
     if out_file is not None and len(photos) > 1:
         raise ValueError(f"--out-file names one picture, but {img} names {len(photos)} photos: use --out-dir")
+    targets = _targets(photos, out_file, out_dir)
     model = init_model(config, checkpoint, device, cfg_options)
     failed = 0
-    for path in photos:
+    for path, target in zip(photos, targets):
         try:
             photo = read_image(path)
         except ImageReadError as error:
@@ -80,7 +81,6 @@ def run_image_demo(
             show_kpt_idx=show_kpt_idx,
             black_background=black_background,
         )
-        target = Path(out_file) if out_file is not None else Path(out_dir) / f"{path.stem}.jpg"
         write_picture(target, picture)
         json_file = (Path(pred_out_dir) if pred_out_dir else target.parent) / f"{target.stem}.json"
         write_predictions(to_predictions(sample, score_thr), json_file)
@@ -88,6 +88,20 @@ def run_image_demo(
     if failed:
         print(f"{failed} of {len(photos)} photos could not be read", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _targets(photos: list[Path], out_file: str | None, out_dir: str) -> list[Path]:
+    """Return the picture to write for each photo: no two alike, and never a photo itself."""
+    stems = [path.stem for path in photos]
+    names = [path.stem if stems.count(path.stem) == 1 else path.name for path in photos]
+    targets = [Path(out_file)] if out_file is not None else [Path(out_dir) / f"{name}.jpg" for name in names]
+    taken = {path.resolve() for path in photos}
+    for target in targets:
+        if target.resolve() in taken:
+            raise ValueError(
+                f"the picture {target} would overwrite a photo: choose another --out-dir or --out-file"
+            )
+    return targets
 
 
 @torch.no_grad()

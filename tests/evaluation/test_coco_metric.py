@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,9 +201,150 @@ def test_per_keypoint_similarity(coco_keypoints, rng):
     assert result["coco/OKS_left_wrist"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_fast_evaluator_gives_the_same_numbers(coco_keypoints, rng):
+@pytest.mark.parametrize(("skeleton", "max_dets"), [("coco_keypoints", 20), ("five_keypoints", 2)])
+def test_fast_evaluator_gives_the_same_numbers(request, rng, skeleton, max_dets):
     pytest.importorskip("hotcoco", reason="the optional fast evaluator hotcoco is not installed")
-    samples = make_samples(rng, 17, images=40)
-    plain = run(CocoMetric(keypoints=coco_keypoints), samples)
-    fast = run(CocoMetric(keypoints=coco_keypoints, use_fast_eval=True), samples)
+    options = {"keypoints": request.getfixturevalue(skeleton), "max_dets": max_dets}
+    samples = make_samples(rng, len(options["keypoints"]["names"]), images=40)
+    plain = run(CocoMetric(**options), samples)
+    fast = run(CocoMetric(**options, use_fast_eval=True), samples)
+    assert 0.01 < plain["coco/AP"] < 0.9
     assert fast == pytest.approx(plain, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("ids", "category", "why"),
+    [
+        ((1, 2), 1, "the usual case"),
+        ((0, 1), 1, "pycocotools takes a match with the id 0 for none"),
+        ((5, 5), 1, "data sets put together by hand repeat ids"),
+        ((1, 2), 3, "a person need not be category 1"),
+    ],
+)
+@pytest.mark.parametrize("source", ["samples", "file", "file without categories"])
+def test_ids_of_annotations_and_categories_do_not_matter(
+    coco_keypoints, rng, tmp_path, ids, category, why, source
+):
+    samples = []
+    for image_id, number in enumerate(ids, 1):
+        keypoints, visible = make_people(rng, 1, 17)
+        anns = [annotation(number, image_id, keypoints[0], visible[0], category_id=category)]
+        samples.append(sample(image_id, anns, keypoints, [0.9]))
+    path = None
+    if source != "samples":
+        path = tmp_path / "truth.json"
+        truth = {"images": [{"id": 1}, {"id": 2}], "annotations": [a for s in samples for a in s["raw_anns"]]}
+        if source == "file":
+            truth["categories"] = [{"id": 9, "name": "kite"}, {"id": category, "keypoints": ["k"] * 17}]
+        path.write_text(json.dumps(truth))
+    metric = CocoMetric(
+        keypoints=coco_keypoints, ann_file=path and str(path), outfile_prefix=str(tmp_path / "out")
+    )
+    assert run(metric, samples)["coco/AP"] == pytest.approx(1.0), why
+    rows = json.loads((tmp_path / "out.keypoints.json").read_text())
+    assert {row["category_id"] for row in rows} == {category}
+
+
+def test_optional_fields_may_be_missing(coco_keypoints, rng):
+    keypoints, visible = make_people(rng, 1, 17)
+    person = annotation(1, 1, keypoints[0], visible[0])
+    del person["iscrowd"], person["num_keypoints"]
+    crowd = {"id": 2, "image_id": 1, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 9, 9], "area": 81.0}
+    samples = [sample(1, [person, crowd], keypoints, [0.9])]
+    metric = CocoMetric(keypoints=coco_keypoints, per_keypoint=True)
+    assert run(metric, samples)["coco/AP"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("found", [0, 2])
+def test_without_annotated_people_the_numbers_are_undefined(coco_keypoints, rng, found):
+    keypoints, _ = make_people(rng, found, 17)
+    result = run(
+        CocoMetric(keypoints=coco_keypoints), [sample(1, [], keypoints.reshape(-1, 17, 2), [0.9] * found)]
+    )
+    assert set(result.values()) == {-1.0}
+
+
+def test_only_predicted_images_count(coco_keypoints, rng, tmp_path):
+    """A validation on a part of a file is not punished for the rest."""
+    keypoints, visible = make_people(rng, 2, 17)
+    anns = [annotation(i + 1, i + 1, keypoints[i], visible[i]) for i in range(2)]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}, {"id": 2}], "annotations": anns}))
+    metric = CocoMetric(keypoints=coco_keypoints, ann_file=str(path))
+    assert run(metric, [sample(1, [], keypoints[:1], [0.9])])["coco/AP"] == pytest.approx(1.0)
+
+
+def test_only_the_best_people_of_an_image_count(coco_keypoints, rng):
+    keypoints, visible = make_people(rng, 25, 17)
+    anns = [annotation(i + 1, 1, keypoints[i], visible[i]) for i in range(25)]
+    samples = [sample(1, anns, keypoints, np.linspace(1, 0.1, 25))]
+    recall = {
+        n: run(CocoMetric(keypoints=coco_keypoints, max_dets=n), samples)["coco/AR"] for n in (5, 20, 30)
+    }
+    assert recall == pytest.approx({5: 0.2, 20: 0.8, 30: 1.0})
+    assert run(CocoMetric(keypoints=coco_keypoints), samples)["coco/AR"] == recall[20], "20 is COCO's"
+
+
+def test_people_can_be_ranked_by_their_keypoints(coco_keypoints, tmp_path):
+    one = sample(1, [], np.zeros((1, 17, 2)), [0.8])
+    one["pred_instances"]["keypoint_scores"][0] = [0.5] * 10 + [0.1] * 7  # 0.1 is under the threshold
+    out = str(tmp_path / "out")
+    metric = CocoMetric(
+        keypoints=coco_keypoints, format_only=True, outfile_prefix=out, score_mode="bbox_keypoint"
+    )
+    run(metric, [one])
+    assert json.loads(Path(f"{out}.keypoints.json").read_text())[0]["score"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("field", ["keypoints", "keypoint_scores", "bbox_scores"])
+def test_predictions_that_are_not_finite_name_the_image(coco_keypoints, field):
+    broken = sample(7, [], np.zeros((1, 17, 2)), [0.5])
+    broken["pred_instances"][field].flat[0] = np.nan
+    with pytest.raises(ValueError, match="image 7"):
+        CocoMetric(keypoints=coco_keypoints).process({}, [broken])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "no valid json"),
+        ("[]", "a list 'images'"),
+        ('{"images": [{"id": 2}]}', "not in the ground truth, one is 1"),
+        (
+            '{"images": [{"id": 1}], "annotations": [{"id": 4, "image_id": 1, "keypoints": []}]}',
+            "'area', 'bbox'",
+        ),
+        (
+            '{"images": [{"id": 1}], "annotations": [{"id": 4, "image_id": 1, "keypoints": [1, 2, 2], "area": 1, '
+            '"bbox": []}]}',
+            r"annotation 4 has 3 numbers",
+        ),
+        (
+            '{"images": [{"id": 1}], "categories": [{"id": 1, "keypoints": ["a"]}]}',
+            "no category .* 17 keypoints",
+        ),
+    ],
+    ids=["no json", "no COCO form", "another data set", "missing fields", "wrong length", "other skeleton"],
+)
+def test_broken_ground_truth_is_named(coco_keypoints, tmp_path, content, message):
+    path = tmp_path / "truth.json"
+    path.write_text(content)
+    metric = CocoMetric(keypoints=coco_keypoints, ann_file=str(path))
+    with pytest.raises(ValueError, match=message):
+        run(metric, [sample(1, [], np.zeros((1, 17, 2)), [0.5])])
+
+
+def test_wrong_use_is_named(coco_keypoints, five_keypoints, monkeypatch):
+    with pytest.raises(ValueError, match="score_mode must be"):
+        CocoMetric(keypoints=coco_keypoints, score_mode="box")
+    with pytest.raises(ValueError, match="max_dets"):
+        CocoMetric(keypoints=coco_keypoints, max_dets=0)
+    one = sample(1, [], np.zeros((1, 17, 2)), [0.5])
+    with pytest.raises(ValueError, match="'five'"):
+        CocoMetric(keypoints=five_keypoints).process({}, [one])
+    del one["raw_anns"]
+    with pytest.raises(ValueError, match="'raw_anns'"):
+        CocoMetric(keypoints=coco_keypoints).process({}, [one])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="hotcoco"):
+        CocoMetric(keypoints=coco_keypoints, use_fast_eval=True)

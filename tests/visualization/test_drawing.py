@@ -104,3 +104,52 @@ def test_unwritable_formats_are_named_and_leave_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"\.docx"):
         write_picture(tmp_path / "a.docx", np.zeros((4, 4, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_finite_is_left_out(meta, person):
+    image = np.zeros((100, 100, 3), np.uint8)
+    person[0, 0] = np.nan
+    drawn = changed(image, draw_people(image, person, np.ones((1, 5)), meta, bboxes=np.full((1, 4), np.nan)))
+    assert drawn[40, 20], "its other keypoints stay"
+    assert not drawn[30, 30], "limbs to it go"
+
+
+def test_each_person_can_have_its_colour(meta, person):
+    image = np.zeros((100, 200, 3), np.uint8)
+    people = np.concatenate([person, person + np.array([100, 0])])
+    drawn = draw_people(image, people, np.ones((2, 5)), meta, color_by="person")
+    np.testing.assert_array_equal(drawn[20, 40], drawn[80, 30])
+    assert (drawn[20, 40] != drawn[20, 140]).any()
+
+
+def test_positions_count_in_parts_of_a_pixel(meta, person):
+    image = np.zeros((100, 100, 3), np.uint8)
+    centres = []
+    for shift in (0.0, 0.25, 0.5):
+        scores = np.array([[1, 0, 0, 0, 0]])
+        drawn = draw_people(image, person + shift, scores, meta, radius=5).max(axis=2).astype(float)
+        centres.append((drawn.sum(axis=0) * np.arange(100)).sum() / drawn.sum())
+    np.testing.assert_allclose(np.diff(centres), 0.25, atol=0.06)
+
+
+def test_drawing_mistakes_are_named(meta, person):
+    image = np.zeros((100, 100, 3), np.uint8)
+    with pytest.raises(ValueError, match="uint8 BGR image"):
+        draw_people(image[..., 0], person, np.ones((1, 5)), meta)
+    with pytest.raises(ValueError, match="bboxes"):
+        draw_people(image, person, np.ones((1, 5)), meta, bboxes=np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="color_by"):
+        draw_people(image, person, np.ones((1, 5)), meta, color_by="mood")
+
+
+def test_tensorboard_gets_the_picture(five_keypoints, person, tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is in the extra 'train'")
+    visualizer = VISUALIZERS.build(
+        {"type": "PoseVisualizer", "name": "board", "keypoints": five_keypoints, "save_dir": str(tmp_path),
+         "vis_backends": [{"type": "TensorboardVisBackend"}]}
+    )  # fmt: skip
+    sample = PoseDataSample(pred_instances=InstanceData(keypoints=person, keypoint_scores=np.ones((1, 5))))
+    visualizer.add_datasample("scene", np.zeros((100, 100, 3), np.uint8), sample, step=1)
+    visualizer.close()
+    events = [path.read_bytes() for path in tmp_path.rglob("events.*")]
+    assert any(b"scene" in content and b"PNG" in content for content in events)
