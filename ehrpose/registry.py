@@ -27,6 +27,5 @@ DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "ehrpose.engine")
 RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
 VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.visualization")
 
-# No counterpart in MMEngine. Both are free of torch.
+# No counterpart in MMEngine; free of torch.
 CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
-BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy"])
