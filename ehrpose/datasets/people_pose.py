@@ -6,6 +6,7 @@ Body axes: x to the person's left, y up, z forward; a person of yaw 0 faces the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import cos, radians, sin
 
@@ -40,6 +41,9 @@ _LEGS = {
     "kneel": ((75, 100), (-12, 5), (2, 12), (80, 105), (80, 105)),
 }
 _LEG_ODDS = np.array([0.33, 0.22, 0.12, 0.10, 0.05, 0.08, 0.05, 0.05])
+# What remains at the lowest variety: people who stand or walk upright towards the camera.
+_PLAIN_ARMS = ("down", "bent", "on_hip", "raised", "sideways", "wave")
+_PLAIN_LEGS = ("stand", "walk", "wide")
 _DOWN = np.array([0.0, -1.0, 0.0])
 _TO_IMAGE = np.diag([1.0, -1.0, 1.0])
 
@@ -124,14 +128,24 @@ def sample_yaw(rng: np.random.Generator) -> float:
     return float(rng.uniform(-180, 180))
 
 
-def _sample_limbs(rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray, float]:
+def _odds(names: Iterable[str], odds: np.ndarray, plain: Sequence[str] | None) -> np.ndarray:
+    """Return ``odds`` without the poses that are not ``plain``; None keeps all."""
+    if plain is None:
+        return odds
+    kept = odds * [name in plain for name in names]
+    return kept / kept.sum()
+
+
+def _sample_limbs(rng: np.random.Generator, plain: bool) -> tuple[str, np.ndarray, np.ndarray, float]:
     """Return the leg pose, leg angles (2, 3), arm angles (2, 4) and the forward lean, in degrees."""
-    legs = list(_LEGS)[rng.choice(len(_LEGS), p=_LEG_ODDS)]
+    leg_odds = _odds(_LEGS, _LEG_ODDS, _PLAIN_LEGS if plain else None)
+    arm_odds = _odds(_ARMS, _ARM_ODDS, _PLAIN_ARMS if plain else None)
+    legs = list(_LEGS)[rng.choice(len(_LEGS), p=leg_odds)]
     low, high = np.array(_LEGS[legs], float).T
     left_flex, right_flex, abduction, left_knee, right_knee = rng.uniform(low, high)
     leg_angles = np.array([[left_flex, abduction, left_knee], [right_flex, abduction, right_knee]])
     arm_styles = list(_ARMS)
-    first, second = rng.choice(len(arm_styles), size=2, p=_ARM_ODDS)
+    first, second = rng.choice(len(arm_styles), size=2, p=arm_odds)
     if rng.random() < 0.45:
         second = first
     arm_angles = np.stack([_sample_arm(rng, arm_styles[style]) for style in (first, second)])
@@ -141,7 +155,7 @@ def _sample_limbs(rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray
         elbow = rng.uniform(5, 40) if legs == "walk" else rng.uniform(70, 110)
         arm_angles[0], arm_angles[1] = (-swing, 6, 15, elbow), (swing, 6, 15, elbow)
         lean += 0 if legs == "walk" else rng.uniform(5, 18)
-    elif legs in ("stand", "wide", "squat") and rng.random() < 0.22:
+    elif not plain and legs in ("stand", "wide", "squat") and rng.random() < 0.22:
         lean = float(rng.uniform(25, 85))
         arm_angles[:, 0] += lean * rng.uniform(0.4, 1.0)
     if rng.random() < 0.5:
@@ -154,17 +168,21 @@ def _sample_arm(rng: np.random.Generator, style: str) -> np.ndarray:
     return rng.uniform(low, high)
 
 
-def sample_skeleton(rng: np.random.Generator, body: Body, tilt: float) -> Skeleton:
+def sample_skeleton(rng: np.random.Generator, body: Body, tilt: float, variety: float = 1.0) -> Skeleton:
     """Draw a pose within the joint limits and see it from a random side.
 
     Args:
         rng: Source of randomness.
         body: Proportions of the person.
         tilt: Angle of the camera above the horizon, degrees; the same for a whole scene.
+        variety: Share of people, 0 to 1, in any pose and seen from any side. The others stand or walk upright
+            and face the camera.
     """
-    legs, leg_angles, arm_angles, lean = _sample_limbs(rng)
-    roll = rng.normal(0, 3) if rng.random() < 0.92 else rng.uniform(-40, 40)
-    pelvis = _rx(tilt) @ _rz(roll) @ _ry(sample_yaw(rng)) @ _rx(0.35 * lean)
+    plain = variety < 1 and rng.random() >= variety
+    legs, leg_angles, arm_angles, lean = _sample_limbs(rng, plain)
+    roll = rng.normal(0, 3) if plain or rng.random() < 0.92 else rng.uniform(-40, 40)
+    yaw = rng.normal(0, 20) if plain else sample_yaw(rng)
+    pelvis = _rx(tilt) @ _rz(roll) @ _ry(yaw) @ _rx(0.35 * lean)
     torso = pelvis @ _rx(0.65 * lean) @ _rz(rng.normal(0, 5)) @ _ry(rng.normal(0, 10))
     head_lean = -0.4 * lean + rng.normal(4, 10)
     head = torso @ _ry(np.clip(rng.normal(0, 25), -65, 65)) @ _rx(head_lean) @ _rz(rng.normal(0, 6))

@@ -77,6 +77,7 @@ def render_scene(
     person_height: tuple[float, float] = (0.3, 0.9),
     occlusion: float = 0.5,
     clutter: float = 0.5,
+    pose_variety: float = 1.0,
 ) -> tuple[np.ndarray, list[Person]]:
     """Draw one scene.
 
@@ -87,6 +88,7 @@ def render_scene(
         person_height: Least and greatest standing height, as a fraction of the image's short side.
         occlusion: 0: people apart, whole, nothing in front of them; 1: overlaps, cuts and things in front.
         clutter: 0: plain background; 1: busy background.
+        pose_variety: 0: everyone stands or walks facing the camera; 1: any pose seen from any side.
 
     Returns:
         The image, (H, W, 3) uint8 BGR, and the people in painting order (far to near). People hidden
@@ -94,7 +96,7 @@ def render_scene(
     """
     canvas = Canvas(sample_background(rng, size_wh, clutter), np.array([rng.choice([-0.8, 0.8]), -0.6]))
     add_clutter(canvas, rng, clutter)
-    plans = _plan_people(rng, size_wh, num_people, person_height, occlusion)
+    plans = _plan_people(rng, size_wh, num_people, person_height, occlusion, pose_variety)
     found, areas = [], []
     for number, plan in enumerate(plans, start=1):
         found.append(_draw_person(canvas, plan, number, rng))
@@ -118,6 +120,7 @@ def _plan_people(
     num_people: tuple[int, int],
     person_height: tuple[float, float],
     occlusion: float,
+    pose_variety: float,
 ) -> list[Plan]:
     """Choose who stands where, far people first."""
     width, height = size_wh
@@ -132,7 +135,7 @@ def _plan_people(
         log_size = np.clip(middle + rng.normal(0, 0.25), log_low, log_high)
         scale = float(np.exp(log_size) * min(width, height))
         body = sample_body(rng)
-        skeleton = sample_skeleton(rng, body, tilt)
+        skeleton = sample_skeleton(rng, body, tilt, pose_variety)
         flat = np.stack(list(skeleton.joints.values()))[:, :2] * scale
         low, high = flat.min(0) - 0.06 * scale, flat.max(0) + 0.05 * scale
         for attempt in range(6):

@@ -39,6 +39,7 @@ class SyntheticPeople(BaseDataset):
         person_height: Least and greatest standing height, as a fraction of the image's short side.
         occlusion: 0 (whole people, apart) to 1 (overlapping, cut by the border, things in front).
         clutter: 0 (plain background) to 1 (busy background).
+        pose_variety: 0 (everyone stands or walks facing the camera) to 1 (any pose, seen from any side).
         cache: Keep every scene in memory once it is drawn (each worker process its own).
         pipeline: Transforms, built from TRANSFORMS if they are configs.
         kwargs: More arguments of MMEngine's BaseDataset, such as ``test_mode``, ``indices``, ``lazy_init``.
@@ -59,6 +60,7 @@ class SyntheticPeople(BaseDataset):
         person_height: Sequence[float] = (0.3, 0.9),
         occlusion: float = 0.5,
         clutter: float = 0.5,
+        pose_variety: float = 1.0,
         cache: bool = False,
         pipeline: Sequence[Any] = (),
         **kwargs: Any,
@@ -80,6 +82,7 @@ class SyntheticPeople(BaseDataset):
         self.person_height = _range("person_height", person_height, 0.02, 3.0)
         self.occlusion, _ = _range("occlusion", (occlusion, 1.0), 0.0, 1.0)
         self.clutter, _ = _range("clutter", (clutter, 1.0), 0.0, 1.0)
+        self.pose_variety, _ = _range("pose_variety", (pose_variety, 1.0), 0.0, 1.0)
         self._cache: dict[int, dict[str, Any]] | None = {} if cache else None
         self._columns = [KEYPOINT_NAMES.index(name) for name in self.keypoints.names]
         transforms = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
@@ -106,7 +109,13 @@ class SyntheticPeople(BaseDataset):
     def _draw(self, info: dict[str, Any], index: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, index])
         img, people = render_scene(
-            rng, self.size_wh, self.num_people, self.person_height, self.occlusion, self.clutter
+            rng,
+            self.size_wh,
+            self.num_people,
+            self.person_height,
+            self.occlusion,
+            self.clutter,
+            self.pose_variety,
         )
         info.update(img=img, width=self.size_wh[0], height=self.size_wh[1])
         info["raw_anns"] = [self._annotate(person, index, number) for number, person in enumerate(people)]

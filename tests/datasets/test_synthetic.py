@@ -161,6 +161,35 @@ def test_things_in_front_and_overlap_come_with_occlusion():
     assert mean_share(1.0) < mean_share(0.0) - 0.05
 
 
+def test_pose_variety_goes_from_upright_and_facing_to_anything():
+    def upright_and_facing(variety):
+        people = [
+            person
+            for seed in range(30)
+            for person in render_scene(
+                np.random.default_rng(seed),
+                (64, 64),
+                (1, 2),
+                occlusion=0.0,
+                clutter=0.0,
+                pose_variety=variety,
+            )[1]
+        ]
+        at = {
+            name: np.array([p.keypoints[KEYPOINT_NAMES.index(name)] for p in people])
+            for name in KEYPOINT_NAMES
+        }
+        facing = at["left_shoulder"][:, 0] > at["right_shoulder"][:, 0]
+        upright = (at["left_shoulder"][:, 1] < at["left_hip"][:, 1]) & (
+            at["left_hip"][:, 1] < at["left_knee"][:, 1]
+        )
+        return np.mean(facing & upright)
+
+    shares = [upright_and_facing(variety) for variety in (0.0, 0.5, 1.0)]
+    assert shares[0] > 0.98
+    assert shares[0] > shares[1] > shares[2]
+
+
 def test_a_skeleton_of_five_gets_the_same_keypoints(five_keypoints, items):
     five = SyntheticPeople(five_keypoints, length=4, seed=3, image_size=(160, 128))
     columns = [KEYPOINT_NAMES.index(name) for name in five_keypoints["names"]]

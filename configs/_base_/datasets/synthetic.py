@@ -8,6 +8,7 @@ num_people = (1, 4)
 person_height = (0.3, 0.9)
 occlusion = 0.5
 clutter = 0.5
+pose_variety = 1.0
 
 train_dataloader = dict(
     batch_size=16,
@@ -24,6 +25,7 @@ train_dataloader = dict(
         person_height="$person_height",
         occlusion="$occlusion",
         clutter="$clutter",
+        pose_variety="$pose_variety",
         pipeline=[
             dict(type="LoadImage"),
             dict(
@@ -57,6 +59,7 @@ val_dataloader = dict(
         person_height="$person_height",
         occlusion="$occlusion",
         clutter="$clutter",
+        pose_variety="$pose_variety",
         test_mode=True,
         pipeline=[
             dict(type="LoadImage"),

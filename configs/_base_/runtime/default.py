@@ -23,6 +23,8 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl"),
 )
+# On the CPU: hold on to freed memory, for speed.
+keep_freed_memory = True
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(
     type="PoseVisualizer", keypoints="$keypoints", vis_backends="$vis_backends", name="visualizer"
