@@ -14,7 +14,8 @@ person_height = (0.65, 0.95)
 occlusion = 0.15
 clutter = 0.2
 pose_variety = 0.2
-max_iters = 2200
+affine = dict(rotate=8, scale=(0.95, 1.1), shift=4)
+max_iters = 1800
 channels_last = True
 
 codec = dict(input_size=128, unbiased=True, mode="fast")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
+import cv2
 import numpy as np
 
 from ehrpose.codecs.decoding import DecodeSettings, decode_fast, decode_paper, merge_scales
@@ -226,6 +227,6 @@ def _shrink_mask(loss_mask: Union[np.ndarray, None], cells: int) -> np.ndarray:
     """Return the (cells, cells) float32 mask: off where most of the covered input pixels are off."""
     if loss_mask is None:
         return np.ones((cells, cells), np.float32)
-    factor = len(loss_mask) // cells
-    mean = np.asarray(loss_mask, np.float32).reshape(cells, factor, cells, factor).mean(axis=(1, 3))
+    # With a whole factor "area" is the mean; NumPy's own over two of four axes takes several times as long.
+    mean = cv2.resize(np.asarray(loss_mask, np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
     return (mean > 0.5).astype(np.float32)

@@ -267,3 +267,15 @@ def test_output_names_follow_the_levels(five_keypoints):
     both = AssociativeEmbedding(64, five_keypoints, tag_strides=(4, 2))
     assert both.output_names == ("heat4", "tag4", "heat2", "tag2")
     assert AssociativeEmbedding(64, five_keypoints, strides=(4,)).output_names == ("heat4", "tag4")
+
+
+def test_a_mask_pixel_is_off_unless_most_of_its_input_pixels_are_on(
+    coco_keypoints, rng=np.random.default_rng(0)
+):
+    codec = AssociativeEmbedding(64, coco_keypoints)
+    for density in (0.0, 0.3, 0.5, 0.7, 1.0):
+        mask = (rng.random((64, 64)) < density).astype(np.uint8)
+        targets = codec.encode(np.zeros((0, 17, 2)), np.zeros((0, 17)), mask)
+        for stride in codec.strides:
+            share = mask.reshape(64 // stride, stride, 64 // stride, stride).mean(axis=(1, 3))
+            assert np.array_equal(targets[f"mask{stride}"], share > 0.5)

@@ -10,6 +10,9 @@ occlusion = 0.5
 clutter = 0.5
 pose_variety = 1.0
 
+affine = dict(
+    type="BottomUpAffine", codec="$codec", rotate=15, scale=(0.85, 1.2), scale_type="short", shift=8
+)
 train_dataloader = dict(
     batch_size=16,
     num_workers=1,
@@ -28,14 +31,7 @@ train_dataloader = dict(
         pose_variety="$pose_variety",
         pipeline=[
             dict(type="LoadImage"),
-            dict(
-                type="BottomUpAffine",
-                codec="$codec",
-                rotate=15,
-                scale=(0.85, 1.2),
-                scale_type="short",
-                shift=8,
-            ),
+            "$affine",
             dict(type="RandomFlip", prob=0.5, keypoints="$keypoints"),
             dict(type="EncodeTargets", codec="$codec"),
             dict(type="PackPose"),
