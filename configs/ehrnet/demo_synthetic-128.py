@@ -9,11 +9,11 @@ _base_ = [
 phi = -8
 image_size = 128
 num_people = (1, 3)
-# Minutes on two cores are not enough for any pose from any side: two people in ten are, the others face the camera.
+# Minutes on two cores are not enough for any pose from any side: one in ten is, the others face the camera.
 person_height = (0.65, 0.95)
 occlusion = 0.15
 clutter = 0.2
-pose_variety = 0.2
+pose_variety = 0.1
 affine = dict(rotate=8, scale=(0.95, 1.1), shift=4)
 max_iters = 1800
 channels_last = True

@@ -24,7 +24,7 @@ photos = [1, 2, 5, 6, 8, 9, 10, 11]
 fit = dict(type="BottomUpAffine", codec="$codec", scale_type="long", prob=0.0)
 # A tag is trained at one pixel: a little jitter makes it smooth around, where decoding reads.
 jitter = dict(type="BottomUpAffine", codec="$codec", scale_type="long", rotate=2, scale=(0.98, 1.02), shift=4)
-max_iters = 1000
+max_iters = 1500
 channels_last = True
 train_dataloader = dict(
     batch_size=8,
