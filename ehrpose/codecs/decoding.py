@@ -6,13 +6,25 @@ Axes: K keypoint types, T tag length, N people, M candidates of a type.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
-from ehrpose.codecs.grouping import Groups, group_by_tag
-from ehrpose.codecs.heatmap import find_peaks, parabola_peak, quarter_shift, resize_maps, sample_bilinear
+from ehrpose.codecs.grouping import Groups, group_by_tag, tag_distance
+from ehrpose.codecs.heatmap import (
+    Peaks,
+    find_peaks,
+    parabola_peak,
+    quarter_shift,
+    resize_maps,
+    sample_bilinear,
+)
 from ehrpose.structures import Maps, People
+
+# A missing keypoint is looked for around the person's others: this many times their extent, and at least this
+# share of the map, away.
+FILL_REACH = 3.0
+FILL_LEAST = 0.2
 
 
 @dataclass(frozen=True)
@@ -39,18 +51,22 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
     tags = resize_maps(scales[0].tag4, input_wh, settings.unbiased)
     tags = tags.reshape(-1, num_types, *tags.shape[1:])
     shift = 0.0 if settings.unbiased else 0.5
-    positions, scores, candidate_tags = [], [], []
-    for k in range(num_types):
-        xs, ys, score = find_peaks(heat[k], 5, settings.min_score, settings.max_candidates)
-        positions.append(quarter_shift(heat[k], xs, ys) + shift)
-        scores.append(score)
-        candidate_tags.append(tags[:, k, ys, xs].T)
-    groups = group_by_tag(scores, candidate_tags, settings.order, settings.max_tag_dist)
 
-    def locate(k: int, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-        return quarter_shift(heat[k], xs, ys) + shift
+    def locate(types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+        return quarter_shift(heat, types, ys, xs) + shift
 
-    return _assemble(groups, positions, scores, heat, tags, locate, settings)
+    peaks = find_peaks(heat, 5, settings.min_score, settings.max_candidates)
+    peak_tags = tags[:, peaks.types, peaks.ys, peaks.xs].T
+    groups = _group(peaks, peaks.scores, peak_tags, settings)
+    people = _assemble(groups, peaks, locate(peaks.types, peaks.ys, peaks.xs), peaks.scores)
+    if settings.fill_missing and len(groups):
+        missing = groups.candidate < 0
+        for k in np.flatnonzero(missing.any(axis=0)):
+            lacking = np.flatnonzero(missing[:, k])
+            ys, xs = np.divmod(find_by_tag(heat[k], tags[:, k], groups.tags[lacking]), heat.shape[2])
+            types = np.full(len(lacking), k)
+            _fill(people, lacking, types, locate(types, ys, xs), heat[k, ys, xs])
+    return _sorted(people, groups.tags)
 
 
 def _full_heat(maps: Maps, input_wh: Tuple[int, int], align_corners: bool) -> np.ndarray:
@@ -68,46 +84,47 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     Peaks come from the finest heatmap; their scores are averaged with the coarser level's, read by bilinear
     interpolation at the peak, and their tags are those of the nearest pixel.
     """
-    fine = maps.heat4 if maps.heat2 is None else maps.heat2
+    coarse = maps.heat4
+    fine = coarse if maps.heat2 is None else maps.heat2
     geometry = _Geometry(input_wh, settings.unbiased)
-    fine_wh, coarse_wh = (fine.shape[2], fine.shape[1]), (maps.heat4.shape[2], maps.heat4.shape[1])
-    num_types = len(fine)
-    coarse_tags = maps.tag4.reshape(-1, num_types, *maps.tag4.shape[1:])
-    positions, scores, tags = [], [], []
-    for k in range(num_types):
-        xs, ys, score = find_peaks(fine[k], 3, settings.min_score, settings.max_candidates)
-        xy = geometry.to_input(parabola_peak(fine[k], xs, ys), fine_wh)
-        at_coarse = geometry.to_map(xy, coarse_wh)
-        if fine is not maps.heat4:
-            score = 0.5 * (score + sample_bilinear(maps.heat4[k : k + 1], at_coarse)[0])
-        positions.append(xy)
-        scores.append(score)
-        # Training holds a tag to its person at one pixel only: the nearest is better than a mix of neighbours.
-        column = np.clip(np.rint(at_coarse[:, 0]).astype(int), 0, coarse_wh[0] - 1)
-        row = np.clip(np.rint(at_coarse[:, 1]).astype(int), 0, coarse_wh[1] - 1)
-        tags.append(coarse_tags[:, k, row, column].T)
-    groups = group_by_tag(scores, tags, settings.order, settings.max_tag_dist)
+    fine_wh, coarse_wh = fine.shape[:0:-1], coarse.shape[:0:-1]
+    tags = maps.tag4.reshape(-1, len(coarse), *coarse.shape[1:])
 
-    def locate(k: int, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    peaks = find_peaks(fine, 3, settings.min_score, settings.max_candidates)
+    positions = geometry.to_input(parabola_peak(fine, peaks.types, peaks.ys, peaks.xs), fine_wh)
+    at_coarse = geometry.to_map(positions, coarse_wh)
+    scores = peaks.scores
+    if fine is not coarse:
+        scores = 0.5 * (scores + sample_bilinear(coarse, peaks.types, at_coarse))
+    # Training holds a tag to its person at one pixel only: the nearest is better than a mix of neighbours.
+    nearest = np.clip(np.rint(at_coarse), 0, np.asarray(coarse_wh) - 1).astype(np.int64)
+    peak_tags = tags[:, peaks.types, nearest[:, 1], nearest[:, 0]].T
+    groups = _group(peaks, scores, peak_tags, settings)
+    people = _assemble(groups, peaks, positions, scores)
+    if settings.fill_missing and len(groups):
+        owners, types, ys, xs = fill_nearby(coarse, tags, groups, nearest, peaks.offsets)
         start = geometry.to_map(geometry.to_input(np.stack([xs, ys], axis=-1), coarse_wh), fine_wh)
-        fine_xs, fine_ys = _climb(fine[k], start)
-        return geometry.to_input(parabola_peak(fine[k], fine_xs, fine_ys), fine_wh)
+        fine_ys, fine_xs = _climb(fine, types, start)
+        filled = geometry.to_input(parabola_peak(fine, types, fine_ys, fine_xs), fine_wh)
+        _fill(people, owners, types, filled, coarse[types, ys, xs])
+    return _sorted(people, groups.tags)
 
-    return _assemble(groups, positions, scores, maps.heat4, coarse_tags, locate, settings)
 
-
-def _climb(heatmap: np.ndarray, start: np.ndarray, reach: float = 1.5) -> Tuple[np.ndarray, np.ndarray]:
-    """Return the highest pixel within ``reach`` of each (M, 2) start position, x and y apart."""
-    height, width = heatmap.shape
+def _climb(
+    heatmaps: np.ndarray, types: np.ndarray, start: np.ndarray, reach: float = 1.5
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the highest pixel within ``reach`` of each (M, 2) x, y start position, y and x apart."""
+    height, width = heatmaps.shape[1:]
     # Start positions lie on halves: a window of whole pixels around them is the same for a mirrored map.
     steps = np.arange(int(2 * reach) + 1)
-    low = np.ceil(start - reach - 1e-6).astype(int)
-    xs = np.minimum(low[:, :1] + steps, np.floor(start[:, :1] + reach + 1e-6).astype(int))
-    ys = np.minimum(low[:, 1:] + steps, np.floor(start[:, 1:] + reach + 1e-6).astype(int))
-    xs, ys = np.clip(xs, 0, width - 1), np.clip(ys, 0, height - 1)
-    best = heatmap[ys[:, :, None], xs[:, None]].reshape(len(start), len(steps) ** 2).argmax(axis=1)
+    low = np.ceil(start - reach - 1e-6).astype(np.int64)
+    high = np.floor(start + reach + 1e-6).astype(np.int64)
+    xs = np.clip(np.minimum(low[:, :1] + steps, high[:, :1]), 0, width - 1)
+    ys = np.clip(np.minimum(low[:, 1:] + steps, high[:, 1:]), 0, height - 1)
+    window = heatmaps[types[:, None, None], ys[:, :, None], xs[:, None]]
+    best = window.reshape(len(start), len(steps) ** 2).argmax(axis=1)
     rows = np.arange(len(start))
-    return xs[rows, best % len(steps)], ys[rows, best // len(steps)]
+    return ys[rows, best // len(steps)], xs[rows, best % len(steps)]
 
 
 class _Geometry:
@@ -128,42 +145,86 @@ class _Geometry:
         return positions * (np.asarray(map_wh) / self.input_wh) - 0.5
 
 
-def _assemble(
-    groups: Groups,
-    positions: Sequence[np.ndarray],
-    scores: Sequence[np.ndarray],
-    heat: np.ndarray,
-    tags: np.ndarray,
-    locate: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
-    settings: DecodeSettings,
-) -> People:
-    """Put the members of each person together, fill what is missing, sort by score."""
+def _group(peaks: Peaks, scores: np.ndarray, tags: np.ndarray, settings: DecodeSettings) -> Groups:
+    """Group the peaks; ``scores`` (M,) and ``tags`` (M, T) are those that count."""
+    of_type = [slice(a, b) for a, b in zip(peaks.offsets[:-1].tolist(), peaks.offsets[1:].tolist())]
+    return group_by_tag([scores[i] for i in of_type], [tags[i] for i in of_type],
+                        settings.order, settings.max_tag_dist)  # fmt: skip
+
+
+def _assemble(groups: Groups, peaks: Peaks, positions: np.ndarray, scores: np.ndarray) -> People:
+    """Return the people of ``groups`` before filling, in the order in which they were started."""
     num_people, num_types = groups.candidate.shape
-    keypoints = np.zeros((num_people, num_types, 2), np.float64)
+    keypoints = np.zeros((num_people, num_types, 2), np.float32)
     keypoint_scores = np.zeros((num_people, num_types), np.float32)
-    for k in range(num_types):
-        has = np.flatnonzero(groups.candidate[:, k] >= 0)
-        keypoints[has, k] = positions[k][groups.candidate[has, k]]
-        keypoint_scores[has, k] = scores[k][groups.candidate[has, k]]
-    person_scores = keypoint_scores.mean(axis=1) if num_people else np.zeros(0, np.float32)
-    if settings.fill_missing and num_people:
-        for k in range(num_types):
-            lacking = np.flatnonzero(groups.candidate[:, k] < 0)
-            if not len(lacking):
-                continue
-            pixels = find_by_tag(heat[k], tags[:, k], groups.tags[lacking])
-            ys, xs = np.divmod(pixels, heat.shape[2])
-            values = heat[k, ys, xs]
-            found = values > 0
-            keypoints[lacking[found], k] = locate(k, xs[found], ys[found])
-            keypoint_scores[lacking[found], k] = values[found]
-    best = np.argsort(-person_scores, kind="stable")
+    owners, types = np.nonzero(groups.candidate >= 0)
+    members = peaks.offsets[types] + groups.candidate[owners, types]
+    keypoints[owners, types] = positions[members]
+    keypoint_scores[owners, types] = scores[members]
+    return People(keypoints, keypoint_scores, keypoint_scores.mean(axis=1))
+
+
+def _fill(
+    people: People, owners: np.ndarray, types: np.ndarray, positions: np.ndarray, scores: np.ndarray
+) -> None:
+    """Give people keypoints in place, unless their heat is not positive; person scores stay."""
+    found = scores > 0
+    people.keypoints[owners[found], types[found]] = positions[found]
+    people.keypoint_scores[owners[found], types[found]] = scores[found]
+
+
+def _sorted(people: People, tags: np.ndarray) -> People:
+    """Return the people, best score first, with their (N, T) tags."""
+    best = np.argsort(-people.scores, kind="stable")
     return People(
-        keypoints[best].astype(np.float32),
-        keypoint_scores[best],
-        person_scores[best].astype(np.float32),
-        groups.tags[best].astype(np.float32),
+        people.keypoints[best],
+        people.keypoint_scores[best],
+        people.scores[best],
+        tags[best].astype(np.float32),
     )
+
+
+def fill_nearby(
+    heat: np.ndarray, tags: np.ndarray, groups: Groups, pixels: np.ndarray, offsets: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Find the pixel of highest ``heat - round(tag distance)`` around each person, for each missing type.
+
+    Args:
+        heat: (K, H, W) heatmaps.
+        tags: (T, K, H, W) tags.
+        groups: The people.
+        pixels: (M, 2) x and y of each candidate in these maps.
+        offsets: (K + 1,) where the candidates of each type start.
+
+    Returns:
+        Person, type, y and x of each, (F,) int64.
+    """
+    height, width = heat.shape[1:]
+    found: List[Tuple[np.ndarray, ...]] = []
+    has = groups.candidate >= 0
+    members = pixels[np.where(has, offsets[:-1] + groups.candidate, 0)]
+    low = np.where(has[..., None], members, max(height, width)).min(axis=1)
+    high = np.where(has[..., None], members, -1).max(axis=1)
+    reach = np.maximum(FILL_REACH * (high - low).max(axis=1), FILL_LEAST * max(height, width)).astype(
+        np.int64
+    )
+    low = np.maximum(low - reach[:, None], 0)
+    high = np.minimum(high + reach[:, None] + 1, (width, height))
+    for n, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
+        types = np.flatnonzero(~has[n])
+        if not len(types):
+            continue
+        window = heat[types, y0:y1, x0:x1]
+        distance = tag_distance(
+            np.moveaxis(tags[:, types, y0:y1, x0:x1], 0, -1), groups.tags[n].astype(np.float32)
+        )
+        best = (window - np.rint(distance)).reshape(len(types), -1).argmax(axis=1)
+        ys, xs = np.divmod(best, x1 - x0)
+        found.append((np.full(len(types), n), types, ys + y0, xs + x0))
+    if not found:
+        return (np.zeros(0, np.int64),) * 4
+    owners, types, ys, xs = map(np.concatenate, zip(*found))
+    return owners, types, ys, xs
 
 
 def find_by_tag(

@@ -7,7 +7,7 @@ Axes: K keypoint types, M candidates of a type (differs by type), T tag length, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -56,40 +56,39 @@ def group_by_tag(
         raise ValueError(
             f"wanted {num_types} tag arrays and an order of them, got {len(tags)} and {list(order)}"
         )
-    tag_length = tags[0].shape[1] if num_types else 1
-    members: List[np.ndarray] = []
-    sums = np.zeros((0, tag_length))
-    counts = np.zeros(0)
-    for k in order:
+    for k in range(num_types):
         if len(scores[k]) != len(tags[k]):
             raise ValueError(f"type {k} has {len(scores[k])} scores and {len(tags[k])} tags")
-        if not len(scores[k]):
+    most = sum(map(len, scores))
+    candidate = np.full((most, num_types), -1, np.int64)
+    sums = np.zeros((most, tags[0].shape[1] if num_types else 1))
+    counts = np.zeros((most, 1))
+    num_people = 0
+    for k in order:
+        num_candidates = len(scores[k])
+        if not num_candidates:
             continue
-        tag = tags[k].astype(np.float64)
-        person = _match(scores[k].astype(np.float64), tag, sums, counts, max_tag_dist)
-        for new in np.flatnonzero(person < 0):
-            person[new] = len(members)
-            members.append(np.full(num_types, -1, np.int64))
-            sums = np.vstack([sums, np.zeros((1, tag_length))])
-            counts = np.append(counts, 0)
-        for m, p in enumerate(map(int, person)):
-            members[p][k] = m
+        tag = np.asarray(tags[k], np.float64)
+        person = np.full(num_candidates, -1, np.int64)
+        if num_people:
+            mean = sums[:num_people] / counts[:num_people]
+            distance = tag_distance(tag[:, None], mean[None])
+            cost = np.rint(distance) * 100 - np.asarray(scores[k], np.float64)[:, None]
+            rows, columns = linear_sum_assignment(cost)
+            joins = distance[rows, columns] <= max_tag_dist
+            person[rows[joins]] = columns[joins]
+        new = np.flatnonzero(person < 0)
+        person[new] = np.arange(num_people, num_people + len(new))
+        num_people += len(new)
+        candidate[person, k] = np.arange(num_candidates)
         sums[person] += tag
         counts[person] += 1
-    candidate = np.stack(members) if members else np.zeros((0, num_types), np.int64)
-    return Groups(candidate, sums / np.maximum(counts, 1)[:, None])
+    return Groups(candidate[:num_people], sums[:num_people] / counts[:num_people])
 
 
-def _match(
-    score: np.ndarray, tag: np.ndarray, sums: np.ndarray, counts: np.ndarray, max_tag_dist: float
-) -> np.ndarray:
-    """Return the person (index) that each candidate joins, -1 for a new one."""
-    person = np.full(len(score), -1, np.int64)
-    if not len(sums):
-        return person
-    mean = sums / counts[:, None]
-    distance = np.sqrt(((tag[:, None] - mean[None]) ** 2).sum(axis=2))
-    rows, columns = linear_sum_assignment(np.round(distance) * 100 - score[:, None])
-    joins = distance[rows, columns] <= max_tag_dist
-    person[rows[joins]] = columns[joins]
-    return person
+def tag_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distance of tags along the last axis."""
+    difference = first - second
+    if difference.shape[-1] == 1:
+        return np.abs(difference[..., 0])
+    return np.sqrt((difference**2).sum(axis=-1))

@@ -6,7 +6,7 @@ Axes: K keypoint types, H rows, W columns. Positions are (x, y) in heatmap pixel
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Tuple
+from typing import NamedTuple, Tuple
 
 import cv2
 import numpy as np
@@ -49,62 +49,112 @@ def _patch(radius: int, sigma: float) -> np.ndarray:
     return (axis[:, None] * axis[None]).astype(np.float32)
 
 
-def find_peaks(
-    heatmap: np.ndarray, window: int, min_score: float, max_peaks: int
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the local maxima of one heatmap, highest first, ties in raster order.
+class Peaks(NamedTuple):
+    """Local maxima of K heatmaps: those of type 0 first, within a type the highest first.
+
+    Attributes:
+        types, ys, xs: (M,) int64, type and pixel of each.
+        scores: (M,) float32.
+        offsets: (K + 1,) int64; those of type k are ``offsets[k]:offsets[k + 1]``.
+    """
+
+    types: np.ndarray
+    ys: np.ndarray
+    xs: np.ndarray
+    scores: np.ndarray
+    offsets: np.ndarray
+
+
+def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: int) -> Peaks:
+    """Return the local maxima of heatmaps, ties in raster order.
 
     Args:
-        heatmap: (H, W) float32.
+        heatmaps: (K, H, W) float32, contiguous.
         window: Odd side of the square in which a peak has the highest value (or shares it).
         min_score: Only values above it count.
-        max_peaks: The most that are returned.
-
-    Returns:
-        xs and ys (M,) int64 and scores (M,) float32.
+        max_peaks: The most of a type that are returned.
     """
-    highest = cv2.dilate(heatmap, np.ones((window, window), np.uint8))
-    flat = np.flatnonzero((heatmap == highest) & (heatmap > min_score))
-    scores = heatmap.ravel()[flat]
-    best = np.argsort(-scores, kind="stable")[:max_peaks]
-    ys, xs = np.divmod(flat[best], heatmap.shape[1])
-    return xs, ys, scores[best]
+    num_types, height, width = heatmaps.shape
+    flat = heatmaps.reshape(-1)
+    found = np.flatnonzero(flat > min_score)
+    # Few pixels are over the threshold, unless something is wrong: then looking at all costs less.
+    if len(found) > heatmaps.size // 16:
+        found = _all_maxima(heatmaps, window, min_score)
+    else:
+        found = _maxima_among(heatmaps, found, window // 2)
+    scores, types = flat[found], found // (height * width)
+    counts = np.bincount(types, minlength=num_types)
+    if counts.max(initial=0) > max_peaks:
+        ends = np.cumsum(counts)
+        kept = [end - n + _highest(scores[end - n : end], max_peaks) for n, end in zip(counts, ends)]
+        found = found[np.concatenate(kept)]
+        scores, types = flat[found], found // (height * width)
+        counts = np.minimum(counts, max_peaks)
+    order = np.lexsort((-scores, types))
+    found = found[order]
+    rows, xs = np.divmod(found, width)
+    types = types[order]
+    return Peaks(types, rows - types * height, xs, scores[order], np.concatenate([[0], np.cumsum(counts)]))
 
 
-def quarter_shift(heatmap: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """Return (M, 2) positions moved by 0.25 px toward the higher neighbour; to the lower index on a tie."""
-    height, width = heatmap.shape
-    right = heatmap[ys, np.minimum(xs + 1, width - 1)] > heatmap[ys, np.maximum(xs - 1, 0)]
-    below = heatmap[np.minimum(ys + 1, height - 1), xs] > heatmap[np.maximum(ys - 1, 0), xs]
+def _maxima_among(heatmaps: np.ndarray, found: np.ndarray, reach: int) -> np.ndarray:
+    """Return those flat pixels of ``found`` that no neighbour within ``reach`` exceeds."""
+    height, width = heatmaps.shape[1:]
+    flat = heatmaps.reshape(-1)
+    offsets = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1) if y or x]
+    # The nearest neighbours first: they leave few pixels for the others.
+    for dy, dx in sorted(offsets, key=lambda offset: offset[0] ** 2 + offset[1] ** 2):
+        rows, xs = np.divmod(found, width)
+        ys = rows % height
+        shift = (np.clip(ys + dy, 0, height - 1) - ys) * width + np.clip(xs + dx, 0, width - 1) - xs
+        found = found[flat[found] >= flat[found + shift]]
+    return found
+
+
+def _all_maxima(heatmaps: np.ndarray, window: int, min_score: float) -> np.ndarray:
+    kernel = np.ones((window, window), np.uint8)
+    size = heatmaps[0].size
+    found = [
+        k * size + np.flatnonzero((heatmap == cv2.dilate(heatmap, kernel)) & (heatmap > min_score))
+        for k, heatmap in enumerate(heatmaps)
+    ]
+    return np.concatenate(found)
+
+
+def _highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices, rising, of the ``count`` highest; on a tie at the end the first ones."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    last = np.partition(scores, len(scores) - count)[len(scores) - count]
+    above = np.flatnonzero(scores > last)
+    equal = np.flatnonzero(scores == last)[: count - len(above)]
+    return np.sort(np.concatenate([above, equal]))
+
+
+def quarter_shift(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+    """Return (M, 2) x, y moved by 0.25 px toward the higher neighbour; to the lower index on a tie."""
+    height, width = heatmaps.shape[1:]
+    before = heatmaps[types, ys, np.maximum(xs - 1, 0)]
+    right = heatmaps[types, ys, np.minimum(xs + 1, width - 1)] > before
+    below = heatmaps[types, np.minimum(ys + 1, height - 1), xs] > heatmaps[types, np.maximum(ys - 1, 0), xs]
     return np.stack([xs + np.where(right, 0.25, -0.25), ys + np.where(below, 0.25, -0.25)], axis=-1)
 
 
-def parabola_peak(heatmap: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-    """Return (M, 2) positions of the peaks of parabolas through the logarithms of three neighbours.
+def parabola_peak(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+    """Return (M, 2) x, y of the peaks of parabolas through the logarithms of three neighbours.
 
     Exact for a Gaussian; the result stays within half a pixel of (xs, ys). No shift at the border.
     """
-    height, width = heatmap.shape
+    height, width = heatmaps.shape[1:]
     inner_x = np.clip(xs, 1, max(width - 2, 0))
     inner_y = np.clip(ys, 1, max(height - 2, 0))
-    centre = _log(heatmap[ys, xs])
-    shift_x = _vertex(
-        _log(heatmap[ys, np.maximum(inner_x - 1, 0)]),
-        centre,
-        _log(heatmap[ys, np.minimum(inner_x + 1, width - 1)]),
-    )
-    shift_y = _vertex(
-        _log(heatmap[np.maximum(inner_y - 1, 0), xs]),
-        centre,
-        _log(heatmap[np.minimum(inner_y + 1, height - 1), xs]),
-    )
-    shift_x = np.where(inner_x == xs, shift_x, 0.0)
-    shift_y = np.where(inner_y == ys, shift_y, 0.0)
+    left, right = np.maximum(inner_x - 1, 0), np.minimum(inner_x + 1, width - 1)
+    above, below = np.maximum(inner_y - 1, 0), np.minimum(inner_y + 1, height - 1)
+    cross = heatmaps[types, np.stack([ys, ys, ys, above, below]), np.stack([xs, left, right, xs, xs])]
+    centre, *sides = np.log(np.maximum(cross.astype(np.float64), 1e-6))
+    shift_x = np.where(inner_x == xs, _vertex(sides[0], centre, sides[1]), 0.0)
+    shift_y = np.where(inner_y == ys, _vertex(sides[2], centre, sides[3]), 0.0)
     return np.stack([xs + shift_x, ys + shift_y], axis=-1)
-
-
-def _log(values: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(values.astype(np.float64), 1e-6))
 
 
 def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -142,14 +192,14 @@ def _interpolation(source: int, target: int) -> np.ndarray:
     return matrix
 
 
-def sample_bilinear(maps: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return (C, M) values of (C, H, W) maps at (M, 2) x, y positions, clamped to the border."""
+def sample_bilinear(maps: np.ndarray, channels: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return (M,) values of (C, H, W) maps at (M,) channels and (M, 2) x, y, clamped to the border."""
     height, width = maps.shape[1:]
     x = np.clip(positions[:, 0], 0, width - 1)
     y = np.clip(positions[:, 1], 0, height - 1)
-    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    x0, y0 = x.astype(np.int64), y.astype(np.int64)
     x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
     fx, fy = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
-    top = maps[:, y0, x0] * (1 - fx) + maps[:, y0, x1] * fx
-    bottom = maps[:, y1, x0] * (1 - fx) + maps[:, y1, x1] * fx
+    top = maps[channels, y0, x0] * (1 - fx) + maps[channels, y0, x1] * fx
+    bottom = maps[channels, y1, x0] * (1 - fx) + maps[channels, y1, x1] * fx
     return top * (1 - fy) + bottom * fy

@@ -269,9 +269,7 @@ def test_output_names_follow_the_levels(five_keypoints):
     assert AssociativeEmbedding(64, five_keypoints, strides=(4,)).output_names == ("heat4", "tag4")
 
 
-def test_a_mask_pixel_is_off_unless_most_of_its_input_pixels_are_on(
-    coco_keypoints, rng=np.random.default_rng(0)
-):
+def test_a_mask_pixel_is_off_unless_most_of_its_input_pixels_are_on(coco_keypoints, rng):
     codec = AssociativeEmbedding(64, coco_keypoints)
     for density in (0.0, 0.3, 0.5, 0.7, 1.0):
         mask = (rng.random((64, 64)) < density).astype(np.uint8)

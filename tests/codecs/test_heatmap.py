@@ -40,29 +40,36 @@ def test_parabola_is_exact_for_a_gaussian_and_quiet_at_the_border():
     for x, y in [(8.3, 9.7), (5.5, 5.49), (7, 7)]:
         heat = gaussian(16, 16, x, y)
         px, py = np.array([round(x)]), np.array([round(y)])
-        np.testing.assert_allclose(parabola_peak(heat, px, py), [[x, y]], atol=1e-4)
+        np.testing.assert_allclose(parabola_peak(heat[None], np.array([0]), py, px), [[x, y]], atol=1e-4)
     edge = gaussian(16, 16, 0.4, 8.2)
-    np.testing.assert_allclose(parabola_peak(edge, np.array([0]), np.array([8])), [[0, 8.2]], atol=1e-4)
+    np.testing.assert_allclose(
+        parabola_peak(edge[None], np.array([0]), np.array([8]), np.array([0])), [[0, 8.2]], atol=1e-4
+    )
     np.testing.assert_array_equal(
-        parabola_peak(np.ones((4, 4), np.float32), np.array([1]), np.array([2])), [[1, 2]]
+        parabola_peak(np.ones((1, 4, 4), np.float32), np.array([0]), np.array([2]), np.array([1])), [[1, 2]]
     )
 
 
 def test_peaks_are_sorted_limited_and_in_raster_order_on_ties():
     heat = np.zeros((12, 12), np.float32)
     heat[1, 1], heat[1, 9], heat[9, 1], heat[9, 9] = 0.5, 0.9, 0.5, 0.1
-    xs, ys, scores = find_peaks(heat, 5, 0.1, 30)
-    assert list(zip(xs, ys)) == [(9, 1), (1, 1), (1, 9)]  # 0.1 is not over 0.1
-    np.testing.assert_allclose(scores, [0.9, 0.5, 0.5])
-    assert len(find_peaks(heat, 5, 0.1, 2)[0]) == 2
+    peaks = find_peaks(heat[None], 5, 0.1, 30)
+    assert list(zip(peaks.xs, peaks.ys)) == [(9, 1), (1, 1), (1, 9)]  # 0.1 is not over 0.1
+    np.testing.assert_allclose(peaks.scores, [0.9, 0.5, 0.5])
+    limited = find_peaks(np.stack([heat, heat]), 5, 0.1, 2)
+    assert list(zip(limited.types, limited.xs, limited.ys)) == [(0, 9, 1), (0, 1, 1), (1, 9, 1), (1, 1, 1)]
+    assert limited.offsets.tolist() == [0, 2, 4]
 
 
 def test_quarter_shift_goes_to_the_higher_neighbour_and_down_on_a_tie():
     heat = np.zeros((5, 5), np.float32)
     heat[2, 2], heat[2, 3], heat[1, 2] = 1, 0.5, 0.5
-    np.testing.assert_array_equal(quarter_shift(heat, np.array([2]), np.array([2])), [[2.25, 1.75]])
     np.testing.assert_array_equal(
-        quarter_shift(np.ones((5, 5), np.float32), np.array([2]), np.array([2])), [[1.75] * 2]
+        quarter_shift(heat[None], np.array([0]), np.array([2]), np.array([2])), [[2.25, 1.75]]
+    )
+    np.testing.assert_array_equal(
+        quarter_shift(np.ones((1, 5, 5), np.float32), np.array([0]), np.array([2]), np.array([2])),
+        [[1.75] * 2],
     )
 
 
@@ -80,11 +87,32 @@ def test_resizing_equals_torch(rng, align_corners, shape):
 def test_bilinear_samples_lie_on_a_plane(rng):
     yy, xx = np.mgrid[:8, :9]
     plane = (2 * xx + 3 * yy).astype(np.float32)[None]
+    maps, channels = np.concatenate([plane, -plane]), rng.integers(0, 2, 20)
     xy = rng.uniform(0, 7, (20, 2))
-    np.testing.assert_allclose(
-        sample_bilinear(plane, xy)[0], 2 * xy[:, 0] + 3 * xy[:, 1], rtol=1e-5, atol=1e-5
-    )
-    np.testing.assert_allclose(sample_bilinear(plane, np.array([[-5, -5], [50, 50]]))[0], [0, 2 * 8 + 3 * 7])
+    wanted = (2 * xy[:, 0] + 3 * xy[:, 1]) * (1 - 2 * channels)
+    np.testing.assert_allclose(sample_bilinear(maps, channels, xy), wanted, rtol=1e-5, atol=1e-5)
+    corners = sample_bilinear(plane, np.array([0, 0]), np.array([[-5, -5], [50, 50]]))
+    np.testing.assert_allclose(corners, [0, 2 * 8 + 3 * 7])
+
+
+@pytest.mark.parametrize("kind", ["sparse", "dense", "flat", "ties"])
+def test_peaks_of_many_types_are_those_of_a_plain_search(rng, kind):
+    heat = rng.random((3, 13, 17)).astype(np.float32)
+    if kind == "sparse":
+        heat *= rng.random(heat.shape) < 0.05
+    elif kind == "flat":
+        heat[:] = 0.5
+    elif kind == "ties":
+        heat = np.round(heat * 3) / 3
+    peaks = find_peaks(heat, 5, 0.1, 30)
+    for k in range(3):
+        padded = np.pad(heat[k], 2)
+        highest = np.max([padded[y : y + 13, x : x + 17] for y in range(5) for x in range(5)], axis=0)
+        found = [(-heat[k, y, x], y, x) for y, x in np.argwhere((heat[k] == highest) & (heat[k] > 0.1))]
+        mine = slice(peaks.offsets[k], peaks.offsets[k + 1])
+        assert (peaks.types[mine] == k).all()
+        got = list(zip(-peaks.scores[mine], peaks.ys[mine], peaks.xs[mine]))
+        assert got == sorted(found)[:30]
 
 
 @pytest.mark.parametrize("seed", range(40))

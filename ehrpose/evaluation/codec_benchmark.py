@@ -1,0 +1,208 @@
+"""How long decoding takes, against the plain decoder and, where given, mmpose's, in one run."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+
+from ehrpose.codecs import AssociativeEmbedding, decoding
+from ehrpose.codecs.heatmap import resize_maps
+from ehrpose.codecs.reference import decode_reference
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.datasets.synthetic import SyntheticPeople
+from ehrpose.evaluation.codec_ceiling import load_labels
+from ehrpose.evaluation.noisy_maps import Noise, noisy_maps, place_people
+from ehrpose.structures import Maps
+
+STEPS = {
+    "find_peaks": "peaks", "parabola_peak": "sub-pixel", "quarter_shift": "sub-pixel",
+    "sample_bilinear": "scores", "resize_maps": "resizing", "_mean": "averaging", "_group": "grouping",
+    "fill_nearby": "filling", "find_by_tag": "filling", "_climb": "filling",
+}  # fmt: skip
+
+
+@dataclass
+class Case:
+    """Maps of one number of people and one size, and the milliseconds that each decoder took."""
+
+    num_people: int
+    side: int
+    maps: list[Maps]
+    ms: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.ms[name])
+
+
+def make_cases(
+    keypoints: KeypointMeta,
+    poses: Sequence[np.ndarray],
+    people: Sequence[int],
+    sides: Sequence[int],
+    num_maps: int,
+    seed: int = 0,
+) -> list[Case]:
+    """Make noisy maps of ``people`` x input ``sides`` (px)."""
+    cases = []
+    for side in sides:
+        codec = AssociativeEmbedding(side, keypoints)
+        for count in people:
+            rng = np.random.default_rng([seed, side, count])
+            maps = [
+                noisy_maps(codec, *place_people(poses, count, side, rng), (side, side), rng)
+                for _ in range(num_maps)
+            ]
+            cases.append(Case(count, side, maps))
+    return cases
+
+
+def time_decoders(case: Case, keypoints: KeypointMeta, rounds: int, with_reference: bool = True) -> None:
+    """Time ``fast`` and ``paper`` decoding of a case, interleaved, and the plain decoder once for each map."""
+    codecs = {m: AssociativeEmbedding(case.side, keypoints, mode=m) for m in ("fast", "paper")}
+    decoders: dict[str, Callable[[Maps], Any]] = {m: codec.decode for m, codec in codecs.items()}
+    wh = (case.side, case.side)
+    for decode in decoders.values():
+        decode(case.maps[0])
+    case.ms.update({name: [] for name in decoders})
+    for _ in range(rounds):
+        for maps in case.maps:
+            for name, decode in decoders.items():
+                case.ms[name].append(_milliseconds(lambda: decode(maps)))  # noqa: B023
+    if with_reference:
+        settings = codecs["paper"].settings
+        case.ms["plain"] = [
+            _milliseconds(lambda: decode_reference([maps], wh, settings))  # noqa: B023
+            for maps in case.maps
+        ]
+
+
+def _milliseconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - start)
+
+
+def time_mmpose(cases: Sequence[Case], peer_python: str, script: Path, runs: int = 5) -> None:
+    """Time mmpose's decoder, run by its own interpreter, at the size of the network input.
+
+    Raises:
+        RuntimeError: It fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for number, case in enumerate(cases):
+            wh = (case.side, case.side)
+            for i, maps in enumerate(case.maps):
+                heat = (resize_maps(maps.heat4, wh, False) + resize_maps(maps.heat2, wh, False)) / 2
+                np.savez(
+                    Path(folder, f"{number}_{i}.npz"), heatmaps=heat, tags=resize_maps(maps.tag4, wh, False)
+                )
+        done = subprocess.run(
+            [peer_python, str(script), folder, "--runs", str(runs)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"mmpose's decoder failed under {peer_python}:\n{done.stderr[-1000:]}")
+        answers = json.loads(Path(folder, "times.json").read_text())
+    for number, case in enumerate(cases):
+        case.ms["mmpose"] = [ms for i in range(len(case.maps)) for ms in answers[f"{number}_{i}"]]
+
+
+def time_steps(case: Case, keypoints: KeypointMeta, mode: str, rounds: int) -> dict[str, float]:
+    """Return the mean milliseconds of each step of decoding, and ``other`` for what is between them."""
+    codec = AssociativeEmbedding(case.side, keypoints, mode=mode)
+    spent: dict[str, float] = {}
+    depth = [0]
+
+    def timed(function: Callable, step: str) -> Callable:
+        def wrapper(*args: Any) -> Any:
+            if depth[0]:  # a step inside another belongs to that
+                return function(*args)
+            depth[0] += 1
+            start = time.perf_counter()
+            try:
+                return function(*args)
+            finally:
+                depth[0] -= 1
+                spent[step] = spent.get(step, 0.0) + time.perf_counter() - start
+
+        return wrapper
+
+    patches = [mock.patch.object(decoding, n, timed(getattr(decoding, n), step)) for n, step in STEPS.items()]
+    for patch in patches:
+        patch.start()
+    try:
+        total = sum(_milliseconds(lambda: codec.decode(maps)) for _ in range(rounds) for maps in case.maps)  # noqa: B023
+    finally:
+        for patch in patches:
+            patch.stop()
+    count = rounds * len(case.maps)
+    steps = {step: 1000 * seconds / count for step, seconds in spent.items()}
+    return {**steps, "other": total / count - sum(steps.values())}
+
+
+def load_poses(keypoints: KeypointMeta, labels: str | None, num_scenes: int = 200) -> list[np.ndarray]:
+    """Return (K, 3) poses with at least half of the keypoints, of a COCO json or of the embedded data set."""
+    if labels is None:
+        scenes = SyntheticPeople(keypoints, length=num_scenes)
+        images = [scenes.get_data_info(i)["raw_anns"] for i in range(num_scenes)]
+    else:
+        images = [image["annotations"] for image in load_labels(labels)]
+    poses = [
+        np.array(annotation["keypoints"], np.float32).reshape(-1, 3)
+        for annotations in images
+        for annotation in annotations
+        if not annotation.get("iscrowd")
+    ]
+    if poses and len(poses[0]) != keypoints.num_keypoints:
+        raise ValueError(f"the labels have {len(poses[0])} keypoints, the skeleton {keypoints.num_keypoints}")
+    return [pose for pose in poses if (pose[:, 2] > 0).mean() >= 0.5]
+
+
+def print_benchmark(
+    keypoints_config: str,
+    labels: str | None,
+    people: Sequence[int],
+    sides: Sequence[int],
+    num_maps: int,
+    rounds: int,
+    with_plain: bool,
+    peer_python: str | None,
+    peer_script: Path,
+    num_threads: int,
+) -> None:
+    """Print medians, ratios and the time of each step; see ``tools/analysis_tools/benchmark_codec.py``."""
+    cv2.setNumThreads(num_threads)
+    keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
+    cases = make_cases(keypoints, load_poses(keypoints, labels), people, sides, num_maps)
+    if peer_python:
+        time_mmpose(cases, peer_python, peer_script)
+    for case in cases:
+        time_decoders(case, keypoints, rounds, with_plain)
+    print(f"Median milliseconds, {num_maps} maps each, noise: {Noise()}")
+    rivals = [name for name in ("plain", "mmpose") if name in cases[0].ms]
+    head = ["people", "input", "maps", "fast", "paper", *rivals]
+    head += [f"{rival} / {mode}" for rival in rivals for mode in ("paper", "fast")]
+    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
+    for case in cases:
+        cells = [f"{case.num_people}", f"{case.side}", f"{case.side // 4}, {case.side // 2}"]
+        cells += [f"{case.median(name):.2f}" for name in ("fast", "paper", *rivals)]
+        cells += [f"{case.median(r) / case.median(m):.0f}" for r in rivals for m in ("paper", "fast")]
+        print("| " + " | ".join(cells) + " |")
+    for mode in ("fast", "paper"):
+        for case in cases:
+            if case.num_people in (people[0], people[-1]) and case.side == sides[-1]:
+                steps = sorted(time_steps(case, keypoints, mode, rounds).items(), key=lambda item: -item[1])
+                print(f"{mode}, {case.num_people} people, {case.side} px: "
+                      + ", ".join(f"{step} {ms:.2f}" for step, ms in steps))  # fmt: skip
