@@ -23,7 +23,7 @@ from ehrpose.codecs.reference import decode_reference
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.datasets.synthetic import SyntheticPeople
 from ehrpose.evaluation.codec_ceiling import load_labels
-from ehrpose.evaluation.noisy_maps import Noise, noisy_maps, place_people
+from ehrpose.evaluation.label_maps import Noise, noisy_maps, place_people
 from ehrpose.structures import Maps
 
 STEPS = {

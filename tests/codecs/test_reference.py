@@ -8,7 +8,7 @@ import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.codecs.reference import decode_reference
-from ehrpose.evaluation.noisy_maps import Noise, noisy_maps, place_people
+from ehrpose.evaluation.label_maps import Noise, noisy_maps, place_people
 from ehrpose.structures import Maps
 
 NUM_CASES = 2000

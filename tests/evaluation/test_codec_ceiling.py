@@ -8,6 +8,7 @@ import pytest
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.config import load_config
 from ehrpose.evaluation.codec_ceiling import config_ceiling, load_labels, measure_ceiling, print_ceilings
+from ehrpose.evaluation.label_maps import Noise
 from ehrpose.image_warp import resize_warp
 
 
@@ -48,6 +49,15 @@ def test_ceilings_rise_with_the_input_and_with_unbiased_targets(labels, coco_key
     assert ceiling(labels, coco_keypoints, 384, mode="paper", unbiased=True) > paper
     assert ceiling(labels, coco_keypoints, 384, mode="fast", unbiased=True) > 0.98
     assert ceiling(labels, coco_keypoints, 384, mode="fast") > paper - 0.001
+
+
+def test_noise_costs_more_than_the_codec(labels, coco_keypoints):
+    codec = AssociativeEmbedding(256, coco_keypoints)
+    images = [(i, *resize_warp(i["width"], i["height"], 256, 64)) for i in load_labels(labels)]
+    perfect, noisy, again = (measure_ceiling(codec, images, noise) for noise in (None, Noise(), Noise()))
+    assert noisy == again
+    assert noisy["coco/AP"] < perfect["coco/AP"]
+    assert 0 < perfect["position_error"] < noisy["position_error"] < 4
 
 
 def test_the_table_has_a_row_for_each_choice(labels, root, capsys):

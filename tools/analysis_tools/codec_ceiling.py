@@ -1,4 +1,4 @@
-"""Print the AP of perfect maps: what no network over this codec can pass.
+"""Print the AP of perfect maps: what no network over this codec can pass. With --noise, of maps with noise.
 
 Example: python tools/analysis_tools/codec_ceiling.py --labels person_keypoints_val2017.json
 """
@@ -28,6 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--size-divisor", type=int, default=64, choices=[32, 64], help="sides are rounded up to it"
     )
+    parser.add_argument(
+        "--noise", action="store_true", help="make the maps worse, as a network would; see Noise"
+    )
     parser.add_argument("--max-images", type=int, help="use the first images only")
     parser.add_argument(
         "--keypoints", default=str(Path(__file__).resolve().parents[2] / "configs/_base_/keypoints/coco.py"),
@@ -48,8 +51,9 @@ def main() -> None:
         print(f"ceiling of {args.config}: " + ", ".join(f"{k} {v:.4f}" for k, v in numbers.items()))
         return
     print_ceilings(
-        args.labels, args.keypoints, args.phi, args.modes, args.targets, args.size_divisor, args.max_images
-    )
+        args.labels, args.keypoints, args.phi, args.modes, args.targets, args.size_divisor, args.max_images,
+        args.noise,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

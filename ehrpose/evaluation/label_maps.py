@@ -1,6 +1,6 @@
-"""Maps as a network gives them, made from labels: perfect maps with stated noise in heat and tags.
+"""Maps as a network gives them, made from labels: perfect ones, and ones with stated noise in heat and tags.
 
-For measuring a codec without a network: how fast it decodes, and what its choices are worth in AP.
+For measuring a codec without a network: its ceiling, how fast it decodes, what its choices are worth in AP.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.evaluation.codec_ceiling import perfect_maps
 from ehrpose.structures import Maps
+
+# Tags of two people are this far apart: beyond any threshold of grouping.
+TAG_GAP = 3.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,58 @@ class Noise:
     pixel: float = 0.005
     shift: float = 0.3
     tag: float = 0.15
+
+
+def perfect_maps(
+    codec: AssociativeEmbedding, keypoints: np.ndarray, visible: np.ndarray, input_wh: tuple[int, int]
+) -> Maps:
+    """Return the maps of a network that makes no error, at any input size.
+
+    Args:
+        codec: Its ``input_size`` is not used, the maps have the size of ``input_wh``.
+        keypoints: (N, K, 2) input px.
+        visible: (N, K) COCO visibility.
+        input_wh: Width and height of the input, multiples of 32.
+    """
+    side = max(input_wh)
+    square = AssociativeEmbedding(
+        -(-side // 32) * 32,
+        codec.meta,
+        strides=codec.strides,
+        sigma=codec.sigma,
+        max_people=max(len(keypoints), 1),
+        unbiased=codec.unbiased,
+    )
+    # Unbiased positions depend on the ratio of the sizes, so the square's positions are made to fit.
+    moved = keypoints
+    if codec.unbiased:
+        wanted = codec.to_map(keypoints, codec.strides[-1], input_wh)
+        ratio = (square.input_size - 1) / (square.input_size // codec.strides[-1] - 1)
+        moved = (wanted * ratio).astype(np.float32)
+    targets = square.encode(moved, visible)
+    width, height = input_wh
+    heat = {s: targets[f"heat{s}"][:, : height // s, : width // s] for s in codec.strides}
+    tags = _nearest_person(codec, keypoints, visible, input_wh) * TAG_GAP
+    return Maps(heat[4], tags.astype(np.float32), heat.get(2))
+
+
+def _nearest_person(
+    codec: AssociativeEmbedding, keypoints: np.ndarray, visible: np.ndarray, input_wh: tuple[int, int]
+) -> np.ndarray:
+    """Return (K, H/4, W/4): at each pixel the person whose keypoint of the type is nearest."""
+    width, height = input_wh[0] // 4, input_wh[1] // 4
+    positions = codec.to_map(keypoints, 4, input_wh)
+    columns, rows = np.arange(width), np.arange(height)
+    nearest = np.zeros((codec.num_keypoints, height, width))
+    for k in range(codec.num_keypoints):
+        people = np.flatnonzero(visible[:, k] > 0)
+        if len(people) < 2:
+            nearest[k] = people[0] if len(people) else 0
+            continue
+        dx = (columns - positions[people, k, 0, None]) ** 2
+        dy = (rows - positions[people, k, 1, None]) ** 2
+        nearest[k] = people[(dy[:, :, None] + dx[:, None]).argmin(axis=0)]
+    return nearest
 
 
 def noisy_maps(
