@@ -16,9 +16,11 @@ from ehrpose.codecs.heatmap import (
     find_peaks,
     parabola_peak,
     quarter_shift,
+    rank_peaks,
     resize_maps,
     sample_bilinear,
 )
+from ehrpose.codecs.upsampling import UpsampledMaps, find_upsampled_by_tag, find_upsampled_peaks
 from ehrpose.structures import Maps, People
 
 # A missing keypoint is looked for around the person's others: this many times their extent, and at least this
@@ -46,6 +48,40 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
     5x5 non-maximum suppression; grouping; a quarter pixel toward the higher neighbour; half a pixel more
     unless the targets are unbiased.
     """
+    if len(scales) > 1 or settings.unbiased:
+        return _decode_paper_whole(scales, input_wh, settings)
+    levels = [level for level in (scales[0].heat4, scales[0].heat2) if level is not None]
+    num_types = len(levels[0])
+    num_tags = len(scales[0].tag4) // num_types
+    heat, tags = UpsampledMaps(levels), UpsampledMaps([scales[0].tag4])
+
+    def locate(types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+        last_x, last_y = input_wh[0] - 1, input_wh[1] - 1
+        right = heat.pixels(types, ys, np.minimum(xs + 1, last_x))
+        below = heat.pixels(types, np.minimum(ys + 1, last_y), xs)
+        x = np.where(right > heat.pixels(types, ys, np.maximum(xs - 1, 0)), 0.75, 0.25)
+        y = np.where(below > heat.pixels(types, np.maximum(ys - 1, 0), xs), 0.75, 0.25)
+        return np.stack([xs + x, ys + y], axis=-1)
+
+    types, ys, xs, scores = find_upsampled_peaks(heat, 2, settings.min_score)
+    shape = num_types, input_wh[1], input_wh[0]
+    peaks = rank_peaks((types * shape[1] + ys) * shape[2] + xs, scores, shape, settings.max_candidates)
+    peak_tags = np.stack(
+        [tags.pixels(t * num_types + peaks.types, peaks.ys, peaks.xs) for t in range(num_tags)], axis=-1
+    )
+    groups = _group(peaks, peaks.scores, peak_tags, settings)
+    people = _assemble(groups, peaks, locate(peaks.types, peaks.ys, peaks.xs), peaks.scores)
+    owners, types = np.nonzero(groups.candidate < 0)
+    if settings.fill_missing and len(owners):
+        ys, xs = find_upsampled_by_tag(heat, tags, types, groups.tags[owners])
+        _fill(people, owners, types, locate(types, ys, xs), heat.pixels(types, ys, xs))
+    return _sorted(people, groups.tags)
+
+
+def _decode_paper_whole(
+    scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings
+) -> People:
+    """Decode several scales or unbiased maps, resized as a whole."""
     heat = _mean([_full_heat(maps, input_wh, settings.unbiased) for maps in scales])
     num_types = len(heat)
     tags = resize_maps(scales[0].tag4, input_wh, settings.unbiased)

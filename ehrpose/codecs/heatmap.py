@@ -74,7 +74,6 @@ def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: i
         min_score: Only values above it count.
         max_peaks: The most of a type that are returned.
     """
-    num_types, height, width = heatmaps.shape
     flat = heatmaps.reshape(-1)
     found = np.flatnonzero(flat > min_score)
     # Few pixels are over the threshold, unless something is wrong: then looking at all costs less.
@@ -82,18 +81,31 @@ def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: i
         found = _all_maxima(heatmaps, window, min_score)
     else:
         found = _maxima_among(heatmaps, found, window // 2)
-    scores, types = flat[found], found // (height * width)
+    return rank_peaks(found, flat[found], heatmaps.shape, max_peaks)
+
+
+def rank_peaks(found: np.ndarray, scores: np.ndarray, shape: Tuple[int, ...], max_peaks: int) -> Peaks:
+    """Return the best ``max_peaks`` of each type of (K, H, W) ``shape``.
+
+    Args:
+        found: (M,) flat pixels, rising.
+        scores: (M,) float32.
+        shape: K, H, W.
+        max_peaks: The most of a type that are returned.
+    """
+    num_types, height, width = shape
+    types = found // (height * width)
     counts = np.bincount(types, minlength=num_types)
     if counts.max(initial=0) > max_peaks:
         ends = np.cumsum(counts)
-        kept = [end - n + _highest(scores[end - n : end], max_peaks) for n, end in zip(counts, ends)]
-        found = found[np.concatenate(kept)]
-        scores, types = flat[found], found // (height * width)
+        kept = np.concatenate(
+            [end - n + _highest(scores[end - n : end], max_peaks) for n, end in zip(counts, ends)]
+        )
+        found, scores, types = found[kept], scores[kept], types[kept]
         counts = np.minimum(counts, max_peaks)
     order = np.lexsort((-scores, types))
-    found = found[order]
-    rows, xs = np.divmod(found, width)
     types = types[order]
+    rows, xs = np.divmod(found[order], width)
     return Peaks(types, rows - types * height, xs, scores[order], np.concatenate([[0], np.cumsum(counts)]))
 
 
@@ -171,25 +183,29 @@ def resize_maps(maps: np.ndarray, size_wh: Tuple[int, int], align_corners: bool)
         size_wh: Width and height wanted, px.
         align_corners: True: the centres of the corner pixels coincide; False: the corners of the images do.
     """
+    maps = np.ascontiguousarray(maps, np.float32)
     if maps.shape[2] == size_wh[0] and maps.shape[1] == size_wh[1]:
-        return np.ascontiguousarray(maps, np.float32)
-    if not align_corners:
-        return np.stack([cv2.resize(m, size_wh, interpolation=cv2.INTER_LINEAR) for m in maps])
-    rows = _interpolation(maps.shape[1], size_wh[1])
-    columns = _interpolation(maps.shape[2], size_wh[0])
-    return np.ascontiguousarray(np.matmul(np.matmul(rows, maps.astype(np.float32)), columns.T))
+        return maps
+    # Rows, then columns; with a difference and a weight, flat maps stay flat to the last bit.
+    low, high, weight = _between(maps.shape[1], size_wh[1], align_corners)
+    rows = maps.take(low, axis=1)
+    rows += weight[:, None] * (maps.take(high, axis=1) - rows)
+    low, high, weight = _between(maps.shape[2], size_wh[0], align_corners)
+    out = rows.take(low, axis=2)
+    out += weight * (rows.take(high, axis=2) - out)
+    return out
 
 
-@lru_cache(maxsize=32)
-def _interpolation(source: int, target: int) -> np.ndarray:
-    """Return the (target, source) matrix of linear interpolation with aligned corner centres."""
-    positions = np.linspace(0.0, source - 1, target)
-    left = np.minimum(np.floor(positions).astype(int), max(source - 2, 0))
-    fraction = positions - left
-    matrix = np.zeros((target, source), np.float32)
-    matrix[np.arange(target), left] = 1 - fraction
-    matrix[np.arange(target), np.minimum(left + 1, source - 1)] += fraction
-    return matrix
+@lru_cache(maxsize=64)
+def _between(source: int, target: int, align_corners: bool) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the two source pixels that each target pixel lies between, and the weight of the second."""
+    if align_corners:
+        positions = np.linspace(0.0, source - 1, target)
+    else:
+        positions = (np.arange(target) + 0.5) * (source / target) - 0.5
+    low = np.floor(positions).astype(np.int64)
+    weight = (positions - low).astype(np.float32)
+    return np.clip(low, 0, source - 1), np.clip(low + 1, 0, source - 1), weight
 
 
 def sample_bilinear(maps: np.ndarray, channels: np.ndarray, positions: np.ndarray) -> np.ndarray:
