@@ -11,7 +11,7 @@ middle. Unbiased targets keep the fraction, with corner pixel centres of input a
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -41,6 +41,10 @@ class AssociativeEmbedding:
         min_score: Peaks at or below it are no candidates, 0 to 1.
         max_tag_dist: Largest tag distance inside one person.
         fill_missing: Give people their missing keypoints from the heatmap near their tag.
+        min_keypoints: ``fast`` only: people with fewer keypoints (before filling) are dropped.
+        max_spread: ``fast`` only: a keypoint farther from the person's median keypoint than this many times the
+            median distance is not theirs (see ``far_members``); None: all are.
+        nms_oks: ``fast`` only: of two people with a larger OKS the lower score is dropped; None: none is.
 
     Raises:
         ValueError: A value is out of range; the message says which and what was wanted.
@@ -61,6 +65,9 @@ class AssociativeEmbedding:
         min_score: float = 0.1,
         max_tag_dist: float = 1.0,
         fill_missing: bool = True,
+        min_keypoints: int = 1,
+        max_spread: Optional[float] = None,
+        nms_oks: Optional[float] = None,
     ):
         self.meta = KeypointMeta.build(keypoints)
         self.input_size = _positive_int(input_size, "input_size")
@@ -80,6 +87,10 @@ class AssociativeEmbedding:
             raise ValueError(f"sigma must be positive, got {sigma}")
         if mode not in ("fast", "paper"):
             raise ValueError(f"mode must be 'fast' or 'paper', got {mode!r}")
+        if max_spread is not None and max_spread <= 1:
+            raise ValueError(f"max_spread must be over 1 (or None), got {max_spread}")
+        if nms_oks is not None and not 0 <= nms_oks <= 1:
+            raise ValueError(f"nms_oks must lie in 0 to 1 (or be None), got {nms_oks}")
         self.tag_dim = _positive_int(tag_dim, "tag_dim")
         self.max_people = _positive_int(max_people, "max_people")
         self.sigma = float(sigma)
@@ -92,6 +103,10 @@ class AssociativeEmbedding:
             min_score=float(min_score),
             max_tag_dist=float(max_tag_dist),
             fill_missing=bool(fill_missing),
+            sigmas=self.meta.sigmas,
+            min_keypoints=_positive_int(min_keypoints, "min_keypoints"),
+            max_spread=max_spread,
+            nms_oks=nms_oks,
         )
 
     @property

@@ -6,7 +6,7 @@ Axes: K keypoint types, T tag length, N people, M candidates of a type.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ehrpose.codecs.heatmap import (
     resize_maps,
     sample_bilinear,
 )
+from ehrpose.codecs.selection import distinct_people, far_members
 from ehrpose.codecs.upsampling import UpsampledMaps, find_upsampled_by_tag, find_upsampled_peaks
 from ehrpose.structures import Maps, People
 
@@ -39,6 +40,10 @@ class DecodeSettings:
     min_score: float
     max_tag_dist: float
     fill_missing: bool
+    sigmas: np.ndarray
+    min_keypoints: int = 1
+    max_spread: Optional[float] = None
+    nms_oks: Optional[float] = None
 
 
 def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings) -> People:
@@ -136,14 +141,27 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     nearest = np.clip(np.rint(at_coarse), 0, np.asarray(coarse_wh) - 1).astype(np.int64)
     peak_tags = tags[:, peaks.types, nearest[:, 1], nearest[:, 0]].T
     groups = _group(peaks, scores, peak_tags, settings)
+    if settings.min_keypoints > 1:
+        enough = (groups.candidate >= 0).sum(axis=1) >= settings.min_keypoints
+        groups = Groups(groups.candidate[enough], groups.tags[enough])
     people = _assemble(groups, peaks, positions, scores)
+    if settings.max_spread is not None:
+        groups.candidate[far_members(people.keypoints, groups.candidate >= 0, settings.max_spread)] = -1
+        people = _assemble(groups, peaks, positions, scores)
     if settings.fill_missing and len(groups):
         owners, types, ys, xs = fill_nearby(coarse, tags, groups, nearest, peaks.offsets)
         start = geometry.to_map(geometry.to_input(np.stack([xs, ys], axis=-1), coarse_wh), fine_wh)
         fine_ys, fine_xs = _climb(fine, types, start)
         filled = geometry.to_input(parabola_peak(fine, types, fine_ys, fine_xs), fine_wh)
         _fill(people, owners, types, filled, coarse[types, ys, xs])
-    return _sorted(people, groups.tags)
+    people = _sorted(people, groups.tags)
+    if settings.nms_oks is None:
+        return people
+    kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
+    assert people.tags is not None
+    return People(
+        people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
+    )
 
 
 def _climb(

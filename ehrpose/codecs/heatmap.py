@@ -199,10 +199,8 @@ def resize_maps(maps: np.ndarray, size_wh: Tuple[int, int], align_corners: bool)
 @lru_cache(maxsize=64)
 def _between(source: int, target: int, align_corners: bool) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the two source pixels that each target pixel lies between, and the weight of the second."""
-    if align_corners:
-        positions = np.linspace(0.0, source - 1, target)
-    else:
-        positions = (np.arange(target) + 0.5) * (source / target) - 0.5
+    shifted = (np.arange(target) + 0.5) * (source / target) - 0.5
+    positions = np.linspace(0.0, source - 1, target) if align_corners else shifted
     low = np.floor(positions).astype(np.int64)
     weight = (positions - low).astype(np.float32)
     return np.clip(low, 0, source - 1), np.clip(low + 1, 0, source - 1), weight

@@ -26,14 +26,14 @@ class _Taps(NamedTuple):
     """Which map pixels make the four pixels of a block along an axis.
 
     Pixel i lies between map pixel ``step * block + low[i]`` and the next one, which counts with ``weight[i]``; all
-    are among the ``count`` from ``step * block + first`` on.
+    are among the ``span`` from ``step * block + first`` on.
     """
 
     step: int
     low: Tuple[int, ...]
     weight: Tuple[float, ...]
     first: int
-    count: int
+    span: int
 
 
 def _taps(stride: int) -> _Taps:
@@ -61,7 +61,7 @@ class UpsampledMaps:
         for maps, taps in self.levels:
             # One tall image: at the borders of maps the bounds are loose, which does no harm.
             tall = maps.reshape(-1, maps.shape[2])
-            kernel = np.ones((taps.count, taps.count), np.uint8)
+            kernel = np.ones((taps.span, taps.span), np.uint8)
             bound = extreme(tall, kernel, anchor=(-taps.first, -taps.first))
             bound = bound.reshape(maps.shape)[:, :: taps.step, :: taps.step]
             total = bound if total is None else total + bound
@@ -94,7 +94,7 @@ class UpsampledMaps:
         total = None
         for maps, taps in self.levels:
             height, width = maps.shape[1:]
-            window = np.arange(taps.first, taps.first + taps.count)[:, None]
+            window = np.arange(taps.first, taps.first + taps.span)[:, None]
             rows = np.clip(taps.step * ys + window, 0, height - 1) + channels * height
             columns = np.clip(taps.step * xs + window, 0, width - 1)
             patches = maps.reshape(-1).take((rows * width)[:, None] + columns[None])
@@ -122,7 +122,7 @@ class UpsampledMaps:
 
 
 def _interpolate(patches: np.ndarray, taps: _Taps) -> np.ndarray:
-    """Return (4, n, B) values between the rows of (count, n, B) patches."""
+    """Return (4, n, B) values between the rows of (span, n, B) patches."""
     out = np.empty((BLOCK, *patches.shape[1:]), np.float32)
     between, difference = None, patches[0]
     for i, (low, weight) in enumerate(zip(taps.low, taps.weight)):

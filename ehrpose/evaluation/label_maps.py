@@ -20,7 +20,7 @@ TAG_GAP = 3.0
 
 @dataclass(frozen=True)
 class Noise:
-    """What the network gets wrong. Heat is 0 to 1; tags of two people are 3 apart without noise.
+    """What the network gets wrong. Heat is 0 to 1.
 
     Attributes:
         peak: Least height of a peak; heights are uniform from it to 1.
@@ -30,6 +30,7 @@ class Noise:
         pixel: Standard deviation of noise of single heatmap pixels.
         shift: Standard deviation of the place of a peak, map pixels at stride 4.
         tag: Standard deviation of a keypoint's tag around its person's.
+        tag_gap: How far the tags of two people are apart without noise.
     """
 
     peak: float = 0.4
@@ -39,6 +40,7 @@ class Noise:
     pixel: float = 0.005
     shift: float = 0.3
     tag: float = 0.15
+    tag_gap: float = TAG_GAP
 
 
 def perfect_maps(
@@ -116,7 +118,7 @@ def noisy_maps(
     height_of[rng.random(visible.shape) < noise.missed] = noise.weak
     width, height = input_wh
     heat = {s: np.zeros((codec.num_keypoints, height // s, width // s), np.float32) for s in codec.strides}
-    tags = perfect_maps(codec, moved.astype(np.float32), visible, input_wh).tag4
+    tags = perfect_maps(codec, moved.astype(np.float32), visible, input_wh).tag4 * (noise.tag_gap / TAG_GAP)
     for n in range(len(keypoints)):
         alone = perfect_maps(codec, moved[n : n + 1].astype(np.float32), visible[n : n + 1], input_wh)
         for stride, total in heat.items():

@@ -1,0 +1,69 @@
+"""Options of ``fast`` decoding that drop what is no person, or no part of one (NumPy only).
+
+Axes: N people, K keypoint types.
+"""
+
+from __future__ import annotations
+
+from typing import List
+
+import numpy as np
+
+# A box around COCO's keypoints, times this, is about the area of the person that the OKS is relative to.
+AREA_OF_BOX = 0.53
+
+
+def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np.ndarray:
+    """Find keypoints that lie too far from the person's others.
+
+    People with fewer than four keypoints have no size to tell by and keep all.
+
+    Args:
+        keypoints: (N, K, 2) px.
+        present: (N, K) bool, which of them a person has.
+        factor: Far is more than this times the median distance from the median keypoint.
+
+    Returns:
+        (N, K) bool.
+    """
+    if not len(keypoints):
+        return np.zeros_like(present)
+    known = np.where(present[..., None], keypoints, np.nan).astype(np.float64)
+    known[~present.any(axis=1)] = 0  # nobody: a median of nothing would warn
+    centre = np.nanmedian(known, axis=1, keepdims=True)
+    distance = np.linalg.norm(keypoints - centre, axis=2)
+    typical = np.nanmedian(np.linalg.norm(known - centre, axis=2), axis=1)
+    judged = present & (present.sum(axis=1) >= 4)[:, None]
+    return judged & (distance > factor * typical[:, None])
+
+
+def distinct_people(
+    keypoints: np.ndarray, keypoint_scores: np.ndarray, sigmas: np.ndarray, max_similarity: float
+) -> np.ndarray:
+    """Drop people who are nearly the same as a better one (non-maximum suppression by OKS).
+
+    Args:
+        keypoints: (N, K, 2) px, the best person first.
+        keypoint_scores: (N, K), 0 where the person has none.
+        sigmas: (K,) tolerances of the OKS.
+        max_similarity: Largest OKS to a person kept before, 0 to 1, over the keypoints that both have.
+
+    Returns:
+        Indices of the people kept, rising.
+    """
+    present = keypoint_scores > 0
+    low = np.where(present[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(present[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
+    area = AREA_OF_BOX * np.maximum(high - low, 1.0).prod(axis=1)
+    variance = (2.0 * np.asarray(sigmas, np.float64)) ** 2
+    kept: List[int] = []
+    for n in range(len(keypoints)):
+        if kept:
+            both = present[kept] & present[n]
+            squares = ((keypoints[kept] - keypoints[n]).astype(np.float64) ** 2).sum(axis=2)
+            similarity = np.exp(-squares / (2 * variance * area[kept][:, None]))
+            oks = np.where(both, similarity, 0).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+            if oks.max() > max_similarity:
+                continue
+        kept.append(n)
+    return np.asarray(kept, np.int64)
