@@ -21,7 +21,8 @@ from ehrpose.codecs.heatmap import (
     sample_bilinear,
 )
 from ehrpose.codecs.selection import distinct_people, far_members
-from ehrpose.codecs.upsampling import UpsampledMaps, find_upsampled_by_tag, find_upsampled_peaks
+from ehrpose.codecs.tag_search import find_upsampled_by_tag
+from ehrpose.codecs.upsampling import UpsampledMaps, find_upsampled_peaks
 from ehrpose.structures import Maps, People
 
 # A missing keypoint is looked for around the person's others: this many times their extent, and at least this

@@ -99,7 +99,7 @@ def rank_peaks(found: np.ndarray, scores: np.ndarray, shape: Tuple[int, ...], ma
     if counts.max(initial=0) > max_peaks:
         ends = np.cumsum(counts)
         kept = np.concatenate(
-            [end - n + _highest(scores[end - n : end], max_peaks) for n, end in zip(counts, ends)]
+            [end - n + highest_first(scores[end - n : end], max_peaks) for n, end in zip(counts, ends)]
         )
         found, scores, types = found[kept], scores[kept], types[kept]
         counts = np.minimum(counts, max_peaks)
@@ -133,7 +133,7 @@ def _all_maxima(heatmaps: np.ndarray, window: int, min_score: float) -> np.ndarr
     return np.concatenate(found)
 
 
-def _highest(scores: np.ndarray, count: int) -> np.ndarray:
+def highest_first(scores: np.ndarray, count: int) -> np.ndarray:
     """Return the indices, rising, of the ``count`` highest; on a tie at the end the first ones."""
     if len(scores) <= count:
         return np.arange(len(scores))

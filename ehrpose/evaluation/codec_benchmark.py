@@ -27,9 +27,10 @@ from ehrpose.evaluation.label_maps import Noise, noisy_maps, place_people
 from ehrpose.structures import Maps
 
 STEPS = {
-    "find_peaks": "peaks", "parabola_peak": "sub-pixel", "quarter_shift": "sub-pixel",
-    "sample_bilinear": "scores", "resize_maps": "resizing", "_mean": "averaging", "_group": "grouping",
-    "fill_nearby": "filling", "find_by_tag": "filling", "_climb": "filling",
+    "find_peaks": "peaks", "find_upsampled_peaks": "peaks", "rank_peaks": "peaks", "resize_maps": "resizing",
+    "parabola_peak": "sub-pixel", "quarter_shift": "sub-pixel", "sample_bilinear": "scores", "_mean": "averaging",
+    "_group": "grouping", "fill_nearby": "filling", "find_by_tag": "filling", "_climb": "filling",
+    "find_upsampled_by_tag": "filling",
 }  # fmt: skip
 
 
@@ -66,6 +67,29 @@ def make_cases(
             ]
             cases.append(Case(count, side, maps))
     return cases
+
+
+def worst_cases(num_types: int, side: int, seed: int = 0) -> dict[str, Maps]:
+    """Return maps that no good network gives, by name; ``side`` is that of the network input, px."""
+    rng = np.random.default_rng(seed)
+    low, high = (num_types, side // 4, side // 4), (num_types, side // 2, side // 2)
+    equal = np.zeros(low, np.float32)
+    spread = rng.normal(0, 100, low).astype(np.float32)
+    lattice = np.zeros(high, np.float32)
+    step = max(2, int((lattice.size / 10_000) ** 0.5))  # 10,000 peaks over all types
+    lattice[:, ::step, ::step] = 0.9
+    coarse = lattice[:, ::2, ::2].copy()
+    noise = [rng.random(shape, np.float32) for shape in (low, high)]
+    ones = [np.ones(shape, np.float32) for shape in (low, high)]
+    return {
+        "zeros": Maps(np.zeros(low, np.float32), equal, np.zeros(high, np.float32)),
+        "ones, one tag": Maps(ones[0], equal, ones[1]),
+        "ones, tags far apart": Maps(ones[0], spread, ones[1]),
+        "noise from 0 to 1, one tag": Maps(noise[0], equal, noise[1]),
+        "noise from 0 to 1, tags far apart": Maps(noise[0], spread, noise[1]),
+        "10,000 peaks, one tag": Maps(coarse, equal, lattice),
+        "10,000 peaks, tags far apart": Maps(coarse, spread, lattice),
+    }
 
 
 def time_decoders(case: Case, keypoints: KeypointMeta, rounds: int, with_reference: bool = True) -> None:
@@ -152,7 +176,7 @@ def time_steps(case: Case, keypoints: KeypointMeta, mode: str, rounds: int) -> d
     return {**steps, "other": total / count - sum(steps.values())}
 
 
-def load_poses(keypoints: KeypointMeta, labels: str | None, num_scenes: int = 200) -> list[np.ndarray]:
+def load_poses(keypoints: KeypointMeta, labels: str | None, num_scenes: int = 60) -> list[np.ndarray]:
     """Return (K, 3) poses with at least half of the keypoints, of a COCO json or of the embedded data set."""
     if labels is None:
         scenes = SyntheticPeople(keypoints, length=num_scenes)
@@ -200,6 +224,12 @@ def print_benchmark(
         cells += [f"{case.median(name):.2f}" for name in ("fast", "paper", *rivals)]
         cells += [f"{case.median(r) / case.median(m):.0f}" for r in rivals for m in ("paper", "fast")]
         print("| " + " | ".join(cells) + " |")
+    print("| worst cases | input | fast | paper |\n|---|---|---|---|")
+    for side in sides:
+        for name, maps in worst_cases(keypoints.num_keypoints, side).items():
+            case = Case(0, side, [maps])
+            time_decoders(case, keypoints, max(rounds // 3, 1), with_reference=False)
+            print(f"| {name} | {side} | {case.median('fast'):.2f} | {case.median('paper'):.2f} |")
     for mode in ("fast", "paper"):
         for case in cases:
             if case.num_people in (people[0], people[-1]) and case.side == sides[-1]:

@@ -14,6 +14,7 @@ from ehrpose.evaluation.codec_benchmark import (
     print_benchmark,
     time_mmpose,
     time_steps,
+    worst_cases,
 )
 from ehrpose.evaluation.label_maps import Noise, noisy_maps, place_people
 
@@ -76,8 +77,9 @@ def test_the_benchmark_prints_a_row_for_each_case_and_the_steps(root, capsys):
     ]  # fmt: skip
     assert [row[:3] for row in rows[2:]] == [["0", "64", "16, 32"], ["2", "64", "16, 32"]]
     assert all(float(cell) > 0 for row in rows[2:] for cell in row[3:6])
-    assert all(re.match(r"(fast|paper), [02] people, 64 px: .*peaks \d", line) for line in lines[5:])
-    assert len(lines) == 9
+    assert [line.split("|")[1].strip() for line in lines[7:14]] == list(worst_cases(17, 64))
+    assert all(re.match(r"(fast|paper), [02] people, 64 px: .*peaks \d", line) for line in lines[14:])
+    assert len(lines) == 18
 
 
 def test_steps_add_up_to_the_whole(poses, skeleton):
@@ -86,6 +88,16 @@ def test_steps_add_up_to_the_whole(poses, skeleton):
         steps = time_steps(case, skeleton, mode, 3)
         assert {"peaks", "grouping", "filling", "other"} <= set(steps)
         assert all(ms >= 0 for ms in steps.values())
+
+
+@pytest.mark.parametrize("name", worst_cases(1, 64))
+def test_worst_cases_decode_in_both_modes(name, skeleton):
+    maps = worst_cases(17, 64)[name]
+    for mode in ("fast", "paper"):
+        people = AssociativeEmbedding(64, skeleton, mode=mode).decode(maps)
+        assert np.isfinite(people.keypoints).all()
+        assert len(people) <= 17 * 30
+        assert (len(people) == 0) == (name == "zeros")
 
 
 def test_a_peer_that_fails_is_named(poses, skeleton, tmp_path):
