@@ -80,10 +80,13 @@ def test_a_batch_gives_what_single_photos_give(model, photos):
     paths = list_images(photos)
     together = inference(model, paths, batch_size=3)
     for path, sample in zip(paths, together):
-        single = inference(model, path)[0]
-        np.testing.assert_allclose(
-            single.pred_instances.keypoints, sample.pred_instances.keypoints, atol=1e-3
-        )
+        single = inference(model, path)[0].pred_instances.keypoints
+        batched = sample.pred_instances.keypoints
+        assert single.shape == batched.shape
+        # The last bits of a convolution depend on the batch's size, and random weights leave pixels of nearly equal
+        # score: a filled keypoint may then sit elsewhere. (The maps themselves are compared in tests/models.)
+        moved = np.abs(single - batched).max(-1) > 1e-3
+        assert moved.mean() < 0.01
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (200, 90)])
