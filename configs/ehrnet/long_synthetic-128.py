@@ -9,5 +9,6 @@ max_iters = 7600
 train_dataloader = dict(batch_size=8, dataset=dict(length=4000))
 train_cfg = dict(val_interval=1900)
 default_hooks = dict(checkpoint=dict(interval=1900))
+model = dict(flip_test=True)
 log_level = "INFO"
 custom_hooks = [dict(type="NonFiniteLossHook")]

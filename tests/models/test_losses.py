@@ -39,6 +39,36 @@ def test_ae_loss_equals_its_definition(rng, tag_dim):
     assert (float(pull), float(push)) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_a_radius_counts_the_pixels_around_each_keypoint(rng):
+    tags = rng.normal(0, 1, (2, 1, 5, 8, 8)).astype(np.float32)
+    index = rng.integers(-1, 64, (2, 3, 5))
+    wide = [[[] for _ in range(3)] for _ in range(2)]
+    for b, p in np.ndindex(2, 3):
+        for k in range(5):
+            y, x = divmod(int(index[b, p, k]), 8)
+            around = (
+                [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)] if index[b, p, k] >= 0 else []
+            )
+            wide[b][p] += [(k, 8 * i + j) for i, j in around if 0 <= i < 8 and 0 <= j < 8]
+    # The definition sees each pixel as a keypoint of a type of its own, with the map of its type.
+    pull, push = [], []
+    for b in range(2):
+        kinds = [k for person in wide[b] for k, _ in person]
+        places = np.full((1, 3, len(kinds)), -1)
+        at = 0
+        for p, person in enumerate(wide[b]):
+            for _, pixel in person:
+                places[0, p, at] = pixel
+                at += 1
+        one = plain_ae_loss(tags[b : b + 1, :, kinds].reshape(1, 1, len(kinds), 64), places)
+        pull.append(one[0])
+        push.append(one[1])
+    found = AELoss(1.0, 1.0, radius=1)(torch.from_numpy(tags.reshape(2, 5, 8, 8)), torch.from_numpy(index))
+    assert [float(value) for value in found] == pytest.approx([np.mean(pull), np.mean(push)], rel=1e-5)
+    with pytest.raises(ValueError, match="radius"):
+        AELoss(radius=-1)
+
+
 def test_equal_tags_are_a_saddle_of_push_and_bf16_is_computed_in_float32():
     tags = torch.zeros(2, 5, 4, 4, dtype=torch.bfloat16, requires_grad=True)
     index = torch.arange(10).view(1, 2, 5).repeat(2, 1, 1) % 16

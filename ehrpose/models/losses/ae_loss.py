@@ -25,12 +25,17 @@ class AELoss(nn.Module):
     Args:
         pull: Factor of pull.
         push: Factor of push.
+        radius: Tags up to so many pixels beside a keypoint count like its own. 0 is the paper's: then nothing holds
+            the neighbours, which decoding reads when a peak is a pixel off; on little data they are arbitrary.
     """
 
-    def __init__(self, pull: float = 1e-3, push: float = 1e-3):
+    def __init__(self, pull: float = 1e-3, push: float = 1e-3, radius: int = 0):
         super().__init__()
+        if radius < 0:
+            raise ValueError(f"radius must be 0 or more pixels, got {radius}")
         self.pull = pull
         self.push = push
+        self.radius = radius
 
     def forward(self, tags: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return pull and push, scalars.
@@ -40,10 +45,15 @@ class AELoss(nn.Module):
             index: (B, P, K) int64, flat pixel of each keypoint, -1 where there is none.
         """
         batch, num_people, num_types = index.shape
+        if self.radius:
+            index = self._with_neighbours(index, tags.shape[2], tags.shape[3])
         # (B, T, K, h*w): every keypoint type looks into its own map.
         maps = tags.float().reshape(batch, -1, num_types, tags.shape[2] * tags.shape[3])
-        at = index.clamp(min=0).permute(0, 2, 1)[:, None].expand(-1, maps.shape[1], -1, -1)
-        found = maps.gather(3, at).permute(0, 3, 2, 1)  # (B, P, K, T)
+        # Each type has R places: the keypoint's own and, with a radius, its neighbours.
+        at = index.reshape(batch, num_people, num_types, -1).clamp(min=0).permute(0, 2, 1, 3)
+        at = at.reshape(batch, 1, num_types, -1).expand(-1, maps.shape[1], -1, -1)
+        found = maps.gather(3, at).reshape(batch, maps.shape[1], num_types, num_people, -1)
+        found = found.permute(0, 3, 2, 4, 1).reshape(batch, num_people, index.shape[2], -1)  # (B, P, K*R, T)
         valid = (index >= 0).float()
         count = valid.sum(dim=2)  # (B, P)
         is_person = (count > 0).float()
@@ -56,3 +66,11 @@ class AELoss(nn.Module):
         pairs = pairs * (1 - torch.eye(num_people, device=pairs.device))
         push = 0.5 * (torch.exp(-distance) * pairs).sum(dim=(1, 2)) / (people * (people - 1)).clamp(min=1)
         return self.pull * pull.mean(), self.push * push.mean()
+
+    def _with_neighbours(self, index: Tensor, height: int, width: int) -> Tensor:
+        """Return (B, P, K*R) flat pixels around those of (B, P, K), -1 beyond the border."""
+        offsets = torch.arange(-self.radius, self.radius + 1, device=index.device)
+        y = (index // width)[..., None, None] + offsets[:, None]
+        x = (index % width)[..., None, None] + offsets
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width) & (index >= 0)[..., None, None]
+        return torch.where(inside, y * width + x, -1).flatten(2)
