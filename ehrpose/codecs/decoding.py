@@ -10,7 +10,8 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ehrpose.codecs.grouping import Groups, group_by_tag, tag_distance
+from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.grouping import Groups, group_candidates, tag_distance
 from ehrpose.codecs.heatmap import (
     Peaks,
     find_peaks,
@@ -202,9 +203,7 @@ class _Geometry:
 
 def _group(peaks: Peaks, scores: np.ndarray, tags: np.ndarray, settings: DecodeSettings) -> Groups:
     """Group the peaks; ``scores`` (M,) and ``tags`` (M, T) are those that count."""
-    of_type = [slice(a, b) for a, b in zip(peaks.offsets[:-1].tolist(), peaks.offsets[1:].tolist())]
-    return group_by_tag([scores[i] for i in of_type], [tags[i] for i in of_type],
-                        settings.order, settings.max_tag_dist)  # fmt: skip
+    return group_candidates(scores, tags, peaks.offsets, settings.order, settings.max_tag_dist)
 
 
 def _assemble(groups: Groups, peaks: Peaks, positions: np.ndarray, scores: np.ndarray) -> People:
@@ -255,31 +254,42 @@ def fill_nearby(
         Person, type, y and x of each, (F,) int64.
     """
     height, width = heat.shape[1:]
-    found: List[Tuple[np.ndarray, ...]] = []
     has = groups.candidate >= 0
+    owners, types = np.nonzero(~has)
     members = pixels[np.where(has, offsets[:-1] + groups.candidate, 0)]
     low = np.where(has[..., None], members, max(height, width)).min(axis=1)
     high = np.where(has[..., None], members, -1).max(axis=1)
-    reach = np.maximum(FILL_REACH * (high - low).max(axis=1), FILL_LEAST * max(height, width)).astype(
-        np.int64
-    )
-    low = np.maximum(low - reach[:, None], 0)
-    high = np.minimum(high + reach[:, None] + 1, (width, height))
-    for n, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
-        types = np.flatnonzero(~has[n])
-        if not len(types):
-            continue
-        window = heat[types, y0:y1, x0:x1]
-        distance = tag_distance(
-            np.moveaxis(tags[:, types, y0:y1, x0:x1], 0, -1), groups.tags[n].astype(np.float32)
-        )
-        best = (window - np.rint(distance)).reshape(len(types), -1).argmax(axis=1)
-        ys, xs = np.divmod(best, x1 - x0)
-        found.append((np.full(len(types), n), types, ys + y0, xs + x0))
-    if not found:
-        return (np.zeros(0, np.int64),) * 4
-    owners, types, ys, xs = map(np.concatenate, zip(*found))
+    reach = FILL_REACH * (high - low).max(axis=1)
+    reach = np.maximum(reach, FILL_LEAST * max(height, width)).astype(np.int64)[:, None]
+    low, high = np.maximum(low - reach, 0), np.minimum(high + reach + 1, (width, height))
+    compiled = kernels()
+    best_in_windows = _best_in_windows if compiled is None else compiled.best_in_windows
+    person_tags = groups.tags.astype(np.float32)
+    ys, xs = best_in_windows(heat, tags, person_tags, owners, types, low, high)
     return owners, types, ys, xs
+
+
+def _best_in_windows(
+    heat: np.ndarray,
+    tags: np.ndarray,
+    person_tags: np.ndarray,
+    owners: np.ndarray,
+    types: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Search for each (owner, type), owners rising, between ``low`` and ``high`` (N, 2) x, y of the owner."""
+    ys, xs = np.zeros(len(owners), np.int64), np.zeros(len(owners), np.int64)
+    ends = np.searchsorted(owners, np.arange(len(low) + 1)).tolist()
+    for n, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
+        part = slice(ends[n], ends[n + 1])
+        k = types[part]
+        if not len(k):
+            continue
+        distance = tag_distance(np.moveaxis(tags[:, k, y0:y1, x0:x1], 0, -1), person_tags[n])
+        best = (heat[k, y0:y1, x0:x1] - np.rint(distance)).reshape(len(k), -1).argmax(axis=1)
+        ys[part], xs[part] = y0 + best // (x1 - x0), x0 + best % (x1 - x0)
+    return ys, xs
 
 
 def find_by_tag(

@@ -7,10 +7,12 @@ Axes: K keypoint types, M candidates of a type (differs by type), T tag length, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Sequence, Tuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+
+from ehrpose.codecs.accelerator import kernels
 
 
 @dataclass
@@ -59,21 +61,51 @@ def group_by_tag(
     for k in range(num_types):
         if len(scores[k]) != len(tags[k]):
             raise ValueError(f"type {k} has {len(scores[k])} scores and {len(tags[k])} tags")
-    most = sum(map(len, scores))
-    candidate = np.full((most, num_types), -1, np.int64)
-    sums = np.zeros((most, tags[0].shape[1] if num_types else 1))
+    offsets = np.cumsum([0, *map(len, scores)])
+    if not num_types:
+        return Groups(np.zeros((0, 0), np.int64), np.zeros((0, 1)))
+    return group_candidates(np.concatenate(scores), np.concatenate(tags), offsets, order, max_tag_dist)
+
+
+def group_candidates(
+    scores: np.ndarray, tags: np.ndarray, offsets: np.ndarray, order: Sequence[int], max_tag_dist: float
+) -> Groups:
+    """Do what ``group_by_tag`` does for candidates in one array: type k has ``offsets[k]:offsets[k + 1]``.
+
+    Args:
+        scores: (M,).
+        tags: (M, T).
+        offsets: (K + 1,).
+        order: A permutation of ``range(K)``.
+        max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
+    """
+    scores, tags = scores.astype(np.float64), tags.astype(np.float64)
+    compiled = kernels()
+    if compiled is not None:
+        arguments = np.ascontiguousarray(tags), np.asarray(offsets), np.asarray(order), float(max_tag_dist)
+        return Groups(*compiled.group(scores, *arguments))
+    return Groups(*_group(scores, tags, offsets.tolist(), order, max_tag_dist))
+
+
+def _group(
+    scores: np.ndarray, tags: np.ndarray, offsets: Sequence[int], order: Sequence[int], max_tag_dist: float
+) -> Tuple[np.ndarray, np.ndarray]:
+    most = len(scores)
+    candidate = np.full((most, len(order)), -1, np.int64)
+    sums = np.zeros((most, tags.shape[1]))
     counts = np.zeros((most, 1))
     num_people = 0
     for k in order:
-        num_candidates = len(scores[k])
+        of_type = slice(offsets[k], offsets[k + 1])
+        num_candidates = offsets[k + 1] - offsets[k]
         if not num_candidates:
             continue
-        tag = np.asarray(tags[k], np.float64)
+        tag = tags[of_type]
         person = np.full(num_candidates, -1, np.int64)
         if num_people:
             mean = sums[:num_people] / counts[:num_people]
             distance = tag_distance(tag[:, None], mean[None])
-            cost = np.rint(distance) * 100 - np.asarray(scores[k], np.float64)[:, None]
+            cost = np.rint(distance) * 100 - scores[of_type, None]
             rows, columns = linear_sum_assignment(cost)
             joins = distance[rows, columns] <= max_tag_dist
             person[rows[joins]] = columns[joins]
@@ -83,7 +115,7 @@ def group_by_tag(
         candidate[person, k] = np.arange(num_candidates)
         sums[person] += tag
         counts[person] += 1
-    return Groups(candidate[:num_people], sums[:num_people] / counts[:num_people])
+    return candidate[:num_people], sums[:num_people] / counts[:num_people]
 
 
 def tag_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:

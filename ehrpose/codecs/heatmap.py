@@ -11,6 +11,8 @@ from typing import NamedTuple, Tuple
 import cv2
 import numpy as np
 
+from ehrpose.codecs.accelerator import kernels
+
 
 def draw_gaussians(heatmaps: np.ndarray, positions: np.ndarray, types: np.ndarray, sigma: float) -> None:
     """Draw a Gaussian of peak 1 at every position, by maximum, in place.
@@ -74,14 +76,24 @@ def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: i
         min_score: Only values above it count.
         max_peaks: The most of a type that are returned.
     """
-    flat = heatmaps.reshape(-1)
-    found = np.flatnonzero(flat > min_score)
+    compiled = kernels()
+    threshold = np.float32(min_score)
+    if compiled is not None:
+        bits = heatmaps.reshape(-1).view(np.int32)
+        lowest = threshold.view(np.int32) if min_score >= 0 else np.iinfo(np.int32).min
+        found = compiled.local_maxima(heatmaps, bits, window // 2, threshold, np.int32(lowest))
+    else:
+        found = _local_maxima(heatmaps, window // 2, threshold)
+    return rank_peaks(found, heatmaps.reshape(-1)[found], heatmaps.shape, max_peaks)
+
+
+def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.ndarray:
+    """Return the flat pixels over ``min_score`` that no neighbour within ``reach`` exceeds, rising."""
+    found = np.flatnonzero(heatmaps.reshape(-1) > min_score)
     # Few pixels are over the threshold, unless something is wrong: then looking at all costs less.
     if len(found) > heatmaps.size // 16:
-        found = _all_maxima(heatmaps, window, min_score)
-    else:
-        found = _maxima_among(heatmaps, found, window // 2)
-    return rank_peaks(found, flat[found], heatmaps.shape, max_peaks)
+        return _all_maxima(heatmaps, 2 * reach + 1, min_score)
+    return _maxima_among(heatmaps, found, reach)
 
 
 def rank_peaks(found: np.ndarray, scores: np.ndarray, shape: Tuple[int, ...], max_peaks: int) -> Peaks:
@@ -123,7 +135,7 @@ def _maxima_among(heatmaps: np.ndarray, found: np.ndarray, reach: int) -> np.nda
     return found
 
 
-def _all_maxima(heatmaps: np.ndarray, window: int, min_score: float) -> np.ndarray:
+def _all_maxima(heatmaps: np.ndarray, window: int, min_score: np.float32) -> np.ndarray:
     kernel = np.ones((window, window), np.uint8)
     size = heatmaps[0].size
     found = [

@@ -7,6 +7,7 @@ import oracle
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
+from ehrpose.codecs.accelerator import kernels
 from ehrpose.codecs.reference import decode_reference
 from ehrpose.evaluation.label_maps import Noise, noisy_maps, place_people
 from ehrpose.structures import Maps
@@ -38,6 +39,17 @@ def random_maps(rng, codec, kind):
     return Maps(*(None if m is None else m.astype(np.float32) for m in (heat[4], tags, heat.get(2))))
 
 
+@pytest.fixture(params=["as installed", "without numba"])
+def both_forms(request, monkeypatch):
+    """Run a test with the compiled loops, where numba is installed, and without them."""
+    if request.param == "without numba":
+        monkeypatch.setenv("EHRPOSE_NUMBA", "0")
+    kernels.cache_clear()
+    yield
+    monkeypatch.undo()
+    kernels.cache_clear()
+
+
 def assert_same(people, wanted):
     np.testing.assert_array_equal(people.scores, wanted.scores)
     np.testing.assert_array_equal(people.keypoints, wanted.keypoints)
@@ -45,6 +57,7 @@ def assert_same(people, wanted):
     np.testing.assert_array_equal(people.tags, wanted.tags)
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_paper_mode_is_the_definition_on_random_maps(five_keypoints, batch):
     rng = np.random.default_rng(batch)
@@ -58,6 +71,7 @@ def test_paper_mode_is_the_definition_on_random_maps(five_keypoints, batch):
         assert_same(codec.decode(maps), decode_reference([maps], wh, codec.settings))
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("seed", range(30))
 def test_paper_mode_is_the_definition_on_maps_of_people(coco_keypoints, seed):
     rng = np.random.default_rng(seed)

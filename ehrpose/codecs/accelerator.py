@@ -1,0 +1,26 @@
+"""Compiled forms of the codec's loops, where numba is installed; the NumPy forms give the same bits without it."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from types import ModuleType
+from typing import Optional
+
+SWITCH = "EHRPOSE_NUMBA"
+
+
+@lru_cache(maxsize=1)
+def kernels() -> Optional[ModuleType]:
+    """Return the module of compiled loops, or None without numba or with ``EHRPOSE_NUMBA=0``.
+
+    The first decode of an installation compiles them, which takes seconds; numba keeps the result beside the
+    package, or in the user's cache folder.
+    """
+    if os.environ.get(SWITCH, "1") == "0":
+        return None
+    try:
+        from ehrpose.codecs import kernels as compiled
+    except ImportError:
+        return None
+    return compiled

@@ -1,0 +1,120 @@
+"""The compiled loops give the bits of the NumPy forms."""
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from ehrpose.codecs import AssociativeEmbedding, decoding, grouping, heatmap
+from ehrpose.codecs.accelerator import kernels
+from ehrpose.structures import Maps
+
+compiled = pytest.importorskip("ehrpose.codecs.kernels", reason="numba is not installed")
+
+SEEDS = range(12)
+
+
+def random_maps(seed, num_types=5, num_tags=1):
+    """Maps with flat parts, negative values and few levels, so that there are ties; their sides differ."""
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 80, 2)
+    heat = rng.normal(0, 0.2, (num_types, height, width)).astype(np.float32)
+    if seed % 3 == 0:
+        heat = np.round(heat * 8) / 8
+    if seed % 4 == 0:
+        heat[:, : height // 2] = rng.choice([0.0, 0.5, 1.0])
+    tags = rng.normal(0, 2, (num_tags, num_types, height, width)).astype(np.float32)
+    return heat, np.round(tags) if seed % 2 else tags
+
+
+def both_ways(monkeypatch, function):
+    """Answers of ``function`` with the compiled loops and without."""
+    answers = []
+    for switch, module in (("1", compiled), ("0", None)):
+        monkeypatch.setenv("EHRPOSE_NUMBA", switch)
+        kernels.cache_clear()
+        assert kernels() is module
+        answers.append(function())
+    monkeypatch.undo()
+    kernels.cache_clear()
+    return answers
+
+
+def assert_same(one, other):
+    assert len(one) == len(other)
+    for a, b in zip(one, other):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("num_tags", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_peaks_and_people(monkeypatch, seed, num_tags):
+    heat, tags = random_maps(seed, num_tags=num_tags)
+
+    def run():
+        peaks = heatmap.find_peaks(
+            heat, window=5, min_score=[0.1, -0.1][seed % 2], max_peaks=[30, 3][seed % 2]
+        )
+        peak_tags = tags[:, peaks.types, peaks.ys, peaks.xs].T
+        order = np.arange(len(heat))[::-1]
+        people = grouping.group_candidates(peaks.scores, peak_tags, peaks.offsets, order, max_tag_dist=1.0)
+        return [*peaks, people.candidate, people.tags]
+
+    assert_same(*both_ways(monkeypatch, run))
+
+
+@pytest.mark.parametrize("num_tags", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_best_in_windows(monkeypatch, seed, num_tags):
+    heat, tags = random_maps(seed, num_tags=num_tags)
+    rng = np.random.default_rng(seed)
+    sides = np.array(heat.shape[:0:-1])
+    number = 4
+    low = (rng.random((number, 2)) * sides).astype(np.int64)
+    high = np.minimum(low + rng.integers(1, 40, (number, 2)), sides)
+    owners, types = (a.ravel() for a in np.meshgrid(np.arange(number), np.arange(len(heat)), indexing="ij"))
+    person_tags = rng.normal(0, 2, (number, num_tags)).astype(np.float32)
+    assert_same(
+        *both_ways(
+            monkeypatch,
+            lambda: decoding._best_in_windows(heat, tags, person_tags, owners, types, low, high),
+        )
+    )
+
+
+@pytest.mark.parametrize("levels", [None, 2, 5])
+@pytest.mark.parametrize("seed", range(40))
+def test_assignment_chooses_as_scipy_does(seed, levels):
+    rng = np.random.default_rng(seed)
+    cost = rng.normal(0, 100, rng.integers(1, 12, 2))
+    if levels:
+        cost = np.round(cost / 100 * levels)
+    rows, columns = linear_sum_assignment(cost)
+    expected = np.full(len(cost), -1)
+    expected[rows] = columns
+    np.testing.assert_array_equal(compiled.assign(cost), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(value):
+    maps = np.linspace(-3e38, 3e38, 600, dtype=np.float32)
+    assert compiled.all_finite(maps.view(np.int32))
+    maps[417] = value
+    assert not compiled.all_finite(maps.view(np.int32))
+
+
+@pytest.mark.parametrize("mode", ["fast", "paper"])
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whole_decoding(monkeypatch, five_keypoints, seed, mode, unbiased):
+    codec = AssociativeEmbedding(64, five_keypoints, unbiased=unbiased, mode=mode)
+    rng = np.random.default_rng(seed)
+    sizes = {"heat4": 16, "tag4": 16, "heat2": 32}
+    maps = Maps(
+        **{name: rng.normal(0, 0.2, (5, side, side)).astype(np.float32) for name, side in sizes.items()}
+    )
+
+    def run():
+        people = codec.decode(maps)
+        return [people.scores, people.keypoints, people.keypoint_scores, people.tags]
+
+    assert_same(*both_ways(monkeypatch, run))
