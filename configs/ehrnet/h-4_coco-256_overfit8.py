@@ -15,7 +15,13 @@ codec = dict(input_size=256, unbiased=True, mode="fast")
 model = dict(
     backbone=dict(drop_connect=0.0),
     neck=dict(init_std=None),
-    head=dict(init_std=None, tag_init_std=0.05, tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2, radius=1)),
+    head=dict(
+        init_std=None,
+        tag_init_std=0.05,
+        # Positions come from stride 2, whose pixels are four times as many: weighed alike, coarse and fine learn alike.
+        heatmap_loss=[dict(type="HeatmapLoss"), dict(type="HeatmapLoss", weight=4.0)],
+        tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2, radius=1),
+    ),
     flip_test=False,
 )
 

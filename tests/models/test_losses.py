@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ehrpose.models.losses import AELoss, HeatmapLoss
+from ehrpose.registry import CODECS, MODELS
 
 
 def plain_ae_loss(tags, index):
@@ -97,6 +98,27 @@ def test_masked_pixels_do_not_count_in_the_heatmap_loss():
     half = HeatmapLoss()(predicted, target, mask)
     torch.testing.assert_close(half, ((predicted - target)[:, :, 2:] ** 2).sum() / predicted.numel())
     assert float(HeatmapLoss(weight=3.0)(predicted, target, mask)) == pytest.approx(3 * float(half))
+
+
+def test_each_level_may_have_a_heatmap_loss_of_its_own(five_keypoints):
+    codec = {"type": "AssociativeEmbedding", "input_size": 32, "keypoints": five_keypoints}
+
+    def losses(heatmap_loss):
+        torch.manual_seed(0)
+        head = MODELS.build(
+            {"type": "AEHead", "in_channels": 4, "codec": codec, "heatmap_loss": heatmap_loss}
+        )
+        targets = CODECS.build(codec).encode(np.full((1, 5, 2), 16.0), np.full((1, 5), 2))
+        batch = {name: torch.from_numpy(target)[None] for name, target in targets.items()}
+        return head.loss(head(torch.rand(1, 4, 8, 8)), batch)
+
+    plain, apart = losses(None), losses([{"type": "HeatmapLoss"}, {"type": "HeatmapLoss", "weight": 4.0}])
+    torch.testing.assert_close(apart["loss_heat4"], plain["loss_heat4"], rtol=0, atol=0)
+    torch.testing.assert_close(apart["loss_heat2"], 4 * plain["loss_heat2"])
+    with pytest.raises(
+        ValueError, match=r"heatmap_loss has 1 entries, wanted one, or one for each stride \(4, 2\)"
+    ):
+        losses([{"type": "HeatmapLoss"}])
 
 
 def test_positive_weight_counts_the_error_on_a_person_more():

@@ -6,7 +6,7 @@ Axes: B images, K keypoint types, T tag length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from ehrpose.models.layers import BasicBlock, init_convs
 from ehrpose.registry import CODECS, MODELS
 from ehrpose.structures import Maps
 
+HeatmapLosses = Mapping | Sequence[Mapping] | None
+
 
 class _Head(BaseModule):
     """What both heads share: the codec's sizes, and the losses."""
@@ -24,7 +26,7 @@ class _Head(BaseModule):
     def __init__(
         self,
         codec: Any,
-        heatmap_loss: Mapping | None,
+        heatmap_loss: HeatmapLosses,
         tag_loss: Mapping | None,
         init_cfg: dict | None,
     ):
@@ -32,7 +34,7 @@ class _Head(BaseModule):
         self.codec = CODECS.build(codec) if isinstance(codec, Mapping) else codec
         self.num_keypoints = self.codec.num_keypoints
         self.num_tags = self.num_keypoints * self.codec.tag_dim
-        self.heatmap_loss = MODELS.build(heatmap_loss or {"type": "HeatmapLoss"})
+        self.heatmap_losses = self._build_heatmap_losses(heatmap_loss or {"type": "HeatmapLoss"})
         self.tag_loss = MODELS.build(tag_loss or {"type": "AELoss"})
 
     def loss(self, maps: Maps, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -43,10 +45,8 @@ class _Head(BaseModule):
             targets: Batches of what the codec's ``encode`` gives.
         """
         losses = {
-            f"loss_heat{s}": self.heatmap_loss(
-                getattr(maps, f"heat{s}"), targets[f"heat{s}"], targets[f"mask{s}"]
-            )
-            for s in self.codec.strides
+            f"loss_heat{s}": loss(getattr(maps, f"heat{s}"), targets[f"heat{s}"], targets[f"mask{s}"])
+            for s, loss in zip(self.codec.strides, self.heatmap_losses)
         }
         terms = [
             self.tag_loss(getattr(maps, f"tag{s}"), targets[f"tag_index{s}"]) for s in self.codec.tag_strides
@@ -54,6 +54,16 @@ class _Head(BaseModule):
         losses["loss_pull"] = sum(pull for pull, _ in terms)
         losses["loss_push"] = sum(push for _, push in terms)
         return losses
+
+    def _build_heatmap_losses(self, configs: Mapping | Sequence[Mapping]) -> nn.ModuleList:
+        levels = self.codec.strides
+        if isinstance(configs, Mapping):
+            configs = [configs] * len(levels)
+        if len(configs) != len(levels):
+            raise ValueError(
+                f"heatmap_loss has {len(configs)} entries, wanted one, or one for each stride {levels}"
+            )
+        return nn.ModuleList(MODELS.build(config) for config in configs)
 
     def _init_output(self, conv: nn.Conv2d, tag_init_std: float) -> None:
         """Start a convolution that gives K heatmaps, then tags: heatmaps near 0, as most of a target is."""
@@ -74,13 +84,13 @@ class AEHead(_Head):
         num_blocks: BasicBlocks at stride 2.
         tag_init_std: Standard deviation of the tag rows' start. The paper's 0.001 starts near a saddle where
             all tags are equal; about 0.05 helps on small data.
-        heatmap_loss: Config of the heatmap loss.
+        heatmap_loss: Config of the heatmap loss, or one for each of the codec's strides.
         tag_loss: Config of the tag loss.
         init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: The codec has not the strides (4, 2).
+        ValueError: The codec has not the strides (4, 2), or ``heatmap_loss`` has another number of entries.
     """
 
     def __init__(
@@ -90,7 +100,7 @@ class AEHead(_Head):
         num_blocks: int = 2,
         tag_init_std: float = 0.001,
         init_std: float | None = 0.001,
-        heatmap_loss: Mapping | None = None,
+        heatmap_loss: HeatmapLosses = None,
         tag_loss: Mapping | None = None,
         init_cfg: dict | None = None,
     ):
@@ -132,7 +142,7 @@ class SingleLevelAEHead(_Head):
         in_channels: Channels of the neck's map.
         codec: The codec or its config, with ``strides=(4,)``.
         tag_init_std: As in ``AEHead``.
-        heatmap_loss: Config of the heatmap loss.
+        heatmap_loss: Config of the heatmap loss, or one for each of the codec's strides.
         tag_loss: Config of the tag loss.
         init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         init_cfg: MMEngine's initialisation.
@@ -147,7 +157,7 @@ class SingleLevelAEHead(_Head):
         codec: Any,
         tag_init_std: float = 0.001,
         init_std: float | None = 0.001,
-        heatmap_loss: Mapping | None = None,
+        heatmap_loss: HeatmapLosses = None,
         tag_loss: Mapping | None = None,
         init_cfg: dict | None = None,
     ):
