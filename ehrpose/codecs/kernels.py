@@ -11,6 +11,10 @@ from typing import Tuple
 import numpy as np
 from numba import njit
 
+from ehrpose.codecs import upsampled_kernels as upsampled
+
+__all__ = ["all_finite", "assign", "best_in_windows", "group", "local_maxima", "upsampled"]
+
 compiled = njit(cache=True, nogil=True)
 CHUNK = 32
 

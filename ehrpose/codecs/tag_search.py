@@ -10,6 +10,7 @@ from typing import List, Tuple
 
 import numpy as np
 
+from ehrpose.codecs.accelerator import kernels
 from ehrpose.codecs.heatmap import highest_first
 from ehrpose.codecs.upsampling import BLOCK, ROUNDING, UpsampledMaps
 
@@ -30,10 +31,14 @@ def find_upsampled_by_tag(
         types: (F,) type of each search.
         person_tags: (F, T).
     """
+    compiled = kernels()
+    if compiled is not None:
+        found = compiled.upsampled.best_by_tag(*heat.arrays(), tags.arrays()[0], types, person_tags)
+        return np.asarray(found[0]), np.asarray(found[1])
     search = _Search(heat, tags, person_tags.shape[1])
     batches = [slice(start, start + BATCH) for start in range(0, len(types), BATCH)]
-    found = [search.run(types[batch], person_tags[batch]) for batch in batches]
-    ys, xs = (np.concatenate(arrays) for arrays in zip(*found))
+    results = [search.run(types[batch], person_tags[batch]) for batch in batches]
+    ys, xs = (np.concatenate(arrays) for arrays in zip(*results))
     return ys, xs
 
 

@@ -15,6 +15,8 @@ from typing import NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
+from ehrpose.codecs.accelerator import kernels
+
 BLOCK = 4
 # So many blocks at a time stay in the cache.
 CHUNK = 4096
@@ -53,6 +55,11 @@ class UpsampledMaps:
     def __init__(self, levels: Sequence[np.ndarray]):
         self.channels, self.height, self.width = levels[0].shape  # in blocks
         self.levels = [(np.ascontiguousarray(m), _taps(BLOCK * self.height // m.shape[1])) for m in levels]
+
+    def arrays(self) -> Tuple[np.ndarray, np.ndarray]:
+        """Return the levels as the compiled loops take them: an absent one is (C, 0, 0)."""
+        coarse = self.levels[0][0]
+        return coarse, self.levels[1][0] if len(self.levels) > 1 else coarse[:, :0, :0]
 
     def bounds(self, lower: bool = False) -> np.ndarray:
         """Return (C, h, w): no pixel of the block is higher (or lower); exact up to ``ROUNDING``."""
@@ -106,6 +113,9 @@ class UpsampledMaps:
 
     def pixels(self, channels: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         """Return (M,) values at pixels of the network input, rows ``ys`` and columns ``xs``."""
+        compiled = kernels()
+        if compiled is not None:
+            return np.asarray(compiled.upsampled.pixels(*self.arrays(), channels, ys, xs))
         total = None
         for maps, taps in self.levels:
             height, width = maps.shape[1:]
@@ -148,6 +158,13 @@ def find_upsampled_peaks(maps: UpsampledMaps, reach: int, min_score: float) -> T
     Returns:
         Channel, y and x, (M,) int64 in raster order, and the values, (M,) float32.
     """
+    compiled = kernels()
+    if compiled is not None:
+        threshold = np.float32(min_score)
+        floor = np.float32(min_score - ROUNDING * abs(min_score))
+        flat, values = compiled.upsampled.peaks(*maps.arrays(), reach, threshold, floor)
+        rows, xs = np.divmod(flat, BLOCK * maps.width)
+        return *np.divmod(rows, BLOCK * maps.height), xs, values
     bounds = maps.bounds()
     active = np.flatnonzero(bounds > min_score - ROUNDING * abs(min_score))
     channels, ys, xs = np.unravel_index(active, bounds.shape)
