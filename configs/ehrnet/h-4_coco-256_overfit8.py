@@ -29,7 +29,7 @@ model = dict(
 # with eight labelled keypoints at least.
 photos = [1, 2, 8, 11, 15, 18, 19, 35]
 fit = dict(type="BottomUpAffine", codec="$codec", scale_type="long", prob=0.0)
-max_iters = 1050
+max_iters = 1500
 channels_last = True
 train_dataloader = dict(
     batch_size=8,
@@ -58,7 +58,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters="$max_iters", val_interval=250)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters="$max_iters", val_interval=500)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(type="Adam", lr=2e-3))
@@ -66,5 +66,5 @@ param_scheduler = [
     dict(type="LinearLR", begin=0, end=50, start_factor=0.1, by_epoch=False),
     dict(type="CosineAnnealingLR", begin=0, end="$max_iters", by_epoch=False, eta_min=1e-5),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=250))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500))
 log_processor = dict(by_epoch=False)

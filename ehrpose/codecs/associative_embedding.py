@@ -11,6 +11,7 @@ middle. Unbiased targets keep the fraction, with corner pixel centres of input a
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import cv2
@@ -138,29 +139,62 @@ class AssociativeEmbedding:
         Raises:
             ValueError: Shapes disagree.
         """
+        targets = self.encode_points(keypoints, visible, loss_mask)
+        points = targets.pop("points")
+        for stride in self.strides:
+            cells = self.input_size // stride
+            heatmaps = np.zeros((self.num_keypoints, cells, cells), np.float32)
+            types, positions = self.points_on_map(points, stride)
+            draw_gaussians(heatmaps, positions, types, self.sigma)
+            targets[f"heat{stride}"] = heatmaps
+            targets[f"mask{stride}"] = targets[f"mask{stride}"].astype(np.float32)
+        return targets
+
+    def encode_points(
+        self, keypoints: np.ndarray, visible: np.ndarray, loss_mask: Union[np.ndarray, None] = None
+    ) -> Dict[str, np.ndarray]:
+        """Make what ``encode`` makes, but points in place of heatmaps: small enough to be sent to another process.
+
+        Args:
+            keypoints: (N, K, 2) x and y, input px.
+            visible: (N, K) COCO visibility; 0 is not labelled.
+            loss_mask: (S, S), 0 where the loss is off; None: on everywhere.
+
+        Returns:
+            ``points`` (M, 3) float32, type, x and y in input px of the labelled keypoints; per stride s ``mask{s}``
+            (S/s, S/s) uint8 of 0 and 1; per tag stride ``tag_index{s}`` as from ``encode``.
+
+        Raises:
+            ValueError: Shapes disagree.
+        """
         keypoints, visible = self._checked(keypoints, visible)
         side = self.input_size
         if loss_mask is not None and np.shape(loss_mask) != (side, side):
             raise ValueError(f"loss_mask has shape {np.shape(loss_mask)}, wanted {(side, side)}")
+        labelled = visible > 0
+        types = np.nonzero(labelled)[1].astype(np.float32)
+        targets: Dict[str, np.ndarray] = {"points": np.column_stack([types, keypoints[labelled]])}
         tagged = self._largest(keypoints, visible)
-        targets: Dict[str, np.ndarray] = {}
         for stride in self.strides:
-            cells = side // stride
-            positions = self.to_map(keypoints, stride, (side, side))
-            pixels = (
-                np.floor(positions + 0.5).astype(np.int64) if self.unbiased else positions.astype(np.int64)
-            )
-            labelled = (visible > 0) & ((pixels >= 0) & (pixels < cells)).all(axis=2)
-            heatmaps = np.zeros((self.num_keypoints, cells, cells), np.float32)
-            draw_gaussians(heatmaps, positions[labelled], np.nonzero(labelled)[1], self.sigma)
-            targets[f"heat{stride}"] = heatmaps
-            targets[f"mask{stride}"] = _shrink_mask(loss_mask, cells)
+            targets[f"mask{stride}"] = _shrink_mask(loss_mask, side // stride)
             if stride in self.tag_strides:
+                pixels, inside = self._pixels(self.to_map(keypoints, stride, (side, side)), stride)
+                flat = np.where(labelled & inside, pixels[..., 1] * (side // stride) + pixels[..., 0], -1)
                 index = np.full((self.max_people, self.num_keypoints), -1, np.int64)
-                flat = np.where(labelled, pixels[..., 1] * cells + pixels[..., 0], -1)
                 index[: len(tagged)] = flat[tagged]
                 targets[f"tag_index{stride}"] = index
         return targets
+
+    def points_on_map(self, points: np.ndarray, stride: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Return types (M,) int64 and positions (M, 2) float64 in map px of those ``points`` that are on the map."""
+        positions = self.to_map(points[:, 1:], stride, (self.input_size, self.input_size))
+        _, inside = self._pixels(positions, stride)
+        return points[inside, 0].astype(np.int64), positions[inside]
+
+    def _pixels(self, positions: np.ndarray, stride: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Return the map pixels of (..., 2) map positions, and whether they are on the map."""
+        pixels = np.floor(positions + 0.5).astype(np.int64) if self.unbiased else positions.astype(np.int64)
+        return pixels, np.all((pixels >= 0) & (pixels < self.input_size // stride), axis=-1)
 
     def to_map(self, positions: np.ndarray, stride: int, input_wh: Tuple[int, int]) -> np.ndarray:
         """Move (..., 2) positions from input px to map px at ``stride`` (floored unless unbiased)."""
@@ -190,6 +224,24 @@ class AssociativeEmbedding:
         if self.mode == "paper":
             return decode_paper(scales, input_wh, self.settings)
         return decode_fast(merge_scales(scales, self.unbiased), input_wh, self.settings)
+
+    def decode_batch(
+        self, batch: Sequence[Union[Maps, Sequence[Maps]]], num_threads: int = 1
+    ) -> List[People]:
+        """Find the people of several images: what ``decode`` gives for each.
+
+        Args:
+            batch: What ``decode`` takes, for each image.
+            num_threads: Images decoded at a time. More than one pays where the loops are compiled (numba): they
+                let other threads run, NumPy's many small steps do not.
+
+        Raises:
+            ValueError: ``num_threads`` is below 1, or as from ``decode``.
+        """
+        if _positive_int(num_threads, "num_threads") == 1 or len(batch) < 2:
+            return [self.decode(maps) for maps in batch]
+        with ThreadPoolExecutor(min(num_threads, len(batch))) as pool:
+            return list(pool.map(self.decode, batch))
 
     def _checked(self, keypoints: np.ndarray, visible: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         keypoints = np.asarray(keypoints, np.float32)
@@ -248,9 +300,9 @@ def _positive_int(value: int, name: str) -> int:
 
 
 def _shrink_mask(loss_mask: Union[np.ndarray, None], cells: int) -> np.ndarray:
-    """Return the (cells, cells) float32 mask: off where most of the covered input pixels are off."""
+    """Return the (cells, cells) uint8 mask: off where most of the covered input pixels are off."""
     if loss_mask is None:
-        return np.ones((cells, cells), np.float32)
+        return np.ones((cells, cells), np.uint8)
     # With a whole factor "area" is the mean; NumPy's own over two of four axes takes several times as long.
     mean = cv2.resize(np.asarray(loss_mask, np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
-    return (mean > 0.5).astype(np.float32)
+    return (mean > 0.5).astype(np.uint8)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import numpy as np
 from mmengine.config import Config
 
 from ehrpose.codecs import AssociativeEmbedding, decoding
+from ehrpose.codecs.accelerator import SWITCH, kernels
 from ehrpose.codecs.heatmap import resize_maps
 from ehrpose.codecs.reference import decode_reference
 from ehrpose.datasets.keypoint_meta import KeypointMeta
@@ -32,6 +35,11 @@ STEPS = {
     "_group": "grouping", "fill_nearby": "filling", "find_by_tag": "filling", "_climb": "filling",
     "find_upsampled_by_tag": "filling",
 }  # fmt: skip
+
+
+NUMPY = ", NumPy"
+# Whole maps of larger inputs take the others minutes.
+LARGEST_FOR_OTHERS = 1024
 
 
 @dataclass
@@ -95,21 +103,35 @@ def worst_cases(num_types: int, side: int, seed: int = 0) -> dict[str, Maps]:
 def time_decoders(case: Case, keypoints: KeypointMeta, rounds: int, with_reference: bool = True) -> None:
     """Time ``fast`` and ``paper`` decoding of a case, interleaved, and the plain decoder once for each map."""
     codecs = {m: AssociativeEmbedding(case.side, keypoints, mode=m) for m in ("fast", "paper")}
-    decoders: dict[str, Callable[[Maps], Any]] = {m: codec.decode for m, codec in codecs.items()}
     wh = (case.side, case.side)
-    for decode in decoders.values():
-        decode(case.maps[0])
-    case.ms.update({name: [] for name in decoders})
+    forms = [("", True), (NUMPY, False)] if kernels() is not None else [("", True)]
+    case.ms.update({m + suffix: [] for m in codecs for suffix, _ in forms})
+    for _, compiled in forms:  # the first decodes do not count
+        with _compiled_loops(compiled):
+            for codec in codecs.values():
+                codec.decode(case.maps[0])
     for _ in range(rounds):
         for maps in case.maps:
-            for name, decode in decoders.items():
-                case.ms[name].append(_milliseconds(lambda: decode(maps)))  # noqa: B023
+            for suffix, compiled in forms:
+                with _compiled_loops(compiled):
+                    for name, codec in codecs.items():
+                        case.ms[name + suffix].append(_milliseconds(lambda: codec.decode(maps)))  # noqa: B023
     if with_reference:
         settings = codecs["paper"].settings
         case.ms["plain"] = [
             _milliseconds(lambda: decode_reference([maps], wh, settings))  # noqa: B023
             for maps in case.maps
         ]
+
+
+@contextmanager
+def _compiled_loops(wanted: bool) -> Iterator[None]:
+    """Decode with the compiled loops, or with NumPy's."""
+    with mock.patch.dict(os.environ, {} if wanted else {SWITCH: "0"}):
+        kernels.cache_clear()
+        kernels()
+        yield
+    kernels.cache_clear()
 
 
 def _milliseconds(call: Callable[[], Any]) -> float:
@@ -176,6 +198,32 @@ def time_steps(case: Case, keypoints: KeypointMeta, mode: str, rounds: int) -> d
     return {**steps, "other": total / count - sum(steps.values())}
 
 
+def print_worst_cases(
+    keypoints: KeypointMeta, sides: Sequence[int], rounds: int, ours: Sequence[str]
+) -> None:
+    """Print what maps cost that no good network gives."""
+    print("| worst cases | input | " + " | ".join(ours) + " |\n|---|---" + "|---" * len(ours) + "|")
+    for side in sides:
+        for name, maps in worst_cases(keypoints.num_keypoints, side).items():
+            case = Case(0, side, [maps])
+            time_decoders(case, keypoints, max(rounds // 3, 1), with_reference=False)
+            print(f"| {name} | {side} | " + " | ".join(f"{case.median(m):.2f}" for m in ours) + " |")
+
+
+def print_threads(case: Case, keypoints: KeypointMeta, rounds: int, batch_size: int = 8) -> None:
+    """Print how much faster batches are decoded with more threads."""
+    batch = [case.maps[i % len(case.maps)] for i in range(batch_size)]
+    for mode in ("fast", "paper"):
+        codec = AssociativeEmbedding(case.side, keypoints, mode=mode)
+        ms: dict[int, list[float]] = {threads: [] for threads in (1, 2, 4)}
+        for _ in range(max(rounds // 3, 1)):
+            for threads, times in ms.items():
+                times.append(_milliseconds(lambda: codec.decode_batch(batch, threads)))  # noqa: B023
+        medians = {threads: statistics.median(times) / batch_size for threads, times in ms.items()}
+        print(f"{mode}, {case.num_people} people, {case.side} px, batch of {batch_size}, ms an image by threads: "
+              + ", ".join(f"{threads}: {median:.2f}" for threads, median in medians.items()))  # fmt: skip
+
+
 def load_poses(keypoints: KeypointMeta, labels: str | None, num_scenes: int = 60) -> list[np.ndarray]:
     """Return (K, 3) poses with at least half of the keypoints, of a COCO json or of the embedded data set."""
     if labels is None:
@@ -211,28 +259,31 @@ def print_benchmark(
     keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
     cases = make_cases(keypoints, load_poses(keypoints, labels), people, sides, num_maps)
     if peer_python:
-        time_mmpose(cases, peer_python, peer_script)
+        time_mmpose([c for c in cases if c.side <= LARGEST_FOR_OTHERS], peer_python, peer_script)
     for case in cases:
-        time_decoders(case, keypoints, rounds, with_plain)
-    print(f"Median milliseconds, {num_maps} maps each, noise: {Noise()}")
+        time_decoders(case, keypoints, rounds, with_plain and case.side <= LARGEST_FOR_OTHERS)
+    compiled = "compiled loops (numba)" if kernels() is not None else "NumPy only"
+    print(f"Median milliseconds, {num_maps} maps each, {compiled}, noise: {Noise()}")
     rivals = [name for name in ("plain", "mmpose") if name in cases[0].ms]
-    head = ["people", "input", "maps", "fast", "paper", *rivals]
+    ours = [name for name in cases[0].ms if name not in rivals]
+    head = ["people", "input", "maps", *ours, *rivals]
     head += [f"{rival} / {mode}" for rival in rivals for mode in ("paper", "fast")]
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     for case in cases:
         cells = [f"{case.num_people}", f"{case.side}", f"{case.side // 4}, {case.side // 2}"]
-        cells += [f"{case.median(name):.2f}" for name in ("fast", "paper", *rivals)]
-        cells += [f"{case.median(r) / case.median(m):.0f}" for r in rivals for m in ("paper", "fast")]
+        cells += [f"{case.median(name):.2f}" if name in case.ms else "-" for name in (*ours, *rivals)]
+        cells += [
+            f"{case.median(rival) / case.median(mode):.0f}" if rival in case.ms else "-"
+            for rival in rivals for mode in ("paper", "fast")
+        ]  # fmt: skip
         print("| " + " | ".join(cells) + " |")
-    print("| worst cases | input | fast | paper |\n|---|---|---|---|")
-    for side in sides:
-        for name, maps in worst_cases(keypoints.num_keypoints, side).items():
-            case = Case(0, side, [maps])
-            time_decoders(case, keypoints, max(rounds // 3, 1), with_reference=False)
-            print(f"| {name} | {side} | {case.median('fast'):.2f} | {case.median('paper'):.2f} |")
+    print_worst_cases(keypoints, sides, rounds, ours)
+    for case in cases:
+        if case.num_people == people[-1] and case.side <= LARGEST_FOR_OTHERS:
+            print_threads(case, keypoints, rounds)
     for mode in ("fast", "paper"):
         for case in cases:
-            if case.num_people in (people[0], people[-1]) and case.side == sides[-1]:
+            if case.side == min(sides, key=lambda side: abs(side - 512)):
                 steps = sorted(time_steps(case, keypoints, mode, rounds).items(), key=lambda item: -item[1])
                 print(f"{mode}, {case.num_people} people, {case.side} px: "
                       + ", ".join(f"{step} {ms:.2f}" for step, ms in steps))  # fmt: skip

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ehrpose.data_sample import PoseDataSample
+from ehrpose.models.targets import collate_targets
 from ehrpose.registry import MODELS
 from ehrpose.structures import Maps, People, invert_warp
 
@@ -82,9 +83,8 @@ class BottomUpEstimator(BaseModel):
     def _targets(self, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
         if not data_samples:
             raise ValueError("mode 'loss' needs data_samples with targets: is EncodeTargets in the pipeline?")
-        targets = [sample.gt_targets for sample in data_samples]
         device = next(self.parameters()).device
-        return {name: torch.stack([t[name] for t in targets]).to(device) for name in targets[0]}
+        return collate_targets(self.codec, [sample.gt_targets for sample in data_samples], device)
 
     @torch.no_grad()
     def test_maps(self, images: Tensor) -> list[Maps]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.datasets.transforms import LoadImage
+from ehrpose.datasets.transforms import EncodeTargets, LoadImage
 from ehrpose.image_warp import warp_points
 from ehrpose.visualization.drawing import write_picture as write_picture
 
@@ -72,7 +72,7 @@ def draw_sample(
 def view_transformed(item: dict[str, Any], meta: KeypointMeta) -> np.ndarray:
     """Return the picture of an item as PackPose gives it, in pixels of the input.
 
-    With targets a second picture is beside it, of all heatmaps at the finest stride.
+    With heatmaps among its targets a second picture is beside it, of all of them at the finest stride.
     """
     sample: PoseDataSample = item["data_samples"]
     inputs = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]
@@ -84,9 +84,12 @@ def view_transformed(item: dict[str, Any], meta: KeypointMeta) -> np.ndarray:
         bboxes = warp_points(bboxes.reshape(-1, 2, 2), sample.warp).reshape(-1, 4)
         return draw_sample(image, keypoints, people.visible, meta, bboxes)
     targets = sample.gt_targets
-    finest = min((name[4:] for name in targets if name.startswith("heat")), key=int)
-    heatmaps, mask = targets[f"heat{finest}"].numpy(), targets[f"mask{finest}"].numpy()
+    finest = min((name[4:] for name in targets if name.startswith("mask")), key=int)
+    mask = targets[f"mask{finest}"].numpy().astype(np.float32)
     left = draw_sample(image, keypoints, people.visible, meta, bboxes, None, mask)
+    if f"heat{finest}" not in targets:
+        return left
+    heatmaps = targets[f"heat{finest}"].numpy()
     right = draw_sample(image, keypoints[:0], people.visible[:0], meta, None, heatmaps, mask)
     return np.hstack([left, right])
 
@@ -119,6 +122,9 @@ def draw_dataset(
     if mode not in ("original", "transformed"):
         raise ValueError(f"mode must be 'original' or 'transformed', got {mode!r}")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
+    for step in dataset.pipeline.transforms if mode == "transformed" else ():
+        if isinstance(step, EncodeTargets):
+            step.heatmaps = True  # otherwise the model draws them
     for index in range(min(len(dataset), max_items)):
         if mode == "original":
             item = dataset.get_data_info(index)

@@ -98,3 +98,19 @@ def test_the_definition_equals_loops_over_pixels(five_keypoints, seed):
     keypoints = np.array([person for _, person in wanted])
     np.testing.assert_allclose(people.keypoints, keypoints[..., :2], atol=1e-5)
     np.testing.assert_allclose(people.keypoint_scores, keypoints[..., 2], atol=1e-6)
+
+
+@pytest.mark.usefixtures("both_forms")
+@pytest.mark.parametrize("mode", ["fast", "paper"])
+def test_eight_threads_give_the_same_people(coco_keypoints, mode):
+    rng = np.random.default_rng(0)
+    codec = AssociativeEmbedding(128, coco_keypoints, mode=mode)
+    poses = [np.column_stack([rng.random((17, 2)) * (40, 100), np.full(17, 2)]) for _ in range(4)]
+    batch = [noisy_maps(codec, *place_people(poses, n, 128, rng), (128, 128), rng) for n in (1, 4, 9)] * 8
+    wanted = [codec.decode(maps) for maps in batch]
+    found = codec.decode_batch(batch, num_threads=8)
+    assert len(found) == len(batch)
+    for one, other in zip(found, wanted):
+        assert_same(one, other)
+    with pytest.raises(ValueError, match="num_threads must be a whole number of at least 1, got 0"):
+        codec.decode_batch(batch, num_threads=0)

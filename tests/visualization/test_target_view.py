@@ -50,7 +50,7 @@ def test_people_are_drawn_on_the_input(meta, five_keypoints, phase):
     item = {"img": BLACK.copy(), "img_id": 1, "width": 160, "height": 120, "keypoints": KEYPOINTS,
             "visible": np.full((1, 5), 2, np.uint8), "bbox": np.array([[25, 15, 95, 85]], np.float32),
             "area": np.ones(1, np.float32)}  # fmt: skip
-    train = (BottomUpAffine(codec, prob=0), EncodeTargets(codec))
+    train = (BottomUpAffine(codec, prob=0), EncodeTargets(codec, heatmaps=True))
     for step in (LoadImage(), *(train if phase == "train" else (BottomUpResize(codec),)), PackPose()):
         item = step(item)
     x, y = np.round(warp_points(KEYPOINTS[0, 0], item["data_samples"].warp)).astype(int)

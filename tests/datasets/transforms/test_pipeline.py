@@ -88,7 +88,7 @@ def test_training_pipeline(codec, num_people, five_keypoints):
         LoadImage(),
         BottomUpAffine(codec, prob=0),
         RandomFlip(1.0, five_keypoints),
-        EncodeTargets(codec),
+        EncodeTargets(codec, heatmaps=True),
         PackPose(),
     ]
     results = people_item(num_people)

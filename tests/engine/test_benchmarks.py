@@ -1,0 +1,67 @@
+"""The benchmarks run, and what they compare is equal; nothing is timed here."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from ehrpose.engine.data_benchmark import DataBenchmark
+from ehrpose.engine.train_benchmark import TrainBenchmark, variants
+
+
+@pytest.fixture
+def config(root):
+    return str(root / "configs/ehrnet/demo_synthetic-128.py")
+
+
+def load_tool(root, name):
+    path = root / "tools/analysis_tools" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_all_paths_to_a_batch_give_the_same_targets(config, unbiased):
+    benchmark = DataBenchmark(config, {"codec.unbiased": unbiased})
+    assert benchmark.check(num_items=6) <= 1e-6
+    first = benchmark.dataset.get_data_info(0)
+    assert len(first["keypoints"]) > 0
+
+
+def test_dataloader_benchmark_prints_its_tables(root, config, capsys):
+    options = ["--batch-size", "2", "--num-batches", "1", "--rounds", "1", "--num-items", "2"]
+    load_tool(root, "benchmark_dataloader").main([config, *options])
+    printed = capsys.readouterr().out
+    assert "largest difference of a target between the paths" in printed
+    rows = {line.rsplit(maxsplit=3)[0]: line.split() for line in printed.splitlines() if line.strip()}
+    assert rows["plain"][2] == "1.00"
+    assert {"points sent", "heatmaps sent", "read and decode", "warp", "targets", "pack", "batch"} <= set(
+        rows
+    )
+
+
+def test_a_pipeline_without_targets_is_no_training_pipeline(config):
+    with pytest.raises(ValueError, match="must hold BottomUpAffine, EncodeTargets and, last, PackPose"):
+        DataBenchmark(config, {"train_dataloader.dataset.pipeline": [{"type": "LoadImage"}]})
+
+
+def test_every_form_of_a_training_step_runs(config):
+    benchmark = TrainBenchmark(config, batch_size=1, device="cpu")
+    forms = variants("cpu")
+    assert [form.name for form in forms] == ["fp32", "fp32, channels_last", "bf16", "bf16, channels_last"]
+    benchmark.measure(forms, rounds=1)
+    assert all(len(form.seconds) == 1 for form in forms)
+    gradients = [parameter.grad for parameter in benchmark.model.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_training_benchmark_prints_a_row_for_each_form(root, config, capsys):
+    load_tool(root, "benchmark_training").main(
+        [config, "--batch-size", "1", "--rounds", "1", "--device", "cpu"]
+    )
+    printed = capsys.readouterr().out
+    assert printed.count("demo_synthetic-128") == 4
