@@ -30,7 +30,13 @@ model = dict(
         num_modules=(1, 1, 1),
         init_std=None,
     ),
-    head=dict(init_std=None, tag_init_std=0.05, tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2)),
+    head=dict(
+        init_std=None,
+        tag_init_std=0.05,
+        # Positions come from stride 2, whose pixels are four times as many: weighed alike, both levels learn alike.
+        heatmap_loss=[dict(type="HeatmapLoss"), dict(type="HeatmapLoss", weight=4.0)],
+        tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2, radius=1),
+    ),
     flip_test=False,
 )
 

@@ -1,7 +1,7 @@
 from ehrpose.datasets.transforms.geometry import BottomUpAffine, BottomUpResize, RandomFlip
 from ehrpose.datasets.transforms.loading import LoadImage
 from ehrpose.datasets.transforms.packing import PackPose
-from ehrpose.datasets.transforms.photometric import PhotometricDistortion
+from ehrpose.datasets.transforms.photometric import PhotometricDistortion, RandomErase
 from ehrpose.datasets.transforms.targets import EncodeTargets
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "LoadImage",
     "PackPose",
     "PhotometricDistortion",
+    "RandomErase",
     "RandomFlip",
 ]

@@ -35,8 +35,9 @@ class BottomUpAffine(BaseTransform):
         scale: Least and largest window, in sides of the photo.
         scale_type: The side that is meant, ``"short"`` or ``"long"``.
         shift: Largest shift in x and in y, input px.
-        prob: Chance that the three are drawn; otherwise the photo is only fitted, as at scale 1.
+        prob: Chance that these are drawn; otherwise the photo is only fitted, as at scale 1.
         border: Colour around the photo, BGR, 0 to 255.
+        stretch: Largest relative change of width to height, to either side: 0.25 draws 1 / 1.25 to 1.25.
 
     Raises:
         ValueError: A value is out of range.
@@ -51,13 +52,16 @@ class BottomUpAffine(BaseTransform):
         shift: float = 40,
         prob: float = 1.0,
         border: Sequence[int] = (0, 0, 0),
+        stretch: float = 0.0,
     ):
         if scale_type not in ("short", "long"):
             raise ValueError(f"scale_type must be 'short' or 'long', got {scale_type!r}")
         if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale must be (least, largest) with 0 < least <= largest, got {scale}")
-        if rotate < 0 or shift < 0 or not 0 <= prob <= 1:
-            raise ValueError(f"wanted rotate and shift from 0, prob 0 to 1; got {rotate}, {shift}, {prob}")
+        if min(rotate, shift, stretch) < 0 or not 0 <= prob <= 1:
+            raise ValueError(
+                f"wanted rotate, shift and stretch from 0, prob 0 to 1; got {rotate}, {shift}, {stretch}, {prob}"
+            )
         self.input_size = _build_codec(codec).input_size
         self.rotate = rotate
         self.scale = tuple(scale)
@@ -65,6 +69,7 @@ class BottomUpAffine(BaseTransform):
         self.shift = shift
         self.prob = prob
         self.border = tuple(border)
+        self.stretch = stretch
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         size_wh = (self.input_size, self.input_size)
@@ -81,13 +86,21 @@ class BottomUpAffine(BaseTransform):
 
     def _draw_warp(self, photo_wh: Sequence[int]) -> np.ndarray:
         side = min(photo_wh) if self.scale_type == "short" else max(photo_wh)
-        degrees, window, shift_xy = 0.0, 1.0, (0.0, 0.0)
+        degrees, window, shift_xy, stretch = 0.0, 1.0, (0.0, 0.0), 1.0
         if random.random() < self.prob:
             degrees = random.uniform(-self.rotate, self.rotate)
             window = random.uniform(*self.scale)
             shift_xy = (random.uniform(-self.shift, self.shift), random.uniform(-self.shift, self.shift))
+            if self.stretch:
+                stretch = (1 + self.stretch) ** random.uniform(-1, 1)
         input_wh = (self.input_size, self.input_size)
-        return centred_warp(photo_wh, input_wh, self.input_size / (window * side), degrees, shift_xy)
+        warp = centred_warp(photo_wh, input_wh, self.input_size / (window * side), degrees, shift_xy)
+        if stretch == 1:
+            return warp
+        # About the photo's centre, before the turn.
+        centre = (np.asarray(photo_wh) - 1) / 2
+        factors = np.array([stretch**0.5, stretch**-0.5])
+        return compose_warps(warp, np.column_stack([np.diag(factors), centre * (1 - factors)]))
 
 
 @TRANSFORMS.register_module()
@@ -105,6 +118,7 @@ class BottomUpResize(BaseTransform):
         max_aspect: The input's long side is at most so many input sizes: photos of 1 x 4000 px are made
             smaller instead of filling the memory.
         border: Colour around the photo, BGR, 0 to 255.
+        input_size: Short side, px, in place of the codec's: a model may be tested larger than it was trained.
 
     Raises:
         ValueError: A value is out of range.
@@ -117,12 +131,16 @@ class BottomUpResize(BaseTransform):
         scales: Sequence[float] = (1.0,),
         max_aspect: float = 8.0,
         border: Sequence[int] = (0, 0, 0),
+        input_size: int | None = None,
     ):
         if size_divisor < 32 or size_divisor % 32:
             raise ValueError(f"size_divisor must be a multiple of 32, got {size_divisor}")
+        if input_size is not None and input_size < 1:
+            raise ValueError(f"input_size must be positive, got {input_size}")
         if max_aspect < 1:
             raise ValueError(f"max_aspect must be at least 1, got {max_aspect}")
         self.codec = _build_codec(codec)
+        self.input_size = self.codec.input_size if input_size is None else input_size
         self.size_divisor = size_divisor
         self.scales = tuple(float(scale) for scale in scales)
         self.max_aspect = max_aspect
@@ -131,7 +149,7 @@ class BottomUpResize(BaseTransform):
 
     def _plan(self, photo_wh: Sequence[int]) -> list:
         align_corners = getattr(self.codec, "unbiased", False)
-        arguments = (self.codec.input_size, self.size_divisor, self.scales, self.max_aspect, align_corners)
+        arguments = (self.input_size, self.size_divisor, self.scales, self.max_aspect, align_corners)
         return plan_inputs(photo_wh, *arguments)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

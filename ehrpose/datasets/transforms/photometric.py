@@ -75,5 +75,42 @@ class PhotometricDistortion(BaseTransform):
         return results
 
 
+@TRANSFORMS.register_module()
+class RandomErase(BaseTransform):
+    """Cover rectangles of ``img`` with one colour each, drawn at random: people must be found behind things too.
+
+    Keypoints that are covered stay what they are.
+
+    Args:
+        prob: Chance that anything is covered, 0 to 1.
+        max_number: The most rectangles.
+        side: Least and largest side of a rectangle, shares of the image's, 0 to 1.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(self, prob: float = 0.5, max_number: int = 3, side: Sequence[float] = (0.05, 0.25)):
+        if not 0 <= prob <= 1 or max_number < 1:
+            raise ValueError(f"wanted prob 0 to 1 and max_number from 1, got {prob} and {max_number}")
+        if len(side) != 2 or not 0 < side[0] <= side[1] <= 1:
+            raise ValueError(f"side must be (least, largest) with 0 < least <= largest <= 1, got {side}")
+        self.prob = prob
+        self.max_number = max_number
+        self.side = tuple(side)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        if random.random() >= self.prob:
+            return results
+        image = results["img"].copy()
+        height, width = image.shape[:2]
+        for _ in range(random.randint(1, self.max_number)):
+            high, wide = (max(1, round(random.uniform(*self.side) * size)) for size in (height, width))
+            top, left = random.randint(0, height - high), random.randint(0, width - wide)
+            image[top : top + high, left : left + wide] = [random.randint(0, 255) for _ in range(3)]
+        results["img"] = image
+        return results
+
+
 def _as_table(values: np.ndarray) -> np.ndarray:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)

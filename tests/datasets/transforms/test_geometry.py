@@ -66,6 +66,29 @@ def test_affine_moves_pixels_and_keypoints_alike(codec, seed):
     assert results["area"] == pytest.approx(1000 * scale**2, rel=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_stretch_changes_the_aspect_and_moves_keypoints_along(codec, seed):
+    random.seed(seed)
+    results = BottomUpAffine(codec, rotate=20, shift=10, scale_type="long", stretch=0.5)(item_of())
+    np.testing.assert_allclose(bright_spot(results["img"]), results["keypoints"][0, 0], atol=0.3)
+    across, down = np.linalg.norm(results["warp"][:, :2], axis=0)
+    assert 1 / 1.5 <= across / down <= 1.5
+    assert across / down != pytest.approx(1, abs=0.01)
+
+
+def test_resize_may_be_larger_than_the_codec(codec):
+    item = item_of(width=200, height=150)
+    small, large = (
+        BottomUpResize(codec, 64)(dict(item)),
+        BottomUpResize(codec, 64, input_size=384)(dict(item)),
+    )
+    assert small["img"].shape == (256, 384, 3)
+    assert large["img"].shape == (384, 512, 3)
+    for results in (small, large):
+        spot = warp_points(item["keypoints"][0, :1], results["warp"])[0]
+        np.testing.assert_allclose(bright_spot(results["img"]), spot, atol=0.15)
+
+
 def test_affine_draws_within_its_limits(codec):
     random.seed(0)
     transform = BottomUpAffine(codec, rotate=30, scale=(0.75, 1.5), shift=40)

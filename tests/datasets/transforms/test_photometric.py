@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from ehrpose.datasets.transforms import PhotometricDistortion
+from ehrpose.datasets.transforms import PhotometricDistortion, RandomErase
 
 OFF = {"brightness": 0, "contrast": (1, 1), "saturation": (1, 1), "hue": 0, "prob": 1}
 
@@ -67,3 +67,31 @@ def test_values_stay_in_8_bit_and_the_input_is_not_changed():
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValueError, match=r"wanted|must be"):
         PhotometricDistortion(**settings)
+
+
+def test_erased_rectangles_have_one_colour_and_stay_within_their_limits():
+    random.seed(0)
+    image = photo()
+    before = image.copy()
+    seen = 0
+    for _ in range(20):
+        results = RandomErase(prob=1.0, max_number=1, side=(0.2, 0.5))({"img": image, "keypoints": "kept"})
+        changed = (results["img"] != image).any(axis=2)
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        assert len(rows) <= 0.5 * len(image) + 1
+        assert len(columns) <= 0.5 * image.shape[1] + 1
+        part = results["img"][rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].reshape(-1, 3)
+        assert (part == part[0]).all()
+        assert results["keypoints"] == "kept"
+        seen += changed.any()
+    assert seen == 20
+    np.testing.assert_array_equal(image, before)
+    assert RandomErase(prob=0.0)({"img": image})["img"] is image
+
+
+@pytest.mark.parametrize(
+    "settings", [{"prob": 2}, {"max_number": 0}, {"side": (0.5, 0.2)}, {"side": (0, 0.5)}]
+)
+def test_bad_settings_of_erasing_are_refused(settings):
+    with pytest.raises(ValueError, match="got"):
+        RandomErase(**settings)
