@@ -15,7 +15,9 @@ def read_requirements(name):
 
 version = {}
 exec((ROOT / "ehrpose" / "version.py").read_text(encoding="utf-8"), version)
-extras = {name: read_requirements(name) for name in ("train", "deploy", "speed", "tests", "docs")}
+extras = {
+    name: read_requirements(name) for name in ("train", "deploy", "pretrained", "speed", "tests", "docs")
+}
 extras["all"] = sorted(set().union(*extras.values()))
 
 readme = ROOT / "README.md"

