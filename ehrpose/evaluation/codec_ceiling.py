@@ -149,17 +149,18 @@ def print_ceilings(
     targets: Sequence[str],
     size_divisor: int,
     max_images: int | None,
-    with_noise: bool = False,
+    noise: Noise | None = None,
+    codec_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Print a table of ceilings: a row for every phi, decoding mode and kind of target."""
     from ehrpose.models.scaling import compound_scaling
 
-    noise = Noise() if with_noise else None
     images = load_labels(labels, max_images)
     keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
     print(f"{len(images)} images of {Path(labels).name}, sides rounded up to a multiple of {size_divisor}")
-    if noise is not None:
-        print(noise)
+    for stated in (noise, codec_options):
+        if stated is not None:
+            print(stated)
     print("| phi | input | mode | targets | AP | AP50 | AP75 | AP_M | AP_L | mean error, px |")
     print("|---" * 10 + "|")
     for phi in phis:
@@ -169,7 +170,9 @@ def print_ceilings(
         ]
         for mode in modes:
             for target in targets:
-                codec = AssociativeEmbedding(size, keypoints, mode=mode, unbiased=target == "unbiased")
+                codec = AssociativeEmbedding(
+                    size, keypoints, mode=mode, unbiased=target == "unbiased", **(codec_options or {})
+                )
                 numbers = measure_ceiling(codec, placed, noise)
                 cells = " | ".join(
                     f"{numbers[f'coco/{key}']:.4f}" for key in ("AP", "AP50", "AP75", "AP_M", "AP_L")

@@ -7,8 +7,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import DictAction
+
+
+class OptionalDict(DictAction):
+    """DictAction that also takes no pair at all."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        if values:
+            super().__call__(parser, namespace, values, option_string)
+        else:
+            setattr(namespace, self.dest, {})
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +40,11 @@ def parse_args() -> argparse.Namespace:
         "--size-divisor", type=int, default=64, choices=[32, 64], help="sides are rounded up to it"
     )
     parser.add_argument(
-        "--noise", action="store_true", help="make the maps worse, as a network would; see Noise"
+        "--noise", nargs="*", action=OptionalDict, metavar="KEY=VALUE",
+        help="make the maps worse, as a network would; keys and values replace those of Noise",
+    )  # fmt: skip
+    parser.add_argument(
+        "--codec-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="options of the codec"
     )
     parser.add_argument("--max-images", type=int, help="use the first images only")
     parser.add_argument(
@@ -39,10 +54,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def make_noise(values: dict[str, float], noise: Any) -> Any:
+    """Return ``noise(**values)``; a ValueError where it has no such field."""
+    unknown = sorted(set(values) - set(noise.__dataclass_fields__))
+    if unknown:
+        raise ValueError(
+            f"--noise has no {', '.join(unknown)}; wanted some of {', '.join(noise.__dataclass_fields__)}"
+        )
+    return noise(**values)
+
+
 def main() -> None:
     args = parse_args()
     from ehrpose.config import load_config
     from ehrpose.evaluation.codec_ceiling import config_ceiling, print_ceilings
+    from ehrpose.evaluation.label_maps import Noise
 
     if (args.labels is None) == (args.config is None):
         raise ValueError("give either --labels or --config")
@@ -52,7 +78,7 @@ def main() -> None:
         return
     print_ceilings(
         args.labels, args.keypoints, args.phi, args.modes, args.targets, args.size_divisor, args.max_images,
-        args.noise,
+        None if args.noise is None else make_noise(args.noise, Noise), args.codec_options,
     )  # fmt: skip
 
 
