@@ -14,6 +14,7 @@ PIP_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-tests
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 # One thread per test process: JOBS processes share the cores.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
@@ -25,7 +26,7 @@ COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
 
-install: $(STAMP)
+install: $(TEST_STAMP)
 
 $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@command -v "$(PYTHON)" >/dev/null || \
@@ -37,24 +38,29 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	  { echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (a minute or more on first use) ..."
 	@"$(PYTHON)" -m venv "$(VENV)"
-	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,tests]"
+	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train]"
+	@touch "$@"
+
+$(TEST_STAMP): $(STAMP)
+	@echo "Installing what the tests need ..."
+	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,deploy,tests]"
 	@touch "$@"
 
 demo: $(STAMP)
 	$(BIN)/python demo/synthetic_demo.py
 
-test: $(STAMP)
+test: $(TEST_STAMP)
 	$(PYTEST) -m "not slow and not gpu" $(COVERAGE)
 
-test-all: $(STAMP)
+test-all: $(TEST_STAMP)
 	$(PYTEST) $(COVERAGE)
 
-lint: $(STAMP)
+lint: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP)
+format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,0 +1,99 @@
+"""The protocol of all backends (no torch, Python 3.8)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Dict, Optional, Tuple, Type, Union
+
+import numpy as np
+
+from ehrpose.deploy.sidecar import DeployError, Sidecar, read_sidecar
+
+
+class Backend:
+    """One loaded network.
+
+    Subclasses load it in ``_load`` and run it in ``_run``.
+
+    Args:
+        path: The network's file, with its JSON beside it.
+        num_threads: Threads on the CPU; None is the backend's own choice.
+        check_hashes: Compare the files with their hashes first.
+
+    Raises:
+        FileNotFoundError: The network or its JSON is missing.
+        DeployError: The network cannot be used; the message says what to do.
+    """
+
+    #: Name in BACKENDS, and what ``pip install`` brings it.
+    name = ""
+    package = ""
+    suffixes: Tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        path: Union[str, os.PathLike[str]],
+        num_threads: Optional[int] = None,
+        check_hashes: bool = True,
+    ):
+        if num_threads is not None and num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1 (or None), got {num_threads}")
+        self.path = Path(path)
+        if self.path.suffix not in self.suffixes:
+            raise DeployError(f"{self.name} runs {' or '.join(self.suffixes)} files, got {self.path}")
+        self.num_threads = num_threads
+        self.sidecar: Sidecar = read_sidecar(self.path, check_hashes)
+        self._load()
+
+    def run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
+        """Run the network.
+
+        Args:
+            images: Batch of the shape and type that ``sidecar.input`` says, values 0 to 255.
+
+        Returns:
+            Output name to float32 array (int32 for positions of peaks).
+
+        Raises:
+            ValueError: Another shape or type.
+            DeployError: The backend fails.
+        """
+        self._check(images)
+        return self._run(np.ascontiguousarray(images))
+
+    def close(self) -> None:
+        """Give the network's memory back. Calling it twice does no harm; ``run`` afterwards is an error."""
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def _load(self) -> None:
+        raise NotImplementedError
+
+    def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    def _check(self, images: np.ndarray) -> None:
+        wanted, dtype = list(self.sidecar.input["shape"]), self.sidecar.input["dtype"]
+        dynamic = self.sidecar.input.get("dynamic_batch", False)
+        shape = list(images.shape)
+        fits = shape[1:] == wanted[1:] and (dynamic or shape[:1] == wanted[:1]) and len(shape) == 4
+        if not fits or str(images.dtype) != dtype:
+            batch = "any" if dynamic else wanted[0]
+            raise ValueError(
+                f"the network takes {dtype} images of shape [{batch}, {', '.join(map(str, wanted[1:]))}], got "
+                f"{images.dtype} {shape}"
+            )
+
+    def _missing(self, error: ImportError) -> DeployError:
+        return DeployError(f"{self.name} is not installed ({error}): pip install {self.package}")

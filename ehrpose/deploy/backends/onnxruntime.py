@@ -1,0 +1,57 @@
+"""ONNX Runtime: the default; small, exact, everywhere (no torch, Python 3.8)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import numpy as np
+
+from ehrpose.deploy.backends.base import Backend
+from ehrpose.deploy.sidecar import DeployError
+from ehrpose.registry import BACKENDS
+
+
+@BACKENDS.register_module(name="onnxruntime")
+class OnnxRuntimeBackend(Backend):
+    """Run an ``.onnx`` file with ONNX Runtime on the CPU; see ``Backend``."""
+
+    name = "onnxruntime"
+    package = "onnxruntime"
+    suffixes = (".onnx",)
+
+    def _load(self) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise self._missing(error) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if self.num_threads is not None:
+            options.intra_op_num_threads = self.num_threads
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(self.path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of ONNX Runtime's own kinds, which it does not export
+            raise DeployError(f"ONNX Runtime cannot load {self.path}: {_first_line(error)}") from error
+        self._names = [output.name for output in self._session.get_outputs()]
+        (self._input,) = (i.name for i in self._session.get_inputs())
+        if self._names != list(self.sidecar.outputs):
+            raise DeployError(
+                f"{self.path} gives {self._names}, its JSON says {list(self.sidecar.outputs)}: export again"
+            )
+
+    def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
+        if self._session is None:
+            raise DeployError(f"{self.path} was closed")
+        try:
+            return dict(zip(self._names, self._session.run(self._names, {self._input: images})))
+        except Exception as error:
+            raise DeployError(f"ONNX Runtime failed on {self.path}: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from ehrpose.apis import inference, init_model
+from ehrpose.deploy import checks, pipeline
+from ehrpose.deploy.export import DeployNetwork, fold_batch_norms, torch_maps
+from ehrpose.deploy.pipeline import ExportOptions, export
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.deploy.sidecar import DeployError, read_sidecar, sidecar_path
+from ehrpose.deploy.trt85_ops import unsupported
+
+VARIANTS = {
+    "plain": {},
+    "float, NHWC": {"input_dtype": "float32", "layout": "NHWC"},
+    "wide": {"input_wh": (192, 128)},
+    "two at once": {"batch_size": 2},
+    "any number at once": {"dynamic_batch": True},
+    "opset 17": {"opset": 17},
+    "for TensorRT": {"backend": "tensorrt"},
+}
+
+
+def randomized(config, seed=0):
+    """A model whose batch norms are not the identity, so that folding them can go wrong."""
+    torch.manual_seed(seed)
+    model = init_model(config)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.2)
+            layer.running_var.uniform_(0.5, 1.5)
+            layer.weight.data.uniform_(0.5, 1.5)
+            layer.bias.data.normal_(0, 0.2)
+    return model
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_exported_network_gives_the_models_maps(exported, options):
+    path = exported(**options)
+    sidecar = read_sidecar(path)
+    assert not [p for p in path.parent.iterdir() if "partial" in p.name]
+    graph = onnx.load(str(path))
+    assert [o.name for o in graph.graph.output] == list(sidecar.outputs) == ["heat4", "tag4", "heat2"]
+    assert graph.opset_import[0].version == options.get("opset", 13)
+    kinds = {node.op_type for node in graph.graph.node}
+    assert "BatchNormalization" not in kinds
+    if not options.get("dynamic_batch"):
+        assert not kinds & {"Shape", "ConstantOfShape", "Slice"}
+    with (
+        PoseRuntime(path) if sidecar.backend == "onnxruntime" else PoseRuntime(path, "onnxruntime") as runtime
+    ):
+        number = 3 if options.get("dynamic_batch") else options.get("batch_size", 1)
+        photos = [np.random.default_rng(i).integers(0, 256, (90, 140, 3), np.uint8) for i in range(number)]
+        maps = runtime.run(np.stack([runtime.prepare(photo)[0] for photo in photos]))
+        shapes = {name: list(getattr(maps, name).shape) for name in sidecar.outputs}
+        assert shapes == {name: [number, *shape[1:]] for name, shape in sidecar.outputs.items()}
+        together, alone = runtime.predict(photos), [runtime(photo) for photo in photos]
+        assert len(together) == number
+        for one, other in zip(together, alone):
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_folding_batch_norms_changes_nothing(config):
+    model = randomized(config)
+    image = np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)
+    network = DeployNetwork(model)
+    norms = sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules())
+    assert network.num_folded == norms > 50
+    assert fold_batch_norms(network) == 0
+    with torch.no_grad():
+        maps = network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
+    for found, wanted in zip(maps, torch_maps(model, image)):
+        np.testing.assert_allclose(found.numpy(), wanted, atol=2e-4 * max(1, np.abs(wanted).max()))
+    assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules()) == norms
+
+
+def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
+    model = init_model(config)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pth")
+    path, errors = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", ExportOptions())
+    assert errors["map_error"] <= checks.MAX_MAP_ERROR
+    photo = pipeline.drawn_scene(model.codec.meta, (128, 128))
+    with PoseRuntime(path) as runtime:
+        people = runtime(photo)
+    wanted = inference(model, photo)[0].pred_instances
+    assert len(people) == len(wanted.keypoints) > 0
+    np.testing.assert_allclose(people.scores, wanted.bbox_scores, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_wh": (100, 128)}, "multiples of 32"),
+        ({"backend": "ncnn"}, "wanted a backend of"),
+        ({"precision": "fp8"}, "a precision of"),
+        ({"layout": "CHWN"}, "wanted a layout of"),
+    ],
+)
+def test_bad_options_are_refused(config, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        export(config, None, tmp_path, ExportOptions(**options))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_check_leaves_nothing(config, tmp_path, monkeypatch):
+    (tmp_path / "end2end.onnx").write_bytes(b"old")
+    monkeypatch.setattr(checks, "MAX_MAP_ERROR", -1.0)
+    with pytest.raises(DeployError, match="maps that differ from the model's"):
+        export(config, None, tmp_path, ExportOptions())
+    assert [p.name for p in tmp_path.iterdir()] == ["end2end.onnx"]
+    assert (tmp_path / "end2end.onnx").read_bytes() == b"old"
+
+
+def test_other_people_fail_the_check(config):
+    model = init_model(config)
+    codec = model.codec
+    heat = np.zeros((17, 32, 32), np.float32)
+    heat[3, 10, 10] = 0.9
+    from ehrpose.structures import Maps
+
+    def maps(fine):
+        return Maps(np.zeros((17, 16, 16), np.float32), np.zeros((17, 16, 16), np.float32), fine)
+
+    with pytest.raises(DeployError, match="0 people were found, the model finds 1"):
+        checks.compare_people(codec.decode(maps(0 * heat)), codec.decode(maps(heat)))
+    moved = checks.compare_people(codec.decode(maps(np.roll(heat, 1, axis=2))), codec.decode(maps(heat)))
+    assert moved == pytest.approx(2.0, abs=0.2)
+    with pytest.raises(DeployError, match="heat2 holds NaN"):
+        checks.compare_maps(maps(heat * np.nan), maps(heat))
+    with pytest.raises(DeployError, match="heat2 has shape"):
+        checks.compare_maps(maps(heat[:, :8]), maps(heat))
+
+
+def node_model(nodes, opset=13, inputs=("x",), constants=(), kind=TensorProto.FLOAT):
+    values = [helper.make_tensor_value_info(name, kind, [1, 3, 8, 8]) for name in inputs]
+    outputs = [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "g", values, outputs, list(constants))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+CONSTANT = helper.make_tensor("k", TensorProto.INT64, [1], [5000])
+ZERO = helper.make_tensor("zero", TensorProto.UINT8, [], [0])
+BIAS = helper.make_tensor("bias", TensorProto.INT32, [2], [1, 2])
+BAD_GRAPHS = {
+    "opset 18: at most 17": node_model([helper.make_node("Relu", ["x"], ["y"])], 18),
+    "Selu y: the operator is not supported": node_model([helper.make_node("Selu", ["x"], ["y"])]),
+    "mode 'cubic' is not supported": node_model(
+        [helper.make_node("Resize", ["x", "", "s"], ["y"], mode="cubic")], inputs=("x", "s")
+    ),
+    "mode 'reflect' is not supported": node_model(
+        [helper.make_node("Pad", ["x", "k"], ["y"], mode="reflect")], constants=[CONSTANT]
+    ),
+    "K must be a constant": node_model(
+        [helper.make_node("TopK", ["x", "n"], ["y", "i"])], inputs=("x", "n")
+    ),
+    "K is 5000, at most 3840": node_model(
+        [helper.make_node("TopK", ["x", "k"], ["y", "i"])], constants=[CONSTANT]
+    ),
+    "the indices, is not supported": node_model(
+        [helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[3, 3])]
+    ),
+    "input x: type UINT8 is not taken": node_model(
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], kind=TensorProto.UINT8
+    ),
+    "its type is not INT8": node_model(
+        [helper.make_node("QuantizeLinear", ["x", "s", "zero"], ["y"])], inputs=("x", "s"), constants=[ZERO]
+    ),
+    "its input is INT32": node_model(
+        [helper.make_node("DequantizeLinear", ["bias", "s"], ["y"])], inputs=("x", "s"), constants=[BIAS]
+    ),
+    "cast to DOUBLE": node_model([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.DOUBLE)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", BAD_GRAPHS)
+def test_what_tensorrt_85_does_not_take_is_named(message):
+    problems = list(unsupported(BAD_GRAPHS[message]))
+    assert len(problems) == 1
+    assert message in problems[0]
+    with pytest.raises(DeployError, match="does not take this network"):
+        checks.check_tensorrt_85(BAD_GRAPHS[message])
+
+
+def test_sidecar_mistakes(exported, tmp_path):
+    source = exported()
+    path = tmp_path / source.name
+
+    def again():
+        shutil.copy(source, path)
+        shutil.copy(sidecar_path(source), sidecar_path(path))
+
+    with pytest.raises(FileNotFoundError, match="exported network not found"):
+        PoseRuntime(path)
+    again()
+    sidecar_path(path).unlink()
+    with pytest.raises(FileNotFoundError, match="beside it, which says how to use it"):
+        PoseRuntime(path)
+    again()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DeployError, match="is not the file that"):
+        PoseRuntime(path)
+    with pytest.raises(DeployError, match="ONNX Runtime cannot load"):
+        PoseRuntime(path, check_hashes=False)
+    again()
+    content = json.loads(sidecar_path(path).read_text())
+    for change, message in (
+        ({"format": 99}, "has format 99"),
+        ({"surprise": 1}, r"unknown \['surprise'\]"),
+        ({"backend": "abacus"}, "unknown backend 'abacus'"),
+        ({"outputs": {"heat8": [1]}}, "export again"),
+    ):
+        sidecar_path(path).write_text(json.dumps({**content, **change}))
+        with pytest.raises(DeployError, match=message):
+            PoseRuntime(path)
+    sidecar_path(path).write_text("{")
+    with pytest.raises(DeployError, match="is no description"):
+        PoseRuntime(path)
+
+
+def test_runtime_refuses_what_is_no_photo(exported):
+    runtime = PoseRuntime(exported())
+    with pytest.raises(ValueError, match="uint8 BGR"):
+        runtime(np.zeros((5, 5), np.uint8))
+    with pytest.raises(ValueError, match="the network takes uint8 images of shape"):
+        runtime.run(np.zeros((1, 3, 64, 64), np.uint8))
+    assert len(runtime(np.zeros((1, 1, 3), np.uint8)).keypoints.shape) == 3
+    runtime.warm_up()
+    runtime.close()
+    runtime.close()
+    with pytest.raises(DeployError, match="was closed"):
+        runtime(np.zeros((5, 5, 3), np.uint8))
+
+
+@pytest.mark.parametrize("backend", ["openvino"])
+def test_other_backends_give_the_same_maps(config, exported, backend):
+    pytest.importorskip(backend, reason=f"{backend} is in the extra 'deploy'")
+    path = exported()
+    batch = np.random.default_rng(0).integers(0, 256, (1, 3, 128, 128), np.uint8)
+    wanted = PoseRuntime(path).run(batch)
+    for options in ({}, {"hint": "throughput"}):
+        with PoseRuntime(path, backend, num_threads=1, **options) as runtime:
+            assert checks.compare_maps(runtime.run(batch), wanted) < checks.MAX_MAP_ERROR
+    with pytest.raises(ValueError, match="hint must be one of"):
+        PoseRuntime(path, backend, hint="speed")

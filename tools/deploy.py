@@ -1,0 +1,61 @@
+"""Export a model for a device: python tools/deploy.py CONFIG CHECKPOINT --backend onnxruntime --work-dir DIR.
+
+Writes end2end.onnx and a JSON that says how to run it, after checking that it gives what the model gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from ehrpose.cli import run_cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file, or 'none' for random weights")
+    parser.add_argument("--backend", default="onnxruntime", choices=["onnxruntime", "openvino"])
+    parser.add_argument("--work-dir", default="work_dirs/deploy", help="folder for the files")
+    parser.add_argument(
+        "--input-size",
+        type=int,
+        nargs="+",
+        metavar="PX",
+        help="side, or height and width; default: the codec's",
+    )
+    parser.add_argument("--batch", type=int, default=1, help="images at once")
+    parser.add_argument("--dynamic-batch", action="store_true", help="any number of images at once")
+    parser.add_argument("--input-type", choices=["uint8", "float32"], help="type of the input, 0 to 255")
+    parser.add_argument("--layout", default="NCHW", choices=["NCHW", "NHWC"], help="axes of the input")
+    parser.add_argument("--opset", type=int, default=13, help="version of ONNX's operators")
+    parser.add_argument("--test-img", nargs="+", default=[], metavar="IMG", help="photos for the check")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Export, check, and say what was written."""
+    args = parse_args(argv)
+    from ehrpose.deploy.pipeline import ExportOptions, export
+
+    size = args.input_size
+    if size is not None and len(size) > 2:
+        raise ValueError(f"--input-size takes a side, or height and width, got {size}")
+    options = ExportOptions(
+        backend=args.backend, input_wh=None if size is None else (size[-1], size[0]), batch_size=args.batch,
+        dynamic_batch=args.dynamic_batch, opset=args.opset, input_dtype=args.input_type, layout=args.layout,
+    )  # fmt: skip
+    checkpoint = None if args.checkpoint == "none" else args.checkpoint
+    path, errors = export(args.config, checkpoint, args.work_dir, options, args.test_img, args.cfg_options)
+    print(
+        f"{path}: maps differ by {errors['map_error']:.2g}, keypoints by {errors['pixel_error']:.2g} px at most"
+    )
+
+
+if __name__ == "__main__":
+    run_cli(main)
