@@ -76,24 +76,26 @@ def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: i
         min_score: Only values above it count.
         max_peaks: The most of a type that are returned.
     """
-    compiled = kernels()
-    threshold = np.float32(min_score)
-    if compiled is not None:
-        bits = heatmaps.reshape(-1).view(np.int32)
-        lowest = threshold.view(np.int32) if min_score >= 0 else np.iinfo(np.int32).min
-        found = compiled.local_maxima(heatmaps, bits, window // 2, threshold, np.int32(lowest))
-    else:
-        found = _local_maxima(heatmaps, window // 2, threshold)
+    found = _local_maxima(heatmaps, window // 2, np.float32(min_score))
     return rank_peaks(found, heatmaps.reshape(-1)[found], heatmaps.shape, max_peaks)
 
 
 def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.ndarray:
     """Return the flat pixels over ``min_score`` that no neighbour within ``reach`` exceeds, rising."""
-    found = np.flatnonzero(heatmaps.reshape(-1) > min_score)
     # Few pixels are over the threshold, unless something is wrong: then looking at all costs less.
-    if len(found) > heatmaps.size // 16:
-        return _all_maxima(heatmaps, 2 * reach + 1, min_score)
-    return _maxima_among(heatmaps, found, reach)
+    few = heatmaps.size // 16
+    compiled = kernels()
+    if compiled is None:
+        found = np.flatnonzero(heatmaps.reshape(-1) > min_score)
+        return (
+            _maxima_among(heatmaps, found, reach)
+            if len(found) <= few
+            else _all_maxima(heatmaps, 2 * reach + 1, min_score)
+        )
+    bits = heatmaps.reshape(-1).view(np.int32)
+    lowest = min_score.view(np.int32) if min_score >= 0 else np.iinfo(np.int32).min
+    found, is_all = compiled.local_maxima(heatmaps, bits, reach, min_score, np.int32(lowest), few)
+    return found if is_all else _all_maxima(heatmaps, 2 * reach + 1, min_score)
 
 
 def rank_peaks(found: np.ndarray, scores: np.ndarray, shape: Tuple[int, ...], max_peaks: int) -> Peaks:

@@ -17,55 +17,77 @@ __all__ = ["all_finite", "assign", "best_in_windows", "group", "local_maxima", "
 
 compiled = njit(cache=True, nogil=True)
 CHUNK = 32
+ROUND = np.float32(2.0**23)  # from here on all float32 are whole: adding it rounds
 
 
 @compiled
 def all_finite(bits: np.ndarray) -> bool:
     """Return whether no value is NaN or infinite; ``bits`` are the float32 values seen as int32, flat."""
-    highest = 0
+    mask = np.int32(0x7FFFFFFF)
+    highest = np.int32(0)
     for i in range(bits.size):
-        highest = max(highest, bits[i] & 0x7FFFFFFF)
-    return highest < 0x7F800000
+        highest = max(highest, bits[i] & mask)
+    return highest < np.int32(0x7F800000)
+
+
+@compiled
+def highest_bits(bits: np.ndarray) -> np.int32:
+    """Return the largest of some values."""
+    highest = bits[0]
+    for i in range(bits.size):
+        highest = max(highest, bits[i])
+    return highest
 
 
 @compiled
 def local_maxima(
-    heatmaps: np.ndarray, bits: np.ndarray, reach: int, min_score: float, min_bits: int
-) -> np.ndarray:
-    """``heatmap._local_maxima``: flat pixels over ``min_score`` that none within ``reach`` exceeds, rising.
+    heatmaps: np.ndarray, bits: np.ndarray, reach: int, min_score: float, min_bits: int, max_looked_at: int
+) -> Tuple[np.ndarray, bool]:
+    """``heatmap._maxima_among``: flat pixels over ``min_score`` that none within ``reach`` exceeds, rising.
+
+    And whether that is all: where more than ``max_looked_at`` are over ``min_score``, it gives up.
 
     Positive float32 numbers are in the order of their bits, and a maximum of integers takes the processor a
     fraction of the time.
     """
     num_types, height, width = heatmaps.shape
     found = np.empty(1024, np.int64)
-    count = 0
+    count, looked_at = 0, 0
     for k in range(num_types):
         for y in range(height):
             start = (k * height + y) * width
+            if highest_bits(bits[start : start + width]) <= min_bits:
+                continue
             for first in range(0, width, CHUNK):
                 last = min(first + CHUNK, width)
-                highest = bits[start + first]
-                for i in range(start + first, start + last):
-                    highest = max(highest, bits[i])
-                if highest <= min_bits:
+                if highest_bits(bits[start + first : start + last]) <= min_bits:
                     continue
                 for x in range(first, last):
                     if not heatmaps[k, y, x] > min_score:
                         continue
-                    if _is_highest(heatmaps[k], y, x, reach):
+                    looked_at += 1
+                    if is_highest(heatmaps[k], y, x, reach):
                         if count == found.size:
                             grown = np.empty(2 * count, np.int64)
                             grown[:count] = found
                             found = grown
                         found[count] = start + x
                         count += 1
-    return found[:count]
+            if looked_at > max_looked_at:
+                return found[:0], False
+    return found[:count], True
 
 
 @compiled
-def _is_highest(heatmap: np.ndarray, y: int, x: int, reach: int) -> bool:
+def is_highest(heatmap: np.ndarray, y: int, x: int, reach: int) -> bool:
+    """Return whether no pixel within ``reach`` exceeds (y, x)."""
     value = heatmap[y, x]
+    height, width = heatmap.shape
+    # The nearest first: they rule out most.
+    if (x > 0 and heatmap[y, x - 1] > value) or (x + 1 < width and heatmap[y, x + 1] > value):
+        return False
+    if (y > 0 and heatmap[y - 1, x] > value) or (y + 1 < height and heatmap[y + 1, x] > value):
+        return False
     for to_y in range(max(y - reach, 0), min(y + reach + 1, heatmap.shape[0])):
         for to_x in range(max(x - reach, 0), min(x + reach + 1, heatmap.shape[1])):
             if heatmap[to_y, to_x] > value:
@@ -85,28 +107,61 @@ def best_in_windows(
 ) -> Tuple[np.ndarray, np.ndarray]:
     """``decoding._best_in_windows``: y and x of the highest ``heat - round(tag distance)`` of each (owner, type)."""
     ys, xs = np.empty(len(owners), np.int64), np.empty(len(owners), np.int64)
-    num_tags = tags.shape[0]
     for i in range(len(owners)):
         n, k = owners[i], types[i]
-        best = np.float32(-np.inf)
-        ys[i], xs[i] = low[n, 1], low[n, 0]
+        left, right = low[n, 0], high[n, 0]
+        best, best_y = np.float32(-np.inf), low[n, 1]
         for y in range(low[n, 1], high[n, 1]):
-            for x in range(low[n, 0], high[n, 0]):
-                value = heat[k, y, x]
-                if not value > best:  # no tag distance makes it higher
-                    continue
-                if num_tags == 1:
-                    distance = abs(tags[0, k, y, x] - person_tags[n, 0])
-                else:
-                    squares = np.float32(0)
-                    for t in range(num_tags):
-                        difference = tags[t, k, y, x] - person_tags[n, t]
-                        squares += difference * difference
-                    distance = np.sqrt(squares)
-                value = value - np.rint(distance)
-                if value > best:
-                    best, ys[i], xs[i] = value, y, x
+            row = heat[k, y, left:right]
+            if tags.shape[0] == 1:
+                reach = _highest_of_row(row, tags[0, k, y, left:right], person_tags[n, 0])
+            else:
+                reach = _highest_reach(row, tags[:, k, y, left:right], person_tags[n])
+            if reach > best:
+                best, best_y = reach, y
+        x = left
+        while _reach(heat[k, best_y, x], tags[:, k, best_y, x], person_tags[n]) != best:
+            x += 1
+        ys[i], xs[i] = best_y, x
     return ys, xs
+
+
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _highest_of_row(heat: np.ndarray, tags: np.ndarray, person_tag: np.float32) -> np.float32:
+    """Return the highest ``heat - round(tag distance)`` of a row; without NaN a maximum is vectorised."""
+    highest = np.float32(-np.inf)
+    for x in range(heat.size):
+        reach = heat[x] - _round(abs(tags[x] - person_tag))
+        highest = reach if reach > highest else highest
+    return highest
+
+
+@compiled
+def _highest_reach(heat: np.ndarray, tags: np.ndarray, person_tag: np.ndarray) -> np.float32:
+    """Return the same for tags of any length."""
+    highest = np.float32(-np.inf)
+    for x in range(heat.size):
+        if heat[x] > highest:  # no tag distance makes it higher
+            reach = _reach(heat[x], tags[:, x], person_tag)
+            highest = reach if reach > highest else highest
+    return highest
+
+
+@compiled
+def _reach(heat: np.float32, tag: np.ndarray, person_tag: np.ndarray) -> np.float32:
+    if len(tag) == 1:
+        return heat - _round(abs(tag[0] - person_tag[0]))
+    squares = np.float32(0)
+    for t in range(len(tag)):
+        difference = tag[t] - person_tag[t]
+        squares += difference * difference
+    return heat - _round(np.sqrt(squares))
+
+
+@compiled
+def _round(value: np.float32) -> np.float32:
+    """Round a float32 of at least 0, halves to the even number; np.rint here is a call that is not vectorised."""
+    return value if value >= ROUND else (value + ROUND) - ROUND
 
 
 @compiled

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 compiled = njit(cache=True, nogil=True)
-CHUNK = 32
-TILE = 8  # blocks along the side of a tile
+TILE = 32  # input px along the side of a tile of the search
+PAD = 4  # of a plane of values, on every side: what is not computed is lower than any peak
 # Interpolated float32 values exceed the largest of their neighbours by less than this share of it.
 ROUNDING = 1e-6
 
@@ -23,6 +23,7 @@ WEIGHT4 = np.array([0.625, 0.875, 0.125, 0.375], np.float32)
 LOW2 = np.array([-1, 0, 0, 1])
 WEIGHT2 = np.array([0.75, 0.25, 0.75, 0.25], np.float32)
 HALF = np.float32(2)
+ROUND = 2.0**52  # from here on all float64 are whole: adding it rounds
 
 
 @compiled
@@ -31,29 +32,60 @@ def _clip(value: int, size: int) -> int:
 
 
 @compiled
-def _block(coarse: np.ndarray, fine: np.ndarray, by: int, bx: int, out: np.ndarray) -> None:
-    """Write the 4 x 4 values of a block of one channel."""
-    height, width = coarse.shape
-    line = np.empty(4, np.float32)
-    for i in range(4):
-        top, bottom = _clip(by + LOW4[i], height), _clip(by + LOW4[i] + 1, height)
-        for c in range(3):
-            x = _clip(bx - 1 + c, width)
-            line[c] = coarse[top, x] + WEIGHT4[i] * (coarse[bottom, x] - coarse[top, x])
-        for j in range(4):
-            left = line[1 + LOW4[j]]
-            out[i, j] = left + WEIGHT4[j] * (line[2 + LOW4[j]] - left)
-    if not fine.size:
-        return
-    height, width = fine.shape
-    for i in range(4):
-        top, bottom = _clip(2 * by + LOW2[i], height), _clip(2 * by + LOW2[i] + 1, height)
-        for c in range(4):
-            x = _clip(2 * bx - 1 + c, width)
-            line[c] = fine[top, x] + WEIGHT2[i] * (fine[bottom, x] - fine[top, x])
-        for j in range(4):
-            left = line[1 + LOW2[j]]
-            out[i, j] = (out[i, j] + (left + WEIGHT2[j] * (line[2 + LOW2[j]] - left))) / HALF
+def _between(
+    level: np.ndarray, top: int, bottom: int, weight: np.float32, first: int, out: np.ndarray
+) -> None:
+    """Write what lies between two rows of a map, columns from ``first`` on, clamped to the map."""
+    width = level.shape[1]
+    low, high = max(first, 0), min(first + out.size, width)
+    upper, lower, inner = level[top, low:high], level[bottom, low:high], out[low - first : high - first]
+    for x in range(upper.size):
+        inner[x] = upper[x] + weight * (lower[x] - upper[x])
+    for x in range(low - first):
+        out[x] = inner[0]
+    for x in range(high - first, out.size):
+        out[x] = inner[inner.size - 1]
+
+
+@compiled
+def _row_of_coarse(level: np.ndarray, y: int, first: int, line: np.ndarray, out: np.ndarray) -> None:
+    """Write row ``y`` of the input, from block ``first`` on; ``line`` has 2 values more than ``out`` has blocks."""
+    i = y % 4
+    at = y // 4 + LOW4[i]
+    _between(level, _clip(at, level.shape[0]), _clip(at + 1, level.shape[0]), WEIGHT4[i], first - 1, line)
+    for b in range(out.size // 4):
+        left, middle, right = line[b], line[b + 1], line[b + 2]
+        before, after = middle - left, right - middle
+        out[4 * b] = left + WEIGHT4[0] * before
+        out[4 * b + 1] = left + WEIGHT4[1] * before
+        out[4 * b + 2] = middle + WEIGHT4[2] * after
+        out[4 * b + 3] = middle + WEIGHT4[3] * after
+
+
+@compiled
+def _add_row_of_fine(level: np.ndarray, y: int, first: int, line: np.ndarray, out: np.ndarray) -> None:
+    """Make ``out`` the mean of itself and the row; ``line`` has 2 values more than twice the blocks of ``out``."""
+    i = y % 4
+    at = 2 * (y // 4) + LOW2[i]
+    _between(level, _clip(at, level.shape[0]), _clip(at + 1, level.shape[0]), WEIGHT2[i], 2 * first - 1, line)
+    for b in range(out.size // 4):
+        v0, v1, v2, v3 = line[2 * b], line[2 * b + 1], line[2 * b + 2], line[2 * b + 3]
+        out[4 * b] = (out[4 * b] + (v0 + WEIGHT2[0] * (v1 - v0))) / HALF
+        out[4 * b + 1] = (out[4 * b + 1] + (v1 + WEIGHT2[1] * (v2 - v1))) / HALF
+        out[4 * b + 2] = (out[4 * b + 2] + (v1 + WEIGHT2[2] * (v2 - v1))) / HALF
+        out[4 * b + 3] = (out[4 * b + 3] + (v2 + WEIGHT2[3] * (v3 - v2))) / HALF
+
+
+@compiled
+def _rows(coarse: np.ndarray, fine: np.ndarray, by: int, first: int, last: int, scratch: np.ndarray,
+          plane: np.ndarray) -> None:  # fmt: skip
+    """Write the values of blocks ``first`` to ``last`` of block row ``by`` into the padded plane."""
+    number = last - first + 1
+    for y in range(4 * by, 4 * by + 4):
+        out = plane[PAD + y, PAD + 4 * first : PAD + 4 * last + 4]
+        _row_of_coarse(coarse, y, first, scratch[: number + 2], out)
+        if fine.size:
+            _add_row_of_fine(fine, y, first, scratch[: 2 * number + 2], out)
 
 
 @compiled
@@ -83,90 +115,125 @@ def pixels(
 
 @compiled
 def peaks(
-    coarse: np.ndarray, fine: np.ndarray, reach: int, min_score: np.float32, floor: np.float32
+    coarse: np.ndarray, fine: np.ndarray, reach: int, min_score: np.float32
 ) -> Tuple[np.ndarray, np.ndarray]:
     """``find_upsampled_peaks``: flat pixels, rising, and their values.
 
     Args:
         coarse: (K, h, w) float32.
         fine: (K, 2h, 2w) float32.
-        reach: Pixels to each side that a peak is not exceeded by, at most 4.
+        reach: Pixels to each side that a peak is not exceeded by, at most PAD.
         min_score: Only values above it count.
-        floor: Where no map pixel is above it, no value is above ``min_score``.
     """
     num_types, height, width = coarse.shape
-    plane = np.full((4 * height, 4 * width), -np.inf, np.float32)
-    wanted = np.zeros((height, width), np.bool_)
-    block = np.empty((4, 4), np.float32)
+    plane = np.full((4 * height + 2 * PAD, 4 * width + 2 * PAD), -np.inf, np.float32)
+    high = np.empty((height, width), np.float32)
+    scratch = np.empty((2, 2 * width + 8), np.float32)
+    most = height * ((width + 1) // 2)
+    runs = np.empty((most, 3), np.int64)
     found, values = np.empty(256, np.int64), np.empty(256, np.float32)
     count = 0
     for k in range(num_types):
-        first, last = np.full(height, width), np.full(height, -1)  # columns of the wanted blocks of a row
-        _mark(coarse[k], 1, 1, 1, floor, wanted, first, last)
-        if fine.size:
-            _mark(fine[k], 2, 1, 2, floor, wanted, first, last)
-        for by in range(height):
-            for bx in range(first[by], last[by] + 1):
-                if wanted[by, bx]:
-                    _block(coarse[k], fine[k], by, bx, block)
-                    plane[4 * by : 4 * by + 4, 4 * bx : 4 * bx + 4] = block
-        for by in range(height):
-            for y in range(4 * by, 4 * by + 4):
-                for x in range(4 * first[by], 4 * last[by] + 4):
-                    if plane[y, x] > min_score and _is_highest(plane, y, x, reach):
+        _upper_bounds(coarse[k], fine[k], scratch, high)
+        num_runs = _runs_over(high, min_score, runs)
+        for r in range(num_runs):
+            _rows(coarse[k], fine[k], runs[r, 0], runs[r, 1], runs[r, 2], scratch[0], plane)
+        start = 0
+        while start < num_runs:
+            stop = start  # the runs of a row of blocks
+            while stop < num_runs and runs[stop, 0] == runs[start, 0]:
+                stop += 1
+            for y in range(4 * runs[start, 0], 4 * runs[start, 0] + 4):
+                row = plane[PAD + y]
+                for r in range(start, stop):
+                    for x in range(PAD + 4 * runs[r, 1], PAD + 4 * runs[r, 2] + 4):
+                        value = row[x]
+                        if not value > min_score or row[x - 1] > value or row[x + 1] > value:
+                            continue
+                        if not _is_highest(plane, PAD + y, x, reach):
+                            continue
                         if count == found.size:
                             found, values = np.append(found, found), np.append(values, values)
-                        found[count] = (k * plane.shape[0] + y) * plane.shape[1] + x
-                        values[count] = plane[y, x]
+                        found[count] = (k * 4 * height + y) * 4 * width + x - PAD
+                        values[count] = value
                         count += 1
-        for by in range(height):
-            if last[by] >= 0:
-                plane[4 * by : 4 * by + 4, 4 * first[by] : 4 * last[by] + 4] = -np.inf
-                wanted[by, first[by] : last[by] + 1] = False
+            start = stop
+        for r in range(num_runs):
+            top, left, right = PAD + 4 * runs[r, 0], PAD + 4 * runs[r, 1], PAD + 4 * runs[r, 2] + 4
+            plane[top : top + 4, left:right] = -np.inf
     return found[:count], values[:count]
-
-
-@compiled
-def _mark(
-    level: np.ndarray, step: int, before: int, after: int, floor: np.float32,
-    wanted: np.ndarray, first: np.ndarray, last: np.ndarray,
-) -> None:  # fmt: skip
-    """Mark the blocks that pixels over ``floor`` touch: block b takes ``step * b - before`` to ``step * b + after``."""
-    height, width = level.shape
-    for y in range(height):
-        for start in range(0, width, CHUNK):
-            stop = min(start + CHUNK, width)
-            number = 0
-            for x in range(start, stop):
-                number += level[y, x] > floor
-            if not number:
-                continue
-            for x in range(start, stop):
-                if level[y, x] > floor:
-                    left = max((x - after + step - 1) // step, 0)
-                    right = min((x + before) // step, wanted.shape[1] - 1)
-                    for by in range(
-                        max((y - after + step - 1) // step, 0),
-                        min((y + before) // step, wanted.shape[0] - 1) + 1,
-                    ):
-                        wanted[by, left : right + 1] = True
-                        first[by], last[by] = min(first[by], left), max(last[by], right)
 
 
 @compiled
 def _is_highest(plane: np.ndarray, y: int, x: int, reach: int) -> bool:
     value = plane[y, x]
-    height, width = plane.shape
-    # The nearest first: they rule out most.
-    if (x and plane[y, x - 1] > value) or (x + 1 < width and plane[y, x + 1] > value):
-        return False
-    if (y and plane[y - 1, x] > value) or (y + 1 < height and plane[y + 1, x] > value):
-        return False
-    for to_y in range(max(y - reach, 0), min(y + reach + 1, height)):
-        for to_x in range(max(x - reach, 0), min(x + reach + 1, width)):
+    for to_y in range(y - reach, y + reach + 1):
+        for to_x in range(x - reach, x + reach + 1):
             if plane[to_y, to_x] > value:
                 return False
     return True
+
+
+@compiled
+def _runs_over(high: np.ndarray, min_score: np.float32, runs: np.ndarray) -> int:
+    """Write row, first and last column of each run of blocks over ``min_score``; return how many."""
+    height, width = high.shape
+    number = 0
+    for by in range(height):
+        row = high[by]
+        over = 0
+        for bx in range(width):
+            over += row[bx] > min_score
+        if not over:
+            continue
+        inside = False
+        for bx in range(width):
+            if row[bx] > min_score:
+                if not inside:
+                    runs[number, 0], runs[number, 1] = by, bx
+                    number += 1
+                runs[number - 1, 2] = bx
+                inside = True
+            else:
+                inside = False
+    return number
+
+
+@compiled
+def _upper_bounds(coarse: np.ndarray, fine: np.ndarray, scratch: np.ndarray, out: np.ndarray) -> None:
+    """Write what no pixel of each block exceeds."""
+    height, width = coarse.shape
+    greatest = np.float32(1)
+    for by in range(height):
+        row, line = out[by], scratch[0, : width + 2]
+        line[:] = -np.inf
+        for y in range(max(by - 1, 0), min(by + 2, height)):
+            _raise_to(line[1:], coarse[y])
+        for bx in range(width):
+            row[bx] = _greatest(_greatest(line[bx], line[bx + 1]), line[bx + 2])
+        if fine.size:
+            line = scratch[1, : 2 * width + 2]
+            line[:] = -np.inf
+            for y in range(max(2 * by - 1, 0), min(2 * by + 3, 2 * height)):
+                _raise_to(line[1:], fine[y])
+            for bx in range(width):
+                left = _greatest(line[2 * bx], line[2 * bx + 1])
+                right = _greatest(line[2 * bx + 2], line[2 * bx + 3])
+                row[bx] = (row[bx] + _greatest(left, right)) / HALF
+        for bx in range(width):
+            greatest = _greatest(greatest, abs(row[bx]))
+    out += np.float32(2 * ROUNDING) * greatest
+
+
+@compiled
+def _greatest(a: np.float32, b: np.float32) -> np.float32:
+    return a if a > b else b
+
+
+@compiled
+def _raise_to(line: np.ndarray, values: np.ndarray) -> None:
+    for x in range(values.size):
+        line[x] = values[x] if values[x] > line[x] else line[x]
 
 
 @compiled
@@ -175,7 +242,7 @@ def best_by_tag(
 ) -> Tuple[np.ndarray, np.ndarray]:
     """``find_upsampled_by_tag``: y and x of each search.
 
-    Tiles, and in them blocks, are looked at in the order of the highest value that they may hold.
+    Tiles are looked at in the order of the highest value that they may hold.
 
     Args:
         coarse: (K, h, w) float32 heatmaps.
@@ -187,134 +254,174 @@ def best_by_tag(
     num_types, height, width = coarse.shape
     num_tags = person_tags.shape[1]
     ys, xs = np.empty(len(types), np.int64), np.empty(len(types), np.int64)
-    high, least, most = (
-        np.empty((height, width), np.float32),
-        np.empty((num_tags, height, width), np.float32),
-        np.empty((num_tags, height, width), np.float32),
-    )
-    tiles = (height + TILE - 1) // TILE, (width + TILE - 1) // TILE
-    tile_high = np.empty(tiles, np.float32)
-    tile_least, tile_most = np.empty((num_tags, *tiles), np.float32), np.empty((num_tags, *tiles), np.float32)
-    highest = np.empty((height, width), np.float32)
-    reached = np.empty(tiles[0] * tiles[1])
-    order = np.argsort(types, kind="mergesort")
+    plane = np.empty((4 * height + 2 * PAD, 4 * width + 2 * PAD), np.float32)
+    scratch = np.empty(2 * width + 8, np.float32)
+    shape = (4 * height + TILE - 1) // TILE, (4 * width + TILE - 1) // TILE
+    high = np.empty(shape, np.float32)
+    limits = np.empty((num_tags, 2, *shape), np.float32)
+    reached, cost = np.empty(high.size), np.empty(high.size)
+    block_high = np.empty((height, width), np.float32)
+    block_limits = np.empty((num_tags, 2, height, width), np.float32)
     previous = -1
-    for search in order:
+    for search in np.argsort(types, kind="mergesort"):
         k = types[search]
         if k != previous:
             previous = k
-            _upper_bounds(coarse[k], fine[k], high)
-            _tile_maximum(high, tile_high)
+            for by in range(height):
+                _rows(coarse[k], fine[k], by, 0, width - 1, scratch, plane)
+            _maxima_of_squares(plane, 4, block_high)
+            _maxima_of_squares(plane, TILE, high)
             for t in range(num_tags):
-                _window_maximum(tags[t * num_types + k], 1, 3, np.float32(1), most[t])
-                _window_maximum(tags[t * num_types + k], 1, 3, np.float32(-1), least[t])
-                _tile_maximum(most[t], tile_most[t])
-                _tile_maximum(least[t], tile_least[t])
-            highest[:] = np.nan  # of the blocks' pixels: not computed yet
+                _limits(tags[t * num_types + k], 1, block_limits[t])
+                _limits(tags[t * num_types + k], TILE // 4, limits[t])
+        tag = person_tags[search]
+        most = _reach(high.reshape(-1), limits.reshape(num_tags, 2, -1), tag, cost, reached)
         ys[search], xs[search] = _best_pixel(
-            coarse[k], fine[k], tags, k, num_types, person_tags[search], high, least, most,
-            tile_high, tile_least, tile_most, highest, reached,
-        )  # fmt: skip
+            plane, tags, k, num_types, tag, block_high, block_limits, shape[1], reached, most
+        )
     return ys, xs
 
 
 @compiled
 def _best_pixel(
-    coarse: np.ndarray, fine: np.ndarray, tags: np.ndarray, k: int, num_types: int, person_tag: np.ndarray,
-    high: np.ndarray, least: np.ndarray, most: np.ndarray,
-    tile_high: np.ndarray, tile_least: np.ndarray, tile_most: np.ndarray,
-    highest: np.ndarray, reached: np.ndarray,
+    plane: np.ndarray, tags: np.ndarray, k: int, num_types: int, person_tag: np.ndarray,
+    block_high: np.ndarray, block_limits: np.ndarray, columns: int, reached: np.ndarray, most: int,
 ) -> Tuple[int, int]:  # fmt: skip
-    height, width = coarse.shape
-    rows, columns = tile_high.shape
-    block, squares, tag = np.empty((4, 4), np.float32), np.empty((4, 4)), np.empty((4, 4), np.float32)
-    nothing = fine[:0, :0]
-    for ty in range(rows):
-        for tx in range(columns):
-            cost = _least_cost(tile_least[:, ty, tx], tile_most[:, ty, tx], person_tag)
-            reached[ty * columns + tx] = tile_high[ty, tx] - cost
+    height, width = block_high.shape
+    row = 4 * width
+    side = TILE // 4
     best, best_at = -np.inf, 0
-    while True:
-        tile = np.argmax(reached)
-        if reached[tile] < best or reached[tile] == -np.inf:
-            return best_at // (4 * width), best_at % (4 * width)
-        reached[tile] = -np.inf
-        ty, tx = TILE * (tile // columns), TILE * (tile % columns)
-        for by in range(ty, min(ty + TILE, height)):
-            for bx in range(tx, min(tx + TILE, width)):
-                cost = _least_cost(least[:, by, bx], most[:, by, bx], person_tag)
-                if high[by, bx] - cost < best:
-                    continue
-                if np.isnan(highest[by, bx]):
-                    _block(coarse, fine, by, bx, block)
-                    highest[by, bx] = block.max()
-                bound = highest[by, bx] - cost
-                corner = 16 * by * width + 4 * bx
+    for turn in range(-1, reached.size):  # the most promising tile, then all that may hold a better pixel
+        tile = most if turn < 0 else turn
+        if reached[tile] < best or turn == most:
+            continue
+        top, left = side * (tile // columns), side * (tile % columns)
+        for by in range(top, min(top + side, height)):
+            for bx in range(left, min(left + side, width)):
+                squares = 0.0
+                for t in range(len(person_tag)):
+                    low, high, tag = block_limits[t, 0, by, bx], block_limits[t, 1, by, bx], person_tag[t]
+                    slack = ROUNDING * (1 + abs(low) + abs(high) + abs(tag))
+                    outside = max(low - tag, tag - high) - slack
+                    squares += outside * outside if outside > 0 else 0.0
+                bound = block_high[by, bx] - _round(np.sqrt(squares))
+                corner = 4 * by * row + 4 * bx
                 if bound < best or (bound == best and corner > best_at):
                     continue
-                _block(coarse, fine, by, bx, block)
-                squares[:] = 0
-                for t in range(len(person_tag)):
-                    _block(tags[t * num_types + k], nothing, by, bx, tag)
-                    for i in range(4):
-                        for j in range(4):
-                            difference = tag[i, j] - person_tag[t]
-                            squares[i, j] += difference * difference
-                for i in range(4):
-                    for j in range(4):
-                        value = block[i, j] - np.rint(np.sqrt(squares[i, j]))
-                        at = corner + 4 * i * width + j
-                        if value > best or (value == best and at < best_at):
-                            best, best_at = value, at
+                for y in range(4 * by, 4 * by + 4):
+                    for x in range(4 * bx, 4 * bx + 4):
+                        squares = 0.0
+                        for t in range(len(person_tag)):
+                            tag = _pixel(tags[t * num_types + k], 1, LOW4, WEIGHT4, y, x)
+                            difference = tag - person_tag[t]
+                            squares += difference * difference
+                        value = plane[PAD + y, PAD + x] - _round(np.sqrt(squares))
+                        if value > best or (value == best and y * row + x < best_at):
+                            best, best_at = value, y * row + x
+    return best_at // row, best_at % row
 
 
 @compiled
-def _least_cost(minus_least: np.ndarray, most: np.ndarray, person_tag: np.ndarray) -> float:
-    """Return a rounded distance that tags between ``-minus_least`` and ``most`` do not fall below."""
-    squares = 0.0
-    for t in range(len(person_tag)):
-        low, high, tag = -minus_least[t], most[t], person_tag[t]
-        slack = ROUNDING * (1 + abs(low) + abs(high) + abs(tag))
-        outside = max(low - tag, tag - high) - slack
-        if outside > 0:
-            squares += outside * outside
-    return np.rint(np.sqrt(squares) * (1 - 1e-12))
+def _round(value: float) -> float:
+    """Round float64 of at least 0, halves to the even number; np.rint here is a call that is not vectorised."""
+    return value if value >= ROUND else (value + ROUND) - ROUND
 
 
 @compiled
-def _upper_bounds(coarse: np.ndarray, fine: np.ndarray, out: np.ndarray) -> None:
-    """Write what no pixel of each block exceeds."""
-    _window_maximum(coarse, 1, 3, np.float32(1), out)
-    if fine.size:
-        other = np.empty_like(out)
-        _window_maximum(fine, 2, 4, np.float32(1), other)
-        out[:] = (out + other) / HALF
-    margin = np.float32(2 * ROUNDING) * max(np.float32(1), np.abs(out).max())
-    out += margin
+def _maxima_of_squares(plane: np.ndarray, side: int, out: np.ndarray) -> None:
+    """Write the maximum of each square of ``side`` pixels of a padded plane."""
+    height, width = plane.shape[0] - 2 * PAD, plane.shape[1] - 2 * PAD
+    line = np.empty(width, np.float32)
+    for ty in range(out.shape[0]):
+        line[:] = plane[PAD + side * ty, PAD : PAD + width]
+        for y in range(side * ty + 1, min(side * ty + side, height)):
+            _raise_to(line, plane[PAD + y, PAD : PAD + width])
+        row = out[ty]
+        if side == 4:  # always divides the input
+            for tx in range(row.size):
+                left = _greatest(line[4 * tx], line[4 * tx + 1])
+                row[tx] = _greatest(left, _greatest(line[4 * tx + 2], line[4 * tx + 3]))
+            continue
+        for tx in range(row.size):
+            value = line[side * tx]
+            for x in range(side * tx + 1, min(side * tx + side, width)):
+                value = _greatest(value, line[x])
+            row[tx] = value
 
 
 @compiled
-def _window_maximum(level: np.ndarray, step: int, span: int, sign: np.float32, out: np.ndarray) -> None:
-    """Write the maximum of ``sign * level`` over pixels ``step * b - 1`` to ``step * b + span - 2`` of each block b."""
-    height, width = level.shape
-    row = np.empty(width + span, np.float32)
-    for by in range(out.shape[0]):
-        row[:] = -np.inf
-        for y in range(max(step * by - 1, 0), min(step * by + span - 1, height)):
-            for x in range(width):
-                value = sign * level[y, x]
-                row[x + 1] = value if value > row[x + 1] else row[x + 1]
-        for bx in range(out.shape[1]):
-            value = row[step * bx]
-            for i in range(1, span):
-                value = max(value, row[step * bx + i])
-            out[by, bx] = value
+def _limits(tags: np.ndarray, side: int, out: np.ndarray) -> None:
+    """Write the lowest and the highest tag around each square of ``side`` map pixels, one more to each side."""
+    height, width = tags.shape
+    low, high = np.empty(width, np.float32), np.empty(width, np.float32)
+    for ty in range(out.shape[1]):
+        low[:], high[:] = tags[side * ty], tags[side * ty]
+        for y in range(max(side * ty - 1, 0), min(side * ty + side + 1, height)):
+            _raise_to(high, tags[y])
+            _lower_to(low, tags[y])
+        lowest, highest = out[0, ty], out[1, ty]
+        if side == 1 and width > 1:
+            for x in range(1, width - 1):
+                least = low[x - 1] if low[x - 1] < low[x] else low[x]
+                lowest[x] = least if least < low[x + 1] else low[x + 1]
+                most = high[x - 1] if high[x - 1] > high[x] else high[x]
+                highest[x] = most if most > high[x + 1] else high[x + 1]
+            lowest[0], highest[0] = min(low[0], low[1]), max(high[0], high[1])
+            lowest[width - 1] = min(low[width - 2], low[width - 1])
+            highest[width - 1] = max(high[width - 2], high[width - 1])
+            continue
+        for tx in range(lowest.size):
+            first, last = max(side * tx - 1, 0), min(side * tx + side + 1, width)
+            least, most = low[first], high[first]
+            for x in range(first + 1, last):
+                least, most = min(least, low[x]), max(most, high[x])
+            lowest[tx], highest[tx] = least, most
 
 
 @compiled
-def _tile_maximum(blocks: np.ndarray, out: np.ndarray) -> None:
-    out[:] = -np.inf
-    for by in range(blocks.shape[0]):
-        for bx in range(blocks.shape[1]):
-            ty, tx = by // TILE, bx // TILE
-            out[ty, tx] = max(out[ty, tx], blocks[by, bx])
+def _lower_to(line: np.ndarray, values: np.ndarray) -> None:
+    for x in range(values.size):
+        line[x] = values[x] if values[x] < line[x] else line[x]
+
+
+@compiled
+def _reach(
+    high: np.ndarray, limits: np.ndarray, person_tag: np.ndarray, cost: np.ndarray, out: np.ndarray
+) -> int:
+    """Write what no pixel of each tile exceeds, ``high`` less the rounded distance of its tags from the person's.
+
+    Args:
+        high: (N,) highest values.
+        limits: (T, 2, N) lowest and highest tags.
+        person_tag: (T,) float64.
+        cost: (N,) float64, written: rounded distances that no tag between the limits falls below.
+        out: (N,) float64, written.
+
+    Returns:
+        The tile that may reach most.
+    """
+    if len(person_tag) == 1:
+        tag = person_tag[0]
+        low, top = limits[0, 0], limits[0, 1]
+        for i in range(cost.size):
+            outside = max(low[i] - tag, tag - top[i]) - ROUNDING * (1 + abs(low[i]) + abs(top[i]) + abs(tag))
+            cost[i] = _round(max(outside, 0.0))
+    else:
+        cost[:] = 0
+        for t in range(len(person_tag)):
+            tag = person_tag[t]
+            low, top = limits[t, 0], limits[t, 1]
+            for i in range(cost.size):
+                outside = max(low[i] - tag, tag - top[i]) - ROUNDING * (
+                    1 + abs(low[i]) + abs(top[i]) + abs(tag)
+                )
+                cost[i] += outside * outside if outside > 0 else 0.0
+        for i in range(cost.size):
+            cost[i] = _round(np.sqrt(cost[i]))
+    for i in range(cost.size):
+        out[i] = high[i] - cost[i]
+    most = 0
+    for i in range(cost.size):
+        if out[i] > out[most]:
+            most = i
+    return most

@@ -160,9 +160,7 @@ def find_upsampled_peaks(maps: UpsampledMaps, reach: int, min_score: float) -> T
     """
     compiled = kernels()
     if compiled is not None:
-        threshold = np.float32(min_score)
-        floor = np.float32(min_score - ROUNDING * abs(min_score))
-        flat, values = compiled.upsampled.peaks(*maps.arrays(), reach, threshold, floor)
+        flat, values = compiled.upsampled.peaks(*maps.arrays(), reach, np.float32(min_score))
         rows, xs = np.divmod(flat, BLOCK * maps.width)
         return *np.divmod(rows, BLOCK * maps.height), xs, values
     bounds = maps.bounds()

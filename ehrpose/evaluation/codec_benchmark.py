@@ -40,6 +40,8 @@ STEPS = {
 NUMPY = ", NumPy"
 # Whole maps of larger inputs take the others minutes.
 LARGEST_FOR_OTHERS = 1024
+# Nor are maps that no network gives worth hours.
+LARGEST_WORST, WORST_ROUNDS = 512, 3
 
 
 @dataclass
@@ -203,10 +205,10 @@ def print_worst_cases(
 ) -> None:
     """Print what maps cost that no good network gives."""
     print("| worst cases | input | " + " | ".join(ours) + " |\n|---|---" + "|---" * len(ours) + "|")
-    for side in sides:
+    for side in [side for side in sides if side <= LARGEST_WORST]:
         for name, maps in worst_cases(keypoints.num_keypoints, side).items():
             case = Case(0, side, [maps])
-            time_decoders(case, keypoints, max(rounds // 3, 1), with_reference=False)
+            time_decoders(case, keypoints, min(rounds, WORST_ROUNDS), with_reference=False)
             print(f"| {name} | {side} | " + " | ".join(f"{case.median(m):.2f}" for m in ours) + " |")
 
 
