@@ -90,7 +90,7 @@ param_scheduler = [
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=250))
 custom_hooks = [
-    dict(type="EMAHook", ema_type="ExpMomentumEMA", momentum=0.0005, gamma=200, update_buffers=True),
+    dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.0005, gamma=10, update_buffers=True),
     dict(type="NonFiniteLossHook"),
 ]
 log_processor = dict(by_epoch=False)

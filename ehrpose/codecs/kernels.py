@@ -12,8 +12,9 @@ import numpy as np
 from numba import njit
 
 from ehrpose.codecs import upsampled_kernels as upsampled
+from ehrpose.codecs.tag_search_kernels import best_by_tag
 
-__all__ = ["all_finite", "assign", "best_in_windows", "group", "local_maxima", "upsampled"]
+__all__ = ["all_finite", "assign", "best_by_tag", "best_in_windows", "group", "local_maxima", "upsampled"]
 
 compiled = njit(cache=True, nogil=True)
 CHUNK = 32

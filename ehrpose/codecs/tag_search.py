@@ -33,7 +33,7 @@ def find_upsampled_by_tag(
     """
     compiled = kernels()
     if compiled is not None:
-        found = compiled.upsampled.best_by_tag(*heat.arrays(), tags.arrays()[0], types, person_tags)
+        found = compiled.best_by_tag(*heat.arrays(), tags.arrays()[0], types, person_tags)
         return np.asarray(found[0]), np.asarray(found[1])
     search = _Search(heat, tags, person_tags.shape[1])
     batches = [slice(start, start + BATCH) for start in range(0, len(types), BATCH)]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
+from ehrpose.models.layers import SplitPadConv2d
 from ehrpose.structures import Maps
 
 LAYOUTS = ("NCHW", "NHWC")
@@ -47,6 +48,7 @@ class DeployNetwork(nn.Module):
         self.backbone, self.neck, self.head = model.backbone, model.neck, model.head
         self.names = tuple(model.codec.output_names)
         self.num_folded = fold_batch_norms(self)
+        _write_padding_into_convs(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of (B, 3, H, W) or (B, H, W, 3) images, in the order of ``names``."""
@@ -87,6 +89,44 @@ def fold_batch_norms(network: nn.Module) -> int:
 def _neighbours(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Module], tuple[str, nn.Module]]]:
     children = list(parent.named_children())
     yield from zip(children, children[1:])
+
+
+class _SplitPadConv(torch.autograd.Function):
+    """A convolution padded unevenly, one node in ONNX where torch writes a Pad whose size it computes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: Any, stride: Any, groups: int
+    ) -> Tensor:
+        """Convolve ``x`` padded by (left, right, top, bottom)."""
+        return nn.functional.conv2d(nn.functional.pad(x, padding), weight, bias, stride, 0, 1, groups)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, weight: Any, bias: Any, padding: Any, stride: Any, groups: int) -> Any:
+        """Write the node."""
+        left, right, top, bottom = padding
+        return g.op(
+            "Conv", x, weight, bias, kernel_shape_i=weight.type().sizes()[2:], strides_i=stride,
+            pads_i=[top, left, bottom, right], group_i=groups,
+        )  # fmt: skip
+
+
+class _ExportedConv(nn.Module):
+    def __init__(self, conv: SplitPadConv2d):
+        super().__init__()
+        self.weight = conv.weight
+        self.bias = nn.Parameter(torch.zeros(conv.out_channels)) if conv.bias is None else conv.bias
+        self.arguments = (conv.split_padding, conv.stride, conv.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _SplitPadConv.apply(x, self.weight, self.bias, *self.arguments)
+
+
+def _write_padding_into_convs(network: nn.Module) -> None:
+    for parent in list(network.modules()):
+        for name, conv in list(parent.named_children()):
+            if isinstance(conv, SplitPadConv2d) and conv.split_padding is not None:
+                setattr(parent, name, _ExportedConv(conv))
 
 
 def export_onnx(
