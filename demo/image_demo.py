@@ -30,6 +30,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--draw-heatmap", action="store_true", help="lay the heatmaps over the photo")
     parser.add_argument("--show-kpt-idx", action="store_true", help="write each keypoint's index")
     parser.add_argument("--black-background", action="store_true", help="draw on black")
+    parser.add_argument("--mode", choices=["fast", "paper"], default="fast", help="how maps become people")
+    parser.add_argument(
+        "--flip-test", action="store_true", help="look at the mirrored photo as well: better, slower"
+    )
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="replace config values"
     )

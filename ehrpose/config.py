@@ -20,33 +20,8 @@ import mmengine.registry as root
 from mmengine.config import Config
 
 from ehrpose import registry
+from ehrpose.config_keys import TOP_LEVEL_KEYS, untyped_nodes
 
-# What MMEngine's Runner reads from the top level, and what ehrpose adds.
-TOP_LEVEL_KEYS = (
-    *(
-        "model",
-        "codec",
-        "keypoints",
-        "phi",
-        "data_root",
-        "work_dir",
-        "experiment_name",
-        "load_from",
-        "resume",
-    ),
-    *("train_dataloader", "val_dataloader", "test_dataloader", "train_cfg", "val_cfg", "test_cfg"),
-    *("val_evaluator", "test_evaluator", "optim_wrapper", "param_scheduler", "auto_scale_lr"),
-    *("default_hooks", "custom_hooks", "visualizer", "vis_backends", "log_processor", "log_level"),
-    *(
-        "default_scope",
-        "env_cfg",
-        "randomness",
-        "launcher",
-        "model_wrapper_cfg",
-        "custom_imports",
-        "runner_type",
-    ),
-)
 _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
                "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
 _ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",
@@ -103,6 +78,10 @@ def check(cfg: Config) -> None:
     _check_agreement(plain)
     for path, node in _typed_nodes(plain, ""):
         _check_component(path, node)
+    for path, node, known in untyped_nodes(plain):
+        for key in node:
+            if key not in known and not (path == "default_hooks" and "type" in (node[key] or ())):
+                raise ValueError(f"{path} has no key {key!r}{_nearest(key, known)}")
 
 
 def _replace(value: Any, top: Mapping[str, Any], chain: tuple[str, ...], path: str) -> Any:
@@ -191,6 +170,10 @@ def _all_registries() -> Iterator[Any]:
             yield getattr(root, name)
 
 
+def _known() -> set[str]:
+    return {key for reg in _all_registries() for key in reg.module_dict}
+
+
 def _find_class(name: str) -> Any:
     """Return the component registered under ``name``, None if there is none anywhere."""
     for reg in _all_registries():
@@ -207,8 +190,11 @@ def _check_component(path: str, node: Mapping) -> None:
     if component is None:
         if path.startswith("env_cfg") or "." in name or path.endswith("collate_fn"):
             return
-        known = {key for reg in _all_registries() for key in reg.module_dict}
-        raise ValueError(f"{path}: unknown type {name!r}{_nearest(name, known)}")
+        raise ValueError(f"{path}: unknown type {name!r}{_nearest(name, _known())}")
+    if isinstance(node.get("ema_type"), str) and _find_class(node["ema_type"]) is None:
+        raise ValueError(
+            f"{path}: unknown ema_type {node['ema_type']!r}{_nearest(node['ema_type'], _known())}"
+        )
     accepted = _accepted_arguments(component)
     if accepted is None:
         return

@@ -38,7 +38,15 @@ def test_the_papers_recipe_is_the_default(root):
     cfg = resolve(load_config(root / "configs/ehrnet/h-4_coco-384.py"))
     assert cfg.optim_wrapper.optimizer == {"type": "Adam", "lr": 1e-3, "weight_decay": 1e-4}
     assert cfg.train_cfg.max_epochs == 300
-    assert cfg.param_scheduler[1].milestones == [200, 260]
+    steps = {
+        "type": "MultiStepLR",
+        "begin": 0,
+        "end": 300,
+        "milestones": [200, 260],
+        "gamma": 0.1,
+        "by_epoch": True,
+    }
+    assert [dict(scheduler) for scheduler in cfg.param_scheduler] == [steps]
     assert cfg.model.head.tag_loss == {"type": "AELoss", "pull": 1e-3, "push": 1e-3}
     affine = cfg.train_dataloader.dataset.pipeline[1]
     assert (affine.rotate, tuple(affine.scale), affine.shift) == (30, (0.75, 1.5), 40)
@@ -105,6 +113,27 @@ def test_changing_the_codec_once_changes_all_its_users(root):
         ),
         ({"default_hooks.logger.intervall": 3}, "did you mean 'interval'"),
         ({"param_scheduler.0.type": "LinearLr"}, "did you mean 'LinearLR'"),
+        (
+            {"train_dataloader.batch_sze": 2},
+            "train_dataloader has no key 'batch_sze'; did you mean 'batch_size'",
+        ),
+        ({"val_dataloader.num_worker": 2}, "did you mean 'num_workers'"),
+        ({"optim_wrapper.clip_gradd": {}}, "did you mean 'clip_grad'"),
+        ({"optim_wrapper.optimizer.type": "AdamWw"}, "did you mean 'AdamW'"),
+        ({"optim_wrapper.optimizer.weightdecay": 0}, "did you mean 'weight_decay'"),
+        ({"default_hooks.chekpoint": {}}, "did you mean 'checkpoint'"),
+        ({"randomness.sed": 3}, "did you mean 'seed'"),
+        ({"auto_scale_lr.base_batchsize": 3}, "did you mean 'base_batch_size'"),
+        ({"env_cfg.cudnn_benchmrk": True}, "did you mean 'cudnn_benchmark'"),
+        ({"env_cfg.mp_cfg.opencv_threads": 1}, "env_cfg.mp_cfg has no key 'opencv_threads'"),
+        ({"val_cfg.fp": True}, "val_cfg has no key 'fp'"),
+        ({"train_cfg.max_epoch": 3}, "did you mean 'max_epochs'"),
+        ({"channel_last": True}, "did you mean 'channels_last'"),
+        ({"keep_free_memory": True}, "did you mean 'keep_freed_memory'"),
+        (
+            {"custom_hooks": [{"type": "EMAHook", "ema_type": "ExpMomentumEMA"}]},
+            "unknown ema_type 'ExpMomentumEMA'",
+        ),
     ],
 )
 def test_mistakes_are_named_with_the_nearest_word(root, options, message):

@@ -55,6 +55,13 @@ def test_five_keypoints_train_test_and_predict(root, folder, capsys):
     rows = json.loads((folder / "test/people.json").read_text())
     assert rows
     assert all(len(row["keypoints"]) == 15 for row in rows)
+    labels = folder / "mine/annotations/person_keypoints_val2017.json"
+    labels.write_text(
+        json.dumps({**json.loads(labels.read_text()), "annotations": []})
+    )  # as of COCO's test-dev
+    run_tool(root, "tools/test", ["leaf.py", "run/epoch_1.pth", "--work-dir", "test", "--out", "test/dev.json",
+                                  "--format-only", "--cfg-options", "codec.min_score=-1"])  # fmt: skip
+    assert json.loads((folder / "test/dev.json").read_text()) == rows
     run_tool(root, "demo/image_demo", ["mine/val2017", "leaf.py", "run/epoch_1.pth", "--out-dir", "drawn"])
     assert len(list((folder / "drawn").glob("*.jpg"))) == 4
     assert len(list((folder / "drawn").glob("*.json"))) == 4

@@ -1,6 +1,7 @@
 from ehrpose.engine.amp import AutocastOptimWrapper
 from ehrpose.engine.checkpoint import CheckpointError, SafeCheckpointHook
 from ehrpose.engine.finite_hook import NonFiniteLossError, NonFiniteLossHook
+from ehrpose.engine.fit_hook import CheckpointFitHook
 from ehrpose.engine.progress_hook import ProgressBarHook
 from ehrpose.engine.resume_hook import ExactResumeHook
 from ehrpose.engine.runner import PoseRunner, build_runner
@@ -10,6 +11,7 @@ from ehrpose.engine.visualization_hook import PoseVisualizationHook
 __all__ = [
     "AutocastOptimWrapper",
     "CheckpointError",
+    "CheckpointFitHook",
     "ExactResumeHook",
     "NonFiniteLossError",
     "NonFiniteLossHook",

@@ -42,10 +42,7 @@ class AutocastOptimWrapper(OptimWrapper):
             raise ValueError("dtype float16 needs CUDA; on the CPU use dtype='bfloat16'")
         self.dtype = DTYPES[name]
         scaled = self.dtype is torch.float16
-        if hasattr(torch.amp, "GradScaler"):
-            self.loss_scaler = torch.amp.GradScaler(self.device_type, init_scale=loss_scale, enabled=scaled)
-        else:  # torch below 2.3
-            self.loss_scaler = torch.cuda.amp.GradScaler(init_scale=loss_scale, enabled=scaled)
+        self.loss_scaler = torch.amp.GradScaler(self.device_type, init_scale=loss_scale, enabled=scaled)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

@@ -9,22 +9,17 @@ import mmengine.registry
 import torch
 from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
-from mmengine.utils import digit_version
-from mmengine.utils.dl_utils import TORCH_VERSION
 
 import ehrpose.registry  # noqa: F401 its registries come first
 from ehrpose.models.checkpoint import SAFE_GLOBALS, read_checkpoint
 
 SCOPE = "ehrpose"
-# The first PyTorch that takes a list of what a checkpoint may hold, with names.
-NAMED_SAFE_GLOBALS = "2.5.0"
 
 
 def apply() -> None:
     """Apply all cures; a second call changes nothing."""
-    if digit_version(TORCH_VERSION) >= digit_version(NAMED_SAFE_GLOBALS):
-        allow_resume()
-        load_checkpoints_safely()
+    allow_resume()
+    load_checkpoints_safely()
     complete_scope()
 
 

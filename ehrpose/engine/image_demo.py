@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import Compose
 
 from ehrpose.apis import inference, init_model, list_images, to_predictions, write_predictions
 from ehrpose.image_io import ImageReadError, read_image
+from ehrpose.registry import TRANSFORMS
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
 
 
@@ -29,6 +31,8 @@ def run_image_demo(
     draw_heatmap: bool = False,
     show_kpt_idx: bool = False,
     black_background: bool = False,
+    mode: str = "fast",
+    flip_test: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> None:
     """Find and draw the people of photos.
@@ -47,7 +51,9 @@ def run_image_demo(
         draw_heatmap: Lay the heatmaps over the photo.
         show_kpt_idx: Write keypoint indices.
         black_background: Draw on black.
-        cfg_options: Replace config values.
+        mode: Decoding, ``"fast"`` or ``"paper"``, whatever the config says.
+        flip_test: Look at the mirrored photo as well, whatever the config says.
+        cfg_options: Replace config values, the two above too.
 
     Raises:
         FileNotFoundError: There is no photo, config or checkpoint.
@@ -58,7 +64,8 @@ def run_image_demo(
     if out_file is not None and len(photos) > 1:
         raise ValueError(f"--out-file names one picture, but {img} names {len(photos)} photos: use --out-dir")
     targets = _targets(photos, out_file, out_dir)
-    model = init_model(config, checkpoint, device, cfg_options)
+    options = {"codec.mode": mode, "model.flip_test": flip_test, **(cfg_options or {})}
+    model = init_model(config, checkpoint, device, options)
     failed = 0
     for path, target in zip(photos, targets):
         try:
@@ -107,14 +114,14 @@ def _targets(photos: list[Path], out_file: str | None, out_dir: str) -> list[Pat
 @torch.no_grad()
 def photo_heatmaps(model: Any, photo: np.ndarray) -> np.ndarray:
     """Return the finest heatmaps of a photo (H, W, 3) uint8 BGR, cut to the photo: (K, h, w)."""
-    from ehrpose.image_warp import resize_warp, warp_image
-
     height, width = photo.shape[:2]
-    warp, input_wh = resize_warp(width, height, model.codec.input_size, 32)
-    image = torch.from_numpy(np.ascontiguousarray(warp_image(photo, warp, input_wh).transpose(2, 0, 1)))
+    item = Compose([TRANSFORMS.build(step) for step in model.cfg.test_dataloader.dataset.pipeline])(
+        {"img_id": 0, "img": photo, "width": width, "height": height}
+    )
+    image = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]  # scale 1 comes first
     maps = model.test_maps(model.data_preprocessor({"inputs": [image]})["inputs"])[0]
     heat = maps.heat4 if maps.heat2 is None else maps.heat2
-    ratio = heat.shape[2] / input_wh[0]
+    warp, ratio = np.asarray(item["data_samples"].warp), heat.shape[2] / image.shape[2]
     left, top = np.maximum(np.round((warp @ [0, 0, 1]) * ratio).astype(int), 0)
     right, bottom = np.round((warp @ [width, height, 1]) * ratio).astype(int)
     return heat[:, top:bottom, left:right]

@@ -19,6 +19,7 @@ from ehrpose.engine import compat
 from ehrpose.engine.allocator import keep_freed_memory
 from ehrpose.engine.checkpoint import PARTIAL, written_beside
 from ehrpose.engine.distributed import check_launcher, init_cpu_processes
+from ehrpose.engine.fit_hook import CheckpointFitHook
 from ehrpose.engine.resume_hook import ExactResumeHook
 from ehrpose.engine.seeding import SeededDataset, SeededSampler
 from ehrpose.engine.sync_hook import SyncStatisticsHook
@@ -75,6 +76,8 @@ class PoseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         if not any(isinstance(hook, ExactResumeHook) for hook in self.hooks):
             self.register_hook(ExactResumeHook())
+        if not any(isinstance(hook, CheckpointFitHook) for hook in self.hooks):
+            self.register_hook(CheckpointFitHook())
         if self.distributed:
             self.register_hook(SyncStatisticsHook())
 

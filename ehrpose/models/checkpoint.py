@@ -34,9 +34,6 @@ _EMA_COUNTERS = ("steps", "n_averaged")
 
 @contextlib.contextmanager
 def _allowed_globals() -> Iterator[None]:
-    if not hasattr(torch.serialization, "safe_globals"):  # torch below 2.5
-        yield
-        return
     # Leaving torch's context forgets the entries also where they were allowed before: these stay out of it.
     known = torch.serialization.get_safe_globals()
     with torch.serialization.safe_globals([entry for entry in SAFE_GLOBALS() if entry not in known]):

@@ -277,3 +277,23 @@ def test_a_mask_pixel_is_off_unless_most_of_its_input_pixels_are_on(coco_keypoin
         for stride in codec.strides:
             share = mask.reshape(64 // stride, stride, 64 // stride, stride).mean(axis=(1, 3))
             assert np.array_equal(targets[f"mask{stride}"], share > 0.5)
+
+
+@pytest.mark.parametrize("mode", ["paper", "fast"])
+def test_flip_test_moves_floor_targets_by_half_a_pixel_and_unbiased_ones_not(five_keypoints, mode):
+    # Pixels mirror at (W - 1) / 2, the intervals of floor targets at W / 2: docs/codec.md gives the figures.
+    rng, shifts = np.random.default_rng(0), {}
+    for unbiased in (False, True):
+        codec = AssociativeEmbedding(128, five_keypoints, mode=mode, unbiased=unbiased)
+        errors = []
+        for _ in range(100):
+            x, y = rng.uniform(40, 88, 2)
+            plain, mirrored = (
+                codec.encode(np.full((1, 5, 2), (at, y)), np.full((1, 5), 2)) for at in (x, 127 - x)
+            )
+            heat = {n: (plain[n] + mirrored[n][:, :, ::-1]) / 2 for n in ("heat4", "heat2")}
+            people = codec.decode(Maps(heat["heat4"], np.zeros_like(heat["heat4"]), heat["heat2"]))
+            errors.append(people.keypoints[0, 0, 0] - x)
+        shifts[unbiased] = np.mean(errors)
+    assert abs(shifts[True]) < 0.05
+    assert 0.3 < shifts[False] < 0.6

@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_parts import loader, toy_config
 
-from ehrpose.engine import PoseRunner, build_runner, options
+from ehrpose.engine import PoseRunner, build_runner, compat, options
 from ehrpose.engine.distributed import check_launcher
 from ehrpose.engine.seeding import SeededDataset, SeededIndex
 
@@ -79,7 +79,6 @@ def _train_one(rank: int, port: int, work_dir: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_processes_on_the_cpu_train_and_evaluate_like_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -105,3 +104,28 @@ def test_two_processes_on_the_cpu_train_and_evaluate_like_one(tmp_path):
 def test_data_set_that_is_built_already_is_taken():
     built = PoseRunner.build_dataloader({**loader(), "dataset": torch.arange(4)}, seed=0)
     assert torch.equal(built.dataset, torch.arange(4))
+
+
+@pytest.mark.parametrize("how", ["load_from", "resume"])
+@pytest.mark.parametrize("hooks", [[], [{"type": "EMAHook"}]], ids=["plain", "ema"])
+def test_checkpoint_of_another_model_names_the_first_tensor(tmp_path, how, hooks):
+    build_runner(toy_config(tmp_path, custom_hooks=hooks)).train()
+    file = tmp_path / "epoch_3.pth"
+    compat.apply()
+    checkpoint = torch.load(file, weights_only=True)
+    name = "net.0.weight"
+    for key in ("state_dict", "ema_state_dict"):
+        for tensor in [n for n in checkpoint.get(key, {}) if n.endswith(name)]:
+            checkpoint[key][tensor] = checkpoint[key][tensor][:2]
+    torch.save(checkpoint, file)
+    cfg = toy_config(tmp_path / "other", custom_hooks=hooks, load_from=str(file), resume=how == "resume")
+    with pytest.raises(
+        ValueError, match=r"epoch_3\.pth does not fit the model: net\.0\.weight has shape \(2,"
+    ):
+        build_runner(cfg).train()
+
+
+def test_checkpoint_with_too_few_tensors_is_refused(tmp_path):
+    torch.save({"state_dict": {"net.0.weight": torch.zeros(4, 3, 3, 3)}}, tmp_path / "part.pth")
+    with pytest.raises(ValueError, match=r"part\.pth does not fit the model: \d missing: net\.0\.bias"):
+        build_runner(toy_config(tmp_path / "run", load_from=str(tmp_path / "part.pth"))).train()

@@ -3,6 +3,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import multiprocessing
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from ehrpose.engine.distributed import init_cpu_processes, leave_processes
 from ehrpose.evaluation.coco_eval import NUMBERS
 from ehrpose.evaluation.coco_metric import CocoMetric
 
@@ -348,3 +352,32 @@ def test_wrong_use_is_named(coco_keypoints, five_keypoints, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="hotcoco"):
         CocoMetric(keypoints=coco_keypoints, use_fast_eval=True)
+
+
+def _evaluate_share(rank: int, port: int, folder: str, keypoints: dict, samples: list) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
+                      MASTER_PORT=str(port))  # fmt: skip
+    init_cpu_processes("pytorch")
+    metric = CocoMetric(keypoints=keypoints)
+    for item in samples[rank::2]:
+        metric.process({}, [item])
+    result = metric.evaluate(len(samples))
+    Path(folder, f"{rank}.json").write_text(json.dumps(result))
+    leave_processes()
+
+
+def test_two_processes_with_an_odd_number_of_images_count_like_one(coco_keypoints, rng, tmp_path):
+    samples = make_samples(rng, 17, images=7)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    arguments = (port, str(tmp_path), coco_keypoints, samples)
+    processes = [context.Process(target=_evaluate_share, args=(rank, *arguments)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert found[0] == found[1] == run(CocoMetric(keypoints=coco_keypoints), samples)

@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -196,13 +195,11 @@ def test_two_processes_by_the_shell_script(root, toy_file, tmp_path):
         "OMP_NUM_THREADS": "1",
         "PORT": "29731",
     }
-    start = time.monotonic()
     for arguments in (["dist_train.sh", toy_file, "2"], ["dist_test.sh", toy_file, "run/epoch_1.pth", "2"]):
         command = [str(root / "tools" / arguments[0]), *map(str, arguments[1:]), "--work-dir", "run"]
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/last_checkpoint").is_file()
-    assert time.monotonic() - start < 120
 
 
 REAL = """
@@ -250,3 +247,18 @@ def test_real_model_trains_resumes_and_tests(train, test, real_file, tmp_path):
     assert len(list(Path("pictures").glob("*.jpg"))) == 6
     with pytest.raises(ValueError, match="does not fit"):
         test([str(real_file), "cut/epoch_2.pth", "--cfg-options", "phi=-5"])
+
+
+@pytest.mark.slow
+def test_leaf_as_typed_trains_resumes_and_tests_on_real_photos(train, test, root, coco_mini, tmp_path):
+    # The same command as in the README, with a few photos and small batches.
+    changes = ["--cfg-options", f"data_root={coco_mini}/", "train_dataloader.dataset.indices=4",
+               "train_dataloader.batch_size=2", "val_dataloader.dataset.indices=2", "codec.input_size=128",
+               "train_cfg.val_interval=1", "test_dataloader.dataset.indices=2"]  # fmt: skip
+    leaf = str(root / "configs/ehrnet/h-3_coco-416.py")
+    train([leaf, "--work-dir", "run", *changes, "train_cfg.max_epochs=1"])
+    train([leaf, "--work-dir", "run", "--resume", *changes, "train_cfg.max_epochs=2"])
+    checkpoint = torch.load("run/epoch_2.pth", weights_only=True)
+    assert checkpoint["meta"]["iter"] == 4
+    test([leaf, "run/epoch_2.pth", "--work-dir", "test", "--out", "people.json", *changes])
+    assert isinstance(json.loads(Path("people.json").read_text()), list)

@@ -14,7 +14,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="replace config values, key=value"
+        "--cfg-options", "--options", nargs="+", action=DictAction, help="replace config values, key=value"
     )
     parser.add_argument(
         "--resolved", action="store_true", help='put values in place of references such as "$codec"'

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from mmengine.config import DictAction
+
+from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -19,6 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="photos as they are, or as the network gets them",
     )  # fmt: skip
     parser.add_argument("--max-item-per-dataset", type=int, default=50, help="the most pictures")
+    parser.add_argument("--not-show", action="store_true", help="MMPose's flag; no window opens here anyway")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="replace config values, key=value"
     )
@@ -49,7 +51,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    run_cli(main)

@@ -6,7 +6,6 @@ test_cfg = dict()
 
 optim_wrapper = dict(optimizer=dict(type="Adam", lr=1e-3, weight_decay=1e-4))
 param_scheduler = [
-    dict(type="LinearLR", begin=0, end=500, start_factor=0.001, by_epoch=False),
     dict(type="MultiStepLR", begin=0, end=300, milestones=[200, 260], gamma=0.1, by_epoch=True),
 ]
 # The learning rate belongs to this batch in all; `--auto-scale-lr` scales it to the batch that is run.
