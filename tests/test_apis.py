@@ -220,3 +220,17 @@ def test_demo_never_overwrites_a_photo_or_a_picture(image_demo, photos, config, 
     with pytest.raises(ValueError, match="overwrite a photo"):
         image_demo([*arguments, "--out-dir", str(photos)])
     assert (photos / "0.jpg").read_bytes() == before
+
+
+def test_several_test_scales(config, checkpoint, photos):
+    resize = {"type": "BottomUpResize", "codec": "$codec", "size_divisor": 32, "scales": [0.5, 1.0, 1.5]}
+    pipeline = [{"type": "LoadImage"}, resize, {"type": "PackPose"}]
+    options = {**OPTIONS, "test_dataloader.dataset.pipeline": pipeline}
+    files = list_images(photos)
+    one = inference(init_model(config, checkpoint, cfg_options=OPTIONS), files[:1])[0].pred_instances
+    several = inference(init_model(config, checkpoint, cfg_options=options), files[:1])[0].pred_instances
+    assert len(several.keypoints) > 0
+    assert several.keypoints.shape[1:] == one.keypoints.shape[1:]
+    assert not np.array_equal(several.bbox_scores, one.bbox_scores)
+    size = cv2.imread(str(files[0])).shape[1::-1]
+    assert (np.abs(several.keypoints - np.array(size) / 2) <= np.array(size)).all()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from ehrpose.config import load_config, resolve
@@ -55,13 +56,11 @@ def test_the_papers_recipe_is_the_default(root):
     assert cfg.model.flip_test
 
 
-@pytest.mark.parametrize("name", ["h0_coco-512", "h-4_coco-384", "demo_synthetic-128"])
-def test_every_leaf_dumps_reloads_and_builds(root, name, tmp_path):
-    check_leaf(root / f"configs/ehrnet/{name}.py", tmp_path)
-
-
-@pytest.mark.slow
-def test_all_leaves_dump_reload_and_build(root, tmp_path):
+def test_every_leaf_dumps_reloads_and_builds(root, tmp_path, monkeypatch):
+    # Nearly all of the time would go into laying out the configs' text.
+    monkeypatch.setattr(
+        "mmengine.config.config.FormatCode", lambda text, **options: (text, True), raising=False
+    )
     for path in leaf_files(root):
         check_leaf(path, tmp_path)
 
@@ -74,7 +73,8 @@ def check_leaf(path, tmp_path):
         assert load_config(dumped).to_dict() == form.to_dict()
         assert Config.fromfile(str(dumped)).to_dict() == form.to_dict()
     resolved = resolve(cfg)
-    model = MODELS.build(resolved.model)
+    with torch.device("meta"):
+        model = MODELS.build(resolved.model)
     assert model.codec.input_size == cfg.codec.input_size
     CODECS.build(resolved.codec)
     METRICS.build(resolved.val_evaluator)

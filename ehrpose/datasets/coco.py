@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
@@ -30,7 +31,8 @@ class CocoPoseDataset(BaseDataset):
     A photo that is missing or broken stops the run with its name, or, with ``on_bad_image="skip"``, is counted
     and reported in a warning and in ``bad_images``. In training another photo is taken then, in test a grey
     picture of the annotated size, so that the evaluation goes on and finds nobody there; the sample's
-    ``bad_image`` says why. Worker processes of a data loader count and report each for themselves.
+    ``bad_image`` says why. Each worker process of a data loader reports what it meets; ``num_bad_images`` counts
+    the photos of all of them.
 
     Attributes:
         meta: The KeypointMeta; also ``metainfo["keypoints"]``.
@@ -109,6 +111,13 @@ class CocoPoseDataset(BaseDataset):
         if self.pipeline.transforms:
             self.data_prefix["img"] = self._find_folder(self.data_prefix["img"])
         super().full_init()
+        # Shared memory: what a worker process writes the others see.
+        self._bad = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
+
+    @property
+    def num_bad_images(self) -> int:
+        """Number of unusable photos met so far, by any process that has this data set."""
+        return int(self._bad.sum()) if self._fully_initialized else 0
 
     def _find_folder(self, folder: str) -> str:
         """Return the folder, or its twin below ``images`` where only that exists."""
@@ -154,7 +163,8 @@ class CocoPoseDataset(BaseDataset):
                 if self.on_bad_image == "raise":
                     raise
                 self.bad_images[path] = str(error)
-                self._warn(f"skipped photo {len(self.bad_images)} that cannot be used: {error}")
+                self._bad[idx] = 1
+                self._warn(f"skipped photo {self.num_bad_images} that cannot be used: {error}")
         if not self.test_mode:
             return None
         item = self.get_data_info(idx)
@@ -175,7 +185,7 @@ class CocoPoseDataset(BaseDataset):
         if self.test_mode:
             raise ValueError(f"the test pipeline gave nothing for item {idx}")
         raise ValueError(
-            f"no usable photo in {self.max_refetch + 1} tries, {len(self.bad_images)} bad ones so far, e.g. "
+            f"no usable photo in {self.max_refetch + 1} tries, {self.num_bad_images} bad ones so far, e.g. "
             f"{next(iter(self.bad_images.values()), 'none: the pipeline returned None')}"
         )
 

@@ -131,7 +131,21 @@ def test_one_lit_column_in_paper_mode(five_keypoints, column):
     maps.heat4[:, :, column] = 1.0
     maps.heat2[:, :, 2 * column : 2 * column + 2] = 1.0
     people = codec.decode(maps)
+    # The highest input pixels are the two beside the middle; a quarter towards the neighbour, then half a pixel on.
     assert np.abs(people.keypoints[:, :, 0] - (4 * column + 2)).max() <= 0.75
+    assert np.abs(people.keypoints[:, :, 0] - (4 * column + 2)).max() <= 0.26
+
+
+@pytest.mark.parametrize(("mode", "tolerance"), [("fast", 1e-3), ("paper", 0.51)])
+@pytest.mark.parametrize("column", [1, 4, 6])
+def test_one_lit_column_of_unbiased_maps(five_keypoints, column, mode, tolerance):
+    # Corner to corner: pixel i of a map of 8 lies at i * 31 / 7 of an input of 32.
+    codec = AssociativeEmbedding(32, five_keypoints, strides=(4,), mode=mode, unbiased=True)
+    heat = np.zeros((5, 8, 8), np.float32)
+    heat[:, 3, column] = 1.0
+    people = codec.decode(Maps(heat, np.zeros_like(heat)))
+    assert np.abs(people.keypoints[:, :, 0] - column * 31 / 7).max() <= tolerance
+    assert np.abs(people.keypoints[:, :, 1] - 3 * 31 / 7).max() <= tolerance
 
 
 def test_encode_draws_at_the_floored_pixel_with_the_stated_sigma(five_keypoints):

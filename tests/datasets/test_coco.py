@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
 
 from ehrpose.datasets import coco
 from ehrpose.datasets.coco import CocoPoseDataset
@@ -351,6 +352,15 @@ def test_skipping_in_test_puts_a_grey_photo_and_goes_on(build, folder, five_keyp
         assert item["inputs"].unique().tolist()[-1] == 128
     assert "bad_image" not in items[0]["data_samples"]
     assert len(dataset.bad_images) == len(warnings) == 1
+
+
+def test_bad_photos_met_by_workers_are_counted(build, folder, five_keypoints):
+    (folder / "train2017" / "12.png").write_bytes(b"")
+    codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": five_keypoints}
+    pipeline = (*LOAD, {"type": "BottomUpResize", "codec": codec}, {"type": "PackPose"})
+    dataset = build(pipeline=pipeline, on_bad_image="skip", test_mode=True)
+    list(DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=list))
+    assert dataset.num_bad_images == 1
 
 
 def test_unknown_settings_are_refused(build):

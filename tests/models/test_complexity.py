@@ -37,6 +37,31 @@ def test_paper_models_cost_what_they_should(row):
     assert paper.macs / 1e9 == pytest.approx(paper_g, abs=5.1e-4)
 
 
+# phi, millions of parameters for ImageNet and for CIFAR-100, GMACs at the paper's input.
+COMPACT = [
+    (0, 5.289, 4.136, 0.386, 224),
+    (-1, 4.548, 3.503, 0.254, 195),
+    (-2, 3.464, 2.512, 0.148, 170),
+    (-3, 2.796, 1.931, 0.088, 145),
+    (-4, 2.056, 1.271, 0.046, 128),
+]
+
+
+@pytest.mark.parametrize(("phi", "imagenet", "cifar", "gmacs", "size"), COMPACT)
+def test_compact_efficientnets_cost_what_they_should(phi, imagenet, cifar, gmacs, size):
+    for classes, params in ((100, cifar), (1000, imagenet)):
+        with torch.device("meta"):
+            model = MODELS.build(
+                {
+                    "type": "ImageClassifier",
+                    "backbone": {"type": "EfficientNet", "phi": phi},
+                    "num_classes": classes,
+                }
+            )
+        assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(params, abs=5.1e-4)
+    assert count_complexity(model, (size, size)).macs / 1e9 == pytest.approx(gmacs, abs=5.1e-4)
+
+
 @pytest.mark.parametrize(
     ("layer", "size", "macs", "paper_macs"),
     [
