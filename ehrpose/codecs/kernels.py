@@ -12,13 +12,13 @@ import numpy as np
 from numba import njit
 
 from ehrpose.codecs import upsampled_kernels as upsampled
+from ehrpose.codecs.fill_kernels import best_in_windows
 from ehrpose.codecs.tag_search_kernels import best_by_tag
 
 __all__ = ["all_finite", "assign", "best_by_tag", "best_in_windows", "group", "local_maxima", "upsampled"]
 
 compiled = njit(cache=True, nogil=True)
 CHUNK = 32
-ROUND = np.float32(2.0**23)  # from here on all float32 are whole: adding it rounds
 
 
 @compiled
@@ -94,75 +94,6 @@ def is_highest(heatmap: np.ndarray, y: int, x: int, reach: int) -> bool:
             if heatmap[to_y, to_x] > value:
                 return False
     return True
-
-
-@compiled
-def best_in_windows(
-    heat: np.ndarray,
-    tags: np.ndarray,
-    person_tags: np.ndarray,
-    owners: np.ndarray,
-    types: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-) -> Tuple[np.ndarray, np.ndarray]:
-    """``decoding._best_in_windows``: y and x of the highest ``heat - round(tag distance)`` of each (owner, type)."""
-    ys, xs = np.empty(len(owners), np.int64), np.empty(len(owners), np.int64)
-    for i in range(len(owners)):
-        n, k = owners[i], types[i]
-        left, right = low[n, 0], high[n, 0]
-        best, best_y = np.float32(-np.inf), low[n, 1]
-        for y in range(low[n, 1], high[n, 1]):
-            row = heat[k, y, left:right]
-            if tags.shape[0] == 1:
-                reach = _highest_of_row(row, tags[0, k, y, left:right], person_tags[n, 0])
-            else:
-                reach = _highest_reach(row, tags[:, k, y, left:right], person_tags[n])
-            if reach > best:
-                best, best_y = reach, y
-        x = left
-        while _reach(heat[k, best_y, x], tags[:, k, best_y, x], person_tags[n]) != best:
-            x += 1
-        ys[i], xs[i] = best_y, x
-    return ys, xs
-
-
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _highest_of_row(heat: np.ndarray, tags: np.ndarray, person_tag: np.float32) -> np.float32:
-    """Return the highest ``heat - round(tag distance)`` of a row; without NaN a maximum is vectorised."""
-    highest = np.float32(-np.inf)
-    for x in range(heat.size):
-        reach = heat[x] - _round(abs(tags[x] - person_tag))
-        highest = reach if reach > highest else highest
-    return highest
-
-
-@compiled
-def _highest_reach(heat: np.ndarray, tags: np.ndarray, person_tag: np.ndarray) -> np.float32:
-    """Return the same for tags of any length."""
-    highest = np.float32(-np.inf)
-    for x in range(heat.size):
-        if heat[x] > highest:  # no tag distance makes it higher
-            reach = _reach(heat[x], tags[:, x], person_tag)
-            highest = reach if reach > highest else highest
-    return highest
-
-
-@compiled
-def _reach(heat: np.float32, tag: np.ndarray, person_tag: np.ndarray) -> np.float32:
-    if len(tag) == 1:
-        return heat - _round(abs(tag[0] - person_tag[0]))
-    squares = np.float32(0)
-    for t in range(len(tag)):
-        difference = tag[t] - person_tag[t]
-        squares += difference * difference
-    return heat - _round(np.sqrt(squares))
-
-
-@compiled
-def _round(value: np.float32) -> np.float32:
-    """Round a float32 of at least 0, halves to the even number; np.rint here is a call that is not vectorised."""
-    return value if value >= ROUND else (value + ROUND) - ROUND
 
 
 @compiled
