@@ -94,6 +94,11 @@ def warp_image(
         if image.size == 0:
             fill = colour[:3] if image.ndim == 3 else colour[0]
             return np.full((size_wh[1], size_wh[0], *image.shape[2:]), fill, image.dtype)
+    if image.shape[2:] == (3,) and image.dtype == np.uint8:
+        # The same values in half of the time: OpenCV's loops are faster over four bytes a pixel than over three.
+        padded = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+        padded = cv2.warpAffine(padded, warp, size_wh, flags=interpolation, borderValue=(*colour[:3], 0))
+        return cv2.cvtColor(padded, cv2.COLOR_BGRA2BGR)
     return cv2.warpAffine(image, warp, size_wh, flags=interpolation, borderValue=colour)
 
 

@@ -155,3 +155,14 @@ def test_a_mirrored_photo_gives_the_mirrored_input(photo_wh, rng):
 def test_bad_scales_are_refused(scales):
     with pytest.raises(ValueError, match="scales"):
         plan_inputs((10, 10), 256, 64, scales)
+
+
+def test_colour_photos_are_warped_as_opencv_warps_them(rng):
+    for _ in range(30):
+        image = rng.integers(0, 256, (*rng.integers(1, 90, 2), 3)).astype(np.uint8)
+        warp = np.array([[rng.normal(0, 1.5), rng.normal(), 9], [rng.normal(), rng.normal(0, 1.5), 5]])
+        if abs(np.linalg.det(warp[:, :2])) < 0.3:
+            continue
+        size_wh = tuple(int(side) for side in rng.integers(1, 90, 2))
+        wanted = cv2.warpAffine(image, warp, size_wh, flags=cv2.INTER_LINEAR, borderValue=(10, 20, 30))
+        np.testing.assert_array_equal(warp_image(image, warp, size_wh, (10, 20, 30)), wanted)

@@ -67,6 +67,9 @@ class PoseRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.cfg.get("channels_last", False):
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            preprocessor: Any = getattr(model, "data_preprocessor", None)
+            if hasattr(preprocessor, "memory_format"):
+                preprocessor.memory_format = torch.channels_last
         if self.distributed and not torch.cuda.is_available():
             extra = {} if model_wrapper_cfg is None else dict(model_wrapper_cfg)
             model_wrapper_cfg = {**CPU_MODEL_WRAPPER, **extra, "device_ids": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -60,4 +61,8 @@ class PackPose(BaseTransform):
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+    parts = cv2.split(image, list(planes))  # several times faster than copying the transposed array
+    if not np.may_share_memory(parts[0], planes):  # OpenCV allocated arrays of its own
+        planes = np.stack(parts)
+    return torch.from_numpy(planes)
