@@ -31,6 +31,33 @@ class Maps(NamedTuple):
         return Maps(*(None if field is None else field[index] for field in self))
 
 
+class PeakMaps(NamedTuple):
+    """Output of a network that was exported with ``--decode peaks``; the field names are its output names.
+
+    M candidates of each keypoint type: local maxima (3 x 3) of the finest heatmap, the highest first. Behind the last
+    maximum follow pixels of any place and score 0. h and w are those of the stride-4 maps, S is 2 where there is a
+    stride-2 heatmap, else 1.
+
+    Attributes:
+        peak_scores: (B, K, M) float32, the heatmap's value.
+        peak_pixels: (B, K, M) int32, ``y * S * w + x`` on the finest heatmap (S h, S w).
+        peak_cross: (B, K, M, 4) float32, the finest heatmap's values left, right, above and below.
+        peak_heat: (B, K, M, 9) float32, stride-4 heatmap in rows of the 3 x 3 pixels around (x // S, y // S), the
+            map's border repeated.
+        peak_tags: (B, T, K, M, 9) float32, stride-4 tags there.
+    """
+
+    peak_scores: Any
+    peak_pixels: Any
+    peak_cross: Any
+    peak_heat: Any
+    peak_tags: Any
+
+    def image(self, index: int) -> PeakMaps:
+        """Return the candidates of one image, without the batch axis."""
+        return PeakMaps(*(field[index] for field in self))
+
+
 @dataclass
 class People:
     """The people found in one image; N may be 0.

@@ -18,11 +18,13 @@ import cv2
 import numpy as np
 
 from ehrpose.codecs.accelerator import kernels
-from ehrpose.codecs.decoding import DecodeSettings, decode_fast, decode_paper, merge_scales
+from ehrpose.codecs.decoding import DecodeSettings, decode_paper, merge_scales
+from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
+from ehrpose.codecs.peak_decoding import decode_peaks
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
-from ehrpose.structures import Maps, People
+from ehrpose.structures import Maps, PeakMaps, People
 
 
 @CODECS.register_module()
@@ -224,6 +226,36 @@ class AssociativeEmbedding:
         if self.mode == "paper":
             return decode_paper(scales, input_wh, self.settings)
         return decode_fast(merge_scales(scales, self.unbiased), input_wh, self.settings)
+
+    def decode_peaks(self, peaks: PeakMaps, input_wh: Tuple[int, int]) -> People:
+        """Find the people of one image from the candidates of a network that was exported with ``--decode peaks``.
+
+        Args:
+            peaks: Candidates, without the batch axis.
+            input_wh: Width and height of the network input, px.
+
+        Returns:
+            The people that ``decode`` gives in ``fast`` mode with ``fill_missing=False``.
+
+        Raises:
+            ValueError: Shapes do not fit this codec, a value is NaN or infinite, or the mode is not ``fast``.
+        """
+        if self.mode != "fast" or self.settings.min_score < 0:
+            raise ValueError(
+                f"candidates are decoded in mode 'fast' with min_score of at least 0, got {self.mode!r} and "
+                f"{self.settings.min_score}"
+            )
+        fields = PeakMaps(*(np.asarray(field) for field in peaks))
+        k, m = fields.peak_scores.shape[:2]
+        wanted = PeakMaps((k, m), (k, m), (k, m, 4), (k, m, 9), (fields.peak_tags.shape[0], k, m, 9))
+        for name, field, shape in zip(PeakMaps._fields, fields, wanted):
+            if field.shape != shape or k != self.num_keypoints:
+                raise ValueError(
+                    f"{name} has shape {field.shape}, wanted {shape} with K = {self.num_keypoints}"
+                )
+            if not np.isfinite(field).all():
+                raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
+        return decode_peaks(fields, input_wh, min(self.strides), self.settings)
 
     def decode_batch(
         self, batch: Sequence[Union[Maps, Sequence[Maps]]], num_threads: int = 1

@@ -1,4 +1,4 @@
-"""Loops for numba that look around each person for missing keypoints: ``decoding.fill_nearby``, bit for bit.
+"""Loops for numba that look around each person for missing keypoints: ``fast_decoding.fill_nearby``, bit for bit.
 
 What no pixel of a block can exceed is the block's highest heat less the rounded distance of the person's tag from
 the range of the block's tags. The same float32 operations on larger heat and smaller distances never give less, so
@@ -28,7 +28,7 @@ def best_in_windows(
     low: np.ndarray,
     high: np.ndarray,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """``decoding._best_in_windows``: y and x of the highest ``heat - round(tag distance)`` of each (owner, type).
+    """``fast_decoding._best_in_windows``: y and x of the highest ``heat - round(tag distance)`` of each (owner, type).
 
     Args:
         heat: (K, H, W) float32.

@@ -172,14 +172,21 @@ def parabola_peak(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: n
     Exact for a Gaussian; the result stays within half a pixel of (xs, ys). No shift at the border.
     """
     height, width = heatmaps.shape[1:]
-    inner_x = np.clip(xs, 1, max(width - 2, 0))
-    inner_y = np.clip(ys, 1, max(height - 2, 0))
-    left, right = np.maximum(inner_x - 1, 0), np.minimum(inner_x + 1, width - 1)
-    above, below = np.maximum(inner_y - 1, 0), np.minimum(inner_y + 1, height - 1)
+    left, right = np.maximum(xs - 1, 0), np.minimum(xs + 1, width - 1)
+    above, below = np.maximum(ys - 1, 0), np.minimum(ys + 1, height - 1)
     cross = heatmaps[types, np.stack([ys, ys, ys, above, below]), np.stack([xs, left, right, xs, xs])]
+    return parabola_of_cross(cross, ys, xs, (width, height))
+
+
+def parabola_of_cross(
+    cross: np.ndarray, ys: np.ndarray, xs: np.ndarray, map_wh: Tuple[int, int]
+) -> np.ndarray:
+    """Return what ``parabola_peak`` does, from (5, M) values: the pixel's, left, right, above and below of it."""
+    width, height = map_wh
     centre, *sides = np.log(np.maximum(cross.astype(np.float64), 1e-6))
-    shift_x = np.where(inner_x == xs, _vertex(sides[0], centre, sides[1]), 0.0)
-    shift_y = np.where(inner_y == ys, _vertex(sides[2], centre, sides[3]), 0.0)
+    inner_x, inner_y = (xs > 0) & (xs < width - 1), (ys > 0) & (ys < height - 1)
+    shift_x = np.where(inner_x, _vertex(sides[0], centre, sides[1]), 0.0)
+    shift_y = np.where(inner_y, _vertex(sides[2], centre, sides[3]), 0.0)
     return np.stack([xs + shift_x, ys + shift_y], axis=-1)
 
 

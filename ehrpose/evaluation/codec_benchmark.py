@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
-from ehrpose.codecs import AssociativeEmbedding, decoding
+from ehrpose.codecs import AssociativeEmbedding, decoding, fast_decoding
 from ehrpose.codecs.accelerator import SWITCH, kernels
 from ehrpose.codecs.heatmap import resize_maps
 from ehrpose.codecs.reference import decode_reference
@@ -32,7 +32,7 @@ from ehrpose.structures import Maps
 STEPS = {
     "find_peaks": "peaks", "find_upsampled_peaks": "peaks", "rank_peaks": "peaks", "resize_maps": "resizing",
     "parabola_peak": "sub-pixel", "quarter_shift": "sub-pixel", "sample_bilinear": "scores", "_mean": "averaging",
-    "_group": "grouping", "fill_nearby": "filling", "find_by_tag": "filling", "_climb": "filling",
+    "group_peaks": "grouping", "fill_nearby": "filling", "find_by_tag": "filling", "_climb": "filling",
     "find_upsampled_by_tag": "filling",
 }  # fmt: skip
 
@@ -187,7 +187,12 @@ def time_steps(case: Case, keypoints: KeypointMeta, mode: str, rounds: int) -> d
 
         return wrapper
 
-    patches = [mock.patch.object(decoding, n, timed(getattr(decoding, n), step)) for n, step in STEPS.items()]
+    patches = [
+        mock.patch.object(module, name, timed(getattr(module, name), step))
+        for module in (decoding, fast_decoding)
+        for name, step in STEPS.items()
+        if hasattr(module, name)
+    ]
     for patch in patches:
         patch.start()
     try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.codecs import AssociativeEmbedding, decoding, grouping, heatmap
+from ehrpose.codecs import AssociativeEmbedding, fast_decoding, grouping, heatmap
 from ehrpose.codecs.accelerator import kernels
 from ehrpose.structures import Maps
 
@@ -76,7 +76,7 @@ def test_best_in_windows(monkeypatch, seed, num_tags):
     assert_same(
         *both_ways(
             monkeypatch,
-            lambda: decoding._best_in_windows(heat, tags, person_tags, owners, types, low, high),
+            lambda: fast_decoding._best_in_windows(heat, tags, person_tags, owners, types, low, high),
         )
     )
 

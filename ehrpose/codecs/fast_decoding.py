@@ -1,0 +1,188 @@
+"""From maps to people in ``fast`` mode: at the finest level's own size, with sub-pixel positions.
+
+Axes: K keypoint types, T tag length, N people, M candidates of a type.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Tuple
+
+import numpy as np
+
+from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.decoding import DecodeSettings, assemble, by_score, fill, group_peaks
+from ehrpose.codecs.grouping import Groups, tag_distance
+from ehrpose.codecs.heatmap import Peaks, find_peaks, parabola_peak, sample_bilinear
+from ehrpose.codecs.selection import distinct_people, far_members
+from ehrpose.structures import Maps, People
+
+# A missing keypoint is looked for around the person's others: this many times their extent, and at least this
+# share of the map, away.
+FILL_REACH = 3.0
+FILL_LEAST = 0.2
+
+
+def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings) -> People:
+    """Decode at the finest level's own size with sub-pixel positions; no map is resized.
+
+    Peaks come from the finest heatmap; their scores are averaged with the coarser level's, read by bilinear
+    interpolation at the peak, and their tags are those of the nearest pixel.
+    """
+    coarse = maps.heat4
+    fine = coarse if maps.heat2 is None else maps.heat2
+    geometry = Geometry(input_wh, settings.unbiased)
+    fine_wh, coarse_wh = fine.shape[:0:-1], coarse.shape[:0:-1]
+    tags = maps.tag4.reshape(-1, len(coarse), *coarse.shape[1:])
+
+    peaks = find_peaks(fine, 3, settings.min_score, settings.max_candidates)
+    positions = geometry.to_input(parabola_peak(fine, peaks.types, peaks.ys, peaks.xs), fine_wh)
+    at_coarse = geometry.to_map(positions, coarse_wh)
+    scores = peaks.scores
+    if fine is not coarse:
+        scores = 0.5 * (scores + sample_bilinear(coarse, peaks.types, at_coarse))
+    # Training holds a tag to its person at one pixel only: the nearest is better than a mix of neighbours.
+    nearest = nearest_pixels(at_coarse, coarse_wh)
+    peak_tags = tags[:, peaks.types, nearest[:, 1], nearest[:, 0]].T
+
+    def complete(people: People, groups: Groups) -> None:
+        owners, types, ys, xs = fill_nearby(coarse, tags, groups, nearest, peaks.offsets)
+        start = geometry.to_map(geometry.to_input(np.stack([xs, ys], axis=-1), coarse_wh), fine_wh)
+        fine_ys, fine_xs = _climb(fine, types, start)
+        filled = geometry.to_input(parabola_peak(fine, types, fine_ys, fine_xs), fine_wh)
+        fill(people, owners, types, filled, coarse[types, ys, xs])
+
+    return people_of(
+        peaks, positions, scores, peak_tags, settings, complete if settings.fill_missing else None
+    )
+
+
+def people_of(
+    peaks: Peaks,
+    positions: np.ndarray,
+    scores: np.ndarray,
+    tags: np.ndarray,
+    settings: DecodeSettings,
+    complete: Optional[Callable[[People, Groups], None]] = None,
+) -> People:
+    """Return the people that candidates form, best score first.
+
+    Args:
+        peaks: The M candidates of all types.
+        positions: (M, 2) x and y, input px.
+        scores: (M,) what counts in the grouping.
+        tags: (M, T).
+        settings: Thresholds and options.
+        complete: Gives people their missing keypoints, in place.
+    """
+    groups = group_peaks(peaks, scores, tags, settings)
+    if settings.min_keypoints > 1:
+        enough = (groups.candidate >= 0).sum(axis=1) >= settings.min_keypoints
+        groups = Groups(groups.candidate[enough], groups.tags[enough])
+    people = assemble(groups, peaks, positions, scores)
+    if settings.max_spread is not None:
+        groups.candidate[far_members(people.keypoints, groups.candidate >= 0, settings.max_spread)] = -1
+        people = assemble(groups, peaks, positions, scores)
+    if complete is not None and len(groups):
+        complete(people, groups)
+    people = by_score(people, groups.tags)
+    if settings.nms_oks is None:
+        return people
+    kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
+    assert people.tags is not None
+    return People(
+        people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
+    )
+
+
+def nearest_pixels(positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:
+    """Return the pixels (M, 2) x, y int64 of a map that are nearest to positions on it."""
+    return np.clip(np.rint(positions), 0, np.asarray(map_wh) - 1).astype(np.int64)
+
+
+def _climb(
+    heatmaps: np.ndarray, types: np.ndarray, start: np.ndarray, reach: float = 1.5
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the highest pixel within ``reach`` of each (M, 2) x, y start position, y and x apart."""
+    height, width = heatmaps.shape[1:]
+    # Start positions lie on halves: a window of whole pixels around them is the same for a mirrored map.
+    steps = np.arange(int(2 * reach) + 1)
+    low = np.ceil(start - reach - 1e-6).astype(np.int64)
+    high = np.floor(start + reach + 1e-6).astype(np.int64)
+    xs = np.clip(np.minimum(low[:, :1] + steps, high[:, :1]), 0, width - 1)
+    ys = np.clip(np.minimum(low[:, 1:] + steps, high[:, 1:]), 0, height - 1)
+    window = heatmaps[types[:, None, None], ys[:, :, None], xs[:, None]]
+    best = window.reshape(len(start), len(steps) ** 2).argmax(axis=1)
+    rows = np.arange(len(start))
+    return ys[rows, best // len(steps)], xs[rows, best % len(steps)]
+
+
+class Geometry:
+    """Moves positions between network input and maps of any size."""
+
+    def __init__(self, input_wh: Tuple[int, int], unbiased: bool):
+        self.input_wh = np.asarray(input_wh, np.float64)
+        self.unbiased = unbiased
+
+    def to_input(self, positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:
+        if self.unbiased:
+            return positions * ((self.input_wh - 1) / (np.asarray(map_wh) - 1))
+        return (positions + 0.5) * (self.input_wh / np.asarray(map_wh))
+
+    def to_map(self, positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:
+        if self.unbiased:
+            return positions * ((np.asarray(map_wh) - 1) / (self.input_wh - 1))
+        return positions * (np.asarray(map_wh) / self.input_wh) - 0.5
+
+
+def fill_nearby(
+    heat: np.ndarray, tags: np.ndarray, groups: Groups, pixels: np.ndarray, offsets: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Find the pixel of highest ``heat - round(tag distance)`` around each person, for each missing type.
+
+    Args:
+        heat: (K, H, W) heatmaps.
+        tags: (T, K, H, W) tags.
+        groups: The people.
+        pixels: (M, 2) x and y of each candidate in these maps.
+        offsets: (K + 1,) where the candidates of each type start.
+
+    Returns:
+        Person, type, y and x of each, (F,) int64.
+    """
+    height, width = heat.shape[1:]
+    has = groups.candidate >= 0
+    owners, types = np.nonzero(~has)
+    members = pixels[np.where(has, offsets[:-1] + groups.candidate, 0)]
+    low = np.where(has[..., None], members, max(height, width)).min(axis=1)
+    high = np.where(has[..., None], members, -1).max(axis=1)
+    reach = FILL_REACH * (high - low).max(axis=1)
+    reach = np.maximum(reach, FILL_LEAST * max(height, width)).astype(np.int64)[:, None]
+    low, high = np.maximum(low - reach, 0), np.minimum(high + reach + 1, (width, height))
+    compiled = kernels()
+    best_in_windows = _best_in_windows if compiled is None else compiled.best_in_windows
+    person_tags = groups.tags.astype(np.float32)
+    ys, xs = best_in_windows(heat, tags, person_tags, owners, types, low, high)
+    return owners, types, ys, xs
+
+
+def _best_in_windows(
+    heat: np.ndarray,
+    tags: np.ndarray,
+    person_tags: np.ndarray,
+    owners: np.ndarray,
+    types: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Search for each (owner, type), owners rising, between ``low`` and ``high`` (N, 2) x, y of the owner."""
+    ys, xs = np.zeros(len(owners), np.int64), np.zeros(len(owners), np.int64)
+    ends = np.searchsorted(owners, np.arange(len(low) + 1)).tolist()
+    for n, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
+        part = slice(ends[n], ends[n + 1])
+        k = types[part]
+        if not len(k):
+            continue
+        distance = tag_distance(np.moveaxis(tags[:, k, y0:y1, x0:x1], 0, -1), person_tags[n])
+        best = (heat[k, y0:y1, x0:x1] - np.rint(distance)).reshape(len(k), -1).argmax(axis=1)
+        ys[part], xs[part] = y0 + best // (x1 - x0), x0 + best % (x1 - x0)
+    return ys, xs

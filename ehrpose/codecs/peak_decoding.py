@@ -1,0 +1,50 @@
+"""From the candidates that an exported network gives to people: ``fast`` decoding without whole maps.
+
+The people are those of ``decode_fast`` with ``fill_missing=False``, bit for bit, as long as the network's arithmetic is
+the same. Axes: K keypoint types, T tag length, M candidates of a type.
+"""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import numpy as np
+
+from ehrpose.codecs.decoding import DecodeSettings
+from ehrpose.codecs.fast_decoding import Geometry, nearest_pixels, people_of
+from ehrpose.codecs.heatmap import Peaks, parabola_of_cross, sample_bilinear
+from ehrpose.structures import PeakMaps, People
+
+
+def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settings: DecodeSettings) -> People:
+    """Group candidates into people.
+
+    Args:
+        peaks: Candidates of one image.
+        input_wh: Width and height of the network input, px.
+        stride: Of the finest heatmap, 2 or 4.
+        settings: Thresholds and options; missing keypoints stay missing.
+
+    Returns:
+        People in input px, best score first.
+    """
+    fine_wh, coarse_wh = ((input_wh[0] // s, input_wh[1] // s) for s in (stride, 4))
+    scores = peaks.peak_scores[:, : settings.max_candidates]
+    types, ranks = np.nonzero(scores > np.float32(settings.min_score))
+    ys, xs = np.divmod(peaks.peak_pixels[types, ranks].astype(np.int64), fine_wh[0])
+    counts = np.bincount(types, minlength=len(scores))
+    found = Peaks(types, ys, xs, scores[types, ranks], np.concatenate([[0], np.cumsum(counts)]))
+    cross = np.concatenate([found.scores[None], peaks.peak_cross[types, ranks].T])
+    geometry = Geometry(input_wh, settings.unbiased)
+    positions = geometry.to_input(parabola_of_cross(cross, ys, xs, fine_wh), fine_wh)
+    at_coarse = geometry.to_map(positions, coarse_wh)
+    centre = np.stack([xs, ys], axis=-1) // (4 // stride)
+    candidates = np.arange(len(types))
+    counted = found.scores
+    if stride != 4:
+        window = peaks.peak_heat[types, ranks].reshape(-1, 3, 3)
+        inside = np.clip(at_coarse, 0, np.asarray(coarse_wh) - 1) - (centre - 1)
+        counted = 0.5 * (counted + sample_bilinear(window, candidates, inside))
+    nearest = nearest_pixels(at_coarse, coarse_wh) - (centre - 1)
+    tags = peaks.peak_tags[:, types, ranks, 3 * nearest[:, 1] + nearest[:, 0]].T
+    return people_of(found, positions, counted, tags, settings)

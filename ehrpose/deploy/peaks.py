@@ -1,0 +1,59 @@
+"""The part of decoding that an exported graph does with ``--decode peaks``: candidates instead of maps.
+
+Only operators that TensorRT 8.5 takes, static shapes, indices as int32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ehrpose.structures import Maps, PeakMaps
+
+_AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+
+
+class PeakExtractor(nn.Module):
+    """Maps in, ``PeakMaps`` out.
+
+    Args:
+        max_candidates: M, candidates of each keypoint type.
+        num_keypoints: K.
+    """
+
+    def __init__(self, max_candidates: int, num_keypoints: int):
+        super().__init__()
+        self.max_candidates, self.num_keypoints = max_candidates, num_keypoints
+
+    def forward(self, maps: Maps) -> PeakMaps:
+        """Return the candidates of a batch of maps."""
+        fine = maps.heat4 if maps.heat2 is None else maps.heat2
+        k, m = self.num_keypoints, self.max_candidates
+        height, width = fine.shape[2:]
+        highest = functional.max_pool2d(fine, 3, 1, 1)
+        kept = torch.where(highest == fine, fine, torch.zeros_like(fine)).reshape(-1, k, height * width)
+        scores, pixels = torch.topk(kept, m, dim=2)
+        ys = torch.div(pixels, width, rounding_mode="trunc")
+        xs = pixels - ys * width
+        rows, columns = [ys, ys], [(xs - 1).clamp(min=0), (xs + 1).clamp(max=width - 1)]
+        rows += [(ys - 1).clamp(min=0), (ys + 1).clamp(max=height - 1)]
+        columns += [xs, xs]
+        flat = torch.stack([y * width + x for y, x in zip(rows, columns)], dim=-1).reshape(-1, k, 4 * m)
+        cross = fine.reshape(-1, k, height * width).gather(2, flat).reshape(-1, k, m, 4)
+
+        low, wide = maps.heat4.shape[2:]
+        step = width // wide
+        at_y = torch.div(ys, step, rounding_mode="trunc") if step > 1 else ys
+        at_x = torch.div(xs, step, rounding_mode="trunc") if step > 1 else xs
+        around = torch.stack(
+            [(at_y + dy).clamp(0, low - 1) * wide + (at_x + dx).clamp(0, wide - 1) for dy, dx in _AROUND],
+            dim=-1,
+        ).reshape(-1, k, 9 * m)
+        heat = maps.heat4.reshape(-1, k, low * wide).gather(2, around).reshape(-1, k, m, 9)
+        num_tags = maps.tag4.shape[1] // k
+        tags = maps.tag4.reshape(-1, num_tags, k, low * wide)
+        read = [tags[:, t].gather(2, around).reshape(-1, 1, k, m, 9) for t in range(num_tags)]
+        return PeakMaps(
+            scores, pixels.to(torch.int32), cross, heat, torch.cat(read, dim=1) if num_tags > 1 else read[0]
+        )
