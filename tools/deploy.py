@@ -32,6 +32,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dynamic-batch", action="store_true", help="any number of images at once")
     parser.add_argument("--input-type", choices=["uint8", "float32"], help="type of the input, 0 to 255")
     parser.add_argument("--layout", default="NCHW", choices=["NCHW", "NHWC"], help="axes of the input")
+    parser.add_argument(
+        "--decode",
+        default="none",
+        choices=["none", "peaks"],
+        help="peaks: give candidates of keypoints, not maps",
+    )
     parser.add_argument("--opset", type=int, default=13, help="version of ONNX's operators")
     parser.add_argument("--test-img", nargs="+", default=[], metavar="IMG", help="photos for the check")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
@@ -49,11 +55,15 @@ def main(argv: list[str] | None = None) -> None:
     options = ExportOptions(
         backend=args.backend, input_wh=None if size is None else (size[-1], size[0]), batch_size=args.batch,
         dynamic_batch=args.dynamic_batch, opset=args.opset, input_dtype=args.input_type, layout=args.layout,
+        decode=args.decode,
     )  # fmt: skip
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     path, errors = export(args.config, checkpoint, args.work_dir, options, args.test_img, args.cfg_options)
+    names = {"map_error": "maps by {:.2g}", "pixel_error": "keypoints by {:.2g} px"}
     print(
-        f"{path}: maps differ by {errors['map_error']:.2g}, keypoints by {errors['pixel_error']:.2g} px at most"
+        f"{path}: differs in "
+        + " and ".join(names[name].format(value) for name, value in errors.items())
+        + " at most"
     )
 
 

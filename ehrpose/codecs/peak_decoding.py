@@ -1,7 +1,9 @@
 """From the candidates that an exported network gives to people: ``fast`` decoding without whole maps.
 
 The people are those of ``decode_fast`` with ``fill_missing=False``, bit for bit, as long as the network's arithmetic is
-the same. Axes: K keypoint types, T tag length, M candidates of a type.
+the same and the lowest of its candidates of a type has no equal among the pixels that it left out.
+
+Axes: K keypoint types, T tag length, M candidates of a type.
 """
 
 from __future__ import annotations
@@ -29,11 +31,16 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
         People in input px, best score first.
     """
     fine_wh, coarse_wh = ((input_wh[0] // s, input_wh[1] // s) for s in (stride, 4))
-    scores = peaks.peak_scores[:, : settings.max_candidates]
-    types, ranks = np.nonzero(scores > np.float32(settings.min_score))
+    types, ranks = np.nonzero(peaks.peak_scores > np.float32(settings.min_score))
+    # Which of two equal values a top-k gives first is not promised: put them in raster order, as for whole maps.
+    order = np.lexsort((peaks.peak_pixels[types, ranks], -peaks.peak_scores[types, ranks], types))
+    types, ranks = types[order], ranks[order]
+    kept = np.arange(len(types)) - np.searchsorted(types, types) < settings.max_candidates
+    types, ranks = types[kept], ranks[kept]
     ys, xs = np.divmod(peaks.peak_pixels[types, ranks].astype(np.int64), fine_wh[0])
-    counts = np.bincount(types, minlength=len(scores))
-    found = Peaks(types, ys, xs, scores[types, ranks], np.concatenate([[0], np.cumsum(counts)]))
+    counts = np.bincount(types, minlength=len(peaks.peak_scores))
+    scores = peaks.peak_scores[types, ranks]
+    found = Peaks(types, ys, xs, scores, np.concatenate([[0], np.cumsum(counts)]))
     cross = np.concatenate([found.scores[None], peaks.peak_cross[types, ranks].T])
     geometry = Geometry(input_wh, settings.unbiased)
     positions = geometry.to_input(parabola_of_cross(cross, ys, xs, fine_wh), fine_wh)

@@ -92,9 +92,22 @@ def check_parity(ours: Sequence[Maps], wanted: Sequence[Maps], codec: Any, what:
         raise DeployError(
             f"{what} gives maps that differ from the model's by {map_error:.2g}, at most {MAX_MAP_ERROR:g} is allowed"
         )
-    pixel_error = max(compare_people(codec.decode(a), codec.decode(b)) for a, b in zip(ours, wanted))
+    pairs = [(codec.decode(a), codec.decode(b)) for a, b in zip(ours, wanted)]
+    return {"map_error": map_error, **check_people(pairs, what)}
+
+
+def check_people(pairs: Sequence[tuple[People, People]], what: str) -> dict[str, float]:
+    """Compare the people of one image each with those of the model that was exported.
+
+    Returns:
+        ``pixel_error``, the largest.
+
+    Raises:
+        DeployError: It is over MAX_PIXEL_ERROR, or the numbers of people differ.
+    """
+    pixel_error = max(compare_people(ours, wanted) for ours, wanted in pairs)
     if pixel_error > MAX_PIXEL_ERROR:
         raise DeployError(
             f"{what} gives keypoints {pixel_error:.2g} px from the model's, at most {MAX_PIXEL_ERROR} is allowed"
         )
-    return {"map_error": map_error, "pixel_error": pixel_error}
+    return {"pixel_error": pixel_error}

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ehrpose.deploy.peaks import PeakExtractor
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
 from ehrpose.models.layers import SplitPadConv2d
-from ehrpose.structures import Maps
+from ehrpose.structures import Maps, PeakMaps
 
 LAYOUTS = ("NCHW", "NHWC")
 INPUT_DTYPES = ("uint8", "float32")
+DECODES = ("none", "peaks")
 # The largest opset that TensorRT 8.5, the last on a Jetson Xavier, reads; what torch's exporter writes without tricks.
 DEFAULT_OPSET = 13
 
@@ -34,19 +36,25 @@ class DeployNetwork(nn.Module):
         model: A BottomUpEstimator; copied, not changed.
         layout: Of the input, ``"NCHW"`` or ``"NHWC"``.
         dtype: Of the input, ``"uint8"`` or ``"float32"``; 0 to 255 in both, BGR.
+        decode: ``"none"``: the outputs are maps; ``"peaks"``: the candidates of keypoints in them.
     """
 
-    def __init__(self, model: Any, layout: str = "NCHW", dtype: str = "uint8"):
+    def __init__(self, model: Any, layout: str = "NCHW", dtype: str = "uint8", decode: str = "none"):
         super().__init__()
-        if layout not in LAYOUTS or dtype not in INPUT_DTYPES:
+        if layout not in LAYOUTS or dtype not in INPUT_DTYPES or decode not in DECODES:
             raise ValueError(
-                f"wanted a layout of {LAYOUTS} and a dtype of {INPUT_DTYPES}, got {layout}, {dtype}"
+                f"wanted a layout of {LAYOUTS}, a dtype of {INPUT_DTYPES} and to decode one of {DECODES}, "
+                f"got {layout}, {dtype}, {decode}"
             )
         model = copy.deepcopy(model).eval().cpu().float()
         self.layout, self.dtype = layout, dtype
         self.normalise = _normalisation(model.data_preprocessor)
         self.backbone, self.neck, self.head = model.backbone, model.neck, model.head
         self.names = tuple(model.codec.output_names)
+        self.peaks = None
+        if decode == "peaks":
+            self.names = PeakMaps._fields
+            self.peaks = PeakExtractor(model.codec.settings.max_candidates, model.codec.num_keypoints)
         self.num_folded = fold_batch_norms(self)
         _write_padding_into_convs(self)
 
@@ -55,6 +63,8 @@ class DeployNetwork(nn.Module):
         if self.layout == "NHWC":
             images = images.permute(0, 3, 1, 2)
         maps = self.head(self.neck(self.backbone(self.normalise(images.float()))))
+        if self.peaks is not None:
+            return tuple(self.peaks(maps))
         return tuple(getattr(maps, name) for name in self.names)
 
 

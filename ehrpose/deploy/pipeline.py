@@ -21,6 +21,8 @@ from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import centred_warp, warp_image
+from ehrpose.registry import CODECS
+from ehrpose.structures import Maps
 from ehrpose.version import __version__
 
 BACKENDS = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
@@ -41,6 +43,7 @@ class ExportOptions:
         opset: Version of ONNX's operators.
         input_dtype: ``"uint8"`` or ``"float32"``; None: what the backend takes without a detour.
         layout: ``"NCHW"`` or ``"NHWC"``.
+        decode: ``"none"`` or ``"peaks"``, see ``DeployNetwork``.
     """
 
     backend: str = "onnxruntime"
@@ -51,6 +54,7 @@ class ExportOptions:
     opset: int = DEFAULT_OPSET
     input_dtype: str | None = None
     layout: str = "NCHW"
+    decode: str = "none"
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS or self.precision not in PRECISIONS:
@@ -98,7 +102,7 @@ def export(
     model = init_model(load_config(config, cfg_options), checkpoint)
     side = model.codec.input_size
     size_wh = options.input_wh or (side, side)
-    network = DeployNetwork(model, options.layout, options.dtype)
+    network = DeployNetwork(model, options.layout, options.dtype, options.decode)
     content = export_onnx(network, size_wh, options.batch_size, options.dynamic_batch, options.opset)
     parsed = checks.check_model(content, options.opset)
     if options.for_tensorrt:
@@ -116,7 +120,8 @@ def export(
         input={"name": INPUT_NAME, "shape": shape, "dtype": options.dtype, "layout": options.layout,
                "color": "BGR", "range": [0, 255], "dynamic_batch": options.dynamic_batch},
         outputs=output_shapes(network, size_wh, options.batch_size),
-        codec=_plain(model.cfg.codec),
+        codec={**_plain(model.cfg.codec), **({"mode": "fast"} if options.decode == "peaks" else {})},
+        decode=options.decode,
         phi=model.cfg.get("phi"),
         versions=versions(),
     )  # fmt: skip
@@ -145,7 +150,8 @@ def compare_with_model(
     """
     with PoseRuntime(path, backend, **options) as runtime:
         size_wh = runtime.sidecar.size_wh
-        ours, wanted = [], []
+        ours: list[Any] = []
+        wanted: list[Maps] = []
         for image in test_images or [drawn_scene(model.codec.meta, size_wh)]:
             photo = image if isinstance(image, np.ndarray) else read_image(image)
             pixels, _ = runtime.prepare(photo)
@@ -154,6 +160,10 @@ def compare_with_model(
             scale = min(size_wh[0] / photo.shape[1], size_wh[1] / photo.shape[0])
             warp = centred_warp(photo.shape[1::-1], size_wh, scale)
             wanted.append(torch_maps(model, warp_image(photo, warp, size_wh)).image(0))
+        if runtime.sidecar.decode == "peaks":
+            codec = CODECS.build({**runtime.sidecar.codec, "fill_missing": False})
+            pairs = [(runtime.decode(peaks), codec.decode(maps)) for peaks, maps in zip(ours, wanted)]
+            return checks.check_people(pairs, Path(path).name)
         return checks.check_parity(ours, wanted, runtime.codec, Path(path).name)
 
 

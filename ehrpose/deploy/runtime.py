@@ -16,7 +16,7 @@ from ehrpose.deploy.sidecar import DeployError, read_sidecar
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import centred_warp, warp_image
 from ehrpose.registry import BACKENDS, CODECS
-from ehrpose.structures import Maps, People, invert_warp
+from ehrpose.structures import Maps, PeakMaps, People, invert_warp
 
 Image = Union[str, "os.PathLike[str]", np.ndarray]
 
@@ -56,6 +56,11 @@ class PoseRuntime:
         )
         self.sidecar = self.backend.sidecar
         self.codec = CODECS.build({**self.sidecar.codec, **(codec_options or {})})
+        if self.sidecar.decode == "peaks" and self.codec.mode != "fast":
+            raise DeployError(
+                f"{path} gives candidates, which are decoded in mode 'fast', got {self.codec.mode!r}: export with "
+                "--decode none, or leave the mode"
+            )
 
     @property
     def path(self) -> Path:
@@ -108,12 +113,15 @@ class PoseRuntime:
             pixels = pixels.transpose(2, 0, 1)
         return np.ascontiguousarray(pixels, self.sidecar.input["dtype"]), warp
 
-    def run(self, batch: np.ndarray) -> Maps:
+    def run(self, batch: np.ndarray) -> Union[Maps, PeakMaps]:
         """Run the network on a batch of prepared images."""
-        return Maps(**self.backend.run(batch))
+        kind: Any = PeakMaps if self.sidecar.decode == "peaks" else Maps
+        return kind(**self.backend.run(batch))
 
-    def decode(self, maps: Maps) -> People:
-        """Return the people of one image's maps, in pixels of the network's input."""
+    def decode(self, maps: Union[Maps, PeakMaps]) -> People:
+        """Return the people of one image's maps or candidates, in pixels of the network's input."""
+        if isinstance(maps, PeakMaps):
+            return self.codec.decode_peaks(maps, self.sidecar.size_wh)
         return self.codec.decode(maps)
 
     def warm_up(self, runs: int = 2) -> None:

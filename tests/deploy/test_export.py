@@ -16,6 +16,8 @@ from ehrpose.deploy.pipeline import ExportOptions, export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar, sidecar_path
 from ehrpose.deploy.trt85_ops import unsupported
+from ehrpose.registry import CODECS
+from ehrpose.structures import PeakMaps, invert_warp
 
 VARIANTS = {
     "plain": {},
@@ -94,6 +96,42 @@ def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
     np.testing.assert_allclose(people.scores, wanted.bbox_scores, atol=1e-3)
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+def test_candidates_give_the_people_of_the_maps(config, tmp_path, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    model = randomized(config)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pth")
+    options = ExportOptions(backend=backend, decode="peaks", batch_size=2)
+    path, errors = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", options)
+    assert list(errors) == ["pixel_error"]
+    assert errors["pixel_error"] < 0.01
+    graph = onnx.load(str(path))
+    assert [o.name for o in graph.graph.output] == list(PeakMaps._fields)
+    assert not list(unsupported(graph)) or backend != "tensorrt"
+    photos = [
+        pipeline.drawn_scene(model.codec.meta, (128, 96)),
+        pipeline.drawn_scene(model.codec.meta, (96, 128)),
+    ]
+    with PoseRuntime(path, "onnxruntime" if backend == "tensorrt" else None) as runtime:
+        found = runtime.predict(photos)
+        assert sum(len(people) for people in found) > 3
+        assert runtime.run(np.stack([runtime.prepare(p)[0] for p in photos])).peak_tags.shape == (
+            2,
+            1,
+            17,
+            30,
+            9,
+        )
+        plain = CODECS.build({**runtime.sidecar.codec, "fill_missing": False})
+        for photo, people in zip(photos, found):
+            pixels, warp = runtime.prepare(photo)
+            image = pixels.transpose(1, 2, 0).astype(np.uint8)
+            wanted = plain.decode(torch_maps(model, image).image(0)).warped(invert_warp(warp))
+            assert len(people) == len(wanted)
+            np.testing.assert_allclose(people.scores, wanted.scores, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -101,6 +139,7 @@ def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
         ({"backend": "ncnn"}, "wanted a backend of"),
         ({"precision": "fp8"}, "a precision of"),
         ({"layout": "CHWN"}, "wanted a layout of"),
+        ({"decode": "people"}, "to decode one of"),
     ],
 )
 def test_bad_options_are_refused(config, tmp_path, options, message):
