@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 
-from ehrpose.deploy.sidecar import DeployError, read_sidecar
+from ehrpose.deploy.sidecar import DeployError, Sidecar, read_sidecar
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import centred_warp, warp_image
 from ehrpose.registry import BACKENDS, CODECS
@@ -97,21 +97,7 @@ class PoseRuntime:
 
     def prepare(self, image: Image) -> Tuple[np.ndarray, np.ndarray]:
         """Return one image as the network takes it, without the batch axis, and the (2, 3) warp from the photo."""
-        if not isinstance(image, np.ndarray):
-            image = read_image(image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise ValueError(
-                f"a photo must be a (H, W, 3) uint8 BGR array, got {image.shape} {image.dtype}; read_image gives one"
-            )
-        width, height = self.sidecar.size_wh
-        scale = min(width / image.shape[1], height / image.shape[0])
-        warp = centred_warp(image.shape[1::-1], (width, height), scale)
-        pixels = warp_image(image, warp, (width, height), (0, 0, 0))
-        if self.sidecar.input["color"] == "RGB":
-            pixels = pixels[:, :, ::-1]
-        if self.sidecar.input["layout"] == "NCHW":
-            pixels = pixels.transpose(2, 0, 1)
-        return np.ascontiguousarray(pixels, self.sidecar.input["dtype"]), warp
+        return prepare_image(image, self.sidecar)
 
     def run(self, batch: np.ndarray) -> Union[Maps, PeakMaps]:
         """Run the network on a batch of prepared images."""
@@ -144,3 +130,22 @@ class PoseRuntime:
         traceback: Optional[TracebackType],
     ) -> None:
         self.close()
+
+
+def prepare_image(image: Image, sidecar: Sidecar) -> Tuple[np.ndarray, np.ndarray]:
+    """Return one photo as the network of ``sidecar`` takes it, without the batch axis, and the (2, 3) warp from it."""
+    if not isinstance(image, np.ndarray):
+        image = read_image(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(
+            f"a photo must be a (H, W, 3) uint8 BGR array, got {image.shape} {image.dtype}; read_image gives one"
+        )
+    width, height = sidecar.size_wh
+    scale = min(width / image.shape[1], height / image.shape[0])
+    warp = centred_warp(image.shape[1::-1], (width, height), scale)
+    pixels = warp_image(image, warp, (width, height), (0, 0, 0))
+    if sidecar.input["color"] == "RGB":
+        pixels = pixels[:, :, ::-1]
+    if sidecar.input["layout"] == "NCHW":
+        pixels = pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels, sidecar.input["dtype"]), warp

@@ -1,0 +1,239 @@
+"""Build a TensorRT engine on the device that will run it.
+
+python -m ehrpose.deploy.build_engine end2end.onnx --precision fp16
+
+Writes end2end.engine and a JSON that says how to run it and what it is bound to (no torch, no onnx, Python 3.8).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+from ehrpose.cli import run_cli
+from ehrpose.deploy import trt_config, trt_network
+from ehrpose.deploy.cuda import Cuda
+from ehrpose.deploy.engine_info import DEFAULT_WORKSPACE_MIB, PRECISIONS, SUFFIX, BuildOptions, commands
+from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash, read_sidecar, sidecar_path
+
+__all__ = ["BuildOptions", "build_engine", "commands", "describe_engine"]
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+def build_engine(
+    onnx: PathLike, out: Optional[PathLike] = None, options: Optional[BuildOptions] = None, trt: Any = None
+) -> Path:
+    """Build the engine of an exported network, and write it with its JSON.
+
+    Args:
+        onnx: File that ``tools/deploy.py`` wrote, with its JSON beside it.
+        out: The engine, ``.engine``; None: beside the ONNX file.
+        options: How it is built.
+        trt: The module ``tensorrt``; None imports what ``options`` names.
+
+    Returns:
+        The engine's file.
+
+    Raises:
+        FileNotFoundError: The ONNX file or its JSON is missing.
+        DeployError: It cannot be built; the message says what to do, and nothing is left behind.
+    """
+    options = options or BuildOptions()
+    onnx = Path(onnx)
+    engine = _engine_path(onnx, out)
+    sidecar = read_sidecar(onnx)
+    trt = trt_network.import_tensorrt(options.backend) if trt is None else trt
+    partial = engine.with_name(f".partial.{engine.name}")
+    _check_writable(partial)
+    cuda = _cuda(options)
+    try:
+        plan, record = _build(trt, cuda, onnx, engine, sidecar, options)
+        partial.write_bytes(plan)
+        _publish(partial, engine, sidecar, options.backend, record)
+    finally:
+        if cuda is not None:
+            cuda.close()
+        if partial.exists():
+            partial.unlink()
+    return engine
+
+
+def describe_engine(onnx: PathLike, engine: PathLike, options: BuildOptions, trt: Any = None) -> Path:
+    """Write the JSON of an engine that ``trtexec`` built from ``onnx`` on this device; return the engine's file.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        DeployError: Its name has another suffix, or TensorRT is not here.
+    """
+    onnx = Path(onnx)
+    engine = _engine_path(onnx, engine)
+    if not engine.is_file():
+        raise FileNotFoundError(f"engine not found: {engine}; trtexec --saveEngine={engine} writes it")
+    sidecar = read_sidecar(onnx)
+    trt = trt_network.import_tensorrt(options.backend) if trt is None else trt
+    cuda = _cuda(options)
+    record = _record(trt, cuda, onnx, engine, options)
+    _publish(engine, engine, sidecar, options.backend, record)
+    return engine
+
+
+def _build(
+    trt: Any, cuda: Optional[Cuda], onnx: Path, engine: Path, sidecar: Sidecar, options: BuildOptions
+) -> Tuple[Any, Dict[str, Any]]:
+    """Return the serialized engine and its record."""
+    logger = trt_network.make_logger(trt)
+    builder = trt_network.create(trt.Builder, logger, "builder")
+    network, _parser = trt_network.parse_onnx(trt, builder, logger, onnx)
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    precision, flags = trt_config.set_precision(trt, config, network, options)
+    pinned = trt_config.pin_peaks(trt, config, network) if precision != "fp32" else []
+    if sidecar.decode == "peaks" and pinned == [] and precision != "fp32":
+        raise DeployError(f"{onnx} should find peaks, but has no top-k: export it again with tools/deploy.py")
+    if pinned:
+        flags.append("OBEY_PRECISION_CONSTRAINTS")
+    flags += trt_config.set_device(trt, builder, config, options, precision)
+    max_batch = trt_config.set_batch(builder, config, network, sidecar, options)
+    trt_config.set_optimization_level(trt, config, options)
+    calibrator = None
+    if options.calib_data is not None and trt_network.typed_precision(trt, network) != "int8":
+        # Here, because reading photos needs OpenCV, which building else does not.
+        from ehrpose.deploy.trt_calibrator import make_calibrator
+
+        calibrator = make_calibrator(trt, cuda, sidecar, options.calib_data)
+        config.int8_calibrator = calibrator
+    # TensorRT-RTX times nothing while it builds.
+    cache_file = options.timing_cache_of(engine) if options.backend == "tensorrt" else None
+    trt_config.read_timing_cache(config, cache_file)
+    options = replace(options, precision=precision, max_batch=max_batch if options.max_batch else None)
+    name = sidecar.input.get("name", network.get_input(0).name)
+    for line in commands(onnx, None, engine, options, (name, sidecar.input["shape"]), pinned or ()):
+        print(line, flush=True)
+    start = time.perf_counter()
+    plan = builder.build_serialized_network(network, config)
+    if calibrator is not None:
+        calibrator.batches.check()
+    if plan is None:
+        raise DeployError(
+            f"TensorRT {trt.__version__} could not build {engine.name}: {logger.said()}. If memory ran out: close "
+            f"other programs, add swap, or change --workspace-mib (now {options.workspace_mib})"
+        )
+    trt_config.write_timing_cache(config, cache_file)
+    record = _record(trt, cuda, onnx, engine, options)
+    record.update(flags=flags, pinned_layers=len(pinned or ()), build_s=round(time.perf_counter() - start, 1))
+    record["max_batch"] = max_batch
+    return plan, record
+
+
+def _cuda(options: BuildOptions) -> Optional[Cuda]:
+    """Return CUDA; None where TensorRT-RTX builds ahead of time for GPUs that are not here."""
+    try:
+        return Cuda()
+    except DeployError:
+        if options.backend == "tensorrt_rtx":
+            return None
+        raise
+
+
+def _record(
+    trt: Any, cuda: Optional[Cuda], onnx: Path, engine: Path, options: BuildOptions
+) -> Dict[str, Any]:
+    """Return what the engine is bound to."""
+    return {
+        "version": trt.__version__,
+        "cuda_runtime": None if cuda is None else cuda.runtime_version(),
+        # An engine of TensorRT-RTX runs on every GPU that it was built for.
+        "sm": None if cuda is None or options.backend == "tensorrt_rtx" else cuda.compute_capability(),
+        "gpu": None if cuda is None else cuda.device_name(),
+        "precision": options.precision,
+        "workspace_mib": options.workspace_mib,
+        "timing_cache": options.timing_cache_of(engine).name if options.backend == "tensorrt" else None,
+        "dla_core": options.dla_core,
+        "gpu_fallback": options.gpu_fallback,
+        "max_batch": options.max_batch,
+        "optimization_level": options.optimization_level,
+        "onnx": onnx.name,
+        "onnx_sha256": file_hash(onnx),
+    }
+
+
+def _publish(source: Path, engine: Path, sidecar: Sidecar, backend: str, record: Dict[str, Any]) -> None:
+    """Write the JSON of an engine, then give it its name: an engine that is there has its JSON."""
+    described = replace(
+        sidecar,
+        backend=backend,
+        precision=record["precision"] or sidecar.precision,
+        sha256={engine.name: file_hash(source)},
+        versions={**sidecar.versions, backend: record["version"]},
+        engine=record,
+    )
+    described.write(engine)
+    if source != engine:
+        os.replace(str(source), str(engine))
+
+
+def _engine_path(onnx: Path, out: Optional[PathLike]) -> Path:
+    engine = onnx.with_suffix(SUFFIX) if out is None else Path(out)
+    if engine.suffix != SUFFIX:
+        raise DeployError(f"an engine's name must end in {SUFFIX}, got {engine}")
+    return engine
+
+
+def _check_writable(partial: Path) -> None:
+    """Raise DeployError now rather than after minutes of building."""
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(b"")
+        partial.unlink()
+    except OSError as error:
+        raise DeployError(
+            f"cannot write to {partial.parent}: {error.strerror}; name another file with --out"
+        ) from error
+
+
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("onnx", help="file that tools/deploy.py wrote, with its JSON beside it")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: that of the ONNX file")
+    parser.add_argument("--rtx", action="store_true", help="build with TensorRT-RTX")
+    parser.add_argument("--workspace-mib", type=int, default=DEFAULT_WORKSPACE_MIB, help="MiB for one layer")
+    parser.add_argument("--timing-cache", metavar="FILE", help="default: timing.cache beside the engine")
+    parser.add_argument("--dla-core", type=int, metavar="N", help="run on this deep learning accelerator")
+    parser.add_argument("--gpu-fallback", action="store_true", help="what the DLA does not take, on the GPU")
+    parser.add_argument("--calib-data", metavar="DIR", help="photos for int8 without Q/DQ, up to TensorRT 10")
+    parser.add_argument("--max-batch", type=int, metavar="N", help="most images at once, for a dynamic batch")
+    parser.add_argument("--optimization-level", type=int, metavar="0-5", help="from TensorRT 8.6 on")
+    parser.add_argument("--out", metavar="FILE", help="default: the ONNX file's name with .engine")
+    parser.add_argument(
+        "--describe", metavar="FILE", help="build nothing, write the JSON of an engine of trtexec"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Optional[List[str]] = None) -> None:
+    """Build, and say what was written."""
+    args = parse_args(argv)
+    options = BuildOptions(
+        precision=args.precision, backend="tensorrt_rtx" if args.rtx else "tensorrt",
+        workspace_mib=args.workspace_mib, timing_cache=args.timing_cache, dla_core=args.dla_core,
+        gpu_fallback=args.gpu_fallback, calib_data=args.calib_data, max_batch=args.max_batch,
+        optimization_level=args.optimization_level,
+    )  # fmt: skip
+    if args.describe is not None:
+        print(f"{sidecar_path(describe_engine(args.onnx, args.describe, options))}: written")
+        return
+    engine = build_engine(args.onnx, args.out, options)
+    record = read_sidecar(engine).engine or {}
+    print(f"{engine}: {engine.stat().st_size / 2**20:.1f} MiB, built in {record.get('build_s')} s")
+
+
+if __name__ == "__main__":
+    run_cli(main)
