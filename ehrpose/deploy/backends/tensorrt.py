@@ -104,11 +104,12 @@ class TensorRTBackend(Backend):
 
     def _allocate(self, trt: Any, cuda: Cuda) -> None:
         inputs, outputs = self._named_tensors(trt)
-        wanted, (given,) = list(self.sidecar.outputs), inputs or [""]
+        wanted = list(self.sidecar.outputs)
         if sorted(outputs) != sorted(wanted) or len(inputs) != 1:
             raise DeployError(
                 f"{self.path} takes {inputs} and gives {outputs}, its JSON says one input and {wanted}: build again"
             )
+        (given,) = inputs
         self._input = given
         shape = tuple(self._engine.get_tensor_shape(given))
         largest = shape
@@ -188,14 +189,14 @@ class TensorRTBackend(Backend):
 
     def _enqueue(self, cuda: Cuda, batch: int) -> None:
         """Put copy, network and copies back into the stream."""
-        for name, tensor in self._tensors.items():
-            address, num_bytes = tensor.host.ctypes.data, tensor.num_bytes(batch)
+        for name, memory in self._tensors.items():
+            address, num_bytes = memory.host.ctypes.data, memory.num_bytes(batch)
             if name == self._input:
-                cuda.copy_async(tensor.device, address, num_bytes, TO_DEVICE, self._stream)
+                cuda.copy_async(memory.device, address, num_bytes, TO_DEVICE, self._stream)
                 if not self._context.execute_async_v3(self._stream):
                     raise DeployError(f"TensorRT failed on {self.path}: {self._logger.said()}")
             else:
-                cuda.copy_async(address, tensor.device, num_bytes, TO_HOST, self._stream)
+                cuda.copy_async(address, memory.device, num_bytes, TO_HOST, self._stream)
 
     def close(self) -> None:
         with self._lock:
@@ -211,7 +212,7 @@ class TensorRTBackend(Backend):
 
 @BACKENDS.register_module(name="tensorrt_rtx")
 class TensorRTRTXBackend(TensorRTBackend):
-    """Run an ``.engine`` file with TensorRT for RTX; see ``TensorRTBackend``."""
+    """Run an ``.engine`` file with TensorRT-RTX; see ``TensorRTBackend``."""
 
     name = "tensorrt_rtx"
 
