@@ -198,24 +198,28 @@ def _check_writable(partial: Path) -> None:
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("onnx", help="file that tools/deploy.py wrote, with its JSON beside it")
-    parser.add_argument("--precision", choices=PRECISIONS, help="default: that of the ONNX file")
-    parser.add_argument("--rtx", action="store_true", help="build with TensorRT-RTX")
-    parser.add_argument("--workspace-mib", type=int, default=DEFAULT_WORKSPACE_MIB, help="MiB for one layer")
-    parser.add_argument("--timing-cache", metavar="FILE", help="default: timing.cache beside the engine")
-    parser.add_argument("--dla-core", type=int, metavar="N", help="run on this deep learning accelerator")
-    parser.add_argument("--gpu-fallback", action="store_true", help="what the DLA does not take, on the GPU")
-    parser.add_argument("--calib-data", metavar="DIR", help="photos for int8 without Q/DQ, up to TensorRT 10")
-    parser.add_argument("--max-batch", type=int, metavar="N", help="most images at once, for a dynamic batch")
-    parser.add_argument("--optimization-level", type=int, metavar="0-5", help="from TensorRT 8.6 on")
-    parser.add_argument("--out", metavar="FILE", help="default: the ONNX file's name with .engine")
-    parser.add_argument(
+    command.add_argument("onnx", help="file that tools/deploy.py wrote, with its JSON beside it")
+    command.add_argument("--precision", choices=PRECISIONS, help="default: that of the ONNX file")
+    command.add_argument("--rtx", action="store_true", help="build with TensorRT-RTX")
+    command.add_argument("--workspace-mib", type=int, default=DEFAULT_WORKSPACE_MIB, help="MiB for one layer")
+    command.add_argument("--timing-cache", metavar="FILE", help="default: timing.cache beside the engine")
+    command.add_argument("--dla-core", type=int, metavar="N", help="run on this deep learning accelerator")
+    command.add_argument("--gpu-fallback", action="store_true", help="what the DLA does not take, on the GPU")
+    command.add_argument(
+        "--calib-data", metavar="DIR", help="photos for int8 without Q/DQ, up to TensorRT 10"
+    )
+    command.add_argument(
+        "--max-batch", type=int, metavar="N", help="most images at once, for a dynamic batch"
+    )
+    command.add_argument("--optimization-level", type=int, metavar="0-5", help="from TensorRT 8.6 on")
+    command.add_argument("--out", metavar="FILE", help="default: the ONNX file's name with .engine")
+    command.add_argument(
         "--describe", metavar="FILE", help="build nothing, write the JSON of an engine of trtexec"
     )
-    return parser.parse_args(argv)
+    return command.parse_args(argv)
 
 
 def main(argv: Optional[List[str]] = None) -> None:

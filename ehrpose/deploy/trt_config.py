@@ -26,7 +26,7 @@ def set_precision(trt: Any, config: Any, network: Any, options: BuildOptions) ->
     """
     typed = typed_precision(trt, network)
     wanted = options.precision or typed
-    half, eight = (getattr(trt.BuilderFlag, name, None) for name in ("FP16", "INT8"))
+    half, eight = getattr(trt.BuilderFlag, "FP16", None), getattr(trt.BuilderFlag, "INT8", None)
     has_flags = half is not None and eight is not None
     product = f"{PRODUCTS[options.backend]} {trt.__version__}"
     if typed != "fp32" and typed != wanted:

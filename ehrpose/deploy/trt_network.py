@@ -90,8 +90,8 @@ def parse_onnx(trt: Any, builder: Any, logger: Any, path: Path) -> Tuple[Any, An
     if not parser.parse(path.read_bytes(), str(path)):
         errors = []
         for index in range(parser.num_errors):
-            error = parser.get_error(index)
-            errors.append(f"{index + 1}. node {error.node()}: {error.desc()}")
+            problem = parser.get_error(index)
+            errors.append(f"{index + 1}. node {problem.node()}: {problem.desc()}")
         reasons = " ".join(errors) or logger.said()
         raise DeployError(
             f"TensorRT {trt.__version__} cannot read {path}: {reasons}; export it again with tools/deploy.py "
@@ -140,7 +140,10 @@ def peak_layers(trt: Any, network: Any) -> List[Any]:
 
 
 def _is_of_peaks(trt: Any, layer: Any) -> bool:
-    kinds = trt.LayerType
+    kinds, dtype = trt.LayerType, layer.get_output(0).dtype
     if layer.type == kinds.ELEMENTWISE:  # the comparison, not a sum of the network
-        return bool(layer.get_output(0).dtype == trt.bool)
-    return layer.type in (kinds.SELECT, kinds.SHUFFLE, kinds.POOLING, kinds.IDENTITY)
+        return bool(dtype == trt.bool)
+    # In 8.5 a cast is an IDENTITY.
+    cast = getattr(kinds, "CAST", kinds.IDENTITY)
+    moves = (kinds.SELECT, kinds.SHUFFLE, kinds.POOLING, kinds.IDENTITY, cast)
+    return layer.type in moves and dtype in (trt.float32, trt.float16)  # not the number of candidates

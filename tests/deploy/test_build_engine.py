@@ -1,0 +1,393 @@
+"""The builder, against a tensorrt and a libcudart that keep a record."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from fake_cudart import FakeCudart
+from fake_tensorrt import CONVOLUTION, HALF_CONVOLUTION, PLAN, QUANTIZE, SHAPE, make_tensorrt, write_onnx
+from trt_api import RELEASES
+
+from ehrpose.deploy import build_engine as builder
+from ehrpose.deploy import cuda
+from ehrpose.deploy.build_engine import BuildOptions, build_engine, commands, describe_engine
+from ehrpose.deploy.sidecar import DeployError, read_sidecar, sidecar_path
+from ehrpose.registry import BACKENDS
+
+JETSON, TRT_10, TRT_11, RTX = RELEASES[0], RELEASES[3], RELEASES[4], RELEASES[5]
+WEAK = RELEASES[:4]
+PEAKS = [
+    CONVOLUTION,
+    ["ELEMENTWISE", "sum", ["heat4"], {"heat2": "FLOAT"}],
+    ["POOLING", "MaxPool", ["heat2"], {"highest": "FLOAT"}],
+    ["ELEMENTWISE", "Equal", ["highest", "heat2"], {"is_peak": "BOOL"}],
+    ["SHUFFLE", "zeros", ["constant"], {"zeros_out": "FLOAT"}],
+    ["SELECT", "Where", ["is_peak", "heat2", "zeros_out"], {"kept": "FLOAT"}],
+    ["SHUFFLE", "Reshape", ["kept"], {"flat": "FLOAT"}],
+    ["SHUFFLE", "number", ["k"], {"k_out": "INT32"}],
+    ["TOPK", "TopK", ["flat", "k_out"], {"scores": "FLOAT", "pixels": "INT32"}],
+    ["SHUFFLE", "after", ["scores"], {"out": "FLOAT"}],
+]
+
+
+class Machine:
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.monkeypatch = folder, monkeypatch
+        self.use()
+
+    def use(self, release=JETSON, fail=(), **options):
+        self.cudart = FakeCudart(**options)
+        self.trt = make_tensorrt(release, self.cudart, fail, PLAN)
+        self.backend = "tensorrt_rtx" if release == RTX else "tensorrt"
+        self.monkeypatch.setitem(sys.modules, self.backend, self.trt)
+        self.monkeypatch.setattr(cuda, "load_library", lambda: self.cudart)
+
+    def build(self, onnx=None, out=None, **options):
+        onnx = write_onnx(self.folder) if onnx is None else onnx
+        return build_engine(onnx, out, BuildOptions(backend=self.backend, **options))
+
+    def calls(self, name):
+        return [arguments for called, arguments in self.trt.record if called == name]
+
+    def flags(self):
+        return [flag.split(".")[1] for (flag,) in self.calls("IBuilderConfig.set_flag()")]
+
+    def files(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    return Machine(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_builds_on_every_release_what_its_runner_takes(machine, release):
+    machine.use(release)
+    engine = machine.build()
+    assert json.loads(engine.read_bytes()) == PLAN
+    assert machine.files() == sorted(
+        ["end2end.engine", "end2end.engine.json", "end2end.onnx", "end2end.onnx.json"]
+        + ["timing.cache"] * (release != RTX)
+    )
+    assert machine.calls("Builder.create_network()") == [(1 if release in WEAK else 0,)]
+    assert machine.calls("IBuilderConfig.set_memory_pool_limit()") == [("MemoryPoolType.WORKSPACE", 1 << 30)]
+    sidecar = read_sidecar(engine)
+    assert (sidecar.backend, sidecar.precision) == (machine.backend, "fp32")
+    wanted = {"version": machine.trt.__version__, "sm": None if release == RTX else "7.2", "gpu": "Xavier",
+              "cuda_runtime": "11.4", "workspace_mib": 1024, "flags": [], "onnx": "end2end.onnx", "max_batch": 1,
+              "timing_cache": None if release == RTX else "timing.cache"}  # fmt: skip
+    assert {name: sidecar.engine[name] for name in wanted} == wanted
+    assert machine.cudart.alive == {}
+    with BACKENDS.build({"type": machine.backend, "path": str(engine)}) as backend:
+        found = backend.run(np.full(SHAPE, 4, np.float32))
+    assert (found["heat4"].max(), found["peaks"].max()) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("release", "layers", "precision", "wanted"),
+    [
+        *((release, [CONVOLUTION], "fp16", ["FP16"]) for release in WEAK),
+        *((release, [HALF_CONVOLUTION], "fp16", ["FP16"]) for release in WEAK),
+        *((release, [QUANTIZE, CONVOLUTION], "int8", ["FP16", "INT8"]) for release in WEAK),
+        *((release, [HALF_CONVOLUTION], None, []) for release in (TRT_11, RTX)),
+        *((release, [QUANTIZE, CONVOLUTION], "int8", []) for release in (TRT_11, RTX)),
+        *((release, [CONVOLUTION], None, []) for release in RELEASES),
+    ],
+)
+def test_precision_comes_from_flags_or_from_the_file(machine, release, layers, precision, wanted):
+    machine.use(release)
+    engine = machine.build(write_onnx(machine.folder, layers), precision=precision)
+    assert machine.flags() == wanted == read_sidecar(engine).engine["flags"]
+    kinds = {"HALF": "fp16", "INT8": "int8"}
+    typed = next((kinds[d] for layer in layers for d in layer[3].values() if d in kinds), "fp32")
+    assert read_sidecar(engine).precision == (precision or typed)
+
+
+@pytest.mark.parametrize(
+    ("release", "layers", "options", "message"),
+    [
+        (TRT_11, [CONVOLUTION], {"precision": "fp16"},
+         r"TensorRT 11\.4\.0\.106 takes fp16 from the ONNX file only.*tools/deploy\.py --precision fp16"),
+        (RTX, [CONVOLUTION], {"precision": "fp16"}, "TensorRT-RTX 1.7.1.116 takes fp16 from the ONNX file only"),
+        (JETSON, [CONVOLUTION], {"precision": "int8"}, "has no Q/DQ.*or name photos with --calib-data"),
+        (TRT_11, [CONVOLUTION], {"precision": "int8", "calib_data": "x"}, r"--precision int8$"),
+        (JETSON, [HALF_CONVOLUTION], {"precision": "fp32"}, "the ONNX file is fp16 itself"),
+        (JETSON, [QUANTIZE], {"precision": "fp16"}, "the ONNX file is int8 itself"),
+        (JETSON, [CONVOLUTION], {"optimization_level": 3}, "needs TensorRT 8.6 or newer, here is 8.5.2.2"),
+        (JETSON, [CONVOLUTION], {"dla_core": 2, "precision": "fp16"}, r"has 2 DLA core\(s\), got --dla-core 2"),
+        (TRT_10, [CONVOLUTION], {"dla_core": 0, "precision": "fp16"}, r"has 0 DLA core\(s\)"),
+        (JETSON, [CONVOLUTION], {"dla_core": 0}, "not in fp32: add --precision fp16"),
+        (JETSON, [CONVOLUTION], {"max_batch": 4}, "takes 1 image.* got --max-batch 4: export it with"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_built_is_said(machine, release, layers, options, message):
+    machine.use(release)
+    with pytest.raises(DeployError, match=message):
+        machine.build(write_onnx(machine.folder, layers), **options)
+    assert machine.files() == ["end2end.onnx", "end2end.onnx.json"]
+    assert (machine.cudart.alive, machine.calls("Builder.build_serialized_network()")) == ({}, [])
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_layers_that_find_peaks_stay_float32(machine, release):
+    machine.use(release)
+    typed = [HALF_CONVOLUTION, *PEAKS[1:]] if release not in WEAK else PEAKS
+    engine = machine.build(write_onnx(machine.folder, typed, decode="peaks"), precision="fp16")
+    if release not in WEAK:
+        assert (machine.calls("pinned"), machine.flags()) == ([], [])
+        return
+    names = ["MaxPool", "Equal", "zeros", "Where", "Reshape", "TopK"]
+    assert machine.calls("pinned") == [(name, "DataType.FLOAT") for name in names]
+    kept = [(name, 0, "DataType.FLOAT") for name in names if name != "Equal"]
+    assert machine.calls("ILayer.set_output_type()") == kept
+    assert machine.flags() == ["FP16", "OBEY_PRECISION_CONSTRAINTS"]
+    assert read_sidecar(engine).engine["pinned_layers"] == 6
+
+
+def test_peaks_that_are_not_there(machine, capsys):
+    with pytest.raises(DeployError, match="should find peaks, but has no top-k"):
+        machine.build(write_onnx(machine.folder, decode="peaks"), precision="fp16")
+    machine.build(
+        write_onnx(machine.folder, PEAKS, decode="peaks"), precision="int8", calib_data=str(photos(machine))
+    )
+    shown = capsys.readouterr().out
+    assert "--int8 --fp16 --precisionConstraints=obey --layerPrecisions=MaxPool:fp32,Equal:fp32" in shown
+
+
+def test_every_error_of_the_parser_is_listed(machine):
+    errors = [[3, "no importer for Selu"], [-1, "broken"]]
+    with pytest.raises(
+        DeployError, match=r"cannot read .*: 1\. node 3: no importer for Selu 2\. node -1: broken; exp"
+    ):
+        machine.build(write_onnx(machine.folder, errors=errors))
+    assert machine.files() == ["end2end.onnx", "end2end.onnx.json"]
+
+
+def test_a_failed_build_leaves_what_was_there(machine):
+    onnx = write_onnx(machine.folder)
+    onnx.with_suffix(".engine").write_bytes(b"old")
+    machine.use(fail=["no_plan"])
+    with pytest.raises(DeployError, match=r"Could not find any implementation for node Conv_0\.. If memory ran out: .*"
+                       r"--workspace-mib \(now 512\)"):  # fmt: skip
+        machine.build(onnx, workspace_mib=512)
+    assert machine.files() == ["end2end.engine", "end2end.onnx", "end2end.onnx.json"]
+    assert onnx.with_suffix(".engine").read_bytes() == b"old"
+    machine.use(fail=["no_builder"])
+    with pytest.raises(
+        DeployError, match=r"builder cannot start .*CUDA initialization failure with error: 35"
+    ):
+        machine.build(onnx)
+    assert machine.cudart.alive == {}
+
+
+def test_no_driver(machine):
+    machine.cudart.fail["cudaGetDeviceCount"] = (1, 35)
+    with pytest.raises(DeployError, match="CUDA error 35"):
+        machine.build()
+    machine.use(RTX)
+    machine.cudart.fail["cudaGetDeviceCount"] = (1, 35)
+    record = read_sidecar(machine.build()).engine
+    assert (record["sm"], record["gpu"], record["cuda_runtime"]) == (None, None, None)
+
+
+def test_renaming_that_fails_leaves_nothing(machine, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(13, "denied", target)
+
+    onnx = write_onnx(machine.folder)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        machine.build(onnx)
+    assert machine.files() == ["end2end.onnx", "end2end.onnx.json"]
+    assert machine.cudart.alive == {}
+
+
+def test_unwritable_places_are_found_before_building(machine):
+    (machine.folder / "file").write_text("")
+    with pytest.raises(DeployError, match=r"cannot write to .*file: .*--out"):
+        machine.build(out=machine.folder / "file" / "a.engine")
+    with pytest.raises(DeployError, match=r"must end in \.engine, got"):
+        machine.build(out=machine.folder / "a.plan")
+    with pytest.raises(FileNotFoundError, match="exported network not found"):
+        machine.build(onnx=machine.folder / "other.onnx")
+    assert machine.calls("Builder.build_serialized_network()") == []
+
+
+def test_timing_cache_grows_from_build_to_build(machine, capsys):
+    cache = machine.folder / "timing.cache"
+    machine.build()
+    assert cache.read_bytes() == b" and more"
+    machine.build()
+    assert cache.read_bytes() == b" and more and more"
+    machine.use(fail=["bad_cache"])
+    machine.build()
+    assert cache.read_bytes() == b" and more"
+    assert "is of another device or TensorRT and is written anew" in capsys.readouterr().out
+    machine.build(timing_cache=str(machine.folder / "mine"))
+    assert (machine.folder / "mine").read_bytes() == b" and more"
+    assert not [name for name in machine.files() if "partial" in name]
+
+
+def test_deep_learning_accelerator(machine):
+    engine = machine.build(precision="fp16", dla_core=1, gpu_fallback=True)
+    assert machine.calls("IBuilderConfig.default_device_type =") == ["DeviceType.DLA"]
+    assert machine.calls("IBuilderConfig.DLA_core =") == [1]
+    assert machine.flags() == ["FP16", "GPU_FALLBACK"]
+    record = read_sidecar(engine).engine
+    assert (record["dla_core"], record["gpu_fallback"]) == (1, True)
+
+
+def test_dynamic_batch(machine, capsys):
+    onnx = write_onnx(machine.folder, shape=[-1, *SHAPE[1:]])
+    with pytest.raises(DeployError, match="say the most with --max-batch"):
+        machine.build(onnx)
+    engine = machine.build(onnx, max_batch=4)
+    image = tuple(SHAPE[1:])
+    assert machine.calls("IOptimizationProfile.set_shape()") == [
+        ("input", (1, *image), (4, *image), (4, *image))
+    ]
+    assert len(machine.calls("IBuilderConfig.add_optimization_profile()")) == 1
+    assert read_sidecar(engine).engine["max_batch"] == 4
+    assert (
+        "--minShapes=input:1x3x32x64 --optShapes=input:4x3x32x64 --maxShapes=input:4x3x32x64"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(DeployError, match="--calib-data needs a fixed batch"):
+        machine.build(onnx, max_batch=4, precision="int8", calib_data=str(photos(machine)))
+
+
+def test_optimization_level(machine):
+    machine.use(TRT_10)
+    machine.build(optimization_level=5)
+    assert machine.calls("IBuilderConfig.builder_optimization_level =") == [5]
+
+
+def photos(machine, broken=0, whole=3):
+    folder = machine.folder / "photos"
+    (folder / "deeper").mkdir(parents=True, exist_ok=True)
+    for number in range(broken):
+        (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xffbroken")
+    for number in range(whole):
+        cv2.imwrite(str(folder / "deeper" / f"{number}.png"), np.full((32, 64, 3), number + 1, np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("release", WEAK)
+def test_calibration_shows_each_photo_once(machine, release):
+    machine.use(release)
+    machine.build(precision="int8", calib_data=str(photos(machine, broken=1)))
+    assert machine.flags() == ["FP16", "INT8"]
+    shown = [(size, np.frombuffer(content, np.float32).tolist()) for size, content in machine.trt.calibration]
+    assert shown == [(1, [float(number)] * 4) for number in (1, 2, 3)]
+    assert (machine.cudart.alive, machine.cudart.wrong) == ({}, [])
+
+
+def test_calibration_is_not_done_with_qdq(machine):
+    onnx = write_onnx(machine.folder, [QUANTIZE, CONVOLUTION])
+    machine.build(onnx, precision="int8", calib_data=str(photos(machine)))
+    assert machine.calls("IBuilderConfig.int8_calibrator =") == []
+
+
+def test_calibration_that_fails(machine):
+    folder = machine.folder / "photos"
+    build = {"precision": "int8", "calib_data": str(folder)}
+    with pytest.raises(DeployError, match="folder of photos for calibration not found"):
+        machine.build(**build)
+    folder.mkdir()
+    with pytest.raises(DeployError, match=r"holds 0 photo\(s\).*wanted at least 1"):
+        machine.build(**build)
+    photos(machine, broken=2, whole=0)
+    with pytest.raises(DeployError, match=r"no batch of .* could be used: cannot read photo .*0\.jpg"):
+        machine.build(**build)
+    photos(machine)
+    machine.use()
+    machine.cudart.fail["cudaMemcpyAsync"] = (2, 700)
+    with pytest.raises(
+        DeployError, match=r"calibration with .* failed: cudaMemcpyAsync failed with CUDA error 700"
+    ):
+        machine.build(**build)
+    assert machine.cudart.alive == {}
+    assert machine.files() == ["end2end.onnx", "end2end.onnx.json", "photos"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "bf16"}, "wanted a precision of"),
+        ({"backend": "onnxruntime"}, "and a backend of"),
+        ({"workspace_mib": 0}, "workspace_mib must be at least 1, got 0"),
+        ({"max_batch": 0}, "max_batch must be at least 1"),
+        ({"optimization_level": 6}, "optimization_level must be 0 to 5, got 6"),
+        ({"gpu_fallback": True}, "gpu_fallback is for a dla_core"),
+        ({"calib_data": "photos"}, "calib_data is for precision int8, got None"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        BuildOptions(**options)
+
+
+def test_commands():
+    assert commands("work dirs/end2end.onnx", "fp16") == (
+        "python -m ehrpose.deploy.build_engine 'work dirs/end2end.onnx' --precision fp16",
+        "/usr/src/tensorrt/bin/trtexec '--onnx=work dirs/end2end.onnx' '--saveEngine=work dirs/end2end.engine' "
+        "--memPoolSize=workspace:1024 '--timingCacheFile=work dirs/timing.cache' --fp16",
+    )
+    options = BuildOptions(
+        "int8", workspace_mib=64, dla_core=0, gpu_fallback=True, max_batch=2, optimization_level=1
+    )
+    ours, theirs = commands("a.onnx", None, "b.engine", options, ("input", [1, 3, 8, 8]))
+    assert ours.endswith(
+        "a.onnx --precision int8 --workspace-mib 64 --dla-core 0 --gpu-fallback --max-batch 2 --optimization-level 1 "
+        "--out b.engine"
+    )
+    assert theirs.endswith(
+        "--saveEngine=b.engine --memPoolSize=workspace:64 --timingCacheFile=timing.cache --int8 --fp16 --useDLACore=0 "
+        "--allowGPUFallback --minShapes=input:1x3x8x8 --optShapes=input:2x3x8x8 --maxShapes=input:2x3x8x8 "
+        "--builderOptimizationLevel=1"
+    )
+    # Our own command is understood by our own command line.
+    args = builder.parse_args(ours.split()[3:])
+    assert (args.precision, args.dla_core, args.max_batch, args.out) == ("int8", 0, 2, "b.engine")
+
+
+def test_engine_of_trtexec_gets_its_description(machine):
+    onnx = write_onnx(machine.folder)
+    engine = machine.folder / "trtexec.engine"
+    with pytest.raises(FileNotFoundError, match=r"engine not found: .*trtexec --saveEngine="):
+        describe_engine(onnx, engine, BuildOptions("fp16"))
+    engine.write_text(json.dumps(PLAN))
+    builder.main([str(onnx), "--describe", str(engine), "--precision", "fp16"])
+    assert (read_sidecar(engine).precision, read_sidecar(engine).engine["sm"]) == ("fp16", "7.2")
+    BACKENDS.build({"type": "tensorrt", "path": str(engine)}).close()
+    assert machine.cudart.alive == {}
+
+
+def test_command_line(machine, capsys):
+    onnx = write_onnx(machine.folder)
+    builder.main([str(onnx), "--precision", "fp16", "--out", str(machine.folder / "b.engine")])
+    shown = capsys.readouterr().out
+    assert "/usr/src/tensorrt/bin/trtexec --onnx=" in shown
+    assert "b.engine: 0.0 MiB, built in 0.0 s" in shown
+    assert sidecar_path(machine.folder / "b.engine").is_file()
+
+
+def test_runs_as_a_module_without_torch_and_onnx(root, tmp_path):
+    blocked = (
+        "import sys; sys.modules.update(torch=None, onnx=None, cv2=None, mmengine=None, tensorrt=None); "
+    )
+    run = f"import runpy; sys.argv[1:] = [{str(write_onnx(tmp_path))!r}]; "
+    code = blocked + run + "runpy.run_module('ehrpose.deploy.build_engine', run_name='__main__')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("error: TensorRT is not installed")
+    assert len(result.stderr.splitlines()) == 1
