@@ -112,8 +112,8 @@ def _build(
     trt_config.read_timing_cache(config, cache_file)
     options = replace(options, precision=precision, max_batch=max_batch if options.max_batch else None)
     name = sidecar.input.get("name", network.get_input(0).name)
-    for line in commands(onnx, None, engine, options, (name, sidecar.input["shape"]), pinned or ()):
-        print(line, flush=True)
+    lines = commands(onnx, None, engine, options, (name, sidecar.input["shape"]), pinned or ())
+    print("\n".join(line for line in lines if line), flush=True)
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     if calibrator is not None:

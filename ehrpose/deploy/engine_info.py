@@ -80,6 +80,8 @@ def commands(
 ) -> Tuple[str, str]:
     """Return the two command lines that build the same engine: ours, and that of TensorRT's own tool.
 
+    The second is empty for calibration with photos, which the tool cannot do.
+
     Args:
         onnx: The ONNX file.
         precision: One of PRECISIONS, in place of that of ``options``.
@@ -114,6 +116,7 @@ def commands(
             theirs += [f"--{kind}Shapes={input_shape[0]}:{shape}"]
     if options.optimization_level is not None:
         theirs += [f"--builderOptimizationLevel={options.optimization_level}"]
+    theirs = [] if options.calib_data is not None else theirs
     return " ".join(map(shlex.quote, ours)), " ".join(map(shlex.quote, theirs))
 
 

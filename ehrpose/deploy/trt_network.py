@@ -5,8 +5,9 @@ The graph is asked through TensorRT itself, so that a Jetson needs no onnx packa
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Deque, List, Tuple
 
 from ehrpose.deploy.engine_info import PRODUCTS
 from ehrpose.deploy.sidecar import DeployError
@@ -39,8 +40,8 @@ def make_logger(trt: Any) -> Any:
     class KeepingLogger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.errors: List[str] = []
-            self.warnings: List[str] = []
+            self.errors: Deque[str] = deque(maxlen=_MAX_MESSAGES)
+            self.warnings: Deque[str] = deque(maxlen=1)
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
@@ -51,9 +52,11 @@ def make_logger(trt: Any) -> Any:
         def said(self) -> str:
             """Return the last errors in one line, and forget all; without errors, the last warning."""
             # A driver that is missing is only a warning to TensorRT 8.5.
-            messages = self.errors[-_MAX_MESSAGES:] or self.warnings[-1:] or ["no reason was logged"]
-            self.errors, self.warnings = [], []
-            return "; ".join(" ".join(message.split()) for message in messages)
+            messages = self.errors or self.warnings or ["no reason was logged"]
+            text = "; ".join(" ".join(message.split()) for message in messages)
+            self.errors.clear()
+            self.warnings.clear()
+            return text
 
     return KeepingLogger()
 
@@ -118,7 +121,7 @@ def typed_precision(trt: Any, network: Any) -> str:
 
 
 def peak_layers(trt: Any, network: Any) -> List[Any]:
-    """Return the layers that find peaks in a heatmap: from each top-k back to the pooling, and the comparison.
+    """Return the layers that find peaks in a heatmap: from each top-k back to the network's last sum or convolution.
 
     In the exported graph a pixel is a peak if it equals the maximum around it. It no longer does when one side was
     rounded to fp16 and the other was not, so these layers must all have one type.
@@ -129,8 +132,6 @@ def peak_layers(trt: Any, network: Any) -> List[Any]:
     chosen = set(waiting)
     while waiting:
         layer = layers[waiting.pop()]
-        if layer.type == trt.LayerType.POOLING:  # before it is the network itself
-            continue
         inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
         before = {makers[tensor.name] for tensor in inputs if tensor is not None and tensor.name in makers}
         new = [n for n in before - chosen if _is_of_peaks(trt, layers[n])]

@@ -117,6 +117,7 @@ class FakeCudart:
         self.do(lambda: ctypes.memmove(target, source, size))
 
     def _cudaStreamCreateWithFlags(self, target, flags):
+        assert _number(flags) == 1  # not to wait for the default stream
         self._create(target, "cudaStreamDestroy")
 
     def _cudaStreamSynchronize(self, stream):

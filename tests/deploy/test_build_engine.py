@@ -154,9 +154,7 @@ def test_layers_that_find_peaks_stay_float32(machine, release):
 def test_peaks_that_are_not_there(machine, capsys):
     with pytest.raises(DeployError, match="should find peaks, but has no top-k"):
         machine.build(write_onnx(machine.folder, decode="peaks"), precision="fp16")
-    machine.build(
-        write_onnx(machine.folder, PEAKS, decode="peaks"), precision="int8", calib_data=str(photos(machine))
-    )
+    machine.build(write_onnx(machine.folder, [QUANTIZE, *PEAKS], decode="peaks"))
     shown = capsys.readouterr().out
     assert "--int8 --fp16 --precisionConstraints=obey --layerPrecisions=MaxPool:fp32,Equal:fp32" in shown
 
@@ -197,15 +195,20 @@ def test_no_driver(machine):
     assert (record["sm"], record["gpu"], record["cuda_runtime"]) == (None, None, None)
 
 
-def test_renaming_that_fails_leaves_nothing(machine, monkeypatch):
+@pytest.mark.parametrize("name", ["timing.cache", "end2end.engine.json", "end2end.engine"])
+def test_renaming_that_fails_leaves_nothing_half_written(machine, monkeypatch, name):
+    rename = os.replace
+
     def refuse(source, target):
-        raise PermissionError(13, "denied", target)
+        if target.endswith(name):
+            raise PermissionError(13, "denied", target)
+        rename(source, target)
 
     onnx = write_onnx(machine.folder)
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(PermissionError):
         machine.build(onnx)
-    assert machine.files() == ["end2end.onnx", "end2end.onnx.json"]
+    assert not [file for file in machine.files() if "partial" in file or file == "end2end.engine"]
     assert machine.cudart.alive == {}
 
 
@@ -280,10 +283,11 @@ def photos(machine, broken=0, whole=3):
 
 
 @pytest.mark.parametrize("release", WEAK)
-def test_calibration_shows_each_photo_once(machine, release):
+def test_calibration_shows_each_photo_once(machine, release, capsys):
     machine.use(release)
     machine.build(precision="int8", calib_data=str(photos(machine, broken=1)))
     assert machine.flags() == ["FP16", "INT8"]
+    assert "trtexec" not in capsys.readouterr().out  # it has no photos
     shown = [(size, np.frombuffer(content, np.float32).tolist()) for size, content in machine.trt.calibration]
     assert shown == [(1, [float(number)] * 4) for number in (1, 2, 3)]
     assert (machine.cudart.alive, machine.cudart.wrong) == ({}, [])

@@ -109,6 +109,14 @@ def test_one_run_copies_computes_and_copies_back_in_one_stream(device):
     assert all(device.cudart.alive[address] == "cudaFree" for address in addresses.values())
 
 
+def test_a_backend_that_is_dropped_frees_everything(device):
+    backend = device.load()
+    backend.run(images(1))
+    assert not device.is_clean()
+    del backend
+    assert device.is_clean()
+
+
 def test_any_batch_runs_in_parts_of_the_largest(device):
     with device.load(DYNAMIC) as backend:
         check(backend.run(images(1, 2, 3, 4, 5)), 1, 2, 3, 4, 5)
@@ -119,8 +127,8 @@ def test_any_batch_runs_in_parts_of_the_largest(device):
         check(backend.run(images(0)[:0]))
         assert len(device.calls("IExecutionContext.set_tensor_address()")) == 3
     with device.load(DYNAMIC, cuda_graph=True) as backend:
-        check(backend.run(images(1, 2, 3)), 1, 2, 3)
         check(backend.run(images(6)), 6)
+        check(backend.run(images(1, 2, 3)), 1, 2, 3)
         assert device.cudart.calls.count("cudaStreamBeginCapture") == 1
     assert device.is_clean()
 

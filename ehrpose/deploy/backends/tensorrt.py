@@ -209,6 +209,11 @@ class TensorRTBackend(Backend):
                 self._cuda.close()
             self._cuda = None
 
+    def __del__(self) -> None:
+        # Left to itself, TensorRT's objects would go after the memory that they use, or never.
+        if hasattr(self, "_lock"):
+            self.close()
+
 
 @BACKENDS.register_module(name="tensorrt_rtx")
 class TensorRTRTXBackend(TensorRTBackend):
