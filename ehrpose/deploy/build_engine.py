@@ -173,8 +173,14 @@ def _publish(source: Path, engine: Path, sidecar: Sidecar, backend: str, record:
         engine=record,
     )
     described.write(engine)
-    if source != engine:
+    if source == engine:
+        return
+    try:
         os.replace(str(source), str(engine))
+    except BaseException:
+        if not engine.exists():
+            sidecar_path(engine).unlink()
+        raise
 
 
 def _engine_path(onnx: Path, out: Optional[PathLike]) -> Path:

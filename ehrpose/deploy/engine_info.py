@@ -148,7 +148,7 @@ def check_engine(sidecar: Sidecar, path: Path, backend: str, version: str, sm: O
             "python -m ehrpose.deploy.build_engine, or describe one of trtexec with its option --describe"
         )
     onnx = str(record.get("onnx", "end2end.onnx"))
-    rebuild = commands(onnx, sidecar.precision, path.name, _options(record, backend))[0]
+    rebuild = commands(onnx, sidecar.precision, path.name, _options(sidecar, backend))[0]
     built, wanted = PRODUCTS.get(sidecar.backend, sidecar.backend), PRODUCTS[backend]
     found_version, found_sm = str(record.get("version")), record.get("sm")
     sm_differs = sm is not None and found_sm is not None and str(found_sm) != sm
@@ -165,9 +165,11 @@ def check_engine(sidecar: Sidecar, path: Path, backend: str, version: str, sm: O
         )
 
 
-def _options(record: Any, backend: str) -> BuildOptions:
+def _options(sidecar: Sidecar, backend: str) -> BuildOptions:
     """Return the options that an engine was built with, as far as its record tells and this version knows."""
-    names = ("workspace_mib", "dla_core", "gpu_fallback", "max_batch", "optimization_level")
+    record = sidecar.engine or {}
+    names = ["workspace_mib", "dla_core", "gpu_fallback", "optimization_level"]
+    names += ["max_batch"] * bool(sidecar.input.get("dynamic_batch"))
     try:
         known = {name: record[name] for name in names if record.get(name) is not None}
         return BuildOptions(backend=backend, **known)

@@ -314,6 +314,8 @@ def make_tensorrt(release, cudart=None, fail=(), plan=None):
             return None if failure.no_context else IExecutionContext(self)
 
     class Runtime(Guarded):
+        DLA_core = None
+
         def __init__(self, logger):
             self._logger = logger
             self._live()

@@ -123,5 +123,15 @@ def test_real_library_takes_the_calls():
     device.copy_async(values.ctypes.data, address, values.nbytes, TO_HOST, stream)
     device.synchronize(stream)
     np.testing.assert_array_equal(values, np.arange(1000))
+    graph = device.capture(
+        stream, lambda: device.copy_async(address, values.ctypes.data, values.nbytes, TO_DEVICE, stream)
+    )
+    values[...] = 7
+    device.launch(graph, stream)
+    values_again = device.pinned_array((1000,), np.float32)
+    device.copy_async(values_again.ctypes.data, address, values.nbytes, TO_HOST, stream)
+    device.synchronize(stream)
+    np.testing.assert_array_equal(values_again, np.full(1000, 7))
+    assert device.device_name()
     assert float(device.compute_capability()) > 3
     device.close()

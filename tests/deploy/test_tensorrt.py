@@ -165,7 +165,8 @@ def test_threads_take_turns(device):
          r"here with python -m ehrpose\.deploy\.build_engine end2end\.onnx --precision fp16 --out end2end\.engine"),
         ({"version": "8.5.2.1"}, {}, r"TensorRT 8\.5\.2\.1 on SM 7\.2, this"),
         ({"version": "8.5"}, {}, "engines are not portable"),
-        ({"sm": "8.7", "dla_core": 1, "gpu_fallback": True}, {}, "--dla-core 1 --gpu-fallback --out"),
+        ({"sm": "8.7", "dla_core": 1, "gpu_fallback": True, "max_batch": 1}, {},
+         "fp16 --dla-core 1 --gpu-fallback --out"),
         ({"sm": "8.7", "workspace_mib": "lots"}, {}, "on SM 8.7, this device"),
         ({"onnx_sha256": "0" * 64}, {}, "was built from another end2end.onnx than the one beside it: rebuild"),
         ({}, {"engine": None}, "does not say what the engine was built for"),
@@ -187,6 +188,15 @@ def test_engines_of_the_same_machine_are_taken(device):
     (device.folder / "end2end.onnx").unlink()  # a device needs the engine only
     BACKENDS.build({"type": "tensorrt", "path": str(path)}).close()
     assert len(device.calls("Runtime.deserialize_cuda_engine()")) == 2
+
+
+def test_an_engine_of_an_accelerator_runs_on_its_core(device):
+    path = device.write(record={"dla_core": 1})
+    BACKENDS.build({"type": "tensorrt", "path": str(path)}).close()
+    assert device.calls("Runtime.DLA_core =") == [1]
+    device.use()
+    device.load().close()
+    assert device.calls("Runtime.DLA_core =") == []
 
 
 def test_rtx_engines_run_on_other_gpus_of_their_kind(device):

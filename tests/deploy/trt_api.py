@@ -26,7 +26,7 @@ ILayer ILayer.name ILayer.type ILayer.num_inputs ILayer.num_outputs ILayer.get_i
 ITensor ITensor.name ITensor.dtype ITensor.shape
 LayerType LayerType.TOPK LayerType.POOLING LayerType.SELECT LayerType.ELEMENTWISE LayerType.SHUFFLE
 LayerType.QUANTIZE LayerType.CONVOLUTION LayerType.DECONVOLUTION LayerType.IDENTITY
-Runtime Runtime.deserialize_cuda_engine
+Runtime Runtime.deserialize_cuda_engine Runtime.DLA_core
 ICudaEngine ICudaEngine.num_io_tensors ICudaEngine.get_tensor_name ICudaEngine.get_tensor_mode
 ICudaEngine.get_tensor_shape ICudaEngine.get_tensor_dtype ICudaEngine.get_tensor_profile_shape
 ICudaEngine.create_execution_context

@@ -88,6 +88,9 @@ class TensorRTBackend(Backend):
         check_engine(self.sidecar, self.path, self.name, trt.__version__, self._cuda.compute_capability())
         self._logger = make_logger(trt)
         self._runtime = create(trt.Runtime, self._logger, "runtime")
+        dla_core = (self.sidecar.engine or {}).get("dla_core")
+        if dla_core is not None:
+            self._runtime.DLA_core = int(dla_core)
         self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
         if self._engine is None:
             raise DeployError(
