@@ -92,8 +92,8 @@ def _build(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     precision, flags = trt_config.set_precision(trt, config, network, options)
-    pinned = trt_config.pin_peaks(trt, config, network) if precision != "fp32" else []
-    if sidecar.decode == "peaks" and pinned == [] and precision != "fp32":
+    pinned = trt_config.pin_peaks(trt, config, network) if precision != "fp32" else {}
+    if sidecar.decode == "peaks" and pinned == {} and precision != "fp32":
         raise DeployError(f"{onnx} should find peaks, but has no top-k: export it again with tools/deploy.py")
     if pinned:
         flags.append("OBEY_PRECISION_CONSTRAINTS")
@@ -112,7 +112,7 @@ def _build(
     trt_config.read_timing_cache(config, cache_file)
     options = replace(options, precision=precision, max_batch=max_batch if options.max_batch else None)
     name = sidecar.input.get("name", network.get_input(0).name)
-    lines = commands(onnx, None, engine, options, (name, sidecar.input["shape"]), pinned or ())
+    lines = commands(onnx, None, engine, options, (name, sidecar.input["shape"]), pinned)
     print("\n".join(line for line in lines if line), flush=True)
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple
+from types import MappingProxyType
+from typing import Any, List, Mapping, Optional, Tuple
 
 from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash
 
@@ -76,7 +77,7 @@ def commands(
     out: Any = None,
     options: Optional[BuildOptions] = None,
     input_shape: Optional[Tuple[str, List[int]]] = None,
-    float_layers: Sequence[str] = (),
+    float_layers: Optional[Mapping[str, bool]] = MappingProxyType({}),
 ) -> Tuple[str, str]:
     """Return the two command lines that build the same engine: ours, and that of TensorRT's own tool.
 
@@ -88,7 +89,8 @@ def commands(
         out: The engine; None: beside the ONNX file.
         options: How it is built.
         input_shape: Name and shape of the input, needed for a dynamic batch only.
-        float_layers: Layers that stay float32, the peak decoding's (MaxPool, Equal, Where, TopK).
+        float_layers: Names of the layers that stay float32, those of the peak decoding (MaxPool, Equal, Where, TopK),
+            and whether all that they give is numbers too. None: TensorRT is strongly typed, from 11 on.
     """
     options = replace(
         options or BuildOptions(), precision=precision or (options and options.precision) or "fp32"
@@ -120,11 +122,15 @@ def commands(
     return " ".join(map(shlex.quote, ours)), " ".join(map(shlex.quote, theirs))
 
 
-def _trtexec_types(options: BuildOptions, float_layers: Sequence[str]) -> List[str]:
+def _trtexec_types(options: BuildOptions, float_layers: Optional[Mapping[str, bool]]) -> List[str]:
+    if float_layers is None:
+        return []
     flags = {"fp16": ["--fp16"], "int8": ["--int8", "--fp16"]}.get(str(options.precision), [])
     if flags and float_layers:
-        pinned = ",".join(f"{name}:fp32" for name in float_layers)
-        flags += ["--precisionConstraints=obey", f"--layerPrecisions={pinned}"]
+        pinned = [f"{name}:fp32" for name in float_layers]
+        given = [f"{name}:fp32" for name, is_float in float_layers.items() if is_float]
+        flags += ["--precisionConstraints=obey", f"--layerPrecisions={','.join(pinned)}"]
+        flags += [f"--layerOutputTypes={','.join(given)}"] * bool(given)
     return flags
 
 

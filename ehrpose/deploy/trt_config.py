@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ehrpose.deploy.engine_info import PRODUCTS, BuildOptions
 from ehrpose.deploy.sidecar import DeployError, Sidecar
@@ -54,26 +54,29 @@ def set_precision(trt: Any, config: Any, network: Any, options: BuildOptions) ->
     return wanted, flags
 
 
-def pin_peaks(trt: Any, config: Any, network: Any) -> Optional[List[str]]:
+def pin_peaks(trt: Any, config: Any, network: Any) -> Optional[Dict[str, bool]]:
     """Keep the layers that find peaks in float32 where TensorRT would be free to choose.
 
     Returns:
-        Names of the layers; None if this release is strongly typed and nothing must be pinned.
+        Names of the layers, and whether all that each gives is float32; None if this release is strongly typed and
+        nothing must be pinned.
     """
     obey = getattr(trt.BuilderFlag, "OBEY_PRECISION_CONSTRAINTS", None)
     if obey is None:
         return None
-    names = []
+    pinned: Dict[str, bool] = {}
     for layer in peak_layers(trt, network):
         layer.precision = trt.float32
+        dtypes = [layer.get_output(index).dtype for index in range(layer.num_outputs)]
+        # Not the comparison's result, nor positions.
+        is_float = [dtype in (trt.float32, trt.float16) for dtype in dtypes]
         for index in range(layer.num_outputs):
-            tensor = layer.get_output(index)
-            if tensor.dtype in (trt.float32, trt.float16):  # not the comparison's result, nor positions
+            if is_float[index]:
                 layer.set_output_type(index, trt.float32)
-        names.append(layer.name)
-    if names:
+        pinned[layer.name] = all(is_float)
+    if pinned:
         config.set_flag(obey)
-    return names
+    return pinned
 
 
 def set_optimization_level(trt: Any, config: Any, options: BuildOptions) -> None:

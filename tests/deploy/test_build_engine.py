@@ -155,8 +155,17 @@ def test_peaks_that_are_not_there(machine, capsys):
     with pytest.raises(DeployError, match="should find peaks, but has no top-k"):
         machine.build(write_onnx(machine.folder, decode="peaks"), precision="fp16")
     machine.build(write_onnx(machine.folder, [QUANTIZE, *PEAKS], decode="peaks"))
+    layers = [f"{name}:fp32" for name in ("MaxPool", "Equal", "zeros", "Where", "Reshape", "TopK")]
+    given = [layer for layer in layers if layer[:5] not in ("Equal", "TopK:")]
+    assert (
+        f"--int8 --fp16 --precisionConstraints=obey --layerPrecisions={','.join(layers)} "
+        f"--layerOutputTypes={','.join(given)}\n"
+    ) in capsys.readouterr().out
+    machine.use(TRT_11)
+    machine.build(write_onnx(machine.folder, [HALF_CONVOLUTION, *PEAKS[1:]], decode="peaks"))
     shown = capsys.readouterr().out
-    assert "--int8 --fp16 --precisionConstraints=obey --layerPrecisions=MaxPool:fp32,Equal:fp32" in shown
+    assert "trtexec" in shown
+    assert "--fp16" not in shown.split("trtexec")[1]
 
 
 def test_every_error_of_the_parser_is_listed(machine):
