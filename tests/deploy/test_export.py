@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
+import sys
 
 import numpy as np
 import onnx
@@ -10,7 +12,7 @@ import torch
 from onnx import TensorProto, helper
 
 from ehrpose.apis import inference, init_model
-from ehrpose.deploy import checks, pipeline
+from ehrpose.deploy import checks, pipeline, signal_stack
 from ehrpose.deploy.export import DeployNetwork, fold_batch_norms, torch_maps
 from ehrpose.deploy.pipeline import ExportOptions, export
 from ehrpose.deploy.runtime import PoseRuntime
@@ -288,3 +290,22 @@ def test_other_backends_give_the_same_maps(config, exported, backend):
             assert checks.compare_maps(runtime.run(batch), wanted) < checks.MAX_MAP_ERROR
     with pytest.raises(ValueError, match="hint must be one of"):
         PoseRuntime(path, backend, hint="speed")
+
+
+def test_openvino_leaves_the_signal_stack_as_it_was(exported):
+    # Else the next signal with a handler ends the process once the network is gone.
+    pytest.importorskip("openvino")
+
+    def stack():
+        found = signal_stack._Stack()
+        assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+        return found.start, found.flags, found.size
+
+    if not sys.platform.startswith("linux"):
+        pytest.skip("signal stacks are Linux's")
+    before = stack()
+    runtime = PoseRuntime(exported(), "openvino")
+    runtime.warm_up()
+    assert stack() == before
+    runtime.close()
+    assert stack() == before

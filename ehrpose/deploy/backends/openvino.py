@@ -9,6 +9,7 @@ import numpy as np
 
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.sidecar import DeployError
+from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.registry import BACKENDS
 
 HINTS = ("latency", "throughput")
@@ -58,9 +59,10 @@ class OpenVinoBackend(Backend):
         if self.num_threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self.num_threads
         try:
-            core = openvino.Core()
-            compiled = core.compile_model(core.read_model(str(self.path)), "CPU", settings)
-            self._request: Any = compiled.create_infer_request()
+            with kept_signal_stack():
+                core = openvino.Core()
+                compiled = core.compile_model(core.read_model(str(self.path)), "CPU", settings)
+                self._request: Any = compiled.create_infer_request()
         except RuntimeError as error:
             raise DeployError(f"OpenVINO cannot load {self.path}: {str(error).splitlines()[-1]}") from error
         self._outputs: Dict[str, Any] = {
@@ -81,4 +83,6 @@ class OpenVinoBackend(Backend):
         return {name: np.array(results[self._outputs[name]]) for name in self.sidecar.outputs}
 
     def close(self) -> None:
-        self._request = None
+        with kept_signal_stack():
+            self._request = None
+            self._outputs = {}
