@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ehrpose"
 MAX_LINES = 350
 # Exporting needs torch; what is exported does not.
-EXPORTING = {PACKAGE / "deploy" / f"{name}.py" for name in ("export", "peaks", "pipeline", "quantization")}
+EXPORTING = {
+    PACKAGE / "deploy" / f"{name}.py" for name in ("export", "peaks", "pipeline", "precision", "quantization")
+}
 # Without torch and on Python 3.8: what a device runs.
 RUNTIME_FILES = sorted(
     [PACKAGE / f"{n}.py" for n in ("__init__", "version", "registry", "structures", "image_io", "image_warp")]

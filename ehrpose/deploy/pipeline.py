@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,17 +18,25 @@ from ehrpose.apis import init_model
 from ehrpose.config import load_config
 from ehrpose.deploy import checks
 from ehrpose.deploy.export import DEFAULT_OPSET, DeployNetwork, export_onnx, output_shapes, torch_maps
+from ehrpose.deploy.precision import lower_precision
 from ehrpose.deploy.runtime import PoseRuntime
-from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash
+from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import centred_warp, warp_image
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps
 from ehrpose.version import __version__
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+# What each backend's files can be. Float16 is a matter of building for TensorRT up to 10, and of the file from 11 on.
+PRECISIONS = {
+    "onnxruntime": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
+    "tensorrt_rtx": ("fp32", "fp16", "int8"),
+}
 ONNX_NAME = "end2end.onnx"
+# Where candidates are found TensorRT must compute in float32; whether all outputs of the layer are such numbers.
+PEAK_LAYERS = {"/peaks/MaxPool": True, "/peaks/Equal": False, "/peaks/Where": True, "/peaks/TopK": False}
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,8 @@ class ExportOptions:
     """What is exported.
 
     Attributes:
-        backend: One of BACKENDS.
-        precision: One of PRECISIONS.
+        backend: A key of PRECISIONS.
+        precision: One that the backend has there.
         input_wh: Width and height of the input, px; None: a square of the codec's input size.
         batch_size: Images at once.
         dynamic_batch: Any number of images at once.
@@ -44,6 +53,9 @@ class ExportOptions:
         input_dtype: ``"uint8"`` or ``"float32"``; None: what the backend takes without a detour.
         layout: ``"NCHW"`` or ``"NHWC"``.
         decode: ``"none"`` or ``"peaks"``, see ``DeployNetwork``.
+        typed: For TensorRT from 11 on: float16 is written into the file.
+        calib_data: Folder of photos for int8.
+        max_calib_images: The most of them that are used.
     """
 
     backend: str = "onnxruntime"
@@ -55,11 +67,20 @@ class ExportOptions:
     input_dtype: str | None = None
     layout: str = "NCHW"
     decode: str = "none"
+    typed: bool = False
+    calib_data: str | None = None
+    max_calib_images: int = 64
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS or self.precision not in PRECISIONS:
+        if self.backend not in PRECISIONS:
+            raise ValueError(f"wanted a backend of {list(PRECISIONS)}, got {self.backend}")
+        if self.precision not in PRECISIONS[self.backend]:
             raise ValueError(
-                f"wanted a backend of {BACKENDS} and a precision of {PRECISIONS}, got {self.backend}, {self.precision}"
+                f"wanted a precision of {PRECISIONS[self.backend]} for {self.backend}, got {self.precision}"
+            )
+        if self.precision == "int8" and (self.calib_data is None or self.max_calib_images < 1):
+            raise ValueError(
+                "int8 is calibrated on photos like those it will see: give a folder of some tens with --calib-data"
             )
 
     @property
@@ -73,6 +94,20 @@ class ExportOptions:
         return self.input_dtype or ("float32" if self.for_tensorrt else "uint8")
 
 
+class Exported(NamedTuple):
+    """What ``export`` wrote.
+
+    Attributes:
+        path: The network's file.
+        errors: Largest errors of the float32 network against the model.
+        report: What lower precision did, as text.
+    """
+
+    path: Path
+    errors: dict[str, float]
+    report: str
+
+
 def export(
     config: str,
     checkpoint: str | None,
@@ -80,8 +115,8 @@ def export(
     options: ExportOptions,
     test_images: Sequence[str | os.PathLike[str] | np.ndarray] = (),
     cfg_options: Mapping[str, Any] | None = None,
-) -> tuple[Path, dict[str, float]]:
-    """Write ``end2end.onnx`` and its JSON, checked.
+) -> Exported:
+    """Write ``end2end.onnx`` (``end2end.xml`` for OpenVINO's int8) and its JSON, checked.
 
     Args:
         config: Config file.
@@ -92,7 +127,7 @@ def export(
         cfg_options: Dotted keys and values that replace those of the config.
 
     Returns:
-        The ONNX file, and its largest errors against the model.
+        The file; the largest errors of the float32 network against the model; what lower precision did.
 
     Raises:
         DeployError: A check failed; nothing is left that looks finished.
@@ -112,7 +147,7 @@ def export(
         shape = [shape[0], *shape[2:], 3]
     folder = Path(work_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    target, partial = folder / ONNX_NAME, folder / f".partial.{ONNX_NAME}"
+    partial = folder / f".partial.{ONNX_NAME}"
     sidecar = Sidecar(
         name=Path(config).stem,
         backend=options.backend,
@@ -120,7 +155,7 @@ def export(
         input={"name": INPUT_NAME, "shape": shape, "dtype": options.dtype, "layout": options.layout,
                "color": "BGR", "range": [0, 255], "dynamic_batch": options.dynamic_batch},
         outputs=output_shapes(network, size_wh, options.batch_size),
-        codec={**_plain(model.cfg.codec), **({"mode": "fast"} if options.decode == "peaks" else {})},
+        codec={**_plain(model.cfg.codec), "mode": "fast"},
         decode=options.decode,
         phi=model.cfg.get("phi"),
         versions=versions(),
@@ -130,14 +165,20 @@ def export(
         sidecar.sha256 = {partial.name: file_hash(partial)}
         sidecar.write(partial)
         errors = compare_with_model(partial, "onnxruntime", model, test_images)
-        sidecar.sha256 = {target.name: sidecar.sha256[partial.name]}
-        # The JSON first: an ONNX file that is there is a whole one.
+        form = lower_precision(partial, content, sidecar, options)
+        sidecar.precision = form.precision
+        sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in form.files.items()}
+        target = folder / next(iter(form.files))
+        for name, part in form.files.items():
+            (folder / f".partial.{name}").write_bytes(part)
+        # The JSON first: a network's file that is there is a whole one.
         sidecar.write(target)
-        os.replace(partial, target)
+        for name in reversed(form.files):
+            os.replace(folder / f".partial.{name}", folder / name)
     finally:
-        for leftover in (partial, Path(str(partial) + ".json")):
+        for leftover in folder.glob(".partial.*"):
             leftover.unlink(missing_ok=True)
-    return target, errors
+    return Exported(target, errors, form.report)
 
 
 def compare_with_model(
@@ -197,3 +238,34 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def build_or_explain(path: Path, options: ExportOptions, workspace_mib: int = 1024) -> int:
+    """Build the TensorRT engine of an exported network, or print the commands that do it on the device.
+
+    Returns:
+        Exit code: 0, or 2 where TensorRT is not installed.
+
+    Raises:
+        DeployError: TensorRT is there and fails.
+    """
+    from ehrpose.deploy.build_engine import build_engine
+    from ehrpose.deploy.engine_info import BuildOptions, commands
+
+    batch = options.batch_size if options.dynamic_batch else None
+    build = BuildOptions(options.precision, options.backend, workspace_mib, max_batch=batch)
+    try:
+        __import__(options.backend)
+    except ImportError:
+        typed = options.typed or options.backend == "tensorrt_rtx"
+        layers = None if typed else PEAK_LAYERS if options.decode == "peaks" else {}
+        shape = (INPUT_NAME, read_sidecar(path).input["shape"])
+        ours, theirs = commands(path.name, options=build, input_shape=shape, float_layers=layers)
+        print(
+            f"{options.backend} is not installed here, and engines are built on the device that runs them. Copy "
+            f"{path} and {path.name}.json there, and type in their folder:\n  {ours}\n"
+            f"or, with TensorRT's own tool:\n  {theirs}"
+        )
+        return 2
+    print(f"engine: {build_engine(path, options=build)}")
+    return 0

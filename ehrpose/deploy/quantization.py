@@ -27,7 +27,9 @@ MAX_PART_ERROR = 0.05
 # Of the calibration photos, so many measure; ranges come from all.
 NUM_MEASURED = 6
 _KINDS = ["Conv", "ConvTranspose", "Add", "MaxPool", "GlobalAveragePool"]
-_PART = re.compile(r"^/?(normalise|backbone/stem|backbone/stages\.\d+|neck/\w+\.\d+|neck/\w+|head|peaks)")
+_PART = re.compile(
+    r"^/?(normalise|backbone/stem|backbone/stages\.\d+|neck/\w+\.\d+|neck/\w+|head/\w+(?:\.\d+)?|head|peaks)"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class QuantizationReport:
         """Return the report as text."""
         lines = [f"calibrated on {self.num_images} photos, {len(self.bad_images)} could not be read"]
         lines += [f"  {reason}" for reason in self.bad_images[:5]]
+        if not self.part_errors:
+            return "\n".join([*lines, f"maps off by {self.error:.4f} of their spread (rms)"])
         lines += ["what each part's quantisation alone does to the maps (rms error over spread):"]
         for part, error in sorted(self.part_errors.items(), key=lambda item: -item[1]):
             lines.append(f"  {part:<24}{error:8.4f}{'   left in float' if part in self.kept_float else ''}")
@@ -117,7 +121,7 @@ def quantize_onnx(
             return _quantized(onnx.load(str(prepared)), ranges, symmetric, list(excluded))
 
         def error_of(content: bytes) -> float:
-            return _error(_outputs(content, measured), wanted)
+            return relative_error(_outputs(content, measured), wanted)
 
         parts = _parts(graph)
         everything = [name for names in parts.values() for name in names]
@@ -175,6 +179,7 @@ def _quantized(model: Any, ranges: Any, symmetric: bool, excluded: list[str]) ->
         model, True, False, QuantType.QInt8, activation, ranges, [], excluded, _KINDS, options
     )
     quantizer.quantize_model()
+    quantizer.model.topological_sort()
     result = quantizer.model.model
     used = {node.domain for node in result.graph.node}
     for item in [item for item in result.opset_import if item.domain not in used | {""}]:
@@ -189,8 +194,8 @@ def _outputs(content: bytes, batches: Sequence[np.ndarray]) -> list[list[np.ndar
     return [session.run(None, {INPUT_NAME: batch}) for batch in batches]
 
 
-def _error(found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Sequence[np.ndarray]]) -> float:
-    """Return the worst output's root mean square difference over its standard deviation."""
+def relative_error(found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Sequence[np.ndarray]]) -> float:
+    """Return the worst float output's root mean square difference over its standard deviation."""
     worst = 0.0
     for ours, theirs in zip(zip(*found), zip(*wanted)):
         if theirs[0].dtype.kind != "f":

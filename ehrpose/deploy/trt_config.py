@@ -36,7 +36,7 @@ def set_precision(trt: Any, config: Any, network: Any, options: BuildOptions) ->
     if wanted == "fp16" and not has_flags and typed != "fp16":
         raise DeployError(
             f"{product} takes fp16 from the ONNX file only, and this one is {typed}: export it with "
-            "tools/deploy.py --precision fp16"
+            "tools/deploy.py --precision fp16 --typed"
         )
     if wanted == "int8" and typed != "int8" and (options.calib_data is None or not has_flags):
         also = ", or name photos with --calib-data" if has_flags else ""

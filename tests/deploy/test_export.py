@@ -88,7 +88,7 @@ def test_folding_batch_norms_changes_nothing(config):
 def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
     model = randomized(config)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pth")
-    path, errors = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", ExportOptions())
+    path, errors, _ = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", ExportOptions())
     assert errors["map_error"] <= checks.MAX_MAP_ERROR
     photo = pipeline.drawn_scene(model.codec.meta, (128, 128))
     with PoseRuntime(path) as runtime:
@@ -105,7 +105,7 @@ def test_candidates_give_the_people_of_the_maps(config, tmp_path, backend):
     model = randomized(config)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pth")
     options = ExportOptions(backend=backend, decode="peaks", batch_size=2)
-    path, errors = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", options)
+    path, errors, _ = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", options)
     assert list(errors) == ["pixel_error"]
     assert errors["pixel_error"] < 0.01
     graph = onnx.load(str(path))
@@ -139,7 +139,9 @@ def test_candidates_give_the_people_of_the_maps(config, tmp_path, backend):
     [
         ({"input_wh": (100, 128)}, "multiples of 32"),
         ({"backend": "ncnn"}, "wanted a backend of"),
-        ({"precision": "fp8"}, "a precision of"),
+        ({"precision": "fp8"}, "wanted a precision of"),
+        ({"precision": "bf16"}, "for onnxruntime, got bf16"),
+        ({"precision": "int8"}, "with --calib-data"),
         ({"layout": "CHWN"}, "wanted a layout of"),
         ({"decode": "people"}, "to decode one of"),
     ],

@@ -1,0 +1,131 @@
+"""Lower precision: the files are what they say, run, and stay near the float32 network."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto
+from test_export import randomized
+
+from ehrpose.deploy import pipeline, quantization
+from ehrpose.deploy.checks import compare_maps
+from ehrpose.deploy.pipeline import ExportOptions, build_or_explain, export
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.deploy.sidecar import DeployError, read_sidecar
+from ehrpose.deploy.trt85_ops import unsupported
+
+
+@pytest.fixture(scope="module")
+def weights(config, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save({"state_dict": randomized(config).state_dict()}, path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def photos(config, tmp_path_factory):
+    """A folder of three scenes, and a file that is no photo."""
+    from ehrpose.apis import init_model
+
+    folder = tmp_path_factory.mktemp("photos")
+    meta = init_model(config).codec.meta
+    for number, side in enumerate((96, 128, 160)):
+        cv2.imwrite(str(folder / f"{number}.png"), pipeline.drawn_scene(meta, (side, side)))
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    return folder
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt", "openvino"])
+def test_int8_stays_near_float32(config, weights, photos, tmp_path, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+        pytest.importorskip("nncf")
+    exact = export(config, weights, tmp_path / "exact", ExportOptions()).path
+    options = ExportOptions(backend=backend, precision="int8", calib_data=str(photos), input_dtype="float32")
+    done = export(config, weights, tmp_path / "int8", options)
+    sidecar = read_sidecar(done.path)
+    assert sidecar.precision == "int8"
+    assert "calibrated on 3 photos, 1 could not be read" in done.report
+    assert sorted(p.name for p in done.path.parent.iterdir()) == sorted(
+        [*sidecar.sha256, done.path.name + ".json"]
+    )
+    image = pipeline.drawn_scene(PoseRuntime(exact).codec.meta, (128, 128))
+    with (
+        PoseRuntime(exact) as first,
+        PoseRuntime(done.path, "onnxruntime" if backend == "tensorrt" else None) as second,
+    ):
+        wanted, found = (r.run(r.prepare(image)[0][None]) for r in (first, second))
+        error = compare_maps(found, wanted)
+        assert 0 < error < 0.5 * np.abs(wanted.tag4).max()
+    if backend != "openvino":
+        graph = onnx.load(str(done.path))
+        kinds = {node.op_type for node in graph.graph.node}
+        assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+        parts = done.report.splitlines()[3:]
+        assert any(line.split()[0].startswith("backbone/stages") for line in parts)
+    if backend == "tensorrt":
+        assert not list(unsupported(graph))
+        types = {t.name: t.data_type for t in graph.graph.initializer}
+        assert TensorProto.INT32 not in {
+            types.get(n.input[0]) for n in graph.graph.node if n.op_type[0] == "D"
+        }
+
+
+def test_parts_that_hurt_stay_in_float(config, weights, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantization, "MAX_PART_ERROR", 0.0)
+    options = ExportOptions(precision="int8", calib_data=str(photos))
+    done = export(config, weights, tmp_path, options)
+    graph = onnx.load(str(done.path))
+    assert "QuantizeLinear" not in {node.op_type for node in graph.graph.node}
+    assert done.report.count("left in float") > 10
+
+
+def test_float16_is_written_into_the_file_for_new_tensorrt(config, weights, tmp_path):
+    options = ExportOptions(backend="tensorrt", precision="fp16", typed=True)
+    done = export(config, weights, tmp_path, options)
+    assert read_sidecar(done.path).precision == "fp16"
+    graph = onnx.load(str(done.path)).graph
+    assert TensorProto.FLOAT16 in {tensor.data_type for tensor in graph.initializer}
+    assert {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]} == {
+        TensorProto.FLOAT
+    }
+    old = export(config, weights, tmp_path, ExportOptions(backend="tensorrt", precision="fp16"))
+    assert read_sidecar(old.path).precision == "fp32"  # a matter of building, up to TensorRT 10
+
+
+def test_bfloat16_is_chosen_when_openvino_loads(config, weights, tmp_path):
+    pytest.importorskip("openvino")
+    done = export(config, weights, tmp_path, ExportOptions(backend="openvino", precision="bf16"))
+    with PoseRuntime(done.path) as runtime:
+        assert runtime.sidecar.precision == "bf16"
+        runtime.warm_up()
+
+
+def test_without_tensorrt_the_commands_are_printed(config, weights, tmp_path, capsys):
+    options = ExportOptions(backend="tensorrt", precision="fp16", decode="peaks")
+    done = export(config, weights, tmp_path, options)
+    try:
+        import tensorrt  # noqa: F401
+    except ImportError:
+        assert build_or_explain(done.path, options) == 2
+        printed = capsys.readouterr().out
+        assert "python -m ehrpose.deploy.build_engine end2end.onnx --precision fp16" in printed
+        assert "trtexec --onnx=end2end.onnx" in printed
+        assert "/peaks/MaxPool" in printed
+    else:
+        pytest.skip("TensorRT is installed")
+
+
+def test_calibration_without_photos_is_refused(config, weights, tmp_path):
+    empty, broken = tmp_path / "empty", tmp_path / "broken"
+    for folder in (empty, broken):
+        folder.mkdir()
+    (broken / "a.jpg").write_bytes(b"no photo")
+    with pytest.raises(FileNotFoundError, match="no photos"):
+        export(config, weights, tmp_path / "out", ExportOptions(precision="int8", calib_data=str(empty)))
+    with pytest.raises(DeployError, match=r"no photo of .* can be read for calibration"):
+        export(config, weights, tmp_path / "out", ExportOptions(precision="int8", calib_data=str(broken)))
+    assert list((tmp_path / "out").iterdir()) == []
