@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import cv2
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
 
+from ehrpose.config import load_config, resolve
 from ehrpose.datasets.synthetic import SyntheticPeople
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +46,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         default=ROOT / "configs/_base_/keypoints/coco.py",
         help="config with the variable `keypoints`",
+    )
+    parser.add_argument(
+        "--config",
+        help="take the scenes of this config's train and val data sets; the options above do not count",
     )
     args = parser.parse_args(argv)
     if len(args.image_size) > 2:
@@ -99,6 +105,24 @@ def _category(dataset: SyntheticPeople) -> dict[str, Any]:
     }
 
 
+def _splits(args: argparse.Namespace) -> Iterator[tuple[str, SyntheticPeople]]:
+    if args.config is not None:
+        cfg = resolve(load_config(args.config))
+        for split in ("train", "val"):
+            settings = dict(cfg[f"{split}_dataloader"].dataset)
+            if settings.pop("type") != "SyntheticPeople":
+                raise ValueError(f"{args.config} has another {split} data set than SyntheticPeople")
+            for name in ("pipeline", "cache", "test_mode"):
+                settings.pop(name, None)
+            yield split, SyntheticPeople(**settings)
+        return
+    keypoints = Config.fromfile(args.keypoints).keypoints
+    size = args.image_size[0] if len(args.image_size) == 1 else args.image_size
+    for split, length, seed in (("train", args.length, args.seed), ("val", args.val_length, args.seed + 1)):
+        if length or split == "train":
+            yield split, SyntheticPeople(keypoints, length, seed, size, args.num_people)
+
+
 def convert(args: argparse.Namespace) -> Path:
     """Write the whole data set beside ``args.out`` and move it there.
 
@@ -109,17 +133,10 @@ def convert(args: argparse.Namespace) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty: remove it or choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
-    keypoints = Config.fromfile(args.keypoints).keypoints
-    size = args.image_size[0] if len(args.image_size) == 1 else args.image_size
     beside = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
-        for split, length, seed in (
-            ("train", args.length, args.seed),
-            ("val", args.val_length, args.seed + 1),
-        ):
-            if length or split == "train":
-                dataset = SyntheticPeople(keypoints, length, seed, size, args.num_people)
-                write_split(dataset, beside, split)
+        for split, dataset in _splits(args):
+            write_split(dataset, beside, split)
         os.replace(beside, out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

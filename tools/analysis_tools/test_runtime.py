@@ -1,0 +1,37 @@
+"""Print COCO's AP of exported networks, so that what lower precision costs is seen.
+
+Example: python tools/analysis_tools/test_runtime.py fp32/end2end.onnx int8/end2end.onnx \
+    --ann-file data/coco/annotations/person_keypoints_val2017.json --img-dir data/coco/val2017
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ehrpose.cli import run_cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="+", help="exported networks, each with its JSON beside it")
+    parser.add_argument("--ann-file", required=True, help="COCO keypoint json")
+    parser.add_argument("--img-dir", required=True, help="folder of its photos")
+    parser.add_argument("--max-images", type=int, help="only the first so many photos")
+    parser.add_argument("--backend", help="default: the one that each was exported for")
+    parser.add_argument("--num-threads", type=int, help="threads of the network")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Evaluate and print."""
+    args = parse_args(argv)
+    from ehrpose.evaluation.runtime_eval import print_evaluation
+
+    print_evaluation(**vars(args))
+
+
+if __name__ == "__main__":
+    run_cli(main)
