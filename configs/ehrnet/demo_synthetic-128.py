@@ -50,7 +50,7 @@ train_dataloader = dict(
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = val_dataloader
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters="$max_iters", val_interval="$max_iters")
+train_cfg = dict(type="ResumableIterBasedTrainLoop", max_iters="$max_iters", val_interval="$max_iters")
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(type="Adam", lr=3e-3))

@@ -58,7 +58,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters="$max_iters", val_interval=500)
+train_cfg = dict(type="ResumableIterBasedTrainLoop", max_iters="$max_iters", val_interval=500)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(type="Adam", lr=2e-3))

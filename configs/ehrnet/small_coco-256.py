@@ -80,7 +80,7 @@ test_dataloader = dict(
     ),
 )
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters="$max_iters", val_interval=1000)
+train_cfg = dict(type="ResumableIterBasedTrainLoop", max_iters="$max_iters", val_interval=1000)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4), clip_grad=dict(max_norm=1.0))

@@ -2,6 +2,7 @@ from ehrpose.engine.amp import AutocastOptimWrapper
 from ehrpose.engine.checkpoint import CheckpointError, SafeCheckpointHook
 from ehrpose.engine.finite_hook import NonFiniteLossError, NonFiniteLossHook
 from ehrpose.engine.fit_hook import CheckpointFitHook
+from ehrpose.engine.loops import ResumableIterBasedTrainLoop
 from ehrpose.engine.progress_hook import ProgressBarHook
 from ehrpose.engine.resume_hook import ExactResumeHook
 from ehrpose.engine.runner import PoseRunner, build_runner
@@ -18,6 +19,7 @@ __all__ = [
     "PoseRunner",
     "PoseVisualizationHook",
     "ProgressBarHook",
+    "ResumableIterBasedTrainLoop",
     "SafeCheckpointHook",
     "SyncStatisticsHook",
     "build_runner",

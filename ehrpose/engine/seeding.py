@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import InfiniteSampler
 from torch.utils.data import Dataset, Sampler
 
 from ehrpose.registry import DATA_SAMPLERS, DATASETS
@@ -52,11 +53,26 @@ class SeededSampler(Sampler):
         self.sampler = DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
         self.seed = item_seed
         self.rank = rank
+        self.start = 0
 
     def __iter__(self) -> Iterator[SeededIndex]:
         epoch = getattr(self.sampler, "epoch", 0)
         for position, index in enumerate(self.sampler):
-            yield SeededIndex(index, (self.seed, epoch, self.rank, position))
+            if position >= self.start:
+                yield SeededIndex(index, (self.seed, epoch, self.rank, position))
+
+    def start_at(self, position: int) -> bool:
+        """Let the next iteration begin at a position of the order, without reading what lies before it.
+
+        Returns:
+            Whether the sampler inside is endless and so has such an order; if not, nothing changes.
+        """
+        if not isinstance(self.sampler, InfiniteSampler):
+            return False
+        # Its one generator may already have been drawn from.
+        self.sampler.indices = self.sampler._indices_of_rank()
+        self.start = position
+        return True
 
     def __len__(self) -> int:
         return len(self.sampler)
