@@ -25,11 +25,9 @@ class ResumableIterBasedTrainLoop(IterBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Train from the iteration that was resumed to the last."""
-        sampler = self.dataloader.sampler
-        batch_size = self.dataloader.batch_size
-        if self._iter > 0 and batch_size and isinstance(sampler, SeededSampler):
-            if sampler.start_at(self._iter * batch_size):
-                # The parent class draws the batches to be skipped itself.
-                nothing = itertools.repeat(None, self._iter)
-                self.dataloader_iterator = itertools.chain(nothing, iter(self.dataloader))
+        sampler, count = self.dataloader.sampler, self._iter * (self.dataloader.batch_size or 0)
+        if count > 0 and isinstance(sampler, SeededSampler) and sampler.start_at(count):
+            # The parent class draws the batches to be skipped itself.
+            nothing = itertools.repeat(None, self._iter)
+            self.dataloader_iterator = itertools.chain(nothing, iter(self.dataloader))
         return super().run()

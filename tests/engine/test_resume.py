@@ -112,7 +112,9 @@ def test_resumed_iterations_read_only_what_is_left(tmp_path):
     dataset = type(runner.train_dataloader.dataset)
     original, positions = dataset.__getitem__, []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "__getitem__", lambda self, i: positions.append(i.key[-1]) or original(self, i))
+        patch.setattr(
+            dataset, "__getitem__", lambda self, i: positions.append(i.key[-1]) or original(self, i)
+        )
         runner.train()
     assert positions == [8, 9, 10, 11]  # iterations 4 and 5, two items each
 
