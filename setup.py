@@ -1,8 +1,10 @@
 """Packaging. Requirements live in requirements/*.txt, the tools' settings in pyproject.toml."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
@@ -11,6 +13,20 @@ def read_requirements(name):
     """Return the lines of requirements/<name>.txt without comments."""
     lines = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(" #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+class BuildWithZoo(build_py):
+    """Put the configs and the weights into the package, where ``ehrpose.model_zoo`` finds them."""
+
+    def run(self):
+        super().run()
+        if getattr(self, "editable_mode", False):  # found in the repository itself
+            return
+        target = Path(self.build_lib) / "ehrpose" / "zoo"
+        for name in ("configs", "checkpoints"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, target / name, dirs_exist_ok=True, ignore=ignored)
+        shutil.copy2(ROOT / "model-index.yml", target)
 
 
 version = {}
@@ -29,6 +45,7 @@ setup(
     long_description=readme.read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    cmdclass={"build_py": BuildWithZoo},
     packages=find_packages(include=["ehrpose", "ehrpose.*"]),
     # The runtime part (structures, codecs, deploy) runs on 3.8; the extra "train" wants 3.10.
     python_requires=">=3.8",

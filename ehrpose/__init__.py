@@ -3,6 +3,24 @@
 Importing this package is cheap: neither torch nor the training parts are loaded.
 """
 
+from typing import Any
+
 from ehrpose.version import __version__
 
-__all__ = ["__version__"]
+__all__ = ["PoseInferencer", "PoseRuntime", "__version__", "inference", "init_model"]
+
+# Loaded when they are asked for. The first two work without torch.
+_LAZY = {
+    "PoseInferencer": "ehrpose.inferencer",
+    "PoseRuntime": "ehrpose.deploy.runtime",
+    "inference": "ehrpose.apis",
+    "init_model": "ehrpose.apis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ehrpose' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

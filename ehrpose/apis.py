@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,14 @@ from mmengine.dataset import Compose
 
 from ehrpose.config import check, load_config, resolve
 from ehrpose.data_sample import PoseDataSample
+from ehrpose.media.inputs import checked_array
+from ehrpose.media.inputs import list_images as list_images
+from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.models.checkpoint import load_checkpoint
+from ehrpose.predictions import people_to_dicts
+from ehrpose.predictions import write_predictions as write_predictions
 from ehrpose.registry import MODELS, TRANSFORMS
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from ehrpose.structures import People
 
 
 def init_model(
@@ -30,8 +32,8 @@ def init_model(
     """Build a model, ready to find people.
 
     Args:
-        config: Config file, or a Config of ``load_config``.
-        checkpoint: Weights; None leaves them random.
+        config: Config file, a Config of ``load_config``, or the name of a model of the zoo.
+        checkpoint: Weights; None leaves them random, or takes those of the zoo's model.
         device: ``"cpu"``, ``"cuda:0"``, ...
         cfg_options: Dotted keys and values that replace those of the config file.
 
@@ -40,8 +42,14 @@ def init_model(
 
     Raises:
         FileNotFoundError: Config or checkpoint is missing.
-        ValueError: The config is wrong, the checkpoint does not fit, or there is no such device.
+        ValueError: The config is wrong, the checkpoint does not fit, or there is no such model or device.
     """
+    if is_model_name(config):
+        model_of_zoo = find_model(str(config))
+        config = model_of_zoo.config
+        if checkpoint is None:
+            model_of_zoo.check()
+            checkpoint = model_of_zoo.checkpoint
     if isinstance(config, Config):
         config = Config(config.to_dict(), filename=config.filename)
         config.merge_from_dict(dict(cfg_options or {}))
@@ -96,31 +104,8 @@ def inference(
 def _as_item(photo: Any, number: int) -> dict[str, Any]:
     if not isinstance(photo, np.ndarray):
         return {"img_id": number, "img_path": str(photo)}
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-        raise ValueError(f"a photo must be a (H, W, 3) uint8 BGR array, got {photo.shape} {photo.dtype}")
-    height, width = photo.shape[:2]
+    height, width = checked_array(photo).shape[:2]
     return {"img_id": number, "img": photo, "width": width, "height": height}
-
-
-def list_images(path: str | Path) -> list[Path]:
-    """Return the photos that ``path`` names: a file, a folder's photos, or a glob's matches, sorted.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    text = str(path)
-    if Path(text).is_dir():
-        visible = (p for p in sorted(Path(text).iterdir()) if p.is_file() and not p.name.startswith("."))
-        found = [p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES]
-        what = f"no photos ({', '.join(IMAGE_SUFFIXES)}) in the folder {text}"
-    elif Path(text).is_file():
-        return [Path(text)]
-    else:
-        found = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]
-        what = f"no photo, folder or glob match: {text}"
-    if not found:
-        raise FileNotFoundError(what)
-    return found
 
 
 def to_predictions(sample: PoseDataSample, min_score: float = 0.0) -> list[dict[str, Any]]:
@@ -130,24 +115,10 @@ def to_predictions(sample: PoseDataSample, min_score: float = 0.0) -> list[dict[
         sample: A sample of ``inference``.
         min_score: People below it are left out.
     """
-    people = sample.pred_instances
-    rows: Iterable = zip(people.keypoints, people.keypoint_scores, people.bboxes, people.bbox_scores)
-    return [
-        {
-            "keypoints": np.round(keypoints, 2).tolist(),
-            "keypoint_scores": np.round(scores, 4).tolist(),
-            "bbox": [np.round(box, 2).tolist()],
-            "bbox_score": round(float(score), 4),
-        }
-        for keypoints, scores, box, score in ((np.asarray(a, np.float64) for a in row) for row in rows)
-        if score >= min_score
-    ]
+    return people_to_dicts(sample_people(sample), min_score)
 
 
-def write_predictions(predictions: list[dict[str, Any]], path: str | Path) -> None:
-    """Write people to a json file, whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_text(json.dumps(predictions))
-    beside.replace(target)
+def sample_people(sample: PoseDataSample) -> People:
+    """Return the predictions of a sample, in photo pixels."""
+    found = sample.pred_instances
+    return People(found.keypoints, found.keypoint_scores, found.bbox_scores)

@@ -25,7 +25,7 @@ OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "ehrpose.engine")
 LOOPS = _child(root.LOOPS, "ehrpose.engine")
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "ehrpose.engine")
 RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
-VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.visualization")
+VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.visualization.pose_visualizer")
 
 # No counterpart in MMEngine; free of torch.
 CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])

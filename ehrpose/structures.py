@@ -96,6 +96,19 @@ class People:
             np.zeros((0,), np.float32),
         )
 
+    def boxes(self) -> np.ndarray:
+        """Return (N, 4) float32 xyxy, the smallest box around the keypoints of each person that have a score."""
+        found = self.keypoint_scores > 0
+        low = np.where(found[..., None], self.keypoints, np.inf).min(axis=1, initial=np.inf)
+        high = np.where(found[..., None], self.keypoints, -np.inf).max(axis=1, initial=-np.inf)
+        boxes = np.concatenate([low, high], axis=1).astype(np.float32)
+        return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
+
+    def select(self, chosen: np.ndarray) -> People:
+        """Return the people of an index array or a mask (N,)."""
+        tags = None if self.tags is None else self.tags[chosen]
+        return People(self.keypoints[chosen], self.keypoint_scores[chosen], self.scores[chosen], tags)
+
     def warped(self, warp: np.ndarray) -> People:
         """Return the same people with keypoints moved by ``warp``, a (2, 3) affine matrix."""
         warp = np.asarray(warp, np.float64)

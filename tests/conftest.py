@@ -53,3 +53,69 @@ def coco_mini() -> Path:
     if not folder.is_dir():
         pytest.skip("the real photos of coco-mini are not at hand")
     return folder
+
+
+# A network small enough to be built and run in no time.
+SMALL = {"codec.input_size": 64, "codec.min_score": 0.01, "phi": -8}
+
+
+@pytest.fixture(scope="session")
+def demo_config(root) -> Path:
+    return root / "configs/ehrnet/demo_synthetic-128.py"
+
+
+@pytest.fixture(scope="session")
+def small_options() -> dict:
+    return dict(SMALL)
+
+
+@pytest.fixture(scope="session")
+def lively_checkpoint(demo_config, tmp_path_factory) -> Path:
+    """Weights of the small network that find people, though not those that are there."""
+    import torch
+    from torch import nn
+
+    from ehrpose.apis import init_model
+
+    torch.manual_seed(0)
+    model = init_model(demo_config, cfg_options=SMALL)
+    # Random weights give nearly flat maps: livelier ones make people to find.
+    for layer in [*model.neck.modules(), *model.head.modules()]:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(layer.weight)
+    with torch.no_grad():
+        for name, layer in (("heat4", model.head.output4), ("heat2", model.head.output2)):
+            layer.weight *= 0.4 / getattr(model(torch.randn(1, 3, 64, 64)), name).std()
+    path = tmp_path_factory.mktemp("weights") / "model.pth"
+    torch.save({"state_dict": model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lively_model(demo_config, lively_checkpoint):
+    from ehrpose.apis import init_model
+
+    return init_model(demo_config, lively_checkpoint, cfg_options=SMALL)
+
+
+@pytest.fixture(scope="session")
+def _scenes(demo_config) -> list[np.ndarray]:
+    from ehrpose.config import load_config, resolve
+    from ehrpose.registry import DATASETS
+
+    cfg = resolve(load_config(demo_config))
+    dataset = DATASETS.build({**cfg.test_dataloader.dataset, "length": 3})
+    return [dataset.get_data_info(index)["img"] for index in range(3)]
+
+
+@pytest.fixture
+def scene_photos(_scenes, tmp_path) -> Path:
+    """A folder with three drawn scenes of 128 px as files, and a file that is no photo."""
+    import cv2
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, scene in enumerate(_scenes):
+        cv2.imwrite(str(folder / f"{index}.png"), scene)
+    (folder / "notes.txt").write_text("not a photo")
+    return folder

@@ -6,59 +6,31 @@ import json
 import cv2
 import numpy as np
 import pytest
-import torch
-from torch import nn
+from conftest import SMALL as OPTIONS
 
 from ehrpose.apis import inference, init_model, list_images, to_predictions
 from ehrpose.cli import run_cli
 from ehrpose.config import load_config
-from ehrpose.registry import DATASETS
-
-OPTIONS = {"codec.input_size": 64, "codec.min_score": 0.01, "phi": -8}
 
 
 @pytest.fixture(scope="module")
-def config(root):
-    return root / "configs/ehrnet/demo_synthetic-128.py"
+def config(demo_config):
+    return demo_config
 
 
 @pytest.fixture(scope="module")
-def model(config):
-    torch.manual_seed(0)
-    model = init_model(config, cfg_options=OPTIONS)
-    # Random weights give nearly flat maps: livelier ones make people to find.
-    for layer in [*model.neck.modules(), *model.head.modules()]:
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.kaiming_normal_(layer.weight)
-    with torch.no_grad():
-        for name, layer in (("heat4", model.head.output4), ("heat2", model.head.output2)):
-            layer.weight *= 0.4 / getattr(model(torch.randn(1, 3, 64, 64)), name).std()
-    return model
+def model(lively_model):
+    return lively_model
 
 
 @pytest.fixture(scope="module")
-def checkpoint(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "model.pth"
-    torch.save({"state_dict": model.state_dict()}, path)
-    return path
+def checkpoint(lively_checkpoint):
+    return lively_checkpoint
 
 
 @pytest.fixture
-def photos(config, tmp_path):
-    """Three scenes as files."""
-    dataset = DATASETS.build({**_resolved(config).test_dataloader.dataset, "length": 3})
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for index in range(3):
-        cv2.imwrite(str(folder / f"{index}.png"), dataset.get_data_info(index)["img"])
-    (folder / "notes.txt").write_text("not a photo")
-    return folder
-
-
-def _resolved(config):
-    from ehrpose.config import resolve
-
-    return resolve(load_config(config))
+def photos(scene_photos):
+    return scene_photos
 
 
 @pytest.fixture

@@ -20,9 +20,28 @@ EXPORTING = {
 }
 # Without torch and on Python 3.8: what a device runs.
 RUNTIME_FILES = sorted(
-    [PACKAGE / f"{n}.py" for n in ("__init__", "version", "registry", "structures", "image_io", "image_warp")]
+    [
+        PACKAGE / f"{n}.py"
+        for n in (
+            "__init__",
+            "version",
+            "registry",
+            "structures",
+            "image_io",
+            "image_warp",
+            "cli",
+            "model_zoo",
+        )
+    ]
+    + [PACKAGE / f"{n}.py" for n in ("inferencer", "predictors", "predictions")]
+    + [PACKAGE / "visualization" / "drawing.py"]
     + [PACKAGE / "datasets" / "keypoint_meta.py"]
-    + [p for folder in ("codecs", "deploy") for p in (PACKAGE / folder).rglob("*.py") if p not in EXPORTING]
+    + [
+        p
+        for folder in ("codecs", "deploy", "media")
+        for p in (PACKAGE / folder).rglob("*.py")
+        if p not in EXPORTING
+    ]
 )
 SCRIPTS = sorted(
     path

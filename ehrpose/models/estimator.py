@@ -132,13 +132,9 @@ def people_to_instances(people: People) -> InstanceData:
 
     A box spans the keypoints that have a score.
     """
-    found = people.keypoint_scores > 0
-    low = np.where(found[..., None], people.keypoints, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(found[..., None], people.keypoints, -np.inf).max(axis=1, initial=-np.inf)
-    bboxes = np.concatenate([low, high], axis=1).astype(np.float32)
     return InstanceData(
         keypoints=people.keypoints,
         keypoint_scores=people.keypoint_scores,
         bbox_scores=people.scores,
-        bboxes=np.where(np.isfinite(bboxes), bboxes, 0).astype(np.float32),
+        bboxes=people.boxes(),
     )

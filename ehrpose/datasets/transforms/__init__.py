@@ -1,4 +1,9 @@
-from ehrpose.datasets.transforms.geometry import BottomUpAffine, BottomUpResize, RandomFlip
+from ehrpose.datasets.transforms.geometry import (
+    BottomUpAffine,
+    BottomUpLetterbox,
+    BottomUpResize,
+    RandomFlip,
+)
 from ehrpose.datasets.transforms.loading import LoadImage
 from ehrpose.datasets.transforms.packing import PackPose
 from ehrpose.datasets.transforms.photometric import PhotometricDistortion, RandomErase
@@ -6,6 +11,7 @@ from ehrpose.datasets.transforms.targets import EncodeTargets
 
 __all__ = [
     "BottomUpAffine",
+    "BottomUpLetterbox",
     "BottomUpResize",
     "EncodeTargets",
     "LoadImage",

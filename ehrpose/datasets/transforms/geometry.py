@@ -164,6 +164,39 @@ class BottomUpResize(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class BottomUpLetterbox(BaseTransform):
+    """Fit the photo for test into an input of one size, keeping its aspect, centred, as exported networks do.
+
+    Photos of any shape then run in one batch. Keypoints and boxes stay in photo px.
+
+    Args:
+        size_wh: Width and height of the input, px, multiples of 32; or one number for both.
+        border: Colour around the photo, BGR, 0 to 255.
+
+    Raises:
+        ValueError: A size is no positive multiple of 32.
+    """
+
+    def __init__(self, size_wh: int | Sequence[int], border: Sequence[int] = (0, 0, 0)):
+        width, height = (size_wh, size_wh) if isinstance(size_wh, int) else size_wh
+        if min(width, height) < 32 or width % 32 or height % 32:
+            raise ValueError(f"size_wh must be multiples of 32, got {size_wh}")
+        self.size_wh = (int(width), int(height))
+        self.border = tuple(border)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        photo = results["img"]
+        photo_wh = photo.shape[1::-1]
+        scale = min(size / length for size, length in zip(self.size_wh, photo_wh))
+        warp = centred_warp(photo_wh, self.size_wh, scale)
+        results["img"] = warp_image(photo, warp, self.size_wh, self.border)
+        results["img_shape"] = results["img"].shape[:2]
+        results["warp"] = compose_warps(warp, results.get("warp", np.eye(2, 3)))
+        results["labels_in_photo"] = True
+        return results
+
+
+@TRANSFORMS.register_module()
 class RandomFlip(BaseTransform):
     """Mirror image, loss mask, keypoints and boxes left to right; keypoints change to their mirror types.
 

@@ -1,0 +1,5 @@
+from ehrpose.media.inputs import Frame, InputSource, open_inputs
+from ehrpose.media.prefetch import prefetch
+from ehrpose.media.video import VideoError, VideoReader, VideoWriter
+
+__all__ = ["Frame", "InputSource", "VideoError", "VideoReader", "VideoWriter", "open_inputs", "prefetch"]

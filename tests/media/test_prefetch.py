@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from ehrpose.media import prefetch
+
+
+def test_gives_the_same_items_in_order():
+    assert list(prefetch(range(100), size=3)) == list(range(100))
+
+
+def test_reads_no_further_ahead_than_allowed():
+    drawn = []
+
+    def items():
+        for i in range(100):
+            drawn.append(i)
+            yield i
+
+    ahead = prefetch(items(), size=3)
+    next(ahead)
+    time.sleep(0.3)
+    assert len(drawn) <= 1 + 3 + 1
+    ahead.close()
+
+
+def test_an_error_of_the_source_is_raised_after_the_items_before_it():
+    def items():
+        yield 1
+        raise OSError("the disk is gone")
+
+    ahead = prefetch(items())
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(ahead)
+
+
+def test_closing_ends_the_thread():
+    before = threading.active_count()
+    ahead = prefetch(iter(int, 1), size=2)
+    next(ahead)
+    ahead.close()
+    assert threading.active_count() == before

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+
+from ehrpose.apis import init_model
+from ehrpose.config import load_config
+from ehrpose.model_zoo import find_model, is_model_name, list_models
+
+INDEX = "Import: [metafile.yml]\n"
+METAFILE = """
+Models:
+  - Name: tiny_synthetic-64
+    Alias: [tiny, smallest]
+    Config: tiny.py
+    Weights: tiny.pth
+    SHA256: {sha256}
+    Metadata: {{Seed: 0}}
+  - Name: bare
+    Config: tiny.py
+"""
+
+
+@pytest.fixture
+def zoo(tmp_path, demo_config, lively_checkpoint):
+    """A zoo of one model with weights and one without."""
+    data = lively_checkpoint.read_bytes()
+    (tmp_path / "tiny.pth").write_bytes(data)
+    (tmp_path / "tiny.py").write_text(demo_config.read_text())
+    (tmp_path / "model-index.yml").write_text(INDEX)
+    (tmp_path / "metafile.yml").write_text(METAFILE.format(sha256=hashlib.sha256(data).hexdigest()))
+    return tmp_path
+
+
+def test_models_are_found_by_name_and_by_alias(zoo):
+    assert [model.name for model in list_models(zoo)] == ["tiny_synthetic-64", "bare"]
+    for name in ("tiny_synthetic-64", "tiny", "smallest"):
+        model = find_model(name, zoo)
+        assert model.config == zoo / "tiny.py"
+        assert model.checkpoint == zoo / "tiny.pth"
+        assert model.metadata == {"Seed": 0}
+        model.check()
+
+
+def test_an_unknown_name_lists_those_with_weights(zoo):
+    with pytest.raises(ValueError, match=r"called 'h9'; models with weights: tiny, smallest$"):
+        find_model("h9", zoo)
+
+
+def test_damaged_and_missing_weights_are_named(zoo):
+    with pytest.raises(ValueError, match="comes without weights"):
+        find_model("bare", zoo).check()
+    (zoo / "tiny.pth").write_bytes((zoo / "tiny.pth").read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"tiny.pth is damaged or another file"):
+        find_model("tiny", zoo).check()
+    (zoo / "tiny.pth").unlink()
+    with pytest.raises(FileNotFoundError, match=r"tiny.pth is missing"):
+        find_model("tiny", zoo).check()
+
+
+def test_names_are_told_from_files(tmp_path):
+    assert is_model_name("ehrnet-small")
+    assert not is_model_name("configs/ehrnet/h-4_coco-384.py")
+    assert not is_model_name("missing.py")
+    assert not is_model_name(str(tmp_path))
+    assert not is_model_name(tmp_path / "a")
+
+
+def test_init_model_takes_a_name_and_loads_its_weights(zoo, monkeypatch, lively_model, small_options, root):
+    base = str(root / "configs/_base_").replace("\\", "/")
+    (zoo / "tiny.py").write_text((zoo / "tiny.py").read_text().replace("../_base_", base))
+    monkeypatch.setattr("ehrpose.model_zoo.zoo_root", lambda: zoo)
+    model = init_model("tiny", cfg_options=small_options)
+    for name, tensor in lively_model.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+    with pytest.raises(ValueError, match="comes without weights"):
+        init_model("bare")
+
+
+def test_every_model_of_the_project_is_whole():
+    models = list_models()
+    names = [alias for model in models for alias in (model.name, *model.aliases)]
+    assert len(names) == len(set(names))
+    for model in models:
+        load_config(model.config)
+        assert model.name == model.config.stem
+        if model.checkpoint is not None:
+            model.check()
