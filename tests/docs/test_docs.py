@@ -30,6 +30,7 @@ FOREIGN = {
     "trtexec",
     "unzip",
     "ffmpeg",
+    "ln",
 }
 NOT_SCRIPTS = {"setup.py", "utils.py"}
 # Fast and without data: they are run as they stand.
