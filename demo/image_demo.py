@@ -28,6 +28,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--score-thr", type=float, default=0.1, help="people below it are left out")
     parser.add_argument("--draw-bbox", action="store_true", help="draw a box around each person")
     parser.add_argument("--draw-heatmap", action="store_true", help="lay the heatmaps over the photo")
+    parser.add_argument("--draw-tags", action="store_true", help="lay the tags over the photo, as colours")
+    parser.add_argument(
+        "--style", choices=["mmpose", "openpose"], default="mmpose", help="look of a skeleton"
+    )
+    parser.add_argument("--color-by", choices=["limb", "person"], default="limb", help="what has one colour")
+    parser.add_argument("--fade", action="store_true", help="draw uncertain keypoints fainter")
+    parser.add_argument("--show-score", action="store_true", help="write each person's score")
     parser.add_argument("--show-kpt-idx", action="store_true", help="write each keypoint's index")
     parser.add_argument("--black-background", action="store_true", help="draw on black")
     parser.add_argument("--mode", choices=["fast", "paper"], default="fast", help="how maps become people")

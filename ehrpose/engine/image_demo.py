@@ -14,7 +14,10 @@ from mmengine.dataset import Compose
 from ehrpose.apis import inference, init_model, list_images, to_predictions, write_predictions
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.registry import TRANSFORMS
+from ehrpose.structures import Maps
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
+from ehrpose.visualization.map_view import draw_tags as lay_tags
+from ehrpose.visualization.map_view import maps_of_photo
 
 
 def run_image_demo(
@@ -34,6 +37,11 @@ def run_image_demo(
     mode: str = "fast",
     flip_test: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
+    style: str = "mmpose",
+    color_by: str = "limb",
+    draw_tags: bool = False,
+    fade: bool = False,
+    show_score: bool = False,
 ) -> None:
     """Find and draw the people of photos.
 
@@ -54,15 +62,23 @@ def run_image_demo(
         mode: Decoding, ``"fast"`` or ``"paper"``, whatever the config says.
         flip_test: Look at the mirrored photo as well, whatever the config says.
         cfg_options: Replace config values, the two above too.
+        style: ``"mmpose"`` or ``"openpose"``, see ``draw_people``.
+        color_by: ``"limb"`` or ``"person"``.
+        draw_tags: Lay the tags, as colours, over the photo, which gets grey.
+        fade: Draw keypoints of low confidence fainter.
+        show_score: Write each person's score.
 
     Raises:
         FileNotFoundError: There is no photo, config or checkpoint.
-        ValueError: ``out_file`` with several photos, or a file does not fit.
+        ValueError: ``out_file`` with several photos, heatmaps and tags on one picture, a file does not fit, or
+            the skeleton is not the style's.
         SystemExit: With code 1, when some photos could not be read and the others are done.
     """
     photos = list_images(img)
     if out_file is not None and len(photos) > 1:
         raise ValueError(f"--out-file names one picture, but {img} names {len(photos)} photos: use --out-dir")
+    if draw_heatmap and draw_tags:
+        raise ValueError("heatmaps and tags hide each other: choose one of --draw-heatmap and --draw-tags")
     targets = _targets(photos, out_file, out_dir)
     options = {"codec.mode": mode, "model.flip_test": flip_test, **(cfg_options or {})}
     model = init_model(config, checkpoint, device, options)
@@ -77,7 +93,9 @@ def run_image_demo(
         sample = inference(model, photo)[0]
         people = sample.pred_instances
         keep = people.bbox_scores >= score_thr
-        canvas = draw_heatmaps(photo, photo_heatmaps(model, photo)) if draw_heatmap else photo
+        canvas = photo
+        if draw_heatmap or draw_tags:
+            canvas = (draw_heatmaps if draw_heatmap else lay_tags)(photo, photo_maps(model, photo))
         picture = draw_people(
             canvas,
             people.keypoints[keep],
@@ -87,6 +105,10 @@ def run_image_demo(
             bboxes=people.bboxes[keep] if draw_bbox else None,
             show_kpt_idx=show_kpt_idx,
             black_background=black_background,
+            color_by=color_by,
+            person_scores=people.bbox_scores[keep] if show_score else None,
+            fade=fade,
+            style=style,
         )
         write_picture(target, picture)
         json_file = (Path(pred_out_dir) if pred_out_dir else target.parent) / f"{target.stem}.json"
@@ -112,16 +134,12 @@ def _targets(photos: list[Path], out_file: str | None, out_dir: str) -> list[Pat
 
 
 @torch.no_grad()
-def photo_heatmaps(model: Any, photo: np.ndarray) -> np.ndarray:
-    """Return the finest heatmaps of a photo (H, W, 3) uint8 BGR, cut to the photo: (K, h, w)."""
+def photo_maps(model: Any, photo: np.ndarray) -> Maps:
+    """Return the Maps of a photo (H, W, 3) uint8 BGR, cut to the photo, without the batch axis."""
     height, width = photo.shape[:2]
     item = Compose([TRANSFORMS.build(step) for step in model.cfg.test_dataloader.dataset.pipeline])(
         {"img_id": 0, "img": photo, "width": width, "height": height}
     )
     image = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]  # scale 1 comes first
     maps = model.test_maps(model.data_preprocessor({"inputs": [image]})["inputs"])[0]
-    heat = maps.heat4 if maps.heat2 is None else maps.heat2
-    warp, ratio = np.asarray(item["data_samples"].warp), heat.shape[2] / image.shape[2]
-    left, top = np.maximum(np.round((warp @ [0, 0, 1]) * ratio).astype(int), 0)
-    right, bottom = np.round((warp @ [width, height, 1]) * ratio).astype(int)
-    return heat[:, top:bottom, left:right]
+    return maps_of_photo(maps, item["data_samples"].warp, (width, height))
