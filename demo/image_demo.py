@@ -18,16 +18,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("img", help="photo, folder or glob")
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument(
+        "config",
+        nargs="?",
+        default="ehrnet-small",
+        help="config file, model of the zoo, or exported network (default: %(default)s)",
+    )
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint file (default: the zoo's)")
     parser.add_argument("--out-file", help="picture to write (one photo only)")
     parser.add_argument("--out-dir", default="outputs", help="folder of the pictures")
     parser.add_argument("--pred-out-dir", help="folder of the json files (default: beside the pictures)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
+    parser.add_argument("--device", help="cpu, cuda:0, ... (default: CUDA where there is some)")
+    parser.add_argument("--backend", help="of an exported network")
     parser.add_argument("--kpt-thr", type=float, default=0.3, help="keypoints below it are not drawn")
     parser.add_argument("--score-thr", type=float, default=0.1, help="people below it are left out")
     parser.add_argument("--draw-bbox", action="store_true", help="draw a box around each person")
     parser.add_argument("--draw-heatmap", action="store_true", help="lay the heatmaps over the photo")
+    parser.add_argument("--draw-tags", action="store_true", help="lay the tags over the photo, as colours")
+    parser.add_argument(
+        "--style", choices=["mmpose", "openpose"], default="mmpose", help="look of a skeleton"
+    )
+    parser.add_argument("--color-by", choices=["limb", "person"], default="limb", help="what has one colour")
+    parser.add_argument("--fade", action="store_true", help="draw uncertain keypoints fainter")
+    parser.add_argument("--show-score", action="store_true", help="write each person's score")
     parser.add_argument("--show-kpt-idx", action="store_true", help="write each keypoint's index")
     parser.add_argument("--black-background", action="store_true", help="draw on black")
     parser.add_argument("--mode", choices=["fast", "paper"], default="fast", help="how maps become people")

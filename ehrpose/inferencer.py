@@ -17,7 +17,9 @@ from ehrpose.media.video import VideoWriter
 from ehrpose.predictions import people_to_dicts, write_predictions
 from ehrpose.predictors import open_predictor, photo_maps
 from ehrpose.structures import People
-from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
+from ehrpose.visualization.drawing import draw_people, write_picture
+from ehrpose.visualization.map_view import draw_heatmaps
+from ehrpose.visualization.map_view import draw_tags as lay_tags
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
 
@@ -91,6 +93,7 @@ class PoseInferencer:
         kpt_thr: float = 0.3,
         num_instances: int = -1,
         draw_heatmap: bool = False,
+        draw_tags: bool = False,
         show_progress: bool = False,
         skip: int = 0,
         max_frames: int | None = None,
@@ -113,11 +116,13 @@ class PoseInferencer:
             kpt_thr: Keypoints below it are not drawn, 0 to 1.
             num_instances: The most people of a photo, the best; -1 is all.
             draw_heatmap: Lay the heatmaps over the picture.
+            draw_tags: Lay the tags, as colours, over the picture.
             show_progress: Show a progress bar.
             skip: Frames of a video, or photos, that are passed over at the start.
             max_frames: The most frames or photos; None is all.
             video_codec: Four letters of the encoder of the video that is written.
-            **draw_options: Further options of ``ehrpose.visualization.drawing.draw_people``.
+            **draw_options: Further options of ``ehrpose.visualization.drawing.draw_people``; ``draw_bbox`` and
+                ``show_score`` draw boxes and scores, ``skeleton_style`` is its ``style``.
 
         Yields:
             A dict per batch: ``predictions``, for each photo a list of people (``people_to_dicts``);
@@ -127,6 +132,8 @@ class PoseInferencer:
             FileNotFoundError: There is no such input.
             ValueError: An argument is out of range, or an output would overwrite an input.
         """
+        if draw_heatmap and draw_tags:
+            raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if skip < 0 or (max_frames is not None and max_frames < 1):
@@ -140,6 +147,7 @@ class PoseInferencer:
         with open_inputs(inputs) as source:
             job = _Job(source, vis_out_dir, pred_out_dir, video_codec)
             draw = return_vis or show or vis_out_dir is not None
+            over = "heatmap" if draw_heatmap else "tags" if draw_tags else None
             with job:
                 for frames in _batches(source, batch_size, skip, max_frames, show_progress):
                     frames = self._readable(frames)
@@ -149,7 +157,7 @@ class PoseInferencer:
                     for frame, people, rows in zip(frames, found, predictions):
                         job.add(frame, rows)
                         if draw:
-                            picture = self._draw(frame.image, people, kpt_thr, draw_heatmap, draw_options)
+                            picture = self._draw(frame.image, people, kpt_thr, over, draw_options)
                             pictures.append(picture)
                             job.add_picture(frame, picture)
                             if show and not _show(picture, source, wait_time):
@@ -184,15 +192,20 @@ class PoseInferencer:
         )
 
     def _draw(
-        self, image: Any, people: People, kpt_thr: float, draw_heatmap: bool, options: dict[str, Any]
+        self, image: Any, people: People, kpt_thr: float, over: str | None, options: dict[str, Any]
     ) -> np.ndarray:
         options = dict(options)
-        canvas = draw_heatmaps(image, photo_maps(self.predictor, image)[0]) if draw_heatmap else image
+        if over is not None:
+            maps = photo_maps(self.predictor, image)
+            image = (draw_heatmaps if over == "heatmap" else lay_tags)(image, maps)
         if options.pop("draw_bbox", False):
             options["bboxes"] = people.boxes()
-        return draw_people(
-            canvas, people.keypoints, people.keypoint_scores, self.predictor.meta, kpt_thr=kpt_thr, **options
-        )
+        if options.pop("show_score", False):
+            options["person_scores"] = people.scores
+        if "skeleton_style" in options:
+            options["style"] = options.pop("skeleton_style")
+        meta = self.predictor.meta
+        return draw_people(image, people.keypoints, people.keypoint_scores, meta, kpt_thr=kpt_thr, **options)
 
 
 class _Job:

@@ -7,44 +7,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from mmengine.dataset import Compose
-
-from ehrpose.apis import inference, init_model, list_images, to_predictions, write_predictions
 from ehrpose.image_io import ImageReadError, read_image
-from ehrpose.registry import TRANSFORMS
+from ehrpose.media.inputs import list_images
+from ehrpose.predictions import people_to_dicts, write_predictions
+from ehrpose.predictors import is_exported, open_predictor, photo_maps
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
+from ehrpose.visualization.map_view import draw_tags as lay_tags
 
 
 def run_image_demo(
     img: str,
-    config: str,
-    checkpoint: str,
+    config: str = "ehrnet-small",
+    checkpoint: str | None = None,
     out_file: str | None = None,
     out_dir: str = "outputs",
     pred_out_dir: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
+    backend: str | None = None,
     kpt_thr: float = 0.3,
     score_thr: float = 0.1,
     draw_bbox: bool = False,
     draw_heatmap: bool = False,
     show_kpt_idx: bool = False,
     black_background: bool = False,
-    mode: str = "fast",
+    mode: str | None = "fast",
     flip_test: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
+    style: str = "mmpose",
+    color_by: str = "limb",
+    draw_tags: bool = False,
+    fade: bool = False,
+    show_score: bool = False,
 ) -> None:
     """Find and draw the people of photos.
 
     Args:
         img: Photo, folder or glob.
-        config: Config file.
-        checkpoint: Checkpoint file.
+        config: Config file, name of a model of the zoo, or exported network.
+        checkpoint: Checkpoint file; None takes the zoo's.
         out_file: Picture to write, for one photo.
         out_dir: Folder of the pictures, where there is no ``out_file``.
         pred_out_dir: Folder of the json files; None: beside the pictures.
-        device: Device of the network.
+        device: Device of the network; None takes CUDA where there is some.
+        backend: Backend of an exported network.
         kpt_thr: Keypoints below it are not drawn, 0 to 1.
         score_thr: People below it are left out, 0 to 1.
         draw_bbox: Draw boxes.
@@ -54,18 +59,28 @@ def run_image_demo(
         mode: Decoding, ``"fast"`` or ``"paper"``, whatever the config says.
         flip_test: Look at the mirrored photo as well, whatever the config says.
         cfg_options: Replace config values, the two above too.
+        style: ``"mmpose"`` or ``"openpose"``, see ``draw_people``.
+        color_by: ``"limb"`` or ``"person"``.
+        draw_tags: Lay the tags, as colours, over the photo, which gets grey.
+        fade: Draw keypoints of low confidence fainter.
+        show_score: Write each person's score.
 
     Raises:
         FileNotFoundError: There is no photo, config or checkpoint.
-        ValueError: ``out_file`` with several photos, or a file does not fit.
+        ValueError: ``out_file`` with several photos, heatmaps and tags on one picture, a file does not fit, or
+            the skeleton is not the style's.
         SystemExit: With code 1, when some photos could not be read and the others are done.
     """
     photos = list_images(img)
     if out_file is not None and len(photos) > 1:
         raise ValueError(f"--out-file names one picture, but {img} names {len(photos)} photos: use --out-dir")
+    if draw_heatmap and draw_tags:
+        raise ValueError("heatmaps and tags hide each other: choose one of --draw-heatmap and --draw-tags")
     targets = _targets(photos, out_file, out_dir)
-    options = {"codec.mode": mode, "model.flip_test": flip_test, **(cfg_options or {})}
-    model = init_model(config, checkpoint, device, options)
+    predictor = open_predictor(
+        config, checkpoint, device, backend, mode=mode, cfg_options=dict(cfg_options or {}) or None,
+        flip_test=flip_test if flip_test or not is_exported(config) else None,
+    )  # fmt: skip
     failed = 0
     for path, target in zip(photos, targets):
         try:
@@ -74,24 +89,29 @@ def run_image_demo(
             print(error, file=sys.stderr)
             failed += 1
             continue
-        sample = inference(model, photo)[0]
-        people = sample.pred_instances
-        keep = people.bbox_scores >= score_thr
-        canvas = draw_heatmaps(photo, photo_heatmaps(model, photo)) if draw_heatmap else photo
+        (everyone,) = predictor.predict([photo])
+        people = everyone.select(everyone.scores >= score_thr)
+        canvas = photo
+        if draw_heatmap or draw_tags:
+            canvas = (draw_heatmaps if draw_heatmap else lay_tags)(photo, photo_maps(predictor, photo))
         picture = draw_people(
             canvas,
-            people.keypoints[keep],
-            people.keypoint_scores[keep],
-            model.codec.meta,
+            people.keypoints,
+            people.keypoint_scores,
+            predictor.meta,
             kpt_thr=kpt_thr,
-            bboxes=people.bboxes[keep] if draw_bbox else None,
+            bboxes=people.boxes() if draw_bbox else None,
             show_kpt_idx=show_kpt_idx,
             black_background=black_background,
+            color_by=color_by,
+            person_scores=people.scores if show_score else None,
+            fade=fade,
+            style=style,
         )
         write_picture(target, picture)
         json_file = (Path(pred_out_dir) if pred_out_dir else target.parent) / f"{target.stem}.json"
-        write_predictions(to_predictions(sample, score_thr), json_file)
-        print(f"{path}: {int(keep.sum())} people -> {target}, {json_file}")
+        write_predictions(people_to_dicts(people), json_file)
+        print(f"{path}: {len(people)} people -> {target}, {json_file}")
     if failed:
         print(f"{failed} of {len(photos)} photos could not be read", file=sys.stderr)
         raise SystemExit(1)
@@ -109,19 +129,3 @@ def _targets(photos: list[Path], out_file: str | None, out_dir: str) -> list[Pat
                 f"the picture {target} would overwrite a photo: choose another --out-dir or --out-file"
             )
     return targets
-
-
-@torch.no_grad()
-def photo_heatmaps(model: Any, photo: np.ndarray) -> np.ndarray:
-    """Return the finest heatmaps of a photo (H, W, 3) uint8 BGR, cut to the photo: (K, h, w)."""
-    height, width = photo.shape[:2]
-    item = Compose([TRANSFORMS.build(step) for step in model.cfg.test_dataloader.dataset.pipeline])(
-        {"img_id": 0, "img": photo, "width": width, "height": height}
-    )
-    image = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]  # scale 1 comes first
-    maps = model.test_maps(model.data_preprocessor({"inputs": [image]})["inputs"])[0]
-    heat = maps.heat4 if maps.heat2 is None else maps.heat2
-    warp, ratio = np.asarray(item["data_samples"].warp), heat.shape[2] / image.shape[2]
-    left, top = np.maximum(np.round((warp @ [0, 0, 1]) * ratio).astype(int), 0)
-    right, bottom = np.round((warp @ [width, height, 1]) * ratio).astype(int)
-    return heat[:, top:bottom, left:right]
