@@ -6,12 +6,12 @@ Only the part of the picture that a translucent stroke covers is blended. Points
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Sequence, Tuple
 
 import cv2
 import numpy as np
 
-Color = tuple[int, int, int]
+Color = Tuple[int, int, int]
 Point = Sequence[float]
 
 # cv2 draws with whole numbers of 1 / 2**4 px.
