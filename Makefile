@@ -2,6 +2,7 @@
 #   make demo      train a small model on drawn people, test it and draw what it sees (up to 10 minutes on 2 cores)
 #   make test      the test suite without the slow tests, with coverage
 #   make test-all  the whole test suite
+#   make test-web  the web page in a real browser (Debian: apt install chromium chromium-driver)
 #   make test-runtime  what a device runs, without torch, on PYTHON38 (default: python3.8)
 #   make lint      ruff and mypy            make format   let ruff tidy up
 #   make docs      the documentation's site, in site/
@@ -24,7 +25,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-runtime lint format docs clean
+.PHONY: help install demo test test-all test-web test-runtime lint format docs clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -46,7 +47,7 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 
 $(TEST_STAMP): $(STAMP)
 	@echo "Installing what the tests need ..."
-	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,deploy,tests]"
+	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,deploy,web,tests]"
 	@touch "$@"
 
 demo: $(STAMP)
@@ -57,6 +58,10 @@ test: $(TEST_STAMP)
 
 test-all: $(TEST_STAMP)
 	$(PYTEST) $(COVERAGE)
+
+test-web: $(TEST_STAMP)
+	@$(PIP) install $(PIP_ARGS) selenium
+	$(BIN)/python -m pytest tests/web
 
 test-runtime:
 	@command -v "$(PYTHON38)" >/dev/null && "$(PYTHON38)" --version >/dev/null 2>&1 || \
