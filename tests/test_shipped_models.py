@@ -1,0 +1,62 @@
+"""Weights that are shipped load, find people, and have the AP that their metafile says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ehrpose.apis import inference, init_model
+from ehrpose.config import load_config
+from ehrpose.engine import build_runner
+from ehrpose.model_zoo import list_models
+from ehrpose.models.checkpoint import read_checkpoint
+
+MODELS = [model for model in list_models() if model.checkpoint is not None]
+SETTINGS = [(model, result) for model in MODELS for result in model.results]
+
+
+def test_some_weights_are_shipped():
+    assert MODELS
+    size = sum(model.checkpoint.stat().st_size for model in MODELS)
+    assert size <= 32 * 2**20
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_metafile_says_how_they_were_made(model):
+    for key in ("Training Data", "Iterations", "Seed", "Command", "Parameters (M)", "Input Size"):
+        assert key in model.metadata, key
+    assert {bool(result["Flip Test"]) for result in model.results} == {False, True}
+    loaded = init_model(model.aliases[0])
+    number = sum(parameter.numel() for parameter in loaded.parameters())
+    assert number / 1e6 == pytest.approx(model.metadata["Parameters (M)"], abs=0.001)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_nobody_is_seen_on_a_grey_wall(model):
+    loaded = init_model(model.aliases[0])
+    (sample,) = inference(loaded, np.full((240, 320, 3), 128, np.uint8))
+    assert (sample.pred_instances.bbox_scores < 0.1).all()
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_files_hold_nothing_but_weights_and_plain_facts(model):
+    content = torch.load(model.checkpoint, map_location="cpu", weights_only=True)
+    assert set(content) <= {"state_dict", "meta"}
+    assert set(read_checkpoint(model.checkpoint)["state_dict"]) == set(init_model(model.config).state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "result"),
+    SETTINGS,
+    ids=[f"{m.name}-{'flip' if r['Flip Test'] else 'plain'}" for m, r in SETTINGS],
+)
+def test_ap_of_the_metafile(model, result, coco_mini, tmp_path):
+    options = {
+        "data_root": f"{coco_mini}/",
+        "model.flip_test": bool(result["Flip Test"]),
+        "load_from": str(model.checkpoint),
+    }
+    runner = build_runner(load_config(model.config, options), tmp_path)
+    assert runner.test()["coco/AP"] == pytest.approx(result["Metrics"]["AP"], abs=1e-3)
