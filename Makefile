@@ -3,6 +3,7 @@
 #   make test      the test suite without the slow tests, with coverage
 #   make test-all  the whole test suite
 #   make lint      ruff and mypy            make format   let ruff tidy up
+#   make docs      the documentation's site, in site/
 #   make clean     remove the environment and the caches
 # Settings: PYTHON (3.10 or newer), VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
 
@@ -21,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format clean
+.PHONY: help install demo test test-all lint format docs clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -64,6 +65,10 @@ format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(TEST_STAMP)
+	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[docs]"
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf "$(VENV)" build dist *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--config",
@@ -22,11 +22,11 @@ def parse_args() -> argparse.Namespace:
         "--work-dir", default="work_dirs/demo", help="folder of logs, checkpoints and the picture"
     )
     parser.add_argument("--num-scenes", type=int, default=12, help="scenes in the picture")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     from ehrpose.engine.demo import run_demo
 
     result = run_demo(args.config, args.work_dir, args.num_scenes)

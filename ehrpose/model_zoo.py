@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 INDEX = "model-index.yml"
+TABLE_BEGIN, TABLE_END = "<!-- model zoo -->", "<!-- end of model zoo -->"
 
 
 @dataclass
@@ -119,6 +120,44 @@ def find_model(name: str, root: str | Path | None = None) -> ZooModel:
     raise ValueError(
         f"no config file and no model of the zoo is called {name!r}; models with weights: {', '.join(known) or 'none'}"
     )
+
+
+def zoo_table(models: list[ZooModel], root: str | Path) -> str:
+    """Return a Markdown table of models: name, config, sizes, and AP of those with weights.
+
+    Args:
+        models: Models of ``list_models``.
+        root: Folder of model-index.yml, from which the configs' paths are written.
+    """
+    rows = [
+        "| name | config | input | params (M) | GMACs | data | AP | with flip test | weights |",
+        "|---" * 9 + "|",
+    ]
+    for model in models:
+        facts = model.metadata
+        by_setting = {bool(result.get("Flip Test")): result["Metrics"].get("AP") for result in model.results}
+        cells = [
+            ", ".join(f"`{alias}`" for alias in model.aliases) or f"`{model.name}`",
+            f"`{model.config.relative_to(root).as_posix()}`",
+            *(facts.get(key, "") for key in ("Input Size", "Parameters (M)", "GMACs", "Training Data")),
+            *(by_setting.get(flip, "") for flip in (False, True)),
+            "" if model.checkpoint is None else f"`{model.checkpoint.relative_to(root).as_posix()}`",
+        ]
+        rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def with_table(page: str, table: str) -> str:
+    """Return a page with ``table`` between its two marks.
+
+    Raises:
+        ValueError: The page has not both marks.
+    """
+    before, begin, rest = page.partition(TABLE_BEGIN)
+    _, end, after = rest.partition(TABLE_END)
+    if not begin or not end:
+        raise ValueError(f"the page needs the lines {TABLE_BEGIN} and {TABLE_END} around its table")
+    return f"{before}{begin}\n\n{table}\n{end}{after}"
 
 
 def is_model_name(name: Any) -> bool:

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "ehrpose"
 MAX_LINES = 350
 # Exporting needs torch; what is exported does not.
 EXPORTING = {
-    PACKAGE / "deploy" / f"{name}.py" for name in ("export", "peaks", "pipeline", "precision", "quantization")
+    PACKAGE / "deploy" / f"{name}.py"
+    for name in ("export", "peaks", "pipeline", "precision", "quantization", "torch_export")
 }
 # Without torch and on Python 3.8: what a device runs.
 RUNTIME_FILES = sorted(

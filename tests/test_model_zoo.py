@@ -7,7 +7,7 @@ import torch
 
 from ehrpose.apis import init_model
 from ehrpose.config import load_config
-from ehrpose.model_zoo import find_model, is_model_name, list_models
+from ehrpose.model_zoo import find_model, is_model_name, list_models, with_table, zoo_root, zoo_table
 
 INDEX = "Import: [metafile.yml]\n"
 METAFILE = """
@@ -88,3 +88,13 @@ def test_every_model_of_the_project_is_whole():
         assert model.name == model.config.stem
         if model.checkpoint is not None:
             model.check()
+
+
+def test_page_of_the_docs_is_what_the_metafiles_say(root):
+    page = (root / "docs/model_zoo.md").read_text(encoding="utf-8")
+    assert with_table(page, zoo_table(list_models(), zoo_root())) == page
+
+
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(ValueError, match="needs the lines"):
+        with_table("# Zoo", "| a |")

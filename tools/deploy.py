@@ -22,7 +22,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file, or 'none' for random weights")
     parser.add_argument(
-        "--backend", default="onnxruntime", choices=["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
+        "--backend",
+        default="onnxruntime",
+        choices=["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch"],
     )
     parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16", "bf16", "int8"])
     parser.add_argument("--calib-data", metavar="DIR", help="photos for int8")

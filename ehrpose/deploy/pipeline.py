@@ -21,6 +21,7 @@ from ehrpose.deploy.export import DEFAULT_OPSET, DeployNetwork, export_onnx, out
 from ehrpose.deploy.precision import lower_precision
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar
+from ehrpose.deploy.torch_export import export_torch
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import centred_warp, warp_image
 from ehrpose.registry import CODECS
@@ -30,11 +31,12 @@ from ehrpose.version import __version__
 # What each backend's files can be. Float16 is a matter of building for TensorRT up to 10, and of the file from 11 on.
 PRECISIONS = {
     "onnxruntime": ("fp32", "int8"),
-    "openvino": ("fp32", "bf16", "int8"),
+    "openvino": ("fp32", "bf16", "fp16", "int8"),
+    "torch": ("fp32", "bf16"),
     "tensorrt": ("fp32", "fp16", "int8"),
     "tensorrt_rtx": ("fp32", "fp16", "int8"),
 }
-ONNX_NAME = "end2end.onnx"
+ONNX_NAME, TORCH_NAME = "end2end.onnx", "end2end.pt2"
 # Where candidates are found TensorRT must compute in float32; whether all outputs of the layer are such numbers.
 PEAK_LAYERS = {"/peaks/MaxPool": True, "/peaks/Equal": False, "/peaks/Where": True, "/peaks/TopK": False}
 
@@ -116,7 +118,7 @@ def export(
     test_images: Sequence[str | os.PathLike[str] | np.ndarray] = (),
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Exported:
-    """Write ``end2end.onnx`` (``end2end.xml`` for OpenVINO's int8) and its JSON, checked.
+    """Write ``end2end.onnx`` (``end2end.xml`` for OpenVINO's int8 and fp16, ``end2end.pt2`` for torch) and its JSON.
 
     Args:
         config: Config file.
@@ -138,16 +140,16 @@ def export(
     side = model.codec.input_size
     size_wh = options.input_wh or (side, side)
     network = DeployNetwork(model, options.layout, options.dtype, options.decode)
-    content = export_onnx(network, size_wh, options.batch_size, options.dynamic_batch, options.opset)
-    parsed = checks.check_model(content, options.opset)
-    if options.for_tensorrt:
-        checks.check_tensorrt_85(parsed)
+    if options.backend == "torch":
+        name, content = TORCH_NAME, export_torch(network, size_wh, options.batch_size, options.dynamic_batch)
+    else:
+        name, content = ONNX_NAME, _checked_onnx(network, size_wh, options)
     shape = [options.batch_size, 3, size_wh[1], size_wh[0]]
     if options.layout == "NHWC":
         shape = [shape[0], *shape[2:], 3]
     folder = Path(work_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial.{ONNX_NAME}"
+    partial = folder / f".partial.{name}"
     sidecar = Sidecar(
         name=Path(config).stem,
         backend=options.backend,
@@ -164,7 +166,8 @@ def export(
         partial.write_bytes(content)
         sidecar.sha256 = {partial.name: file_hash(partial)}
         sidecar.write(partial)
-        errors = compare_with_model(partial, "onnxruntime", model, test_images)
+        backend = "torch" if options.backend == "torch" else "onnxruntime"
+        errors = compare_with_model(partial, backend, model, test_images)
         form = lower_precision(partial, content, sidecar, options)
         sidecar.precision = form.precision
         sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in form.files.items()}
@@ -179,6 +182,14 @@ def export(
         for leftover in folder.glob(".partial.*"):
             leftover.unlink(missing_ok=True)
     return Exported(target, errors, form.report)
+
+
+def _checked_onnx(network: DeployNetwork, size_wh: tuple[int, int], options: ExportOptions) -> bytes:
+    content = export_onnx(network, size_wh, options.batch_size, options.dynamic_batch, options.opset)
+    parsed = checks.check_model(content, options.opset)
+    if options.for_tensorrt:
+        checks.check_tensorrt_85(parsed)
+    return content
 
 
 def compare_with_model(

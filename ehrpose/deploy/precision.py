@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ehrpose.deploy import checks
 from ehrpose.deploy.quantization import (
     QuantizationReport,
     calibration_batches,
+    compressed_openvino,
     float16_onnx,
     quantize_onnx,
     quantize_openvino,
@@ -51,19 +52,34 @@ def lower_precision(path: Path, content: bytes, sidecar: Sidecar, options: Expor
         DeployError: A package is missing, or what came out is not usable.
         FileNotFoundError: There is no photo to calibrate on.
     """
-    onnx_name = f"{NAME}.onnx"
+    name = f"{NAME}{path.suffix}"
     if options.precision == "int8":
         return _int8(path, sidecar, options)
     if options.precision == "bf16":
         # The arithmetic is chosen when the network is loaded; the file stays.
-        return Form({onnx_name: content}, "bf16", "bfloat16 arithmetic, chosen when it is loaded")
-    if options.precision == "fp16" and (options.typed or options.backend == "tensorrt_rtx"):
-        typed = float16_onnx(content)
-        error = _error_of(path, sidecar, {onnx_name: typed}, "onnxruntime", _noise(sidecar))
-        return Form(
-            {onnx_name: typed}, "fp16", f"float16 in the file: maps off by {error:.2g} of their spread"
+        form = Form({name: content}, "bf16", "bfloat16 arithmetic, chosen when it is loaded")
+        return _measured(form, path, sidecar, options.backend)
+    if options.precision == "fp16" and options.backend == "openvino":
+        form = Form(
+            compressed_openvino(path, NAME), "fp16", "float16 weights; the CPU computes in what it has"
         )
-    return Form({onnx_name: content}, "fp32", "")
+        return _measured(form, path, sidecar, options.backend)
+    if options.precision == "fp16" and (options.typed or options.backend == "tensorrt_rtx"):
+        form = Form({name: float16_onnx(content)}, "fp16", "float16 in the file")
+        return _measured(form, path, sidecar, "onnxruntime")
+    return Form({name: content}, "fp32", "")
+
+
+def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str) -> Form:
+    """Return the form with what its maps are off, in its report; where its backend is missing it says so."""
+    try:
+        error, used = _error_of(path, sidecar, form.files, backend, _noise(sidecar), form.precision)
+    except DeployError as problem:
+        if "not installed" not in str(problem):
+            raise
+        return replace(form, report=f"{form.report}; not measured: {problem}")
+    computed = f", computed in {used}" if used else ""
+    return replace(form, report=f"{form.report}: maps off by {error:.2g} of their spread{computed}")
 
 
 def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
@@ -80,7 +96,7 @@ def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
         quantize_openvino(path, batches, target)
         files = {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
     measured = np.concatenate(batches[-6:])
-    error = _error_of(path, sidecar, files, "openvino", measured)
+    error, _ = _error_of(path, sidecar, files, "openvino", measured, "int8")
     number = sum(len(batch) for batch in batches)
     return Form(files, "int8", _checked(QuantizationReport(number, bad, {}, (), error)).describe())
 
@@ -100,18 +116,23 @@ def _noise(sidecar: Sidecar) -> np.ndarray:
 
 
 def _error_of(
-    path: Path, sidecar: Sidecar, files: dict[str, bytes], backend: str, images: np.ndarray
-) -> float:
-    """Return what a form's outputs are off from those of the float32 network, over their spread; the worst output's."""
+    path: Path, sidecar: Sidecar, files: dict[str, bytes], backend: str, images: np.ndarray, precision: str
+) -> tuple[float, str]:
+    """Return what a form's outputs are off from those of the float32 network, over their spread; the worst output's.
+
+    The second value is the type that the backend really computes in, where it tells.
+    """
     size = sidecar.batch_size
     parts = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
+    exact_backend = "torch" if path.suffix == ".pt2" else "onnxruntime"
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         target = Path(folder) / next(iter(files))
-        copied = Sidecar(**{**vars(sidecar), "precision": "int8"})
+        copied = Sidecar(**{**vars(sidecar), "precision": precision})
         copied.sha256 = {name: file_hash(Path(folder) / name) for name in files}
         copied.write(target)
-        with PoseRuntime(path, "onnxruntime") as exact, PoseRuntime(target, backend) as form:
+        with PoseRuntime(path, exact_backend) as exact, PoseRuntime(target, backend) as form:
             found, wanted = ([list(r.backend.run(part).values()) for part in parts] for r in (form, exact))
-    return relative_error(found, wanted)
+            used = getattr(form.backend, "used_precision", "")
+    return relative_error(found, wanted), used

@@ -20,6 +20,7 @@ import numpy as np
 from ehrpose.apis import list_images
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
+from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.image_io import ImageReadError, read_image
 
 # Parts whose quantisation alone moves the maps by more than this share of their spread stay in float.
@@ -206,6 +207,22 @@ def relative_error(found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Seque
             worst, float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))) / max(spread, 1e-12))
         )
     return worst
+
+
+def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
+    """Return OpenVINO's files of an ONNX network with its weights in float16: ``name``.xml and ``name``.bin.
+
+    Raises:
+        DeployError: OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise DeployError(f"openvino is not installed ({error}): pip install openvino") from error
+    with tempfile.TemporaryDirectory() as folder, kept_signal_stack():
+        target = Path(folder) / f"{name}.xml"
+        openvino.save_model(openvino.Core().read_model(str(path)), str(target), compress_to_fp16=True)
+        return {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
 
 
 def quantize_openvino(path: Path, batches: Sequence[np.ndarray], target: Path) -> None:

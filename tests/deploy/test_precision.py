@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import cv2
 import numpy as np
 import onnx
@@ -99,9 +101,31 @@ def test_float16_is_written_into_the_file_for_new_tensorrt(config, weights, tmp_
 def test_bfloat16_is_chosen_when_openvino_loads(config, weights, tmp_path):
     pytest.importorskip("openvino")
     done = export(config, weights, tmp_path, ExportOptions(backend="openvino", precision="bf16"))
+    assert "maps off by" in done.report
     with PoseRuntime(done.path) as runtime:
         assert runtime.sidecar.precision == "bf16"
+        assert f"computed in {runtime.backend.used_precision}" in done.report
         runtime.warm_up()
+
+
+def test_float16_weights_for_openvino_halve_the_file(config, weights, tmp_path):
+    pytest.importorskip("openvino")
+    done = export(config, weights, tmp_path / "half", ExportOptions(backend="openvino", precision="fp16"))
+    full = export(config, weights, tmp_path / "full", ExportOptions(backend="openvino"))
+    assert done.path.name == "end2end.xml"
+    assert done.path.with_suffix(".bin").stat().st_size < 0.6 * full.path.stat().st_size
+    assert "maps off by" in done.report
+    with PoseRuntime(done.path) as runtime:
+        assert runtime.sidecar.precision == "fp16"
+        runtime.warm_up()
+
+
+def test_what_cannot_be_measured_is_said(config, weights, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    done = export(config, weights, tmp_path, ExportOptions(backend="openvino", precision="bf16"))
+    assert "not measured: openvino is not installed" in done.report
+    with pytest.raises(DeployError, match="pip install openvino"):
+        export(config, weights, tmp_path, ExportOptions(backend="openvino", precision="fp16"))
 
 
 def test_without_tensorrt_the_commands_are_printed(config, weights, tmp_path, capsys):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 
 import pytest
 import torch
 
 from ehrpose.engine.data_benchmark import DataBenchmark
+from ehrpose.engine.startup_benchmark import print_startup_times
 from ehrpose.engine.train_benchmark import TrainBenchmark, variants
 
 
@@ -65,3 +67,19 @@ def test_training_benchmark_prints_a_row_for_each_form(root, config, capsys):
     )
     printed = capsys.readouterr().out
     assert printed.count("demo_synthetic-128") == 4
+
+
+def test_startup_benchmark_names_each_part_in_order(demo_config, capsys):
+    print_startup_times(str(demo_config), steps=2, photos=2, started=time.perf_counter())
+    rows = [line.rsplit(None, 2) for line in capsys.readouterr().out.split("seconds for")[1].splitlines()[1:]]
+    assert [row[0] for row in rows] == [
+        "imports", "config and runner", "data set and workers", "first step", "all steps", "validation",
+    ]  # fmt: skip
+    totals = [float(row[2]) for row in rows]
+    assert totals == sorted(totals)
+    assert totals[-1] > 0
+
+
+def test_startup_benchmark_wants_a_training_by_iterations(root):
+    with pytest.raises(ValueError, match="trains by epochs"):
+        print_startup_times(str(root / "configs/ehrnet/h-4_coco-384.py"), 2, 2, time.perf_counter())

@@ -51,6 +51,15 @@ def test_parameter_counts(coco_keypoints, phi, whole, backbone):
     assert count(model.backbone) == backbone
 
 
+@pytest.mark.parametrize(
+    ("divisor", "widths"), [(1, (14, 27, 54, 107)), (8, (16, 32, 56, 112)), (16, (16, 32, 64, 112))]
+)
+def test_neck_widths_are_rounded_up_to_the_divisor(divisor, widths):
+    neck = HighResolutionNeck((16, 24, 80, 216), phi=-4, width_divisor=divisor)
+    assert tuple(branch[0].conv1.out_channels for branch in neck.stages[-1][0].branches) == widths
+    assert neck.out_channels == widths[0]
+
+
 @pytest.mark.parametrize(("phi", "imagenet", "cifar"), CLASSIFIERS)
 def test_classifier_counts(phi, imagenet, cifar):
     backbone = {"type": "EfficientNet", "phi": phi}
@@ -164,6 +173,7 @@ def test_tag_rows_start_where_asked(coco_keypoints):
         (lambda: EfficientNet(phi=0, drop_connect=1.0), "drop_connect"),
         (lambda: HighResolutionNeck([8] * 3, phi=0), "four maps"),
         (lambda: HighResolutionNeck([8] * 4, phi=0, in_strides=(2, 4, 8, 16)), "out_indices"),
+        (lambda: HighResolutionNeck([8] * 4, phi=0, width_divisor=0), "width_divisor"),
         (lambda: HighResolutionNeck([8] * 4, channels=[8] * 3, num_modules=[1] * 3), "4 channels"),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -32,11 +32,11 @@ def parse_args() -> argparse.Namespace:
         "--keypoints", default=str(HERE.parents[1] / "configs/_base_/keypoints/coco.py"),
         help="config file with the skeleton",
     )  # fmt: skip
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     from ehrpose.evaluation.codec_benchmark import print_benchmark
 
     print_benchmark(

@@ -22,7 +22,7 @@ class OptionalDict(DictAction):
             setattr(namespace, self.dest, {})
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         "--keypoints", default=str(Path(__file__).resolve().parents[2] / "configs/_base_/keypoints/coco.py"),
         help="config file with the skeleton",
     )  # fmt: skip
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def make_noise(values: dict[str, float], noise: Any) -> Any:
@@ -64,8 +64,8 @@ def make_noise(values: dict[str, float], noise: Any) -> Any:
     return noise(**values)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     from ehrpose.config import load_config
     from ehrpose.evaluation.codec_ceiling import config_ceiling, print_ceilings
     from ehrpose.evaluation.label_maps import Noise

@@ -3,6 +3,14 @@
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.backends.onnxruntime import OnnxRuntimeBackend
 from ehrpose.deploy.backends.openvino import OpenVinoBackend
+from ehrpose.deploy.backends.pytorch import TorchBackend
 from ehrpose.deploy.backends.tensorrt import TensorRTBackend, TensorRTRTXBackend
 
-__all__ = ["Backend", "OnnxRuntimeBackend", "OpenVinoBackend", "TensorRTBackend", "TensorRTRTXBackend"]
+__all__ = [
+    "Backend",
+    "OnnxRuntimeBackend",
+    "OpenVinoBackend",
+    "TensorRTBackend",
+    "TensorRTRTXBackend",
+    "TorchBackend",
+]

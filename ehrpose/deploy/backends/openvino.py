@@ -26,6 +26,10 @@ class OpenVinoBackend(Backend):
         check_hashes: Compare the files with their hashes first.
         hint: ``"latency"`` or ``"throughput"``.
         precision: Type of the arithmetic, ``"fp32"``, ``"bf16"``, ...; None is that of the JSON.
+
+    Attributes:
+        used_precision: Type that OpenVINO computes in, ``"f32"``, ``"bf16"``, ``"f16"``: a CPU that has not the one
+            asked for takes float32.
     """
 
     name = "openvino"
@@ -63,6 +67,7 @@ class OpenVinoBackend(Backend):
                 core = openvino.Core()
                 compiled = core.compile_model(core.read_model(str(self.path)), "CPU", settings)
                 self._request: Any = compiled.create_infer_request()
+                self.used_precision = _type_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
         except RuntimeError as error:
             raise DeployError(f"OpenVINO cannot load {self.path}: {str(error).splitlines()[-1]}") from error
         self._outputs: Dict[str, Any] = {
@@ -86,3 +91,8 @@ class OpenVinoBackend(Backend):
         with kept_signal_stack():
             self._request = None
             self._outputs = {}
+
+
+def _type_name(precision: Any) -> str:
+    """Return OpenVINO's name of one of its types."""
+    return str(precision.get_type_name() if hasattr(precision, "get_type_name") else precision)

@@ -6,6 +6,7 @@ section 3.1.2. Axes of a list of maps: branch 0 is stride 4, branch 3 is stride 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule
@@ -58,13 +59,16 @@ class HighResolutionNeck(BaseModule):
         channels: Widths of the four branches.
         num_modules: Modules of stages 2, 3 and 4.
         num_blocks: BasicBlocks per branch and module.
+        width_divisor: Widths that follow from ``phi`` are rounded up to its multiples; 1 is the paper's schedule. 8
+            or 16 fill the vector registers of CPUs and tensor cores: wider, and often faster all the same.
         in_strides: Strides of the four maps; only 4, 8, 16, 32 fit.
         with_cp: Gradient checkpointing of the branches.
         init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: Sizes are missing, given twice or not of length four (three for ``num_modules``).
+        ValueError: Sizes are missing, given twice or not of length four (three for ``num_modules``), or
+            ``width_divisor`` is below 1.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class HighResolutionNeck(BaseModule):
         channels: Sequence[int] | None = None,
         num_modules: Sequence[int] | None = None,
         num_blocks: int = 2,
+        width_divisor: int = 1,
         in_strides: Sequence[int] = (4, 8, 16, 32),
         with_cp: bool = False,
         init_std: float | None = 0.001,
@@ -82,9 +87,12 @@ class HighResolutionNeck(BaseModule):
         super().__init__(init_cfg)
         if phi is not None and (channels is not None or num_modules is not None):
             raise ValueError(f"give phi or channels and num_modules, not both: got phi={phi} and {channels}")
+        if width_divisor < 1:
+            raise ValueError(f"width_divisor must be at least 1, got {width_divisor}")
         if phi is not None:
             scaling = compound_scaling(phi)
-            channels, num_modules = scaling.branch_channels, scaling.num_modules
+            num_modules = scaling.num_modules
+            channels = [math.ceil(width / width_divisor) * width_divisor for width in scaling.branch_channels]
         check_taps(in_channels, in_strides)
         if channels is None or len(channels) != 4 or num_modules is None or len(num_modules) != 3:
             raise ValueError(f"wanted 4 channels and 3 num_modules, got {channels} and {num_modules}")

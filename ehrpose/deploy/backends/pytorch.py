@@ -1,0 +1,89 @@
+"""torch itself: runs a network that ``torch.export`` wrote, without ehrpose's model code (Python 3.8 to import)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Optional, Union
+
+import numpy as np
+
+from ehrpose.deploy.backends.base import Backend
+from ehrpose.deploy.sidecar import DeployError
+from ehrpose.registry import BACKENDS
+
+
+@BACKENDS.register_module(name="torch")
+class TorchBackend(Backend):
+    """Run a ``.pt2`` file with torch; see ``Backend``.
+
+    Args:
+        path: The network's file, with its JSON beside it.
+        num_threads: Threads on the CPU, of the whole process; None leaves torch's.
+        check_hashes: Compare the files with their hashes first.
+        device: ``"cpu"``, ``"cuda:0"``, ...
+        channels_last: Keep the weights in channels-last memory, which is faster on most CPUs and GPUs.
+        precision: ``"fp32"`` or ``"bf16"`` arithmetic; None is that of the JSON.
+    """
+
+    name = "torch"
+    package = "torch"
+    suffixes = (".pt2",)
+
+    def __init__(
+        self,
+        path: Union[str, os.PathLike[str]],
+        num_threads: Optional[int] = None,
+        check_hashes: bool = True,
+        device: str = "cpu",
+        channels_last: bool = True,
+        precision: Optional[str] = None,
+    ):
+        if precision not in (None, "fp32", "bf16"):
+            raise ValueError(f"precision must be 'fp32' or 'bf16', got {precision!r}")
+        self.device, self.channels_last, self.precision = device, channels_last, precision
+        super().__init__(path, num_threads, check_hashes)
+
+    def _load(self) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise self._missing(error) from error
+        if self.num_threads is not None:
+            torch.set_num_threads(self.num_threads)
+        self._torch: Any = torch
+        try:
+            module: Any = torch.export.load(str(self.path)).module()
+        except Exception as error:  # of many kinds, on files that are cut or of another version
+            made = self.sidecar.versions.get("torch", "another version")
+            raise DeployError(
+                f"torch {torch.__version__} cannot load {self.path} ({_first_line(error)}), which torch {made} wrote: "
+                "export it again"
+            ) from error
+        try:
+            module = module.to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise DeployError(f"device {self.device!r} cannot be used: {_first_line(error)}") from error
+        if self.channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        self._module = module
+
+    def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
+        if self._module is None:
+            raise DeployError(f"{self.path} was closed")
+        torch, half = self._torch, (self.precision or self.sidecar.precision) == "bf16"
+        try:
+            with torch.no_grad(), torch.autocast(
+                torch.device(self.device).type, torch.bfloat16, enabled=half
+            ):
+                outputs = self._module(torch.from_numpy(images).to(self.device))
+        except RuntimeError as error:
+            raise DeployError(f"torch failed on {self.path}: {_first_line(error)}") from error
+        arrays = [part.float() if part.is_floating_point() else part.int() for part in outputs]
+        return {name: part.cpu().numpy() for name, part in zip(self.sidecar.outputs, arrays)}
+
+    def close(self) -> None:
+        self._module = None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,77 @@
+"""How long a training takes from the command to its first step, and to its hundredth."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from ehrpose.config import load_config
+from ehrpose.engine.runner import build_runner
+
+
+class _StartTimes(Hook):
+    """Note when the data set is there, when the first and the last step are done, and when validation is."""
+
+    priority = "LOWEST"
+
+    def __init__(self, times: dict[str, float]):
+        self.times = times
+
+    def _note(self, name: str) -> None:
+        self.times.setdefault(name, time.perf_counter())
+
+    def before_train(self, runner: Any) -> None:
+        self._note("data set and workers")
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self._note("first step")
+
+    def before_val_epoch(self, runner: Any) -> None:
+        self._note("all steps")
+
+    def after_val_epoch(self, runner: Any, metrics: Mapping | None = None) -> None:
+        self._note("validation")
+
+
+def print_startup_times(config: str, steps: int, photos: int, started: float) -> None:
+    """Train ``steps`` steps of a config by iterations, validate on ``photos`` photos, print the seconds of each part.
+
+    Args:
+        config: Config file with a training loop by iterations.
+        steps: Training steps.
+        photos: Photos of the validation.
+        started: ``time.perf_counter()`` before the first import.
+
+    Raises:
+        ValueError: The config trains by epochs.
+    """
+    imported = time.perf_counter()
+    cfg = load_config(config)
+    if "max_iters" not in cfg.train_cfg:
+        raise ValueError(f"{config} trains by epochs; wanted a training loop by iterations")
+    options = {
+        "train_cfg.max_iters": steps,
+        "train_cfg.val_interval": steps,
+        "val_dataloader.dataset.indices": photos,
+    }
+    cfg.merge_from_dict(options)
+    times: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as work_dir:
+        runner = build_runner(cfg, work_dir)
+        built = time.perf_counter()
+        runner.register_hook(_StartTimes(times))
+        runner.train()
+    moments = [("imports", started, imported), ("config and runner", imported, built)]
+    before = built
+    for name, moment in times.items():
+        moments.append((name, before, moment))
+        before = moment
+    print(f"\n{'seconds for':<24}{'each':>8}{'in all':>8}")
+    for name, begin, end in moments:
+        print(f"{name:<24}{end - begin:>8.1f}{end - started:>8.1f}")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from ehrpose.apis import init_model
+from ehrpose.deploy.pipeline import ExportOptions, compare_with_model, export
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.deploy.sidecar import DeployError, read_sidecar
+from ehrpose.structures import Maps, PeakMaps
+
+VARIANTS = {
+    "plain": {},
+    "float, NHWC": {"input_dtype": "float32", "layout": "NHWC"},
+    "wide": {"input_wh": (192, 128)},
+    "any number at once": {"dynamic_batch": True},
+}
+
+
+@pytest.fixture(scope="module")
+def weights(lively_checkpoint):
+    return str(lively_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def small(demo_config, weights, small_options, tmp_path_factory):
+    """Export the small network for torch."""
+
+    def run(**options):
+        folder = tmp_path_factory.mktemp("torch")
+        options = ExportOptions(backend="torch", **options)
+        return export(str(demo_config), weights, folder, options, (), small_options)
+
+    return run
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_file_gives_the_models_maps(small, demo_config, weights, small_options, options):
+    done = small(**options)
+    assert done.path.name == "end2end.pt2"
+    assert read_sidecar(done.path).backend == "torch"
+    model = init_model(demo_config, weights, cfg_options=small_options)
+    errors = compare_with_model(done.path, "torch", model, [np.full((70, 90, 3), 90, np.uint8)])
+    assert errors["map_error"] < 1e-5
+    with PoseRuntime(done.path, num_threads=1) as runtime:
+        assert isinstance(runtime.run(runtime.prepare(np.zeros((8, 8, 3), np.uint8))[0][None]), Maps)
+
+
+def test_candidates_leave_the_file_as_from_onnx(small, demo_config, weights, small_options, tmp_path, rng):
+    photo = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    onnx = export(str(demo_config), weights, tmp_path, ExportOptions(decode="peaks"), (), small_options)
+    with PoseRuntime(small(decode="peaks").path) as ours, PoseRuntime(onnx.path) as theirs:
+        pixels = ours.prepare(photo)[0][None]
+        a, b = ours.run(pixels), theirs.run(pixels)
+        assert isinstance(a, PeakMaps)
+        np.testing.assert_array_equal(a.peak_pixels, b.peak_pixels)
+        np.testing.assert_allclose(a.peak_scores, b.peak_scores, atol=1e-5)
+        np.testing.assert_allclose(ours(photo).keypoints, theirs(photo).keypoints, atol=1e-2)
+
+
+def test_bfloat16_is_measured_and_chosen_when_loaded(small):
+    done = small(precision="bf16")
+    assert "maps off by" in done.report
+    assert read_sidecar(done.path).precision == "bf16"
+    with PoseRuntime(done.path) as half, PoseRuntime(done.path, precision="fp32") as full:
+        pixels = half.prepare(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[0][None]
+        a, b = half.run(pixels).heat2, full.run(pixels).heat2
+    assert a.dtype == b.dtype == np.float32
+    assert 0 < np.abs(a - b).max() < 0.1 * np.abs(b).max()
+
+
+def test_runs_without_the_code_of_the_model(small):
+    path = small().path
+    code = (
+        "import sys; sys.modules['ehrpose.models'] = None; import numpy as np\n"
+        "from ehrpose.deploy.runtime import PoseRuntime\n"
+        f"print(len(PoseRuntime({str(path)!r})(np.zeros((9, 9, 3), np.uint8)).scores))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().isdigit()
+
+
+def test_mistakes_are_named(small, tmp_path):
+    path = small().path
+    with pytest.raises(DeployError, match="device 'cuda:77' cannot be used"):
+        PoseRuntime(path, device="cuda:77")
+    with pytest.raises(ValueError, match="precision must be"):
+        PoseRuntime(path, precision="int4")
+    with pytest.raises(DeployError, match=r"torch runs .pt2 files"):
+        PoseRuntime(path.rename(path.with_suffix(".onnx")), "torch")
+    runtime = PoseRuntime(small().path)
+    runtime.close()
+    with pytest.raises(DeployError, match="was closed"):
+        runtime(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_file_that_torch_cannot_read(small):
+    path = small().path
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DeployError, match=r"hash|damaged|changed"):
+        PoseRuntime(path)
+    with pytest.raises(DeployError, match="export it again"):
+        PoseRuntime(path, check_hashes=False)
+
+
+def test_torch_not_installed_says_how(small, monkeypatch):
+    path = small().path
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(DeployError, match="pip install torch"):
+        PoseRuntime(path)
+
+
+def test_threads_are_torchs(small):
+    before = torch.get_num_threads()
+    try:
+        PoseRuntime(small().path, num_threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

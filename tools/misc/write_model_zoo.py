@@ -1,0 +1,38 @@
+"""Write the table of docs/model_zoo.md anew from model-index.yml and its metafiles.
+
+Example: python tools/misc/write_model_zoo.py docs/model_zoo.md
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ehrpose.cli import run_cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "page", nargs="?", default="docs/model_zoo.md", help="page with the marks of the table"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Put the table between the page's marks."""
+    args = parse_args(argv)
+    from ehrpose.model_zoo import list_models, with_table, zoo_root, zoo_table
+
+    page = Path(args.page)
+    text = with_table(page.read_text(encoding="utf-8"), zoo_table(list_models(), zoo_root()))
+    beside = page.with_name(f".{page.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(page)
+
+
+if __name__ == "__main__":
+    run_cli(main)
