@@ -32,7 +32,8 @@ class BuildWithZoo(build_py):
 version = {}
 exec((ROOT / "ehrpose" / "version.py").read_text(encoding="utf-8"), version)
 extras = {
-    name: read_requirements(name) for name in ("train", "deploy", "pretrained", "speed", "tests", "docs")
+    name: read_requirements(name)
+    for name in ("train", "deploy", "pretrained", "speed", "completion", "tests", "docs")
 }
 extras["all"] = sorted(set().union(*extras.values()))
 
@@ -51,4 +52,5 @@ setup(
     python_requires=">=3.8",
     install_requires=read_requirements("runtime"),
     extras_require=extras,
+    entry_points={"console_scripts": ["ehrpose=ehrpose.__main__:main"]},
 )

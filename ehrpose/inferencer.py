@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -112,7 +112,7 @@ class PoseInferencer:
         show_fps: bool = False,
         tracker: Tracker | None = None,
         **draw_options: Any,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Find people; photos that cannot be read are named, counted in ``failed``, and left out.
 
         Reading, finding, drawing and encoding run in threads of their own, side by side. A video keeps its sound where
@@ -120,7 +120,8 @@ class PoseInferencer:
         done so far as whole files; an error leaves no file of the video.
 
         Args:
-            inputs: See ``ehrpose.media.open_inputs``: file, folder, glob, video, array, list, ``"webcam:0"``.
+            inputs: See ``ehrpose.media.open_inputs``: file, folder, glob, video, array, list, ``"webcam:0"``; an
+                InputSource is closed at the end.
             batch_size: Photos that run through the network at once.
             out_dir: Folder for both of the following, in ``visualizations`` and ``predictions``.
             vis_out_dir: Folder for a picture of each photo, or the video (.mp4).

@@ -7,20 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from mmengine.dataset import Compose
-
-from ehrpose.apis import inference, init_model, list_images, to_predictions, write_predictions
 from ehrpose.image_io import ImageReadError, read_image
-from ehrpose.registry import TRANSFORMS
+from ehrpose.media.inputs import list_images
+from ehrpose.predictions import people_to_dicts, write_predictions
+from ehrpose.predictors import open_predictor, photo_maps, weights_of
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
 
 
 def run_image_demo(
     img: str,
     config: str,
-    checkpoint: str,
+    checkpoint: str | None = None,
     out_file: str | None = None,
     out_dir: str = "outputs",
     pred_out_dir: str | None = None,
@@ -39,8 +36,8 @@ def run_image_demo(
 
     Args:
         img: Photo, folder or glob.
-        config: Config file.
-        checkpoint: Checkpoint file.
+        config: Config file, name in the model zoo, or exported file.
+        checkpoint: Checkpoint file; None for a model of the zoo and for an exported file.
         out_file: Picture to write, for one photo.
         out_dir: Folder of the pictures, where there is no ``out_file``.
         pred_out_dir: Folder of the json files; None: beside the pictures.
@@ -64,8 +61,10 @@ def run_image_demo(
     if out_file is not None and len(photos) > 1:
         raise ValueError(f"--out-file names one picture, but {img} names {len(photos)} photos: use --out-dir")
     targets = _targets(photos, out_file, out_dir)
-    options = {"codec.mode": mode, "model.flip_test": flip_test, **(cfg_options or {})}
-    model = init_model(config, checkpoint, device, options)
+    weights = weights_of(config, checkpoint)
+    predictor = open_predictor(
+        config, weights, device, cfg_options=cfg_options, mode=mode, flip_test=flip_test
+    )
     failed = 0
     for path, target in zip(photos, targets):
         try:
@@ -74,24 +73,23 @@ def run_image_demo(
             print(error, file=sys.stderr)
             failed += 1
             continue
-        sample = inference(model, photo)[0]
-        people = sample.pred_instances
-        keep = people.bbox_scores >= score_thr
-        canvas = draw_heatmaps(photo, photo_heatmaps(model, photo)) if draw_heatmap else photo
+        people = predictor.predict([photo])[0]
+        people = people.select(people.scores >= score_thr)
+        canvas = draw_heatmaps(photo, photo_maps(predictor, photo)[0]) if draw_heatmap else photo
         picture = draw_people(
             canvas,
-            people.keypoints[keep],
-            people.keypoint_scores[keep],
-            model.codec.meta,
+            people.keypoints,
+            people.keypoint_scores,
+            predictor.meta,
             kpt_thr=kpt_thr,
-            bboxes=people.bboxes[keep] if draw_bbox else None,
+            bboxes=people.boxes() if draw_bbox else None,
             show_kpt_idx=show_kpt_idx,
             black_background=black_background,
         )
         write_picture(target, picture)
         json_file = (Path(pred_out_dir) if pred_out_dir else target.parent) / f"{target.stem}.json"
-        write_predictions(to_predictions(sample, score_thr), json_file)
-        print(f"{path}: {int(keep.sum())} people -> {target}, {json_file}")
+        write_predictions(people_to_dicts(people), json_file)
+        print(f"{path}: {len(people)} people -> {target}, {json_file}")
     if failed:
         print(f"{failed} of {len(photos)} photos could not be read", file=sys.stderr)
         raise SystemExit(1)
@@ -109,19 +107,3 @@ def _targets(photos: list[Path], out_file: str | None, out_dir: str) -> list[Pat
                 f"the picture {target} would overwrite a photo: choose another --out-dir or --out-file"
             )
     return targets
-
-
-@torch.no_grad()
-def photo_heatmaps(model: Any, photo: np.ndarray) -> np.ndarray:
-    """Return the finest heatmaps of a photo (H, W, 3) uint8 BGR, cut to the photo: (K, h, w)."""
-    height, width = photo.shape[:2]
-    item = Compose([TRANSFORMS.build(step) for step in model.cfg.test_dataloader.dataset.pipeline])(
-        {"img_id": 0, "img": photo, "width": width, "height": height}
-    )
-    image = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]  # scale 1 comes first
-    maps = model.test_maps(model.data_preprocessor({"inputs": [image]})["inputs"])[0]
-    heat = maps.heat4 if maps.heat2 is None else maps.heat2
-    warp, ratio = np.asarray(item["data_samples"].warp), heat.shape[2] / image.shape[2]
-    left, top = np.maximum(np.round((warp @ [0, 0, 1]) * ratio).astype(int), 0)
-    right, bottom = np.round((warp @ [width, height, 1]) * ratio).astype(int)
-    return heat[:, top:bottom, left:right]

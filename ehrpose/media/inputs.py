@@ -59,6 +59,8 @@ class InputSource:
         fps: float | None = None,
         name: str = "",
     ):
+        if fps is not None and not 0 < fps < 1000:
+            raise ValueError(f"fps must be between 0 and 1000, got {fps}")
         self.photos, self.video = list(photos), video
         self.fps = fps if video is None else video.fps
         if video is not None:
@@ -110,7 +112,7 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
 
     Args:
         inputs: A photo's or video's file name, a folder of photos, a glob, ``"webcam"`` or ``"webcam:N"``, a
-            (H, W, 3) uint8 BGR array, or a list of photos' file names and arrays.
+            (H, W, 3) uint8 BGR array, a list of photos' file names and arrays, or an InputSource, which is returned.
         fps: Take photos as the frames of a video with so many frames a second, in the order of the numbers in their
             names; for a video or camera what is taken instead of its own word. None leaves photos photos.
 
@@ -118,8 +120,8 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
         FileNotFoundError: There is no such file, folder or camera, or no photo in it.
         ValueError: An array is no photo, ``fps`` is not positive, or a video cannot be opened (VideoError).
     """
-    if fps is not None and not 0 < fps < 1000:
-        raise ValueError(f"fps must be between 0 and 1000, got {fps}")
+    if isinstance(inputs, InputSource):
+        return inputs
     if isinstance(inputs, np.ndarray):
         return InputSource([checked_array(inputs)], fps=fps, name=_SEQUENCE)
     if isinstance(inputs, (list, tuple)):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ehrpose.media.inputs import Frame, InputSource
 from ehrpose.media.sound import SoundError, copy_sound
-from ehrpose.media.video import VideoWriter
+from ehrpose.media.video import VideoError, VideoWriter
 from ehrpose.predictions import FrameFile, write_predictions
 from ehrpose.visualization.drawing import write_picture
 
@@ -146,12 +146,20 @@ class Outputs:
         picture = draw()
         if self._video is not None:
             for _ in range(self._copies(frame)):
-                self._video.write(picture)
+                self._write(self._video, picture, frame)
         elif self.source.fps is None and (self._out_file is not None or self._vis_dir is not None):
             target = self._target(f"{frame.name}.jpg")
             write_picture(target, picture)
             self.written.append(target)
         return picture
+
+    def _write(self, video: VideoWriter, picture: np.ndarray, frame: Frame) -> None:
+        try:
+            video.write(picture)
+        except VideoError as error:
+            if self.source.video is not None:
+                raise
+            raise VideoError(f"{frame.path or frame.name}: {error}") from error  # of photos name the one
 
     def _copies(self, frame: Frame) -> int:
         """Return how often a frame is written: once, but a camera's as often as keeps the video in time."""

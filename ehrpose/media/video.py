@@ -49,6 +49,8 @@ class VideoReader:
     """
 
     def __init__(self, source: str | Path | int, fps: float | None = None):
+        if fps is not None and not 0 < fps < 1000:
+            raise VideoError(f"fps must be between 0 and 1000, got {fps}")
         self.is_camera = isinstance(source, int)
         self.path = None if self.is_camera else Path(source)  # type: ignore[arg-type]
         if self.path is not None and not self.path.is_file():
