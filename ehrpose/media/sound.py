@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# Of suffix: what sound is turned into where the container cannot hold the source's own.
-_ENCODERS = {".avi": "libmp3lame"}
+# AVI holds neither AAC nor sound that begins between two packets in time, so its sound is always encoded.
+_AVI, _AVI_ENCODER, _ENCODER = ".avi", "libmp3lame", "aac"
 # How much of ffmpeg's words goes into a message.
 _MAX_REASON = 200
 
@@ -37,9 +37,10 @@ def has_sound(video: str | Path, ffmpeg: str) -> bool:
 def copy_sound(
     target: str | Path, source: str | Path, start: float = 0.0, seconds: float | None = None
 ) -> bool:
-    """Put the sound of ``source`` into ``target``, whole or not at all; pictures and sound are copied as they are.
+    """Put the sound of ``source`` into ``target``, whole or not at all.
 
-    Sound that the container cannot hold is encoded anew.
+    Pictures are copied as they are, and so is sound that begins at 0 and that the container can hold; other sound is
+    encoded anew, for copies begin at a packet that suits the source's pictures.
 
     Args:
         target: Video whose pictures stay.
@@ -64,7 +65,7 @@ def copy_sound(
     command = [ffmpeg, "-v", "error", "-nostdin", "-y", "-i", str(target), *part, "-i", str(source), *streams]
     reason = ""
     try:
-        for encoder in ("copy", _ENCODERS.get(target.suffix.lower(), "aac")):
+        for encoder in _encoders(target.suffix.lower(), start):
             done = subprocess.run(
                 [*command, "-c:a", encoder, str(beside)],
                 stdout=subprocess.DEVNULL,
@@ -79,3 +80,10 @@ def copy_sound(
     finally:
         beside.unlink(missing_ok=True)
     raise SoundError(f"ffmpeg could not add the sound of {source}: {reason}")
+
+
+def _encoders(suffix: str, start: float) -> list[str]:
+    """Return what to try, the best first."""
+    if suffix == _AVI:
+        return [_AVI_ENCODER]
+    return ["copy", _ENCODER] if start == 0 else [_ENCODER]
