@@ -44,14 +44,19 @@ def build_parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command of the command line; mistakes of the user end in one line."""
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``run`` of the result is the command's function."""
     words = list(sys.argv[1:] if argv is None else argv)
     completes = "_ARGCOMPLETE" in os.environ
     parser = build_parser(list(COMMANDS) if completes else words[:1])
     if completes:
         _complete(parser)
-    args = parser.parse_args(words)
+    return parser.parse_args(words)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command of the command line; mistakes of the user end in one line."""
+    args = parse_args(argv)
     run_cli(lambda: args.run(args))
 
 

@@ -51,7 +51,7 @@ def collect_info() -> dict[str, Any]:
         "ehrpose": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": _system(),
-        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "processor": f"{processor_name()}, {os.cpu_count()} cores",
     }
     info.update({name: _version(name, names) for name, names in _PACKAGES.items()})
     info["cv2 has"] = _opencv_parts()
@@ -92,7 +92,8 @@ def _system() -> str:
     return f"{name}, {platform.platform()}" if name else platform.platform()
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return the processor's name, or at least its kind."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

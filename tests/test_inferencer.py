@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -287,6 +288,39 @@ def test_frames_a_second_are_written_into_the_corner(inferencer, video):
     for a, b in zip(plain, rated):
         assert (a[:32] != b[:32]).any()
         np.testing.assert_array_equal(a[32:], b[32:])
+
+
+def test_reading_drawing_and_finding_go_on_side_by_side(inferencer, video, tmp_path, monkeypatch):
+    """The network sees the second frame only once the first is drawn and the fourth is read."""
+    read, drawn = [], threading.Event()
+    ahead = threading.Event()
+    frames = VideoReader.__iter__
+
+    def count(reader):
+        for item in frames(reader):
+            read.append(1)
+            if len(read) >= 4:
+                ahead.set()
+            yield item
+
+    def draw(*args, **options):
+        picture = original_draw(*args, **options)
+        drawn.set()
+        return picture
+
+    def predict(images):
+        calls.append(1)
+        if len(calls) == 2:
+            waited.append(drawn.wait(10) and ahead.wait(10))
+        return original_predict(images)
+
+    calls, waited = [], []
+    original_draw, original_predict = inferencer._draw, inferencer.predictor.predict
+    monkeypatch.setattr(VideoReader, "__iter__", count)
+    monkeypatch.setattr(inferencer, "_draw", draw)
+    monkeypatch.setattr(inferencer.predictor, "predict", predict)
+    list(inferencer(video, out_file=tmp_path / "a.mp4", batch_size=2))
+    assert waited == [True]
 
 
 def test_a_camera_is_written_in_its_own_time(inferencer, video, tmp_path, monkeypatch):

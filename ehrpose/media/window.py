@@ -32,11 +32,11 @@ def show_picture(picture: np.ndarray, seconds: float | None) -> bool:
 
 def write_rate(picture: np.ndarray, fps: float) -> np.ndarray:
     """Write frames a second into the upper left corner of ``picture``, in place, and return it."""
-    height = max(12, round(picture.shape[0] / 24))
-    scale, place = height / 22, (height // 2, height + height // 2)
-    for color, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-        thickness = max(1, round(width * scale))
-        cv2.putText(
-            picture, f"{fps:.1f} fps", place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA
-        )
+    height = max(12, round(picture.shape[0] / 30))
+    font, scale, text = cv2.FONT_HERSHEY_SIMPLEX, height / 22, f"{fps:.1f} fps"
+    thickness = max(1, round(scale))
+    width = cv2.getTextSize(text, font, scale, thickness)[0][0]
+    cv2.rectangle(picture, (0, 0), (width + height, 2 * height), (0, 0, 0), -1)
+    place = (height // 2, height + height // 2)
+    cv2.putText(picture, text, place, font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
     return picture
