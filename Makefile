@@ -2,13 +2,16 @@
 #   make demo      train a small model on drawn people, test it and draw what it sees (up to 10 minutes on 2 cores)
 #   make test      the test suite without the slow tests, with coverage
 #   make test-all  the whole test suite
+#   make test-web  the web page in a real browser (Debian: apt install chromium chromium-driver)
+#   make test-runtime  what a device runs, without torch, on PYTHON38 (default: python3.8)
 #   make lint      ruff and mypy            make format   let ruff tidy up
 #   make docs      the documentation's site, in site/
 #   make clean     remove the environment and the caches
-# Settings: PYTHON (3.10 or newer), VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
+# Settings: PYTHON (3.10 or newer), PYTHON38, VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
 
 SHELL := /bin/bash
 PYTHON ?= python3
+PYTHON38 ?= python3.8
 VENV ?= .venv
 JOBS ?= 2
 PIP_ARGS ?=
@@ -22,7 +25,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format docs clean
+.PHONY: help install demo test test-all test-web test-runtime lint format docs clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -44,7 +47,7 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 
 $(TEST_STAMP): $(STAMP)
 	@echo "Installing what the tests need ..."
-	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,deploy,tests]"
+	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,deploy,web,tests]"
 	@touch "$@"
 
 demo: $(STAMP)
@@ -55,6 +58,18 @@ test: $(TEST_STAMP)
 
 test-all: $(TEST_STAMP)
 	$(PYTEST) $(COVERAGE)
+
+test-web: $(TEST_STAMP)
+	@$(PIP) install $(PIP_ARGS) selenium
+	$(BIN)/python -m pytest tests/web
+
+test-runtime:
+	@command -v "$(PYTHON38)" >/dev/null && "$(PYTHON38)" --version >/dev/null 2>&1 || \
+	  { echo "No '$(PYTHON38)' found. Name one: make test-runtime PYTHON38=/path/to/python3.8"; exit 1; }
+	@"$(PYTHON38)" -m venv "$(VENV)-runtime"
+	@"$(VENV)-runtime/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) . onnxruntime pytest
+	@! "$(VENV)-runtime/bin/python" -c 'import torch' 2>/dev/null
+	"$(VENV)-runtime/bin/python" -m pytest tests/runtime
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .
@@ -70,5 +85,5 @@ docs: $(TEST_STAMP)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf "$(VENV)" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" "$(VENV)-runtime" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

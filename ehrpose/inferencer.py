@@ -19,7 +19,9 @@ from ehrpose.media.window import show_picture, write_rate
 from ehrpose.predictions import people_to_dicts
 from ehrpose.predictors import open_predictor, photo_maps
 from ehrpose.structures import People
-from ehrpose.visualization.drawing import draw_heatmaps, draw_people
+from ehrpose.visualization.drawing import draw_people
+from ehrpose.visualization.map_view import draw_heatmaps
+from ehrpose.visualization.map_view import draw_tags as lay_tags
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
 
@@ -102,6 +104,7 @@ class PoseInferencer:
         kpt_thr: float = 0.3,
         num_instances: int = -1,
         draw_heatmap: bool = False,
+        draw_tags: bool = False,
         show_progress: bool = False,
         skip: int = 0,
         max_frames: int | None = None,
@@ -134,6 +137,7 @@ class PoseInferencer:
             kpt_thr: Keypoints below it are not drawn, 0 to 1.
             num_instances: The most people of a photo, the best; -1 is all.
             draw_heatmap: Lay the heatmaps over the picture.
+            draw_tags: Lay the tags, as colours, over the picture.
             show_progress: Show a progress bar.
             skip: Frames of a video, or photos, that are passed over at the start.
             max_frames: The most frames or photos; None is all.
@@ -142,8 +146,10 @@ class PoseInferencer:
             fps: Take photos as the frames of a video, so many a second; see ``ehrpose.media.open_inputs``.
             keep_sound: Give the video that is written the sound of the one that was read.
             show_fps: Write into each picture how many frames a second are done.
-            tracker: Follows people from frame to frame; each person gets a ``track_id``. For videos and cameras.
-            **draw_options: Further options of ``ehrpose.visualization.drawing.draw_people``.
+            tracker: Follows people from frame to frame; each person gets a ``track_id``, drawn as a label, and as a
+                colour with ``color_by="id"``. For videos and cameras.
+            **draw_options: Further options of ``ehrpose.visualization.drawing.draw_people``; ``draw_bbox`` and
+                ``show_score`` draw boxes and scores, ``skeleton_style`` is its ``style``.
 
         Yields:
             A dict per batch: ``predictions``, for each photo a list of people (``people_to_dicts``);
@@ -155,6 +161,8 @@ class PoseInferencer:
             ValueError: An argument is out of range, an output would overwrite an input, or a video cannot be written
                 (VideoError).
         """
+        if draw_heatmap and draw_tags:
+            raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
         _check_counts(batch_size, skip, max_frames)
         if out_dir is not None:
             vis_out_dir = vis_out_dir or Path(out_dir) / VISUALIZATIONS
@@ -175,8 +183,8 @@ class PoseInferencer:
                     outputs.add(frame, predictions[-1])
                     if not draws:
                         continue
-                    canvas = self._canvas(frame.image, draw_heatmap)
-                    options = {"kpt_thr": kpt_thr, **draw_options}
+                    canvas = self._canvas(frame.image, draw_heatmap, draw_tags)
+                    options = {"kpt_thr": kpt_thr, "ids": ids, **draw_options}
                     speed = rate.step() if show_fps else None
                     drawn = outputs.draw(frame, partial(self._draw, canvas, people, options, speed))
                     if return_vis:
@@ -212,8 +220,10 @@ class PoseInferencer:
             else [people.select(np.arange(len(people)) < num_instances) for people in kept]
         )
 
-    def _canvas(self, image: Any, draw_heatmap: bool) -> np.ndarray:
-        return draw_heatmaps(image, photo_maps(self.predictor, image)[0]) if draw_heatmap else image
+    def _canvas(self, image: Any, draw_heatmap: bool, draw_tags: bool) -> np.ndarray:
+        if not (draw_heatmap or draw_tags):
+            return image
+        return (draw_heatmaps if draw_heatmap else lay_tags)(image, photo_maps(self.predictor, image))
 
     def _draw(
         self, canvas: np.ndarray, people: People, options: dict[str, Any], speed: float | None
@@ -222,6 +232,10 @@ class PoseInferencer:
         options = dict(options)
         if options.pop("draw_bbox", False):
             options["bboxes"] = people.boxes()
+        if options.pop("show_score", False):
+            options["person_scores"] = people.scores
+        if "skeleton_style" in options:
+            options["style"] = options.pop("skeleton_style")
         picture = draw_people(
             canvas, people.keypoints, people.keypoint_scores, self.predictor.meta, **options
         )

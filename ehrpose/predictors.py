@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ehrpose.structures import Maps, People
+from ehrpose.visualization.map_view import maps_of_photo
 
 # Suffixes of exported networks.
 EXPORTED = (".onnx", ".xml", ".engine", ".plan", ".pt2")
@@ -192,7 +193,7 @@ def open_predictor(
         ValueError: Arguments do not fit the kind of model, or it cannot be used.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if not isinstance(model, (str, Path)) or Path(model).suffix.lower() not in EXPORTED:
+    if not is_exported(model):
         if backend is not None:
             raise ValueError(f"backend is for exported files ({', '.join(EXPORTED)}), got model {model!r}")
         return TorchPredictor(model, weights, device, **given)
@@ -219,20 +220,12 @@ def weights_of(model: str, weights: str | None) -> str | None:
     return None if weights == "none" else weights
 
 
-def photo_part(heatmaps: np.ndarray, warp: np.ndarray, photo_wh: Sequence[int], stride: int) -> np.ndarray:
-    """Return the part of (C, h, w) maps of ``stride`` that shows the photo, without the padding around it."""
-    corners = np.array([[0, 0], [photo_wh[0] - 1, photo_wh[1] - 1]], np.float64) @ warp[:, :2].T + warp[:, 2]
-    (left, top), (right, bottom) = np.round((corners + 0.5 * np.array([[-1], [1]])) / stride).astype(int)
-    return heatmaps[:, max(top, 0) : max(bottom, top + 1), max(left, 0) : max(right, left + 1)]
+def is_exported(model: Any) -> bool:
+    """Whether ``model`` is the name of an exported network's file."""
+    return isinstance(model, (str, Path)) and Path(model).suffix.lower() in EXPORTED
 
 
-def photo_maps(predictor: Predictor, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (K, h, w) finest heatmaps, and stride-4 heatmaps and tags, of a photo, each cut to the photo."""
+def photo_maps(predictor: Predictor, photo: np.ndarray) -> Maps:
+    """Return the Maps of a photo (H, W, 3) uint8 BGR, cut to the photo, without the batch axis."""
     maps, warp = predictor.maps(photo)
-    size_wh = photo.shape[1::-1]
-    finest, stride = (maps.heat4, 4) if maps.heat2 is None else (maps.heat2, 2)
-    return (
-        photo_part(np.asarray(finest), warp, size_wh, stride),
-        photo_part(np.asarray(maps.heat4), warp, size_wh, 4),
-        photo_part(np.asarray(maps.tag4), warp, size_wh, 4),
-    )
+    return maps_of_photo(maps, warp, photo.shape[1::-1])

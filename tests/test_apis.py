@@ -6,11 +6,12 @@ import json
 import cv2
 import numpy as np
 import pytest
-from conftest import SMALL as OPTIONS
 
 from ehrpose.apis import inference, init_model, list_images, to_predictions
 from ehrpose.cli import run_cli
 from ehrpose.config import load_config
+
+OPTIONS = {"codec.input_size": 64, "codec.min_score": 0.01, "phi": -8}  # small_options of conftest
 
 
 @pytest.fixture(scope="module")

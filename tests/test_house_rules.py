@@ -38,7 +38,11 @@ RUNTIME_FILES = sorted(
     ]
     + [PACKAGE / "commands" / f"{n}.py" for n in ("__init__", "predict", "info")]
     + [PACKAGE / f"{n}.py" for n in ("inferencer", "predictors", "predictions")]
-    + [PACKAGE / "visualization" / "drawing.py"]
+    + [
+        PACKAGE / "visualization" / f"{n}.py"
+        for n in ("drawing", "labels", "map_view", "openpose_style", "person_colors")
+    ]
+    + [PACKAGE / "visualization" / f"{n}.py" for n in ("strokes", "comparison_sheet")]
     + [PACKAGE / "datasets" / "keypoint_meta.py"]
     + [
         p

@@ -278,6 +278,9 @@ def test_a_tracker_gives_people_their_ids(inferencer, video, scene_photos):
     assert [person["track_id"] for person in everyone] == list(range(tracker.count))
     assert tracker.count > 3
     assert tracker.times == pytest.approx([0.1 * i for i in range(9)])
+    (plain, *_) = inferencer(video, return_vis=True, kpt_thr=0)
+    (labelled, *_) = inferencer(video, return_vis=True, kpt_thr=0, tracker=Numbers(), color_by="id")
+    assert (labelled["visualization"][0] != plain["visualization"][0]).any()
     with pytest.raises(ValueError, match="give fps"):
         list(inferencer(scene_photos, tracker=Numbers()))
 

@@ -57,6 +57,13 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument("--kpt-thr", type=float, default=0.3, help="keypoints below it are not drawn")
     drawing.add_argument("--draw-bbox", action="store_true", help="draw a box around each person")
     drawing.add_argument("--draw-heatmap", action="store_true", help="lay the heatmaps over the picture")
+    drawing.add_argument("--draw-tags", action="store_true", help="lay the tags over the picture, as colours")
+    drawing.add_argument(
+        "--style", choices=["mmpose", "openpose"], default="mmpose", help="look of a skeleton"
+    )
+    drawing.add_argument("--color-by", choices=["limb", "person"], default="limb", help="what has one colour")
+    drawing.add_argument("--fade", action="store_true", help="draw uncertain keypoints fainter")
+    drawing.add_argument("--show-score", action="store_true", help="write each person's score")
     drawing.add_argument("--show-kpt-idx", action="store_true", help="write each keypoint's index")
     drawing.add_argument("--black-background", action="store_true", help="draw on black")
     drawing.add_argument("--show-fps", action="store_true", help="write how many frames a second are done")
@@ -124,15 +131,8 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
 
 def drawing_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return what ``PoseInferencer`` takes of the options of drawing."""
-    names = (
-        "bbox_thr",
-        "kpt_thr",
-        "draw_bbox",
-        "draw_heatmap",
-        "show_kpt_idx",
-        "black_background",
-        "show_fps",
-    )
+    names = ("bbox_thr", "kpt_thr", "draw_bbox", "draw_heatmap", "draw_tags", "style", "color_by", "fade", "show_score",
+             "show_kpt_idx", "black_background", "show_fps")  # fmt: skip
     return {name: getattr(args, name) for name in names}
 
 

@@ -12,36 +12,44 @@ from ehrpose.media.inputs import list_images
 from ehrpose.predictions import people_to_dicts, write_predictions
 from ehrpose.predictors import open_predictor, photo_maps, weights_of
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
+from ehrpose.visualization.map_view import draw_tags as lay_tags
 
 
 def run_image_demo(
     img: str,
-    config: str,
+    config: str = "ehrnet-small",
     checkpoint: str | None = None,
     out_file: str | None = None,
     out_dir: str = "outputs",
     pred_out_dir: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
+    backend: str | None = None,
     kpt_thr: float = 0.3,
     score_thr: float = 0.1,
     draw_bbox: bool = False,
     draw_heatmap: bool = False,
     show_kpt_idx: bool = False,
     black_background: bool = False,
-    mode: str = "fast",
+    mode: str | None = "fast",
     flip_test: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
+    style: str = "mmpose",
+    color_by: str = "limb",
+    draw_tags: bool = False,
+    fade: bool = False,
+    show_score: bool = False,
 ) -> None:
     """Find and draw the people of photos.
 
     Args:
         img: Photo, folder or glob.
-        config: Config file, name in the model zoo, or exported file.
-        checkpoint: Checkpoint file; None for a model of the zoo and for an exported file.
+        config: Config file, name of a model of the zoo, or exported network.
+        checkpoint: Checkpoint file, or ``"none"`` for random weights; None takes the zoo's.
         out_file: Picture to write, for one photo.
         out_dir: Folder of the pictures, where there is no ``out_file``.
         pred_out_dir: Folder of the json files; None: beside the pictures.
-        device: Device of the network.
+        device: Device of the network; None takes CUDA where there is some.
+        backend: Backend of an exported network.
         kpt_thr: Keypoints below it are not drawn, 0 to 1.
         score_thr: People below it are left out, 0 to 1.
         draw_bbox: Draw boxes.
@@ -51,20 +59,28 @@ def run_image_demo(
         mode: Decoding, ``"fast"`` or ``"paper"``, whatever the config says.
         flip_test: Look at the mirrored photo as well, whatever the config says.
         cfg_options: Replace config values, the two above too.
+        style: ``"mmpose"`` or ``"openpose"``, see ``draw_people``.
+        color_by: ``"limb"`` or ``"person"``.
+        draw_tags: Lay the tags, as colours, over the photo, which gets grey.
+        fade: Draw keypoints of low confidence fainter.
+        show_score: Write each person's score.
 
     Raises:
         FileNotFoundError: There is no photo, config or checkpoint.
-        ValueError: ``out_file`` with several photos, or a file does not fit.
+        ValueError: ``out_file`` with several photos, heatmaps and tags on one picture, a file does not fit, or
+            the skeleton is not the style's.
         SystemExit: With code 1, when some photos could not be read and the others are done.
     """
     photos = list_images(img)
     if out_file is not None and len(photos) > 1:
         raise ValueError(f"--out-file names one picture, but {img} names {len(photos)} photos: use --out-dir")
+    if draw_heatmap and draw_tags:
+        raise ValueError("heatmaps and tags hide each other: choose one of --draw-heatmap and --draw-tags")
     targets = _targets(photos, out_file, out_dir)
-    weights = weights_of(config, checkpoint)
     predictor = open_predictor(
-        config, weights, device, cfg_options=cfg_options, mode=mode, flip_test=flip_test
-    )
+        config, weights_of(config, checkpoint), device, backend, mode=mode, flip_test=flip_test,
+        cfg_options=dict(cfg_options or {}) or None,
+    )  # fmt: skip
     failed = 0
     for path, target in zip(photos, targets):
         try:
@@ -73,9 +89,11 @@ def run_image_demo(
             print(error, file=sys.stderr)
             failed += 1
             continue
-        people = predictor.predict([photo])[0]
-        people = people.select(people.scores >= score_thr)
-        canvas = draw_heatmaps(photo, photo_maps(predictor, photo)[0]) if draw_heatmap else photo
+        (everyone,) = predictor.predict([photo])
+        people = everyone.select(everyone.scores >= score_thr)
+        canvas = photo
+        if draw_heatmap or draw_tags:
+            canvas = (draw_heatmaps if draw_heatmap else lay_tags)(photo, photo_maps(predictor, photo))
         picture = draw_people(
             canvas,
             people.keypoints,
@@ -85,6 +103,10 @@ def run_image_demo(
             bboxes=people.boxes() if draw_bbox else None,
             show_kpt_idx=show_kpt_idx,
             black_background=black_background,
+            color_by=color_by,
+            person_scores=people.scores if show_score else None,
+            fade=fade,
+            style=style,
         )
         write_picture(target, picture)
         json_file = (Path(pred_out_dir) if pred_out_dir else target.parent) / f"{target.stem}.json"

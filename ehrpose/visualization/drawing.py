@@ -1,18 +1,40 @@
-"""Drawing people and heatmaps on a picture (NumPy and OpenCV, no torch)."""
+"""Drawing people on a picture (NumPy and OpenCV, no torch)."""
 
 from __future__ import annotations
 
-import colorsys
-import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.visualization.labels import Label, draw_labels, label_height
+from ehrpose.visualization.map_view import draw_heatmaps as draw_heatmaps
+from ehrpose.visualization.openpose_style import LIMB_OPACITY, to_openpose
+from ehrpose.visualization.person_colors import color_of_id, color_of_person, in_one_color
+from ehrpose.visualization.strokes import Color, draw_box, draw_disc, draw_ellipse, draw_line, to_bgr
 
-# cv2 draws with whole numbers of 1 / 2**4 px.
-_SHIFT = 4
+STYLES = ("mmpose", "openpose")
+COLORINGS = ("limb", "person", "id")
+# With ``fade`` a keypoint of this score or more is drawn in full, one at the threshold with the least opacity and size.
+_FULL_SCORE = 0.8
+_LEAST_OPACITY, _LEAST_SIZE = 0.35, 0.6
+# Of labels where a person has no colour of its own.
+_DARK = (40, 40, 40)
+# BGR of boxes, unless people have ids.
+_BOX = (0, 220, 220)
+
+
+class _Person(NamedTuple):
+    """One person as it is drawn: (K, 2) px, (K,) flags, (K,) confidence 0 to 1, colours, and the line's width, px."""
+
+    points: np.ndarray
+    shown: np.ndarray
+    confidence: np.ndarray
+    meta: KeypointMeta
+    unit: float
 
 
 def draw_people(
@@ -27,10 +49,15 @@ def draw_people(
     show_kpt_idx: bool = False,
     black_background: bool = False,
     color_by: str = "limb",
+    ids: Sequence[int] | np.ndarray | None = None,
+    person_scores: Sequence[float] | np.ndarray | None = None,
+    fade: bool = False,
+    style: str = "mmpose",
 ) -> np.ndarray:
     """Return a copy of ``image`` with limbs and keypoints drawn.
 
-    Keypoints, and boxes, that are not finite are left out.
+    Keypoints, and boxes, that are not finite are left out. ``fade`` and ``style="openpose"`` blend limb by limb,
+    which takes up to two and a half times as long; docs/drawing.md has times.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -41,18 +68,65 @@ def draw_people(
         radius: Of a keypoint, px; None suits the size of the image and of each person.
         thickness: Of a limb, px; None likewise.
         bboxes: (N, 4) xyxy boxes to draw.
-        show_kpt_idx: Write the index beside each keypoint.
+        show_kpt_idx: Write the index beside each keypoint; those of OpenPose in its style.
         black_background: Draw on black instead of on the photo.
-        color_by: ``"limb"``: the colours of ``meta``; ``"person"``: one colour for each person.
+        color_by: ``"limb"``: the colours of the style; ``"person"``: one colour for each person of the picture;
+            ``"id"``: one for each id, the same on every picture.
+        ids: (N,) whole numbers, written as labels; a negative one stands for none.
+        person_scores: (N,) scores, written as labels.
+        fade: Draw keypoints and limbs of low confidence fainter and smaller.
+        style: ``"mmpose"``: lines between discs in the colours of ``meta``; ``"openpose"``: translucent ellipses in
+            OpenPose's colours, with a neck, for COCO's 17 keypoints.
 
     Raises:
-        ValueError: Shapes disagree, the image is no (H, W, 3) uint8, or ``color_by`` is unknown.
+        ValueError: Shapes disagree, the image is no (H, W, 3) uint8, ``color_by`` or ``style`` is unknown,
+            ``color_by="id"`` without ids, or the skeleton is not the style's.
     """
+    _check_choice("color_by", color_by, COLORINGS)
+    _check_choice("style", style, STYLES)
+    keypoints, scores = np.asarray(keypoints, np.float64), np.asarray(keypoint_scores)
+    _check_shapes(image, keypoints, scores, meta, bboxes)
+    _check_of_each("ids", ids, len(keypoints), whole=True)
+    _check_of_each("person_scores", person_scores, len(keypoints))
+    if color_by == "id" and ids is None:
+        raise ValueError("color_by='id' needs ids, one for each person; color_by='person' needs none")
+    if style == "openpose":
+        keypoints, scores, meta = to_openpose(keypoints, scores, meta)
+    canvas = np.zeros_like(image, order="C") if black_background else image.copy(order="C")
+    labels: list[Label] = []
+    for i, (points, score) in enumerate(zip(keypoints, scores)):
+        shown = (score >= kpt_thr) & np.isfinite(points).all(axis=1)
+        color = _own_color(color_by, i, ids)
+        confidence = _confidence(score, kpt_thr) if fade else np.ones(len(shown))
+        colors = meta if color is None else in_one_color(meta, color)
+        person = _Person(points, shown, confidence, colors, _unit(image.shape, points[shown]))
+        box = None if bboxes is None or not np.isfinite(bboxes[i]).all() else np.asarray(bboxes[i])
+        if box is not None:
+            framed = _BOX if color is None or color_by != "id" else to_bgr(color)
+            draw_box(canvas, box, 0.7 * person.unit, framed)
+        _draw_limbs(canvas, person, thickness, style)
+        _draw_points(canvas, person, radius, style, show_kpt_idx)
+        text = _label_text(i, ids, person_scores)
+        if text:
+            labels += _labels(image.shape, person, box, text, _label_color(color, i, ids))
+    draw_labels(canvas, labels)
+    return canvas
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _check_shapes(
+    image: np.ndarray,
+    keypoints: np.ndarray,
+    scores: np.ndarray,
+    meta: KeypointMeta,
+    bboxes: np.ndarray | None,
+) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"wanted a (H, W, 3) uint8 BGR image, got {image.shape} {image.dtype}")
-    if color_by not in ("limb", "person"):
-        raise ValueError(f"color_by must be 'limb' or 'person', got {color_by!r}")
-    keypoints, scores = np.asarray(keypoints, np.float64), np.asarray(keypoint_scores)
     n, k = len(keypoints), meta.num_keypoints
     if keypoints.shape != (n, k, 2) or scores.shape != (n, k):
         raise ValueError(
@@ -60,26 +134,29 @@ def draw_people(
         )
     if bboxes is not None and np.shape(bboxes) != (n, 4):
         raise ValueError(f"wanted bboxes ({n}, 4), one for each person, got {np.shape(bboxes)}")
-    canvas = np.zeros_like(image, order="C") if black_background else image.copy(order="C")
-    for i in range(n):
-        shown = (scores[i] >= kpt_thr) & np.isfinite(keypoints[i]).all(axis=1)
-        unit = _unit(image.shape, keypoints[i][shown])
-        if bboxes is not None and np.isfinite(bboxes[i]).all():
-            _box(canvas, bboxes[i], unit)
-        colors = meta if color_by == "limb" else _in_one_color(meta, i)
-        _limbs(canvas, keypoints[i], shown, colors, unit if thickness is None else thickness)
-        _points(canvas, keypoints[i], shown, colors, 1.1 * unit if radius is None else radius, show_kpt_idx)
-    return canvas
 
 
-def _in_one_color(meta: KeypointMeta, person: int) -> KeypointMeta:
-    """Return ``meta`` in one colour; hues of following people are far apart (golden ratio)."""
-    color = np.round(np.array(colorsys.hsv_to_rgb(person * 0.618034 % 1, 0.75, 1.0)) * 255).astype(np.uint8)
-    return dataclasses.replace(
-        meta,
-        keypoint_colors=np.tile(color, (meta.num_keypoints, 1)),
-        limb_colors=np.tile(color, (len(meta.skeleton), 1)),
-    )
+def _check_of_each(name: str, values: Any, count: int, whole: bool = False) -> None:
+    array = np.asarray(() if values is None else values)
+    kinds = "iu" if whole else "iuf"
+    if values is not None and (array.shape != (count,) or (count and array.dtype.kind not in kinds)):
+        what = "whole numbers" if whole else "numbers"
+        raise ValueError(
+            f"wanted {count} {what} as {name}, one for each person, got {array.shape} {array.dtype}"
+        )
+
+
+def _own_color(color_by: str, person: int, ids: Any) -> np.ndarray | None:
+    """Return the one RGB colour of a person, None where limbs have their own."""
+    if color_by == "limb":
+        return None
+    return color_of_id(int(ids[person])) if color_by == "id" else color_of_person(person)
+
+
+def _confidence(scores: np.ndarray, kpt_thr: float) -> np.ndarray:
+    """Return 0 at the threshold to 1 at a full score."""
+    span = max(_FULL_SCORE - kpt_thr, 0.05)
+    return np.asarray(np.clip((scores - kpt_thr) / span, 0, 1))
 
 
 def _unit(shape: tuple, points: np.ndarray) -> float:
@@ -91,78 +168,76 @@ def _unit(shape: tuple, points: np.ndarray) -> float:
     return float(np.clip(extent / 60, max(1.0, 0.35 * by_image), max(1.5, 1.6 * by_image)))
 
 
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    x, y = np.clip(point * 2**_SHIFT, -(2**28), 2**28).tolist()
-    return round(x), round(y)
+def _draw_limbs(canvas: np.ndarray, person: _Person, thickness: float | None, style: str) -> None:
+    points, confidence = person.points.tolist(), person.confidence.tolist()
+    is_openpose = style == "openpose"
+    # OpenPose's limbs are broad, but would hide a small person, of 1 px lines, if they were as broad in proportion.
+    suited = 2.8 * person.unit - 0.8 if is_openpose else person.unit
+    width = suited if thickness is None else thickness
+    for (i, j), color in zip(person.meta.skeleton, person.meta.limb_colors):
+        if person.shown[i] and person.shown[j]:
+            sure = min(confidence[i], confidence[j])
+            stroke = draw_ellipse if is_openpose else draw_line
+            opacity = _opacity(sure) * (LIMB_OPACITY if is_openpose else 1)
+            stroke(canvas, points[i], points[j], to_bgr(color), width * _size(sure), opacity)
 
 
-def _limbs(
-    canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, meta: KeypointMeta, width: float
+def _draw_points(
+    canvas: np.ndarray, person: _Person, radius: float | None, style: str, show_idx: bool
 ) -> None:
-    for (i, j), color in zip(meta.skeleton, meta.limb_colors):
-        if shown[i] and shown[j]:
-            bgr = tuple(int(c) for c in color[::-1])
-            cv2.line(
-                canvas, _fixed(points[i]), _fixed(points[j]), bgr, max(1, round(width)), cv2.LINE_AA, _SHIFT
-            )
-
-
-def _points(
-    canvas: np.ndarray,
-    points: np.ndarray,
-    shown: np.ndarray,
-    meta: KeypointMeta,
-    radius: float,
-    show_idx: bool,
-) -> None:
-    for k in np.flatnonzero(shown):
-        bgr = tuple(int(c) for c in meta.keypoint_colors[k][::-1])
-        size = max(1, round(radius * 2**_SHIFT))
-        cv2.circle(canvas, _fixed(points[k]), size + 2**_SHIFT // 2, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
-        cv2.circle(canvas, _fixed(points[k]), size, bgr, -1, cv2.LINE_AA, _SHIFT)
+    wanted = 1.1 * person.unit if radius is None else radius
+    points, confidence = person.points.tolist(), person.confidence.tolist()
+    for k in np.flatnonzero(person.shown).tolist():
+        (x, y), bgr = points[k], to_bgr(person.meta.keypoint_colors[k])
+        opacity, size = _opacity(confidence[k]), wanted * _size(confidence[k])
+        draw_disc(canvas, points[k], size, bgr, opacity, rim=style != "openpose")
         if show_idx:
-            x, y = points[k] + radius + 1
-            cv2.putText(
-                canvas,
-                str(k),
-                (int(x), int(y)),
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.3 + radius / 20,
-                bgr,
-                1,
-                cv2.LINE_AA,
-            )
+            at, scale = (int(x + wanted + 1), int(y + wanted + 1)), 0.3 + wanted / 20
+            cv2.putText(canvas, str(k), at, cv2.FONT_HERSHEY_SIMPLEX, scale, bgr, 1, cv2.LINE_AA)
 
 
-def _box(canvas: np.ndarray, box: np.ndarray, width: float) -> None:
-    corners = np.asarray(box, np.float64).reshape(2, 2)
-    cv2.rectangle(
-        canvas,
-        _fixed(corners[0]),
-        _fixed(corners[1]),
-        (0, 220, 220),
-        max(1, round(0.7 * width)),
-        cv2.LINE_AA,
-        _SHIFT,
+def _opacity(confidence: float) -> float:
+    return _LEAST_OPACITY + (1 - _LEAST_OPACITY) * confidence
+
+
+def _size(confidence: float) -> float:
+    return _LEAST_SIZE + (1 - _LEAST_SIZE) * confidence
+
+
+def _label_text(person: int, ids: Any, scores: Any) -> str:
+    has_id = ids is not None and ids[person] >= 0
+    parts = ([str(int(ids[person]))] if has_id else []) + (
+        [] if scores is None else [f"{scores[person]:.2f}"]
     )
+    return "  ".join(parts)
 
 
-def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """Return ``image`` with the maximum over all heatmaps laid over it.
+def _label_color(color: np.ndarray | None, person: int, ids: Any) -> Color:
+    if color is not None:
+        return to_bgr(color)
+    return _DARK if ids is None else to_bgr(color_of_id(int(ids[person])))
+
+
+def _labels(shape: tuple, person: _Person, box: np.ndarray | None, text: str, bgr: Color) -> list[Label]:
+    """Return the label over the person's box, or over its keypoints and the top of its head; none without both."""
+    points = person.points[person.shown]
+    if box is None and len(points) == 0:
+        return []
+    if box is None:
+        low, high = points.min(axis=0), points.max(axis=0)
+        low[1] -= 0.07 * (high - low).max() + person.unit
+        box = np.concatenate([low, high])
+    extent = float((box[2:] - box[:2]).max())
+    return [Label(text, box, bgr, label_height(shape, extent))]
+
+
+def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = None) -> None:
+    """Write (H, W, 3) uint8 BGR to a file, whole or not at all.
 
     Args:
-        image: (H, W, 3) uint8 BGR.
-        heatmaps: (K, h, w), about 0 to 1; stretched over the image.
-        opacity: Share of the heatmap's colour, 0 to 1.
-    """
-    heat = np.clip(np.asarray(heatmaps, np.float32).max(axis=0), 0, 1)
-    heat = cv2.resize(heat, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    color = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_JET)
-    return cv2.addWeighted(image, 1 - opacity, color, opacity, 0)
-
-
-def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 BGR to a file, whole or not at all.
+        path: The file; its folder is made if it is missing.
+        picture: What to write.
+        quality: Of a JPEG, 0 to 100; None is OpenCV's choice, 95. Other formats take no heed of it.
 
     Raises:
         ValueError: The suffix is no image format that can be written.
@@ -170,7 +245,8 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        written, encoded = cv2.imencode(target.suffix or ".none", picture)
+        options = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
+        written, encoded = cv2.imencode(target.suffix or ".none", picture, options)
     except cv2.error:
         written = False
     if not written:

@@ -72,6 +72,23 @@ def test_a_video_gives_a_video_and_a_json(clip, model, tmp_path, capsys):
     assert cv2.absdiff(frames_of(out / "clip.mp4")[0], frames_of(clip)[0]).mean() > 1
 
 
+def test_drawing_options_reach_the_picture(scene_photos, model, tmp_path):
+    photo = str(scene_photos / "0.png")
+    looks = [
+        [],
+        ["--style", "openpose"],
+        ["--color-by", "person"],
+        ["--show-score"],
+        ["--draw-tags"],
+        ["--fade"],
+    ]
+    seen = set()
+    for i, look in enumerate(looks):
+        main(["predict", photo, "--out-file", str(tmp_path / f"{i}.png"), "--kpt-thr", "0.2", *look, *model])
+        seen.add(cv2.imread(str(tmp_path / f"{i}.png")).tobytes())
+    assert len(seen) == len(looks)
+
+
 def test_part_of_a_video_as_one_file(clip, model, tmp_path):
     target = tmp_path / "sub" / "part.avi"
     main(["predict", str(clip), "--out-file", str(target), "--skip", "2", "--max-frames", "3", "--black-background",
@@ -135,6 +152,7 @@ def test_photos_as_a_video(scene_photos, model, tmp_path, capsys):
         (["clip.mp4", "--codec", "QQQQ"], "no encoder for codec 'QQQQ'"),
         (["clip.mp4", "--max-frames", "0"], "max_frames positive"),
         (["clip.mp4", "--fps", "-1"], "fps must be between"),
+        (["clip.mp4", "--draw-tags", "--draw-heatmap"], "hide each other"),
     ],
 )
 def test_mistakes_end_in_one_line_and_write_nothing(

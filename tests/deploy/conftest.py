@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from build_machine import Machine
 
 pytest.importorskip("onnx", reason="onnx is in the extra 'deploy'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'deploy'")
@@ -27,3 +28,8 @@ def exported(config, tmp_path_factory):
         return done[key]
 
     return run
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    return Machine(tmp_path, monkeypatch)

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
-import cv2
 import numpy as np
 import pytest
+from build_machine import JETSON, RTX, TRT_10, TRT_11, WEAK, photos
 from fake_cudart import FakeCudart
-from fake_tensorrt import CONVOLUTION, HALF_CONVOLUTION, PLAN, QUANTIZE, SHAPE, make_tensorrt, write_onnx
+from fake_tensorrt import CONVOLUTION, HALF_CONVOLUTION, PLAN, QUANTIZE, SHAPE, write_onnx
 from trt_api import RELEASES
 
-from ehrpose.deploy import build_engine as builder
 from ehrpose.deploy import cuda
-from ehrpose.deploy.build_engine import BuildOptions, build_engine, commands, describe_engine
-from ehrpose.deploy.sidecar import DeployError, read_sidecar, sidecar_path
+from ehrpose.deploy.sidecar import DeployError, read_sidecar
 from ehrpose.registry import BACKENDS
 
-JETSON, TRT_10, TRT_11, RTX = RELEASES[0], RELEASES[3], RELEASES[4], RELEASES[5]
-WEAK = RELEASES[:4]
 PEAKS = [
     CONVOLUTION,
     ["ELEMENTWISE", "sum", ["heat4"], {"heat2": "FLOAT"}],
@@ -34,37 +28,6 @@ PEAKS = [
     ["TOPK", "TopK", ["flat", "k_out"], {"scores": "FLOAT", "pixels": "INT32"}],
     ["SHUFFLE", "after", ["scores"], {"out": "FLOAT"}],
 ]
-
-
-class Machine:
-    def __init__(self, folder, monkeypatch):
-        self.folder, self.monkeypatch = folder, monkeypatch
-        self.use()
-
-    def use(self, release=JETSON, fail=(), **options):
-        self.cudart = FakeCudart(**options)
-        self.trt = make_tensorrt(release, self.cudart, fail, PLAN)
-        self.backend = "tensorrt_rtx" if release == RTX else "tensorrt"
-        self.monkeypatch.setitem(sys.modules, self.backend, self.trt)
-        self.monkeypatch.setattr(cuda, "load_library", lambda: self.cudart)
-
-    def build(self, onnx=None, out=None, **options):
-        onnx = write_onnx(self.folder) if onnx is None else onnx
-        return build_engine(onnx, out, BuildOptions(backend=self.backend, **options))
-
-    def calls(self, name):
-        return [arguments for called, arguments in self.trt.record if called == name]
-
-    def flags(self):
-        return [flag.split(".")[1] for (flag,) in self.calls("IBuilderConfig.set_flag()")]
-
-    def files(self):
-        return sorted(path.name for path in self.folder.iterdir())
-
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    return Machine(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -284,128 +247,3 @@ def test_optimization_level(machine):
     machine.use(TRT_10)
     machine.build(optimization_level=5)
     assert machine.calls("IBuilderConfig.builder_optimization_level =") == [5]
-
-
-def photos(machine, broken=0, whole=3):
-    folder = machine.folder / "photos"
-    (folder / "deeper").mkdir(parents=True, exist_ok=True)
-    for number in range(broken):
-        (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xffbroken")
-    for number in range(whole):
-        cv2.imwrite(str(folder / "deeper" / f"{number}.png"), np.full((32, 64, 3), number + 1, np.uint8))
-    return folder
-
-
-@pytest.mark.parametrize("release", WEAK)
-def test_calibration_shows_each_photo_once(machine, release, capsys):
-    machine.use(release)
-    machine.build(precision="int8", calib_data=str(photos(machine, broken=1)))
-    assert machine.flags() == ["FP16", "INT8"]
-    assert "trtexec" not in capsys.readouterr().out  # it has no photos
-    shown = [(size, np.frombuffer(content, np.float32).tolist()) for size, content in machine.trt.calibration]
-    assert shown == [(1, [float(number)] * 4) for number in (1, 2, 3)]
-    assert (machine.cudart.alive, machine.cudart.wrong) == ({}, [])
-
-
-def test_calibration_is_not_done_with_qdq(machine):
-    onnx = write_onnx(machine.folder, [QUANTIZE, CONVOLUTION])
-    machine.build(onnx, precision="int8", calib_data=str(photos(machine)))
-    assert machine.calls("IBuilderConfig.int8_calibrator =") == []
-
-
-def test_calibration_that_fails(machine):
-    folder = machine.folder / "photos"
-    build = {"precision": "int8", "calib_data": str(folder)}
-    with pytest.raises(DeployError, match="folder of photos for calibration not found"):
-        machine.build(**build)
-    folder.mkdir()
-    with pytest.raises(DeployError, match=r"holds 0 photo\(s\).*wanted at least 1"):
-        machine.build(**build)
-    photos(machine, broken=2, whole=0)
-    with pytest.raises(DeployError, match=r"no batch of .* could be used: cannot read photo .*0\.jpg"):
-        machine.build(**build)
-    photos(machine)
-    machine.use()
-    machine.cudart.fail["cudaMemcpyAsync"] = (2, 700)
-    with pytest.raises(
-        DeployError, match=r"calibration with .* failed: cudaMemcpyAsync failed with CUDA error 700"
-    ):
-        machine.build(**build)
-    assert machine.cudart.alive == {}
-    assert machine.files() == ["end2end.onnx", "end2end.onnx.json", "photos"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"precision": "bf16"}, "wanted a precision of"),
-        ({"backend": "onnxruntime"}, "and a backend of"),
-        ({"workspace_mib": 0}, "workspace_mib must be at least 1, got 0"),
-        ({"max_batch": 0}, "max_batch must be at least 1"),
-        ({"optimization_level": 6}, "optimization_level must be 0 to 5, got 6"),
-        ({"gpu_fallback": True}, "gpu_fallback is for a dla_core"),
-        ({"calib_data": "photos"}, "calib_data is for precision int8, got None"),
-    ],
-)
-def test_options_that_make_no_sense(options, message):
-    with pytest.raises(ValueError, match=message):
-        BuildOptions(**options)
-
-
-def test_commands():
-    assert commands("work dirs/end2end.onnx", "fp16") == (
-        "python -m ehrpose.deploy.build_engine 'work dirs/end2end.onnx' --precision fp16",
-        "/usr/src/tensorrt/bin/trtexec '--onnx=work dirs/end2end.onnx' '--saveEngine=work dirs/end2end.engine' "
-        "--memPoolSize=workspace:1024 '--timingCacheFile=work dirs/timing.cache' --fp16",
-    )
-    options = BuildOptions(
-        "int8", workspace_mib=64, dla_core=0, gpu_fallback=True, max_batch=2, optimization_level=1
-    )
-    ours, theirs = commands("a.onnx", None, "b.engine", options, ("input", [1, 3, 8, 8]))
-    assert ours.endswith(
-        "a.onnx --precision int8 --workspace-mib 64 --dla-core 0 --gpu-fallback --max-batch 2 --optimization-level 1 "
-        "--out b.engine"
-    )
-    assert theirs.endswith(
-        "--saveEngine=b.engine --memPoolSize=workspace:64 --timingCacheFile=timing.cache --int8 --fp16 --useDLACore=0 "
-        "--allowGPUFallback --minShapes=input:1x3x8x8 --optShapes=input:2x3x8x8 --maxShapes=input:2x3x8x8 "
-        "--builderOptimizationLevel=1"
-    )
-    # Our own command is understood by our own command line.
-    args = builder.parse_args(ours.split()[3:])
-    assert (args.precision, args.dla_core, args.max_batch, args.out) == ("int8", 0, 2, "b.engine")
-
-
-def test_engine_of_trtexec_gets_its_description(machine):
-    onnx = write_onnx(machine.folder)
-    engine = machine.folder / "trtexec.engine"
-    with pytest.raises(FileNotFoundError, match=r"engine not found: .*trtexec --saveEngine="):
-        describe_engine(onnx, engine, BuildOptions("fp16"))
-    engine.write_text(json.dumps(PLAN))
-    builder.main([str(onnx), "--describe", str(engine), "--precision", "fp16"])
-    assert (read_sidecar(engine).precision, read_sidecar(engine).engine["sm"]) == ("fp16", "7.2")
-    BACKENDS.build({"type": "tensorrt", "path": str(engine)}).close()
-    assert machine.cudart.alive == {}
-
-
-def test_command_line(machine, capsys):
-    onnx = write_onnx(machine.folder)
-    builder.main([str(onnx), "--precision", "fp16", "--out", str(machine.folder / "b.engine")])
-    shown = capsys.readouterr().out
-    assert "/usr/src/tensorrt/bin/trtexec --onnx=" in shown
-    assert "b.engine: 0.0 MiB, built in 0.0 s" in shown
-    assert sidecar_path(machine.folder / "b.engine").is_file()
-
-
-def test_runs_as_a_module_without_torch_and_onnx(root, tmp_path):
-    blocked = (
-        "import sys; sys.modules.update(torch=None, onnx=None, cv2=None, mmengine=None, tensorrt=None); "
-    )
-    run = f"import runpy; sys.argv[1:] = [{str(write_onnx(tmp_path))!r}]; "
-    code = blocked + run + "runpy.run_module('ehrpose.deploy.build_engine', run_name='__main__')"
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert result.returncode == 2, result.stderr
-    assert result.stderr.startswith("error: TensorRT is not installed")
-    assert len(result.stderr.splitlines()) == 1

@@ -32,6 +32,7 @@ FOREIGN = {
     "ffmpeg",
     "eval",
     "ln",
+    "curl",
 }
 NOT_SCRIPTS = {"setup.py", "utils.py"}
 # Fast and without data: they are run as they stand.
@@ -92,6 +93,8 @@ def check_command(words) -> None:
             assert re.search(rf"^{re.escape(target)}:", makefile, re.M), (
                 f"the Makefile has no target {target}"
             )
+    elif program == "ehrpose-web":
+        check_arguments(importlib.import_module("ehrpose.web.server"), words[1:])
     elif program == "bash":
         assert (ROOT / words[1]).is_file(), f"there is no {words[1]}"
     elif program not in FOREIGN:

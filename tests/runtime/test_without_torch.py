@@ -1,0 +1,130 @@
+"""What a device does, on the Python of the device: no torch here, nor onnx. Also run by make test-runtime."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'deploy'")
+
+from ehrpose.deploy.memory_probe import own_peak, peak_memory
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.deploy.sidecar import DeployError
+from ehrpose.inferencer import PoseInferencer
+from ehrpose.media import VideoReader, VideoWriter
+from ehrpose.registry import CODECS
+from ehrpose.structures import Maps, invert_warp
+
+NETWORK = Path(__file__).resolve().parents[1] / "data" / "tiny_network.onnx"
+
+
+@pytest.fixture
+def photo():
+    image = np.random.default_rng(3).integers(0, 256, (48, 80, 3)).astype(np.uint8)
+    return cv2.resize(image, (320, 192), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def runtime():
+    with PoseRuntime(NETWORK, num_threads=1) as opened:
+        yield opened
+
+
+def test_people_of_a_photo_are_those_of_its_maps(runtime, photo):
+    people = runtime(photo)
+    assert len(people) > 0
+    pixels, warp = runtime.prepare(photo)
+    maps = runtime.run(pixels[None])
+    assert isinstance(maps, Maps)
+    again = runtime.codec.decode(maps.image(0)).warped(invert_warp(warp))
+    np.testing.assert_array_equal(people.keypoints, again.keypoints)
+    inside = people.keypoints[people.keypoint_scores > 0]
+    assert (inside > -40).all()
+    assert (inside < [360, 232]).all()
+
+
+def test_a_file_gives_what_its_array_gives(runtime, photo, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), photo)
+    from_file, from_array = runtime.predict([tmp_path / "a.png", photo])
+    np.testing.assert_array_equal(from_file.keypoints, from_array.keypoints)
+
+
+def test_codec_gives_back_the_people_that_it_drew(runtime):
+    codec = CODECS.build(runtime.sidecar.codec)
+    keypoints = np.random.default_rng(0).uniform(8, 56, (2, 5, 2)).astype(np.float32)
+    targets = codec.encode(keypoints, np.full((2, 5), 2))
+    tags = np.zeros((5, 16, 16), np.float32)
+    for person, value in enumerate((-5.0, 5.0)):
+        for k in range(5):
+            x, y = keypoints[person, k] // 4
+            tags[k, max(int(y) - 1, 0) : int(y) + 2, max(int(x) - 1, 0) : int(x) + 2] = value
+    people = codec.decode(Maps(targets["heat4"], tags, targets["heat2"]))
+    assert len(people) >= 2
+    distances = np.abs(people.keypoints[:, None] - keypoints[None]).max(axis=(2, 3)).min(axis=0)
+    assert (distances < 3).all()
+
+
+def test_inferencer_on_a_folder_and_a_video(photo, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), np.roll(photo, 20 * i, axis=1))
+    with VideoWriter(tmp_path / "clip.avi", fps=5) as writer:
+        for i in range(4):
+            writer.write(np.roll(photo, 10 * i, axis=1))
+    with PoseInferencer(NETWORK, num_threads=1) as inferencer:
+        results = list(
+            inferencer(folder, out_dir=tmp_path / "out", batch_size=2, draw_bbox=True, show_score=True)
+        )
+        assert [len(r["predictions"]) for r in results] == [2, 1]
+        assert json.loads((tmp_path / "out/predictions/2.json").read_text()) == results[1]["predictions"][0]
+        assert (
+            len(list(inferencer(tmp_path / "clip.avi", vis_out_dir=tmp_path / "out", draw_heatmap=True))) == 4
+        )
+    with VideoReader(tmp_path / "out/clip.mp4") as reader:
+        assert len(list(reader)) == 4
+
+
+def test_mistakes_are_named(tmp_path, photo):
+    with pytest.raises(FileNotFoundError):
+        PoseRuntime(tmp_path / "end2end.onnx")
+    copied = tmp_path / "end2end.onnx"
+    copied.write_bytes(NETWORK.read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"end2end.onnx.json"):
+        PoseRuntime(copied)
+    (tmp_path / "end2end.onnx.json").write_text((NETWORK.parent / "tiny_network.onnx.json").read_text())
+    with pytest.raises(FileNotFoundError, match=r"tiny_network.onnx is missing"):
+        PoseRuntime(copied)
+    with pytest.raises(DeployError, match="unknown backend"):
+        PoseRuntime(NETWORK, "abacus")
+    with PoseRuntime(NETWORK) as runtime, pytest.raises(ValueError, match="uint8 BGR array"):
+        runtime(photo.astype(np.float32))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's own count")
+def test_memory_is_measured_in_a_process_of_its_own(photo, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), photo)
+    job = {"path": str(NETWORK), "threads": 1, "options": {}, "photo": str(tmp_path / "a.png")}
+    assert 20 < peak_memory(job) < 2000
+    assert own_peak() > 20
+    with pytest.raises(RuntimeError, match="failed"):
+        peak_memory({**job, "path": "nothing.onnx"})
+
+
+def test_neither_torch_nor_onnx_is_imported():
+    code = (
+        "import sys; sys.modules.update(torch=None, onnx=None, mmcv=None)\n"
+        "import numpy as np\n"
+        "from ehrpose import PoseInferencer\n"
+        f"(result,) = PoseInferencer({str(NETWORK)!r})(np.zeros((40, 60, 3), np.uint8), return_vis=True)\n"
+        "print(result['visualization'][0].shape)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "(40, 60, 3)"

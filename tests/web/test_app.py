@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="starlette is in the extra 'web'")
+pytest.importorskip("httpx", reason="httpx is in the extra 'tests'")
+
+from page_server import TwoPeople
+from PIL import Image
+from starlette.testclient import TestClient
+
+from ehrpose.web.app import Limits, create_app
+from ehrpose.web.model_pool import MAX_WAITING, BusyError, ModelPool, pool_of
+
+
+@pytest.fixture
+def predictor():
+    return TwoPeople()
+
+
+@pytest.fixture
+def client(predictor):
+    pool = ModelPool({"two": lambda: predictor, "other": TwoPeople})
+    limits = Limits(max_bytes=200_000, max_pixels=1_000_000)
+    return TestClient(create_app(pool, limits), base_url="http://localhost:8000")
+
+
+def encoded(suffix=".png", shape=(60, 80, 3)):
+    return cv2.imencode(suffix, np.full(shape, 120, np.uint8))[1].tobytes()
+
+
+def test_people_of_a_photo(client, predictor):
+    answer = client.post("/api/predict", content=encoded())
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["model"], found["width"], found["height"]) == ("two", 80, 60)
+    assert [person["bbox_score"] for person in found["people"]] == [0.8, 0.4]
+    np.testing.assert_allclose(found["people"][0]["keypoints"][0], [0.3 * 80, 0.2 * 60], atol=0.01)
+    assert found["skeleton"]["names"][0] == "nose"
+    assert found["skeleton"]["limbs"] == [[0, 1], [0, 2], [0, 3], [0, 4]]
+    assert len(found["skeleton"]["limb_colors"]) == 4
+    assert set(found["times_ms"]) == {"read", "find", "total"}
+    assert predictor.seen == [(60, 80, 3)]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("shape", [(60, 80, 3), (60, 80), (60, 80, 4)], ids=["colour", "grey", "alpha"])
+def test_kinds_of_photos(client, predictor, suffix, shape):
+    if suffix in (".jpg", ".bmp") and shape[2:] == (4,):
+        shape = (60, 80, 3)
+    assert client.post("/api/predict", content=encoded(suffix, shape)).status_code == 200
+    assert predictor.seen == [(60, 80, 3)]
+
+
+def test_photos_of_phones_stand_upright(client, predictor):
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (80, 60)).save(buffer, "JPEG", exif=exif)
+    found = client.post("/api/predict", content=buffer.getvalue()).json()
+    assert (found["width"], found["height"]) == (60, 80)
+
+
+def huge_png(side=60_000):
+    """A PNG of a few bytes whose header promises 3600 megapixels."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"0"))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (b"", 400, "no photo in the request"),
+        (b"not a photo", 415, "no photo that can be read"),
+        (encoded(".jpg")[:-20], 415, "cannot be read"),
+        (huge_png(), 413, "too many"),
+        (encoded(shape=(1100, 1000, 3)), 413, "1000 x 1100 px are too many: at most 1 megapixels"),
+        (b"\x89PNG" + bytes(300_000), 413, "this one has 0.3 MB, photos may have 0.2 MB"),
+    ],
+    ids=["empty", "text", "cut", "huge header", "many pixels", "large file"],
+)
+def test_what_is_refused_says_why(client, predictor, content, status, message):
+    answer = client.post("/api/predict", content=content)
+    assert answer.status_code == status
+    assert message in answer.json()["error"]
+    assert predictor.seen == []
+
+
+def test_a_body_of_unknown_length_is_limited_while_it_comes(client):
+    drawn = []
+
+    def endless():
+        for _ in range(1000):
+            drawn.append(1)
+            yield bytes(50_000)
+
+    answer = client.post("/api/predict", content=endless())
+    assert answer.status_code == 413
+    assert "photos may have 0.2 MB" in answer.json()["error"]
+
+
+def test_models_by_name(client):
+    listing = client.get("/api/models").json()
+    assert [model["name"] for model in listing["models"]] == ["two", "other"]
+    assert listing["limits"] == {"max_bytes": 200_000, "max_pixels": 1_000_000}
+    assert client.post("/api/predict?model=other", content=encoded()).json()["model"] == "other"
+    answer = client.post("/api/predict?model=third", content=encoded())
+    assert (answer.status_code, answer.json()["error"]) == (
+        404,
+        "there is no model 'third'; there are two, other",
+    )
+
+
+def test_heatmap_is_a_picture_of_the_photos_part(client):
+    answer = client.post("/api/heatmap", content=encoded())
+    assert answer.headers["content-type"] == "image/png"
+    heat = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert heat.shape == (12, 16, 4)
+    assert heat[5, 5, 3] > 200
+    assert heat[11, 15, 3] == 0
+
+
+def test_a_fault_shows_no_traceback(predictor):
+    def broken(images):
+        raise RuntimeError("secret of the machine")
+
+    predictor.predict = broken
+    app = create_app(ModelPool({"two": lambda: predictor}))
+    client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+    answer = client.post("/api/predict", content=encoded())
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+def test_other_hosts_names_are_refused(predictor):
+    pool = ModelPool({"two": lambda: predictor})
+    assert TestClient(create_app(pool), base_url="http://evil.example").get("/").status_code == 400
+    open_to_all = create_app(pool, only_local=False)
+    assert TestClient(open_to_all, base_url="http://pi.local").get("/").status_code == 200
+
+
+def test_page_and_its_files_are_served_and_name_no_other_host(client):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in ("app.js", "draw.js", "style.css", "icon.svg"):
+        text = client.get(f"/static/{name}").text
+        assert "//cdn" not in text
+        assert "https://" not in text
+    assert client.get("/static/../app.py").status_code == 404
+    assert client.get("/api/health").json()["status"] == "ok"
+
+
+def test_one_photo_at_a_time_and_a_bounded_queue():
+    predictor = TwoPeople(seconds=0.1)
+    pool = ModelPool({"two": lambda: predictor})
+    photo, refused = np.zeros((8, 8, 3), np.uint8), []
+
+    def ask():
+        try:
+            pool.find("two", photo)
+        except BusyError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(MAX_WAITING + 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert predictor.most == 1
+    assert len(refused) == 3
+    assert "try again in a moment" in refused[0]
+    assert len(predictor.seen) == MAX_WAITING + 1
+
+
+def test_busy_is_503(client, monkeypatch):
+    def busy(self, name, photo):
+        raise BusyError("many wait")
+
+    monkeypatch.setattr(ModelPool, "find", busy)
+    answer = client.post("/api/predict", content=encoded())
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_models_of_the_command_line(monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        "ehrpose.web.model_pool.open_predictor", lambda *args, **kw: opened.append(args) or TwoPeople()
+    )
+    pool = pool_of(["a/end2end.onnx", "mine=configs/x.py:weights.pth"])
+    assert pool.names == ["end2end.onnx", "mine"]
+    assert opened == []  # opened when they are asked for
+    for name in pool.names:
+        pool.find(name, np.zeros((4, 4, 3), np.uint8))
+    assert opened == [("a/end2end.onnx", None), ("configs/x.py", "weights.pth")]
+    with pytest.raises(ValueError, match=r"two models are called 'end2end.onnx'"):
+        pool_of(["a/end2end.onnx", "b/end2end.onnx"])
+    monkeypatch.setattr("ehrpose.web.model_pool.list_models", list)
+    with pytest.raises(ValueError, match="no model to offer"):
+        pool_of([])
