@@ -33,7 +33,7 @@ version = {}
 exec((ROOT / "ehrpose" / "version.py").read_text(encoding="utf-8"), version)
 extras = {
     name: read_requirements(name)
-    for name in ("train", "deploy", "web", "pretrained", "speed", "tests", "docs")
+    for name in ("train", "deploy", "web", "pretrained", "speed", "completion", "tests", "docs")
 }
 extras["all"] = sorted(set().union(*extras.values()))
 
@@ -51,7 +51,9 @@ setup(
     # The runtime part (structures, codecs, deploy) runs on 3.8; the extra "train" wants 3.10.
     python_requires=">=3.8",
     package_data={"ehrpose.web": ["static/*"]},
-    entry_points={"console_scripts": ["ehrpose-web=ehrpose.web.server:main"]},
+    entry_points={
+        "console_scripts": ["ehrpose=ehrpose.__main__:main", "ehrpose-web=ehrpose.web.server:main"]
+    },
     install_requires=read_requirements("runtime"),
     extras_require=extras,
 )

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from ehrpose.cli import run_cli
+from ehrpose.cli import CfgOptions, run_cli
+from ehrpose.commands.predict import DEFAULT_MODEL, MODEL_HELP, WEIGHTS_HELP
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,13 +17,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("img", help="photo, folder or glob")
-    parser.add_argument(
-        "config",
-        nargs="?",
-        default="ehrnet-small",
-        help="config file, model of the zoo, or exported network (default: %(default)s)",
-    )
-    parser.add_argument("checkpoint", nargs="?", help="checkpoint file (default: the zoo's)")
+    parser.add_argument("config", nargs="?", help=MODEL_HELP)
+    parser.add_argument("checkpoint", nargs="?", help=WEIGHTS_HELP)
+    parser.add_argument("--model", help="the same as config")
     parser.add_argument("--out-file", help="picture to write (one photo only)")
     parser.add_argument("--out-dir", default="outputs", help="folder of the pictures")
     parser.add_argument("--pred-out-dir", help="folder of the json files (default: beside the pictures)")
@@ -48,9 +43,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--flip-test", action="store_true", help="look at the mirrored photo as well: better, slower"
     )
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="replace config values"
+        "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="replace config values"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.model is not None and args.config is not None:
+        parser.error(f"--model {args.model} and {args.config} both name a model: give one")
+    args.config = args.model or args.config or DEFAULT_MODEL
+    del args.model
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

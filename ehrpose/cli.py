@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 DEBUG_VARIABLE = "EHRPOSE_DEBUG"
 # What the user can set right, beside an unknown type that MMEngine's registries report as KeyError.
@@ -53,6 +54,26 @@ def _one_line(error: Exception) -> str:
     if lines[0].startswith("Caught "):  # from a worker process: its traceback, the message last
         return lines[-1].split(": ", 1)[-1]
     return " ".join(line.strip() for line in lines)
+
+
+class CfgOptions(argparse.Action):
+    """``KEY=VALUE ...`` as a dict, by MMEngine's DictAction, loaded only when it is used: help stays fast."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from mmengine.config import DictAction
+
+        wrong = [value for value in values if "=" not in value]
+        if wrong:
+            raise argparse.ArgumentError(self, f"wanted KEY=VALUE, got {wrong[0]!r}")
+        DictAction(self.option_strings, self.dest, nargs=self.nargs)(
+            parser, namespace, values, option_string or self.dest
+        )
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

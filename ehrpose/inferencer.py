@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ehrpose.media.inputs import Frame, InputSource, open_inputs
+from ehrpose.media.outputs import Outputs
 from ehrpose.media.prefetch import prefetch
-from ehrpose.media.video import VideoWriter
-from ehrpose.predictions import people_to_dicts, write_predictions
+from ehrpose.media.progress import Progress, Rate
+from ehrpose.media.window import show_picture, write_rate
+from ehrpose.predictions import people_to_dicts
 from ehrpose.predictors import open_predictor, photo_maps
 from ehrpose.structures import People
-from ehrpose.visualization.drawing import draw_people, write_picture
+from ehrpose.visualization.drawing import draw_people
 from ehrpose.visualization.map_view import draw_heatmaps
 from ehrpose.visualization.map_view import draw_tags as lay_tags
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
+
+
+class Tracker(Protocol):
+    """What follows people through a video."""
+
+    def update(self, people: People, timestamp: float) -> np.ndarray:
+        """Return the (N,) whole-number ids of the people of the next frame, at ``timestamp`` seconds."""
 
 
 class PoseInferencer:
@@ -43,6 +52,7 @@ class PoseInferencer:
     Attributes:
         predictor: What finds the people.
         failed: File name and reason of each photo of the last call that could not be read.
+        written: Files that the last call has put in their places; a video's once the call is over.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -78,6 +88,7 @@ class PoseInferencer:
             num_threads=num_threads,
         )
         self.failed: list[tuple[str, str]] = []
+        self.written: list[Path] = []
 
     def __call__(
         self,
@@ -98,17 +109,27 @@ class PoseInferencer:
         skip: int = 0,
         max_frames: int | None = None,
         video_codec: str | None = None,
+        out_file: str | Path | None = None,
+        fps: float | None = None,
+        keep_sound: bool = True,
+        show_fps: bool = False,
+        tracker: Tracker | None = None,
         **draw_options: Any,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """Find people; photos that cannot be read are named, counted in ``failed``, and left out.
 
+        Reading, finding, drawing and encoding run in threads of their own, side by side. A video keeps its sound where
+        the program ffmpeg is on the PATH. Whoever stops iterating, closes the generator or presses Ctrl-C keeps what is
+        done so far as whole files; an error leaves no file of the video.
+
         Args:
-            inputs: See ``ehrpose.media.open_inputs``: file, folder, glob, video, array, list, ``"webcam:0"``.
+            inputs: See ``ehrpose.media.open_inputs``: file, folder, glob, video, array, list, ``"webcam:0"``; an
+                InputSource is closed at the end.
             batch_size: Photos that run through the network at once.
             out_dir: Folder for both of the following, in ``visualizations`` and ``predictions``.
-            vis_out_dir: Folder for a picture of each photo, or the video.
+            vis_out_dir: Folder for a picture of each photo, or the video (.mp4).
             pred_out_dir: Folder for a json of each photo (a list of people), or of the video (a list of frames, each
-                with ``frame_id`` and ``instances``).
+                with ``frame_id``, ``timestamp`` in seconds and ``instances``).
             return_vis: Give the pictures in the results.
             show: Show each picture in a window.
             wait_time: Seconds that the window stays; 0 waits for a key with photos, and does not wait with a video.
@@ -121,49 +142,57 @@ class PoseInferencer:
             skip: Frames of a video, or photos, that are passed over at the start.
             max_frames: The most frames or photos; None is all.
             video_codec: Four letters of the encoder of the video that is written.
+            out_file: The picture of the one photo, or the video, to write; instead of ``vis_out_dir``.
+            fps: Take photos as the frames of a video, so many a second; see ``ehrpose.media.open_inputs``.
+            keep_sound: Give the video that is written the sound of the one that was read.
+            show_fps: Write into each picture how many frames a second are done.
+            tracker: Follows people from frame to frame; each person gets a ``track_id``, drawn as a label, and as a
+                colour with ``color_by="id"``. For videos and cameras.
             **draw_options: Further options of ``ehrpose.visualization.drawing.draw_people``; ``draw_bbox`` and
                 ``show_score`` draw boxes and scores, ``skeleton_style`` is its ``style``.
 
         Yields:
             A dict per batch: ``predictions``, for each photo a list of people (``people_to_dicts``);
-            ``visualization``, for each photo the (H, W, 3) uint8 BGR picture where asked for, else an empty list.
+            ``visualization``, for each photo the (H, W, 3) uint8 BGR picture where asked for, else an empty list;
+            ``frames``, for each photo its Frame: picture, file, number, time.
 
         Raises:
             FileNotFoundError: There is no such input.
-            ValueError: An argument is out of range, or an output would overwrite an input.
+            ValueError: An argument is out of range, an output would overwrite an input, or a video cannot be written
+                (VideoError).
         """
         if draw_heatmap and draw_tags:
             raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if skip < 0 or (max_frames is not None and max_frames < 1):
-            raise ValueError(
-                f"skip must not be negative and max_frames positive, got {skip} and {max_frames}"
-            )
+        _check_counts(batch_size, skip, max_frames)
         if out_dir is not None:
             vis_out_dir = vis_out_dir or Path(out_dir) / VISUALIZATIONS
             pred_out_dir = pred_out_dir or Path(out_dir) / PREDICTIONS
-        self.failed = []
-        with open_inputs(inputs) as source:
-            job = _Job(source, vis_out_dir, pred_out_dir, video_codec)
-            draw = return_vis or show or vis_out_dir is not None
-            over = "heatmap" if draw_heatmap else "tags" if draw_tags else None
-            with job:
-                for frames in _batches(source, batch_size, skip, max_frames, show_progress):
-                    frames = self._readable(frames)
-                    found = self._find([frame.image for frame in frames], bbox_thr, num_instances)
-                    predictions = [people_to_dicts(people) for people in found]
-                    pictures = []
-                    for frame, people, rows in zip(frames, found, predictions):
-                        job.add(frame, rows)
-                        if draw:
-                            picture = self._draw(frame.image, people, kpt_thr, over, draw_options)
-                            pictures.append(picture)
-                            job.add_picture(frame, picture)
-                            if show and not _show(picture, source, wait_time):
-                                return
-                    if frames:
-                        yield {"predictions": predictions, "visualization": pictures if return_vis else []}
+        draws = return_vis or show or vis_out_dir is not None or out_file is not None
+        self.failed, self.written, rate = [], [], Rate()
+        with open_inputs(inputs, fps) as source, Outputs(
+            source, vis_out_dir, pred_out_dir, out_file, video_codec, keep_sound
+        ) as outputs:  # fmt: skip
+            self.written = outputs.written
+            for batch in _batches(source, batch_size, skip, max_frames, show_progress):
+                frames = self._readable(batch)
+                pictures, predictions = [], []
+                found = self._find([frame.image for frame in frames], bbox_thr, num_instances)
+                for frame, people in zip(frames, found):
+                    ids = None if tracker is None else _follow(tracker, people, frame)
+                    predictions.append(people_to_dicts(people, track_ids=ids))
+                    outputs.add(frame, predictions[-1])
+                    if not draws:
+                        continue
+                    canvas = self._canvas(frame.image, draw_heatmap, draw_tags)
+                    options = {"kpt_thr": kpt_thr, "ids": ids, **draw_options}
+                    speed = rate.step() if show_fps else None
+                    drawn = outputs.draw(frame, partial(self._draw, canvas, people, options, speed))
+                    if return_vis:
+                        pictures.append(drawn.result())
+                    if show and not _show(drawn.result(), source, wait_time):
+                        return
+                if frames:
+                    yield {"predictions": predictions, "visualization": pictures, "frames": frames}
 
     def close(self) -> None:
         """Give the network's memory back."""
@@ -191,149 +220,84 @@ class PoseInferencer:
             else [people.select(np.arange(len(people)) < num_instances) for people in kept]
         )
 
+    def _canvas(self, image: Any, draw_heatmap: bool, draw_tags: bool) -> np.ndarray:
+        if not (draw_heatmap or draw_tags):
+            return image
+        return (draw_heatmaps if draw_heatmap else lay_tags)(image, photo_maps(self.predictor, image))
+
     def _draw(
-        self, image: Any, people: People, kpt_thr: float, over: str | None, options: dict[str, Any]
+        self, canvas: np.ndarray, people: People, options: dict[str, Any], speed: float | None
     ) -> np.ndarray:
+        """Return ``canvas`` with its people; runs beside the network."""
         options = dict(options)
-        if over is not None:
-            maps = photo_maps(self.predictor, image)
-            image = (draw_heatmaps if over == "heatmap" else lay_tags)(image, maps)
         if options.pop("draw_bbox", False):
             options["bboxes"] = people.boxes()
         if options.pop("show_score", False):
             options["person_scores"] = people.scores
         if "skeleton_style" in options:
             options["style"] = options.pop("skeleton_style")
-        meta = self.predictor.meta
-        return draw_people(image, people.keypoints, people.keypoint_scores, meta, kpt_thr=kpt_thr, **options)
+        picture = draw_people(
+            canvas, people.keypoints, people.keypoint_scores, self.predictor.meta, **options
+        )
+        return picture if speed is None else write_rate(picture, speed)
 
 
-class _Job:
-    """What is written of one call; an error on the way leaves no broken video."""
-
-    def __init__(
-        self,
-        source: InputSource,
-        vis_out_dir: str | Path | None,
-        pred_out_dir: str | Path | None,
-        video_codec: str | None,
-    ):
-        self.source = source
-        self.vis_dir = None if vis_out_dir is None else Path(vis_out_dir)
-        self.pred_dir = None if pred_out_dir is None else Path(pred_out_dir)
-        self.frames: list[dict[str, Any]] = []
-        self.writer = None
-        taken = {path.resolve() for path in source.paths()}
-        if self.vis_dir is not None and source.fps is not None:
-            target = self.vis_dir / f"{source.name}.mp4"
-            _refuse_overwriting(target, taken)
-            self.writer = VideoWriter(target, source.fps, video_codec)
-        self.taken = taken
-
-    def add(self, frame: Frame, rows: list[dict[str, Any]]) -> None:
-        """Keep, or write, the people of one frame."""
-        if self.pred_dir is None:
-            return
-        if self.source.fps is None:
-            write_predictions(rows, self.pred_dir / f"{frame.name}.json")
-        else:
-            self.frames.append({"frame_id": frame.index, "instances": rows})
-
-    def add_picture(self, frame: Frame, picture: np.ndarray) -> None:
-        """Write the picture of one frame."""
-        if self.writer is not None:
-            self.writer.write(picture)
-        elif self.vis_dir is not None:
-            target = self.vis_dir / f"{frame.name}.jpg"
-            _refuse_overwriting(target, self.taken)
-            write_picture(target, picture)
-
-    def __enter__(self) -> _Job:
-        return self
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        # A caller who stops iterating (GeneratorExit) keeps what is done so far; an error leaves no video.
-        broken = kind is not None and not issubclass(kind, GeneratorExit)
-        if self.writer is not None:
-            self.writer.abort() if broken else self.writer.close()
-        if self.pred_dir is not None and self.source.fps is not None and not broken:
-            write_predictions(self.frames, self.pred_dir / f"{self.source.name}.json")
+def _check_counts(batch_size: int, skip: int, max_frames: int | None) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if skip < 0 or (max_frames is not None and max_frames < 1):
+        raise ValueError(f"skip must not be negative and max_frames positive, got {skip} and {max_frames}")
 
 
-def _refuse_overwriting(target: Path, taken: set[Path]) -> None:
-    if target.resolve() in taken:
-        raise ValueError(f"{target} would overwrite its input: choose another folder")
+def _follow(tracker: Tracker, people: People, frame: Frame) -> np.ndarray:
+    """Return the ids of a frame's people."""
+    if frame.timestamp is None:
+        raise ValueError("a tracker follows people through a video: give fps to take photos as its frames")
+    return tracker.update(people, frame.timestamp)
 
 
 def _batches(
     source: InputSource, batch_size: int, skip: int, max_frames: int | None, show_progress: bool
 ) -> Iterator[list[Frame]]:
-    """Give the frames in lists, read ahead in a thread; a camera's are neither batched nor kept waiting."""
+    """Give the frames in lists, read ahead in a thread; of a camera always the newest, by itself."""
     if source.video is not None and skip:
         source.video.skip(skip)
-        skip = 0
-    stop = None if max_frames is None else skip + max_frames
-    frames: Any = islice(iter(source), skip, stop)
-    if source.kind == "camera":
-        batch_size = 1
-    else:
-        frames = prefetch(frames, 2 * batch_size)
+    is_camera = source.kind == "camera"
+    left = 0 if source.video is not None else skip
+    limited = islice(iter(source), left, None if max_frames is None else left + max_frames)
+    frames = prefetch(limited, 1, newest=True) if is_camera else prefetch(limited, 2 * batch_size)
     total = source.num_frames
     if total is not None:
-        total = max(0, total - skip) if max_frames is None else min(total, max_frames)
-    bar = _Progress(total) if show_progress else None
+        total = max(0, total - skip) if max_frames is None else min(max(0, total - skip), max_frames)
+    bar = Progress(total) if show_progress else None
+    done = 0
     try:
         while True:
-            batch = list(islice(frames, batch_size))
+            batch = list(islice(frames, 1 if is_camera else batch_size))
             if not batch:
-                return
+                break
             yield batch
+            done += len(batch)
             if bar is not None:
                 bar.step(len(batch))
     finally:
         if bar is not None:
             bar.end()
-        if hasattr(frames, "close"):
-            frames.close()
+        frames.close()
+    if max_frames is None or done < max_frames:
+        _warn_of_missing(source)
 
 
-class _Progress:
-    """A line on stderr: how many, how many a second, and how long still."""
-
-    def __init__(self, total: int | None):
-        self.total, self.done, self.start, self.shown = total, 0, time.perf_counter(), 0.0
-
-    def step(self, count: int) -> None:
-        self.done += count
-        now = time.perf_counter()
-        if now - self.shown > 0.2:
-            self.shown = now
-            self._print(now - self.start)
-
-    def end(self) -> None:
-        if self.done:
-            self._print(time.perf_counter() - self.start)
-            print(file=sys.stderr)
-
-    def _print(self, seconds: float) -> None:
-        rate = self.done / max(seconds, 1e-9)
-        of = "" if self.total is None else f"/{self.total}"
-        left = "" if self.total is None else f", {max(0, self.total - self.done) / rate:.0f} s left"
-        print(f"\r{self.done}{of}, {rate:.1f}/s{left}   ", end="", file=sys.stderr, flush=True)
+def _warn_of_missing(source: InputSource) -> None:
+    video = source.video
+    if video is not None and video.num_missing:
+        print(
+            f"{video.path}: its end is broken or missing: {video.num_read} of {video.num_frames} frames could be read",
+            file=sys.stderr,
+        )
 
 
 def _show(picture: np.ndarray, source: InputSource, wait_time: float) -> bool:
-    """Show a picture; return whether to go on (Escape, q, or a closed window end it)."""
-    import cv2
-
-    name = "ehrpose"
-    try:
-        cv2.imshow(name, picture)
-        moving = source.fps is not None
-        key = cv2.waitKey(max(1, round(1000 * wait_time)) if wait_time or moving else 0) & 0xFF
-        visible = cv2.getWindowProperty(name, cv2.WND_PROP_VISIBLE) >= 1
-    except cv2.error as error:
-        raise ValueError(
-            "no window can be shown here (no display, or an OpenCV without windows): leave out show"
-        ) from error
-    return visible and key not in (27, ord("q"))
+    """Show a picture; return whether to go on."""
+    waits = not wait_time and source.fps is None
+    return show_picture(picture, None if waits else wait_time)

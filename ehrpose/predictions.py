@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -43,6 +44,52 @@ def write_predictions(predictions: list[dict[str, Any]], path: str | Path) -> No
     beside = target.with_name(f".{target.name}.part")
     beside.write_text(json.dumps(predictions))
     beside.replace(target)
+
+
+class FrameFile:
+    """A json file with a list of frames, written as they come.
+
+    ``close`` puts it in its place, ``abort`` leaves nothing.
+
+    Args:
+        path: File to write. No frames, no file.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._beside = self.path.with_name(f".{self.path.name}.part")
+        self._file: TextIO | None = None
+
+    def add(self, frame: dict[str, Any]) -> None:
+        """Write one frame."""
+        first = self._file is None
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._beside.open("w", encoding="utf-8")
+        self._file.write(("[" if first else ",\n") + json.dumps(frame))
+
+    def close(self) -> bool:
+        """End the list and put the file in its place; return whether there were frames."""
+        if self._file is None:
+            return False
+        try:
+            self._file.write("]\n")
+            self._file.close()
+        except OSError:
+            self.abort()
+            raise
+        self._file = None
+        self._beside.replace(self.path)
+        return True
+
+    def abort(self) -> None:
+        """Leave no file."""
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):  # a full disk takes the last words neither
+            self._file.close()
+        self._file = None
+        self._beside.unlink()
 
 
 def _rounded(values: np.ndarray, digits: int) -> Any:

@@ -199,10 +199,25 @@ def open_predictor(
         return TorchPredictor(model, weights, device, **given)
     if weights is not None:
         raise ValueError(f"{model} is an exported network, which holds its weights: leave out {weights}")
+    if given.get("flip_test") is False:  # it never flips
+        del given["flip_test"]
     for name in ("cfg_options", "flip_test", "letterbox"):
         if name in given:
             raise ValueError(f"{name} cannot be changed in the exported network {model}: export it again")
     return RuntimePredictor(model, backend, **given)
+
+
+def weights_of(model: str, weights: str | None) -> str | None:
+    """Return the checkpoint of a command line; ``"none"`` asks for random weights.
+
+    Raises:
+        ValueError: A config file has none, which is seldom meant.
+    """
+    if weights is None and Path(model).suffix == ".py":
+        raise ValueError(
+            f"{model} is a config without weights: give a checkpoint too, or 'none' for random ones"
+        )
+    return None if weights == "none" else weights
 
 
 def is_exported(model: Any) -> bool:

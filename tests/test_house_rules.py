@@ -32,8 +32,11 @@ RUNTIME_FILES = sorted(
             "image_warp",
             "cli",
             "model_zoo",
+            "machine_info",
+            "__main__",
         )
     ]
+    + [PACKAGE / "commands" / f"{n}.py" for n in ("__init__", "predict", "info")]
     + [PACKAGE / f"{n}.py" for n in ("inferencer", "predictors", "predictions")]
     + [
         PACKAGE / "visualization" / f"{n}.py"

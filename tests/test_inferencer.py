@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -172,3 +173,180 @@ def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message)
 def test_models_that_cannot_be_used(arguments, message):
     with pytest.raises(ValueError, match=message):
         PoseInferencer(**arguments)
+
+
+def readable_frames(path) -> int:
+    with VideoReader(path) as reader:
+        return len(list(reader))
+
+
+def test_the_video_has_the_name_and_format_that_were_asked_for(inferencer, video, tmp_path):
+    for name in ("a.mkv", "b.avi"):
+        list(inferencer(video, out_file=tmp_path / "out" / name))
+        assert inferencer.written == [tmp_path / "out" / name]
+        assert readable_frames(tmp_path / "out" / name) == 9
+    with pytest.raises(ValueError, match="would overwrite its input"):
+        next(inferencer(video, out_file=video))
+    with pytest.raises(ValueError, match="videos are written as"):
+        next(inferencer(video, out_file=tmp_path / "a.gif"))
+
+
+def test_one_picture_for_several_photos_is_refused(inferencer, scene_photos, tmp_path):
+    with pytest.raises(ValueError, match="one picture, but there are 3 photos"):
+        next(inferencer(scene_photos, out_file=tmp_path / "a.jpg"))
+    list(inferencer(scene_photos / "0.png", out_file=tmp_path / "a.png"))
+    assert cv2.imread(str(tmp_path / "a.png")).shape == cv2.imread(str(scene_photos / "0.png")).shape
+
+
+def test_photos_become_a_video(inferencer, scene_photos, tmp_path):
+    results = list(inferencer(scene_photos, fps=5, out_dir=tmp_path / "out"))
+    assert readable_frames(tmp_path / "out/visualizations/photos.mp4") == 3
+    frames = json.loads((tmp_path / "out/predictions/photos.json").read_text())
+    assert [frame["timestamp"] for frame in frames] == [0.0, 0.2, 0.4]
+    assert [frame["instances"] for frame in frames] == people_of(results)
+
+
+def test_photos_of_two_sizes_are_no_video(inferencer, scene_photos, tmp_path):
+    cv2.imwrite(str(scene_photos / "2.png"), np.zeros((64, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"2\.png: .*all frames must be \(128, 128\) px, got \(32, 64\)"):
+        list(inferencer(scene_photos, fps=5, out_dir=tmp_path / "out"))
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+def test_a_skipped_part_keeps_numbers_and_times_of_the_whole(inferencer, video, tmp_path):
+    results = list(inferencer(video, pred_out_dir=tmp_path, skip=4, max_frames=2))
+    frames = json.loads((tmp_path / "clip.json").read_text())
+    assert [(f["frame_id"], f["timestamp"]) for f in frames] == [(4, 0.4), (5, 0.5)]
+    assert [frame.index for result in results for frame in result["frames"]] == [4, 5]
+    assert list(inferencer(video, pred_out_dir=tmp_path / "none", skip=40)) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_ctrl_c_keeps_what_is_done(inferencer, video, tmp_path, monkeypatch):
+    calls = []
+
+    def predict(images):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return original(images)
+
+    original = inferencer.predictor.predict
+    monkeypatch.setattr(inferencer.predictor, "predict", predict)
+    with pytest.raises(KeyboardInterrupt):
+        list(inferencer(video, out_dir=tmp_path))
+    assert readable_frames(tmp_path / "visualizations/clip.mp4") == 3
+    assert len(json.loads((tmp_path / "predictions/clip.json").read_text())) == 3
+
+
+def test_an_error_in_drawing_is_raised_and_leaves_nothing(inferencer, video, tmp_path):
+    with pytest.raises(ValueError, match="color_by"):
+        list(inferencer(video, out_dir=tmp_path / "out", color_by="mood"))
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+def test_a_broken_end_is_named_with_counts(inferencer, scene_photos, tmp_path, capfd):
+    whole = tmp_path / "whole.avi"
+    with VideoWriter(whole, fps=10) as writer:
+        for index in range(60):
+            writer.write(cv2.imread(str(scene_photos / f"{index % 3}.png")))
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    count = sum(1 for _ in inferencer(cut, vis_out_dir=tmp_path / "out"))
+    assert 20 < count < 40
+    assert f"its end is broken or missing: {count} of 60 frames could be read" in capfd.readouterr().err
+    assert readable_frames(tmp_path / "out/cut.mp4") == count
+    list(inferencer(cut, max_frames=5))
+    assert "broken" not in capfd.readouterr().err
+
+
+class Numbers:
+    """A tracker that gives everyone a number never given before."""
+
+    def __init__(self):
+        self.count, self.times = 0, []
+
+    def update(self, people, timestamp):
+        self.times.append(timestamp)
+        self.count += len(people)
+        return np.arange(self.count - len(people), self.count)
+
+
+def test_a_tracker_gives_people_their_ids(inferencer, video, scene_photos):
+    tracker = Numbers()
+    everyone = [person for rows in people_of(inferencer(video, tracker=tracker)) for person in rows]
+    assert [person["track_id"] for person in everyone] == list(range(tracker.count))
+    assert tracker.count > 3
+    assert tracker.times == pytest.approx([0.1 * i for i in range(9)])
+    (plain, *_) = inferencer(video, return_vis=True, kpt_thr=0)
+    (labelled, *_) = inferencer(video, return_vis=True, kpt_thr=0, tracker=Numbers(), color_by="id")
+    assert (labelled["visualization"][0] != plain["visualization"][0]).any()
+    with pytest.raises(ValueError, match="give fps"):
+        list(inferencer(scene_photos, tracker=Numbers()))
+
+
+def test_frames_a_second_are_written_into_the_corner(inferencer, video):
+    plain = [r["visualization"][0] for r in inferencer(video, return_vis=True)]
+    rated = [r["visualization"][0] for r in inferencer(video, return_vis=True, show_fps=True)]
+    for a, b in zip(plain, rated):
+        assert (a[:32] != b[:32]).any()
+        np.testing.assert_array_equal(a[32:], b[32:])
+
+
+def test_reading_drawing_and_finding_go_on_side_by_side(inferencer, video, tmp_path, monkeypatch):
+    """The network sees the second frame only once the first is drawn and the fourth is read."""
+    read, drawn = [], threading.Event()
+    ahead = threading.Event()
+    frames = VideoReader.__iter__
+
+    def count(reader):
+        for item in frames(reader):
+            read.append(1)
+            if len(read) >= 4:
+                ahead.set()
+            yield item
+
+    def draw(*args, **options):
+        picture = original_draw(*args, **options)
+        drawn.set()
+        return picture
+
+    def predict(images):
+        calls.append(1)
+        if len(calls) == 2:
+            waited.append(drawn.wait(10) and ahead.wait(10))
+        return original_predict(images)
+
+    calls, waited = [], []
+    original_draw, original_predict = inferencer._draw, inferencer.predictor.predict
+    monkeypatch.setattr(VideoReader, "__iter__", count)
+    monkeypatch.setattr(inferencer, "_draw", draw)
+    monkeypatch.setattr(inferencer.predictor, "predict", predict)
+    list(inferencer(video, out_file=tmp_path / "a.mp4", batch_size=2))
+    assert waited == [True]
+
+
+def test_a_camera_is_written_in_its_own_time(inferencer, video, tmp_path, monkeypatch):
+    """Frames come at 10 a second, the network sees some of them; the video is as long as the time was."""
+    now = [0.0]
+    real = cv2.VideoCapture
+
+    class Camera:
+        def __init__(self, source):
+            self.inner = real(str(video)) if source == 0 else real(source)
+
+        def read(self):
+            now[0] += 0.1
+            return self.inner.read()
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    monkeypatch.setattr("ehrpose.media.video.time.monotonic", lambda: now[0])
+    frames = [frame for r in inferencer("webcam:0", out_dir=tmp_path) for frame in r["frames"]]
+    assert 1 <= len(frames) <= 9
+    monkeypatch.undo()
+    took = frames[-1].timestamp - frames[0].timestamp
+    assert readable_frames(tmp_path / "visualizations/webcam0.mp4") == round(10 * took) + 1
+    assert len(json.loads((tmp_path / "predictions/webcam0.json").read_text())) == len(frames)

@@ -10,7 +10,7 @@ from typing import Any
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.media.inputs import list_images
 from ehrpose.predictions import people_to_dicts, write_predictions
-from ehrpose.predictors import is_exported, open_predictor, photo_maps
+from ehrpose.predictors import open_predictor, photo_maps, weights_of
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
 from ehrpose.visualization.map_view import draw_tags as lay_tags
 
@@ -44,7 +44,7 @@ def run_image_demo(
     Args:
         img: Photo, folder or glob.
         config: Config file, name of a model of the zoo, or exported network.
-        checkpoint: Checkpoint file; None takes the zoo's.
+        checkpoint: Checkpoint file, or ``"none"`` for random weights; None takes the zoo's.
         out_file: Picture to write, for one photo.
         out_dir: Folder of the pictures, where there is no ``out_file``.
         pred_out_dir: Folder of the json files; None: beside the pictures.
@@ -78,8 +78,8 @@ def run_image_demo(
         raise ValueError("heatmaps and tags hide each other: choose one of --draw-heatmap and --draw-tags")
     targets = _targets(photos, out_file, out_dir)
     predictor = open_predictor(
-        config, checkpoint, device, backend, mode=mode, cfg_options=dict(cfg_options or {}) or None,
-        flip_test=flip_test if flip_test or not is_exported(config) else None,
+        config, weights_of(config, checkpoint), device, backend, mode=mode, flip_test=flip_test,
+        cfg_options=dict(cfg_options or {}) or None,
     )  # fmt: skip
     failed = 0
     for path, target in zip(photos, targets):

@@ -16,6 +16,7 @@ import numpy as np
 
 from ehrpose.evaluation.efficiency import accuracy_efficiency
 from ehrpose.evaluation.power import Energy
+from ehrpose.machine_info import processor_name
 
 
 @dataclass
@@ -64,20 +65,12 @@ class Row:
 
 def describe_machine(num_threads: int) -> dict[str, Any]:
     """Return what the figures depend on."""
-    found = {"processor": _processor(), "cores": os.cpu_count(), "threads": num_threads,
+    found = {"processor": processor_name(), "cores": os.cpu_count(), "threads": num_threads,
              "python": platform.python_version()}  # fmt: skip
     for name in ("torch", "onnxruntime", "openvino"):
         if name in sys.modules:
             found[name] = sys.modules[name].__version__.split("-")[0]
     return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def table(rows: Sequence[Row], watts: float | None = None, ap: float | None = None) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _END = object()
 
 
-def prefetch(items: Iterable[Item], size: int = 4) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], size: int = 4, newest: bool = False) -> Generator[Item, None, None]:
     """Give the same items, drawn by another thread up to ``size`` ahead; its errors are raised here.
 
     Closing the generator ends the thread.
+
+    Args:
+        items: What is drawn.
+        size: The most that wait.
+        newest: Do not let ``items`` wait: the oldest of those that wait is dropped for a new one, as suits a camera.
     """
     ahead: queue.Queue[Any] = queue.Queue(size)
     stopped = threading.Event()
@@ -22,6 +28,8 @@ def prefetch(items: Iterable[Item], size: int = 4) -> Iterator[Item]:
     def draw() -> None:
         try:
             for item in items:
+                if newest and ahead.full():
+                    _drop(ahead)
                 if not _put(ahead, item, stopped):
                     return
             _put(ahead, _END, stopped)
@@ -46,6 +54,11 @@ def prefetch(items: Iterable[Item], size: int = 4) -> Iterator[Item]:
 class _Raised:
     def __init__(self, error: BaseException):
         self.error = error
+
+
+def _drop(ahead: queue.Queue[Any]) -> None:
+    with contextlib.suppress(queue.Empty):  # it was taken just now
+        ahead.get_nowait()
 
 
 def _put(ahead: queue.Queue[Any], item: Any, stopped: threading.Event) -> bool:

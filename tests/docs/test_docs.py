@@ -30,6 +30,7 @@ FOREIGN = {
     "trtexec",
     "unzip",
     "ffmpeg",
+    "eval",
     "ln",
     "curl",
 }
@@ -82,6 +83,8 @@ def check_command(words) -> None:
     program = Path(words[0]).name or words[0]
     if program in ("python", "python3"):
         check_python(words[1:])
+    elif program == "ehrpose":
+        check_arguments(importlib.import_module("ehrpose.__main__"), words[1:])
     elif program == "pip":
         check_pip(words[1:])
     elif program == "make":

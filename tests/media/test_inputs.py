@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -42,6 +43,27 @@ def test_a_broken_photo_is_a_frame_with_an_error(tmp_path):
 def test_what_is_no_input_is_named(inputs, message):
     with pytest.raises(ValueError, match=message):
         open_inputs(inputs)
+
+
+def test_photos_as_the_frames_of_a_video_come_by_their_numbers(tmp_path):
+    folder = tmp_path / "walk"
+    folder.mkdir()
+    for number in (1, 2, 10, 11):
+        cv2.imwrite(str(folder / f"frame_{number}.png"), np.full((4, 4, 3), number, np.uint8))
+    for inputs in (folder, str(folder / "*.png")):
+        source = open_inputs(inputs, fps=5)
+        assert (source.kind, source.name, source.fps, source.num_frames) == ("video", "walk", 5, 4)
+        got = list(source)
+        assert [frame.image[0, 0, 0] for frame in got] == [1, 2, 10, 11]
+        assert [frame.timestamp for frame in got] == pytest.approx([0, 0.2, 0.4, 0.6])
+    assert open_inputs(open_inputs(folder)).kind == "images"
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), 1e6])
+def test_a_rate_that_cannot_be(tmp_path, fps):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match="fps must be between"):
+        open_inputs(tmp_path, fps=fps)
 
 
 def test_a_camera_that_is_not_there(capfd):

@@ -44,3 +44,22 @@ def test_closing_ends_the_thread():
     next(ahead)
     ahead.close()
     assert threading.active_count() == before
+
+
+def test_the_newest_does_not_let_the_source_wait():
+    drawn, go_on = threading.Event(), threading.Event()
+
+    def items():
+        yield 0
+        go_on.wait(5)
+        yield from range(1, 20)
+        drawn.set()
+        yield 20
+
+    ahead = prefetch(items(), size=1, newest=True)
+    assert next(ahead) == 0
+    go_on.set()
+    assert drawn.wait(5)
+    rest = list(ahead)
+    assert rest[-1] in (19, 20)
+    assert len(rest) <= 3

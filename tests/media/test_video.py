@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+
+import cv2
 import numpy as np
 import pytest
 
@@ -95,3 +101,124 @@ def test_broken_and_missing_videos_are_named(tmp_path, capfd):
     (tmp_path / "a.mp4").write_bytes(b"not a video")
     with pytest.raises(VideoError, match="no video that can be read"):
         VideoReader(tmp_path / "a.mp4")
+
+
+class Capture:
+    """Stands for cv2.VideoCapture: frames with times of its own."""
+
+    def __init__(self, times, fps=10.0, count=0):
+        self.times, self.at, self.fps, self.count = times, -1, fps, count
+
+    def isOpened(self):  # noqa: N802
+        return True
+
+    def get(self, what):
+        known = {cv2.CAP_PROP_FPS: self.fps, cv2.CAP_PROP_FRAME_COUNT: self.count}
+        return 1000 * self.times[self.at] if what == cv2.CAP_PROP_POS_MSEC else known.get(what, 0.0)
+
+    def grab(self):
+        self.at += 1
+        return self.at < len(self.times)
+
+    def read(self):
+        return (True, np.zeros((4, 4), np.uint8)) if self.grab() else (False, None)
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([0, 0.1, 0.25, 0.3], [0, 0.1, 0.25, 0.3]),  # a rate that varies, as phones write it
+        ([0, 0, 0, 0], [0, 0.1, 0.2, 0.3]),  # a container without times
+        ([0.5, 0.6, 0.4, 0.8], [0.5, 0.6, 0.7, 0.8]),  # a step back
+        ([float("nan"), 0.1, -1, 0.3], [0, 0.1, 0.2, 0.3]),
+    ],
+)
+def test_times_are_those_of_the_container_where_they_grow(tmp_path, monkeypatch, times, expected):
+    (tmp_path / "a.mp4").touch()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Capture(times))
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        read = list(reader)
+    assert [time for _, time in read] == pytest.approx(expected)
+    assert read[0][0].shape == (4, 4, 3)
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        reader.skip(2)
+        assert [time for _, time in reader] == pytest.approx(expected[2:])
+    with VideoReader(tmp_path / "a.mp4", fps=20) as reader:  # the file's word is wrong: its times are too
+        assert [time for _, time in reader] == pytest.approx([0, 0.05, 0.1, 0.15])
+
+
+@pytest.mark.parametrize(("said", "missing"), [(0, 0), (10, 0), (11, 0), (12, 0), (30, 20)])
+def test_missing_frames_are_counted_beyond_an_estimate(tmp_path, monkeypatch, said, missing):
+    (tmp_path / "a.mp4").touch()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Capture([0.1 * i for i in range(10)], count=said))
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        assert len(list(reader)) == 10
+        assert reader.num_missing == missing
+
+
+def test_a_video_that_was_turned_comes_upright(tmp_path):
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        pytest.skip("no ffmpeg program is on the PATH")
+    with VideoWriter(tmp_path / "lying.mp4", fps=10) as writer:
+        for _ in range(3):
+            frame = np.zeros((48, 64, 3), np.uint8)
+            frame[:, :16] = 255
+            writer.write(frame)
+    turned = tmp_path / "turned.mp4"
+    command = [ffmpeg, "-v", "error", "-i", str(tmp_path / "lying.mp4"), "-c", "copy"]
+    subprocess.run([*command, "-metadata:s:v", "rotate=90", str(turned)], check=False)
+    matrix = subprocess.run(
+        [ffmpeg, "-hide_banner", "-i", str(turned)], capture_output=True, check=False
+    ).stderr
+    if b"displaymatrix" not in matrix:  # ffmpeg 6 and newer
+        subprocess.run(
+            [ffmpeg, "-y", "-v", "error", "-display_rotation", "270", *command[3:], str(turned)], check=True
+        )
+    with VideoReader(turned) as reader:
+        assert reader.size_wh == (48, 64)
+        (image, _), *_ = reader
+    assert image.shape == (64, 48, 3)
+    upright = tmp_path / "upright.png"
+    subprocess.run([ffmpeg, "-v", "error", "-i", str(turned), "-frames:v", "1", str(upright)], check=True)
+    assert cv2.absdiff(image, cv2.imread(str(upright))).mean() < 5  # a quarter of it is white, the rest black
+
+
+def test_a_disk_that_fills_up_ends_the_writing(tmp_path, monkeypatch, capfd):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000))
+
+    def write_all():
+        with VideoWriter(tmp_path / "a.mp4", fps=10) as writer:
+            for frame in frames(10) * 20:
+                writer.write(frame)
+
+    with pytest.raises(VideoError, match="the disk is full"):
+        write_all()
+    assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from ehrpose.media import VideoWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a full disk: OpenCV goes on without an error
+noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+with VideoWriter(sys.argv[1], 25) as writer:
+    for i in range(90):
+        writer.write(np.roll(noise, i, 1))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of file sizes")
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_frames_that_did_not_get_to_the_disk_are_noticed(tmp_path, root, suffix):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, f"a{suffix}"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(root), "PATH": ""},
+    )  # fmt: skip
+    assert "90 frames were written, but" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []

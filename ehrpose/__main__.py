@@ -1,0 +1,72 @@
+"""The command ``ehrpose``, also ``python -m ehrpose``: find people, train, test, export, time.
+
+What a command needs is loaded when it runs, so that help and completion are fast and a device without torch can use
+those that need none.
+"""
+
+# PYTHON_ARGCOMPLETE_OK
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import Sequence
+
+from ehrpose.cli import run_cli
+from ehrpose.version import __version__
+
+# Name, module of ``add_arguments`` and ``run``, and what the command does.
+COMMANDS = {
+    "predict": "find the people of photos, videos and cameras",
+    "train": "train a model",
+    "test": "measure a model on a data set",
+    "deploy": "export a model for a device",
+    "benchmark": "time models, backends and precisions",
+    "info": "print versions, devices and models, for a report of a problem",
+}
+
+
+def build_parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser, with the options of the ``chosen`` commands."""
+    parser = argparse.ArgumentParser(
+        prog="ehrpose", description="Real-time multi-person 2D pose estimation for small devices."
+    )
+    parser.add_argument("--version", action="version", version=f"ehrpose {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, what in COMMANDS.items():
+        command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        if name in chosen:
+            module = import_module(f"ehrpose.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``run`` of the result is the command's function."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    completes = "_ARGCOMPLETE" in os.environ
+    parser = build_parser(list(COMMANDS) if completes else words[:1])
+    if completes:
+        _complete(parser)
+    return parser.parse_args(words)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command of the command line; mistakes of the user end in one line."""
+    args = parse_args(argv)
+    run_cli(lambda: args.run(args))
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser)
+
+
+if __name__ == "__main__":
+    main()

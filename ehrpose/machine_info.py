@@ -1,0 +1,157 @@
+"""What a report of a problem should say of the machine: versions, devices, models. No path and no user's name."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from ehrpose.version import __version__
+
+ABSENT = "not installed"
+# Import name of each package whose version matters, and the names under which it is installed.
+_PACKAGES = {
+    "torch": ("torch",),
+    "mmengine": ("mmengine", "mmengine-lite"),
+    "mmcv": ("mmcv", "mmcv-lite"),
+    "numpy": ("numpy",),
+    "scipy": ("scipy",),
+    "cv2": (
+        "opencv-python",
+        "opencv-contrib-python",
+        "opencv-python-headless",
+        "opencv-contrib-python-headless",
+    ),
+    "numba": ("numba",),
+    "pycocotools": ("pycocotools",),
+    "onnx": ("onnx",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt",),
+    "tensorrt_rtx": ("tensorrt_rtx", "tensorrt-rtx"),
+}
+# Of backend: the package that it runs with.
+_BACKENDS = {
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt_rtx",
+    "torch": "torch",
+}
+
+
+def collect_info() -> dict[str, Any]:
+    """Return name and value of each fact: text, or a list of texts. Nothing needs to be installed for it."""
+    info: dict[str, Any] = {
+        "ehrpose": __version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": _system(),
+        "processor": f"{processor_name()}, {os.cpu_count()} cores",
+    }
+    info.update({name: _version(name, names) for name, names in _PACKAGES.items()})
+    info["cv2 has"] = _opencv_parts()
+    info["ffmpeg"] = _ffmpeg()
+    info["cuda devices"] = _cuda_devices()
+    info["backends"] = [name for name, package in _BACKENDS.items() if _is_there(package)]
+    info["models with weights"] = _models()
+    return info
+
+
+def _version(name: str, distributions: tuple[str, ...]) -> str:
+    for distribution in distributions:
+        try:
+            return f"{metadata.version(distribution)}" + (
+                "" if distribution == name else f" ({distribution})"
+            )
+        except metadata.PackageNotFoundError:
+            continue
+    return "installed, of unknown version" if _is_there(name) else ABSENT
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return util.find_spec(package) is not None
+    except (ImportError, ValueError):  # ValueError: a module that was blocked or has no spec
+        return False
+
+
+def _system() -> str:
+    name = ""
+    try:
+        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+        name = next(
+            (line.split("=", 1)[1].strip('"') for line in lines if line.startswith("PRETTY_NAME=")), ""
+        )
+    except OSError:
+        pass
+    return f"{name}, {platform.platform()}" if name else platform.platform()
+
+
+def processor_name() -> str:
+    """Return the processor's name, or at least its kind."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+    return found.group(1).strip() if found else platform.machine()
+
+
+def _opencv_parts() -> list[str]:
+    """Return which of the optional parts that videos and windows need OpenCV was built with."""
+    try:
+        import cv2
+    except ImportError:
+        return []
+    text = cv2.getBuildInformation()
+    wanted = {"FFMPEG": "FFmpeg", "GStreamer": "GStreamer", "v4l/v4l2": "V4L", "GTK": "GTK", "QT": "Qt",
+              "QT5": "Qt", "QT6": "Qt", "Win32 UI": "Win32", "Cocoa": "Cocoa"}  # fmt: skip
+    lines = re.findall(r"^\s*([\w/ ]+?):\s+YES", text, re.MULTILINE)
+    return sorted({wanted[line] for line in lines if line in wanted})
+
+
+def _ffmpeg() -> str:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return "not on the PATH"
+    try:
+        told = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "does not run"
+    found = re.match(r"ffmpeg version (\S+)", told)
+    return found.group(1) if found else "of unknown version"
+
+
+def _cuda_devices() -> list[str]:
+    """Return the GPUs that torch sees, or without torch those that the driver lists."""
+    try:
+        import torch
+
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    except (ImportError, RuntimeError, OSError):
+        pass
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        query = [program, "--query-gpu=name", "--format=csv,noheader"]
+        told = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in told.stdout.splitlines() if line.strip()] if told.returncode == 0 else []
+
+
+def _models() -> list[str]:
+    try:
+        from ehrpose.model_zoo import list_models
+
+        return [model.name for model in list_models() if model.checkpoint is not None]
+    except (ImportError, FileNotFoundError):
+        return []

@@ -1,0 +1,181 @@
+"""What is written of a stream of frames: pictures or a video, and json files."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+
+from ehrpose.media.inputs import Frame, InputSource
+from ehrpose.media.sound import SoundError, copy_sound
+from ehrpose.media.video import VideoError, VideoWriter
+from ehrpose.predictions import FrameFile, write_predictions
+from ehrpose.visualization.drawing import write_picture
+
+# Pictures that may wait for the thread that draws them.
+_MAX_WAITING = 8
+
+
+class Outputs:
+    """What is written of one source; an error within the ``with`` block leaves no file of a video.
+
+    Whoever leaves it by Ctrl-C or by closing a generator keeps what is done so far.
+
+    Args:
+        source: Where the frames come from; none of its files is overwritten.
+        vis_out_dir: Folder for the pictures or the video (.mp4).
+        pred_out_dir: Folder for the json files.
+        out_file: The picture of the one photo, or the video; instead of ``vis_out_dir``.
+        codec: Four letters of the video's encoder; None takes one that is always there.
+        keep_sound: Copy the source's sound into the video.
+
+    Attributes:
+        written: Files that are in their places.
+
+    Raises:
+        ValueError: ``out_file`` is one file for several photos, no video can be written like that, or an output would
+            overwrite an input.
+    """
+
+    def __init__(
+        self,
+        source: InputSource,
+        vis_out_dir: str | Path | None = None,
+        pred_out_dir: str | Path | None = None,
+        out_file: str | Path | None = None,
+        codec: str | None = None,
+        keep_sound: bool = True,
+    ):
+        self.source, self.keep_sound = source, keep_sound
+        self.written: list[Path] = []
+        self._vis_dir = None if vis_out_dir is None else Path(vis_out_dir)
+        self._pred_dir = None if pred_out_dir is None else Path(pred_out_dir)
+        self._out_file = None if out_file is None else Path(out_file)
+        self._taken = {path.resolve() for path in source.paths()}
+        self._video: VideoWriter | None = None
+        self._rows: FrameFile | None = None
+        self._start: float | None = None
+        if source.fps is None:
+            if self._out_file is not None and len(source.photos) > 1:
+                raise ValueError(
+                    f"{out_file} is one picture, but there are {len(source.photos)} photos: give a folder instead"
+                )
+        else:
+            if self._pred_dir is not None:
+                self._rows = FrameFile(self._pred_dir / f"{source.name}.json")
+            if self._out_file is not None or self._vis_dir is not None:
+                target = self._target(f"{source.name}.mp4")
+                self._video = VideoWriter(target, source.fps, codec)
+        self._painter = ThreadPoolExecutor(1, thread_name_prefix="draw")
+        self._waiting: deque[Future[np.ndarray]] = deque()
+
+    def add(self, frame: Frame, people: list[dict[str, Any]]) -> None:
+        """Write the people of one frame."""
+        if self._rows is not None:
+            seconds = round(frame.timestamp or 0.0, 4)
+            self._rows.add({"frame_id": frame.index, "timestamp": seconds, "instances": people})
+        elif self._pred_dir is not None:
+            path = self._pred_dir / f"{frame.name}.json"
+            write_predictions(people, path)
+            self.written.append(path)
+
+    def draw(self, frame: Frame, draw: Callable[[], np.ndarray]) -> Future[np.ndarray]:
+        """Have a picture drawn and written in another thread; an error of an earlier one is raised here.
+
+        Args:
+            frame: What the picture shows.
+            draw: Returns the (H, W, 3) uint8 BGR picture.
+
+        Returns:
+            The picture to come.
+        """
+        while len(self._waiting) >= _MAX_WAITING or (self._waiting and self._waiting[0].done()):
+            self._waiting.popleft().result()
+        self._waiting.append(self._painter.submit(self._draw_and_write, frame, draw))
+        return self._waiting[-1]
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        keeps = kind is None or issubclass(kind, (GeneratorExit, KeyboardInterrupt))
+        try:
+            if keeps:
+                self._finish()
+        except BaseException:
+            keeps = False
+            raise
+        finally:
+            if not keeps:
+                self._abort()
+
+    def _finish(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().result()
+        self._painter.shutdown()
+        if self._video is not None:
+            self._video.close()
+        if self._rows is not None and self._rows.close():
+            self.written.append(self._rows.path)
+        if self._video is not None and self._video.num_frames:
+            self.written.insert(0, self._video.path)
+            self._add_sound(self._video)
+
+    def _abort(self) -> None:
+        for future in self._waiting:
+            future.cancel()
+        self._painter.shutdown()
+        if self._video is not None:
+            self._video.abort()
+        if self._rows is not None:
+            self._rows.abort()
+
+    def _target(self, name: str) -> Path:
+        """Return where a picture or video goes; raise ValueError where an input lies."""
+        assert self._out_file is not None or self._vis_dir is not None
+        target = self._out_file if self._out_file is not None else self._vis_dir / name  # type: ignore[operator]
+        if target.resolve() in self._taken:
+            raise ValueError(f"{target} would overwrite its input: choose another folder or name")
+        return target
+
+    def _draw_and_write(self, frame: Frame, draw: Callable[[], np.ndarray]) -> np.ndarray:
+        picture = draw()
+        if self._video is not None:
+            for _ in range(self._copies(frame)):
+                self._write(self._video, picture, frame)
+        elif self.source.fps is None and (self._out_file is not None or self._vis_dir is not None):
+            target = self._target(f"{frame.name}.jpg")
+            write_picture(target, picture)
+            self.written.append(target)
+        return picture
+
+    def _write(self, video: VideoWriter, picture: np.ndarray, frame: Frame) -> None:
+        try:
+            video.write(picture)
+        except VideoError as error:
+            if self.source.video is not None:
+                raise
+            raise VideoError(f"{frame.path or frame.name}: {error}") from error  # of photos name the one
+
+    def _copies(self, frame: Frame) -> int:
+        """Return how often a frame is written: once, but a camera's as often as keeps the video in time."""
+        assert self._video is not None
+        if self._start is None:
+            self._start = frame.timestamp or 0.0
+        if self.source.kind != "camera":
+            return 1
+        place = round(((frame.timestamp or 0.0) - self._start) * self._video.fps)
+        return max(0, place + 1 - self._video.num_frames)
+
+    def _add_sound(self, video: VideoWriter) -> None:
+        source = self.source.video
+        if not self.keep_sound or source is None or source.path is None or not source.has_own_time:
+            return
+        try:
+            copy_sound(video.path, source.path, self._start or 0.0, video.num_frames / video.fps)
+        except SoundError as error:
+            print(f"{video.path} is written without sound: {error}", file=sys.stderr)
