@@ -16,7 +16,8 @@ def read_requirements(name):
 version = {}
 exec((ROOT / "ehrpose" / "version.py").read_text(encoding="utf-8"), version)
 extras = {
-    name: read_requirements(name) for name in ("train", "deploy", "pretrained", "speed", "tests", "docs")
+    name: read_requirements(name)
+    for name in ("train", "deploy", "pretrained", "speed", "tracking", "tests", "docs")
 }
 extras["all"] = sorted(set().union(*extras.values()))
 
@@ -30,7 +31,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["ehrpose", "ehrpose.*"]),
-    # The runtime part (structures, codecs, deploy) runs on 3.8; the extra "train" wants 3.10.
+    # The runtime part (structures, codecs, tracking, deploy) runs on 3.8; the extra "train" wants 3.10.
     python_requires=">=3.8",
     install_requires=read_requirements("runtime"),
     extras_require=extras,

@@ -22,7 +22,12 @@ EXPORTING = {
 RUNTIME_FILES = sorted(
     [PACKAGE / f"{n}.py" for n in ("__init__", "version", "registry", "structures", "image_io", "image_warp")]
     + [PACKAGE / "datasets" / "keypoint_meta.py"]
-    + [p for folder in ("codecs", "deploy") for p in (PACKAGE / folder).rglob("*.py") if p not in EXPORTING]
+    + [
+        p
+        for folder in ("codecs", "deploy", "tracking")
+        for p in (PACKAGE / folder).rglob("*.py")
+        if p not in EXPORTING
+    ]
 )
 SCRIPTS = sorted(
     path
