@@ -33,7 +33,7 @@ version = {}
 exec((ROOT / "ehrpose" / "version.py").read_text(encoding="utf-8"), version)
 extras = {
     name: read_requirements(name)
-    for name in ("train", "deploy", "web", "pretrained", "speed", "completion", "tests", "docs")
+    for name in ("train", "deploy", "web", "pretrained", "speed", "completion", "tracking", "tests", "docs")
 }
 extras["all"] = sorted(set().union(*extras.values()))
 
@@ -48,7 +48,7 @@ setup(
     license="Apache-2.0",
     cmdclass={"build_py": BuildWithZoo},
     packages=find_packages(include=["ehrpose", "ehrpose.*"]),
-    # The runtime part (structures, codecs, deploy) runs on 3.8; the extra "train" wants 3.10.
+    # The runtime part (structures, codecs, tracking, deploy) runs on 3.8; the extra "train" wants 3.10.
     python_requires=">=3.8",
     package_data={"ehrpose.web": ["static/*"]},
     entry_points={

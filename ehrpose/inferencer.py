@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +19,12 @@ from ehrpose.media.window import show_picture, write_rate
 from ehrpose.predictions import people_to_dicts
 from ehrpose.predictors import open_predictor, photo_maps
 from ehrpose.structures import People
+from ehrpose.tracking.follow import Tracker, open_tracker
 from ehrpose.visualization.drawing import draw_people
 from ehrpose.visualization.map_view import draw_heatmaps
 from ehrpose.visualization.map_view import draw_tags as lay_tags
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
-
-
-class Tracker(Protocol):
-    """What follows people through a video."""
-
-    def update(self, people: People, timestamp: float) -> np.ndarray:
-        """Return the (N,) whole-number ids of the people of the next frame, at ``timestamp`` seconds."""
 
 
 class PoseInferencer:
@@ -113,7 +107,7 @@ class PoseInferencer:
         fps: float | None = None,
         keep_sound: bool = True,
         show_fps: bool = False,
-        tracker: Tracker | None = None,
+        tracker: Tracker | dict[str, Any] | bool | None = None,
         **draw_options: Any,
     ) -> Generator[dict[str, Any], None, None]:
         """Find people; photos that cannot be read are named, counted in ``failed``, and left out.
@@ -146,8 +140,9 @@ class PoseInferencer:
             fps: Take photos as the frames of a video, so many a second; see ``ehrpose.media.open_inputs``.
             keep_sound: Give the video that is written the sound of the one that was read.
             show_fps: Write into each picture how many frames a second are done.
-            tracker: Follows people from frame to frame; each person gets a ``track_id``, drawn as a label, and as a
-                colour with ``color_by="id"``. For videos and cameras.
+            tracker: Follow people from frame to frame (videos and cameras): True, options of PoseTracker such as
+                ``dict(smoothing={})``, or a tracker. Each person gets a ``track_id`` (-1: not yet followed), drawn as a
+                label, and as a colour with ``color_by="id"``.
             **draw_options: Further options of ``ehrpose.visualization.drawing.draw_people``; ``draw_bbox`` and
                 ``show_score`` draw boxes and scores, ``skeleton_style`` is its ``style``.
 
@@ -173,12 +168,15 @@ class PoseInferencer:
             source, vis_out_dir, pred_out_dir, out_file, video_codec, keep_sound
         ) as outputs:  # fmt: skip
             self.written = outputs.written
+            follower = open_tracker(tracker, self.predictor.meta, source.fps)
             for batch in _batches(source, batch_size, skip, max_frames, show_progress):
                 frames = self._readable(batch)
                 pictures, predictions = [], []
                 found = self._find([frame.image for frame in frames], bbox_thr, num_instances)
                 for frame, people in zip(frames, found):
-                    ids = None if tracker is None else _follow(tracker, people, frame)
+                    ids = None
+                    if follower is not None:
+                        people, ids = follower.update(people, frame.timestamp)
                     predictions.append(people_to_dicts(people, track_ids=ids))
                     outputs.add(frame, predictions[-1])
                     if not draws:
@@ -247,13 +245,6 @@ def _check_counts(batch_size: int, skip: int, max_frames: int | None) -> None:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if skip < 0 or (max_frames is not None and max_frames < 1):
         raise ValueError(f"skip must not be negative and max_frames positive, got {skip} and {max_frames}")
-
-
-def _follow(tracker: Tracker, people: People, frame: Frame) -> np.ndarray:
-    """Return the ids of a frame's people."""
-    if frame.timestamp is None:
-        raise ValueError("a tracker follows people through a video: give fps to take photos as its frames")
-    return tracker.update(people, frame.timestamp)
 
 
 def _batches(

@@ -30,3 +30,4 @@ VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.visualization.pose_visualizer")
 # No counterpart in MMEngine; free of torch.
 CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
 BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
+TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])

@@ -46,7 +46,7 @@ RUNTIME_FILES = sorted(
     + [PACKAGE / "datasets" / "keypoint_meta.py"]
     + [
         p
-        for folder in ("codecs", "deploy", "media")
+        for folder in ("codecs", "deploy", "media", "tracking")
         for p in (PACKAGE / folder).rglob("*.py")
         if p not in EXPORTING
     ]

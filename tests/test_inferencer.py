@@ -11,6 +11,7 @@ from ehrpose.apis import inference, sample_people
 from ehrpose.inferencer import PoseInferencer
 from ehrpose.media import VideoReader, VideoWriter
 from ehrpose.predictions import people_to_dicts
+from ehrpose.tracking.pose_tracker import Tracked
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +270,7 @@ class Numbers:
     def update(self, people, timestamp):
         self.times.append(timestamp)
         self.count += len(people)
-        return np.arange(self.count - len(people), self.count)
+        return Tracked(people, np.arange(self.count - len(people), self.count))
 
 
 def test_a_tracker_gives_people_their_ids(inferencer, video, scene_photos):
@@ -283,6 +284,22 @@ def test_a_tracker_gives_people_their_ids(inferencer, video, scene_photos):
     assert (labelled["visualization"][0] != plain["visualization"][0]).any()
     with pytest.raises(ValueError, match="give fps"):
         list(inferencer(scene_photos, tracker=Numbers()))
+
+
+def test_people_who_stand_still_keep_their_numbers(inferencer, scene_photos):
+    photo = cv2.imread(str(scene_photos / "0.png"))
+    frames = [photo] * 5
+    options = {"high_score": 0.0, "low_score": 0.0}
+    (single,) = people_of(inferencer(photo))
+    ids = [[p["track_id"] for p in rows] for rows in people_of(inferencer(frames, fps=10, tracker=options))]
+    assert ids[0] == list(range(len(single)))
+    assert ids.count(ids[0]) == 5
+    smoothed = people_of(inferencer(frames, fps=10, tracker={**options, "smoothing": {}}))
+    np.testing.assert_allclose(smoothed[4][0]["keypoints"], single[0]["keypoints"], atol=0.02)
+    everyone = people_of(inferencer(frames, fps=10, tracker=True))
+    assert all("track_id" in person for rows in everyone for person in rows)
+    with pytest.raises(ValueError, match="unknown tracker 'Fancy'"):
+        list(inferencer(frames, fps=10, tracker={"type": "Fancy"}))
 
 
 def test_frames_a_second_are_written_into_the_corner(inferencer, video):

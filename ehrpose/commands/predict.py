@@ -46,6 +46,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     video.add_argument("--max-frames", type=int, help="the most frames (or photos)")
     video.add_argument("--fps", type=float, help="take photos as the frames of a video, so many a second")
     video.add_argument("--codec", metavar="FOURCC", help="encoder of the video that is written, such as MJPG")
+    video.add_argument("--track", action="store_true", help="follow people: each keeps a number")
+    video.add_argument("--smooth", action="store_true", help="follow people and smooth their keypoints")
     video.add_argument("--no-audio", action="store_true", help="write the video without the source's sound")
 
 
@@ -61,7 +63,9 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument(
         "--style", choices=["mmpose", "openpose"], default="mmpose", help="look of a skeleton"
     )
-    drawing.add_argument("--color-by", choices=["limb", "person"], default="limb", help="what has one colour")
+    drawing.add_argument(
+        "--color-by", choices=["limb", "person", "id"], default="limb", help="what has one colour"
+    )
     drawing.add_argument("--fade", action="store_true", help="draw uncertain keypoints fainter")
     drawing.add_argument("--show-score", action="store_true", help="write each person's score")
     drawing.add_argument("--show-kpt-idx", action="store_true", help="write each keypoint's index")
@@ -161,6 +165,7 @@ def _call_options(args: argparse.Namespace, kind: str) -> dict[str, Any]:
         "fps": args.fps,
         "video_codec": args.codec,
         "keep_sound": not args.no_audio,
+        "tracker": {"smoothing": {}} if args.smooth else args.track,
     }
 
 

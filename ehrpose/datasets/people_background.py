@@ -91,8 +91,16 @@ def add_seat(
     _paint(canvas, _box(middle, np.array([half, 0.5 * height]), 0.0), middle, half, _material(rng))
 
 
-def finish(rng: np.random.Generator, img: np.ndarray) -> np.ndarray:
-    """Apply exposure, white balance, slight blur and sensor noise of a camera."""
+def finish(
+    rng: np.random.Generator, img: np.ndarray, noise_rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Apply exposure, white balance, slight blur and sensor noise of a camera.
+
+    Args:
+        rng: Source of the camera's settings.
+        img: (H, W, 3) uint8.
+        noise_rng: Source of the noise, where frames share a camera; None is ``rng``.
+    """
     gain, offset = rng.uniform(0.78, 1.15), rng.uniform(-12, 16)
     img = cv2.convertScaleAbs(img, alpha=gain, beta=max(offset, 0.0))
     sigma = rng.uniform(0, 0.9)
@@ -100,7 +108,7 @@ def finish(rng: np.random.Generator, img: np.ndarray) -> np.ndarray:
         img = cv2.GaussianBlur(img, (5, 5), sigma)
     amount = rng.uniform(0.05, 0.3)
     height, width = img.shape[:2]
-    y, x = rng.integers(64, size=2)
+    y, x = (noise_rng or rng).integers(64, size=2)
     noise = _noise_bank(height + 64, width + 64)[y : y + height, x : x + width]
     return cv2.addWeighted(img, 1.0, noise, amount, -128 * amount)
 

@@ -65,6 +65,31 @@ class Body:
 
 
 @dataclass
+class Pose:
+    """Angles of one body, degrees.
+
+    Attributes:
+        legs: Name of the leg pose.
+        leg_angles: (2, 3) hip flexion, abduction and knee of the left and the right leg.
+        arm_angles: (2, 4) flexion, abduction, twist and elbow of the left and the right arm.
+        lean: Forward lean of the trunk.
+        roll: Sideways lean of the whole body.
+        yaw: Facing direction; 0 faces the camera, 90 the right border of the image.
+        chest: Sideways bend and turn of the chest against the pelvis.
+        head: Turn, nod and tilt of the head against the chest.
+    """
+
+    legs: str
+    leg_angles: np.ndarray
+    arm_angles: np.ndarray
+    lean: float
+    roll: float
+    yaw: float
+    chest: tuple[float, float]
+    head: tuple[float, float, float]
+
+
+@dataclass
 class Skeleton:
     """A posed body.
 
@@ -182,18 +207,25 @@ def sample_skeleton(rng: np.random.Generator, body: Body, tilt: float, variety: 
     legs, leg_angles, arm_angles, lean = _sample_limbs(rng, plain)
     roll = rng.normal(0, 3) if plain or rng.random() < 0.92 else rng.uniform(-40, 40)
     yaw = rng.normal(0, 20) if plain else sample_yaw(rng)
-    pelvis = _rx(tilt) @ _rz(roll) @ _ry(yaw) @ _rx(0.35 * lean)
-    torso = pelvis @ _rx(0.65 * lean) @ _rz(rng.normal(0, 5)) @ _ry(rng.normal(0, 10))
+    chest = (rng.normal(0, 5), rng.normal(0, 10))
     head_lean = -0.4 * lean + rng.normal(4, 10)
-    head = torso @ _ry(np.clip(rng.normal(0, 25), -65, 65)) @ _rx(head_lean) @ _rz(rng.normal(0, 6))
+    head = (np.clip(rng.normal(0, 25), -65, 65), head_lean, rng.normal(0, 6))
+    return pose_skeleton(Pose(legs, leg_angles, arm_angles, lean, roll, yaw, chest, head), body, tilt)
+
+
+def pose_skeleton(pose: Pose, body: Body, tilt: float) -> Skeleton:
+    """Put a body into a pose; ``tilt`` is the camera's angle above the horizon, degrees."""
+    pelvis = _rx(tilt) @ _rz(pose.roll) @ _ry(pose.yaw) @ _rx(0.35 * pose.lean)
+    torso = pelvis @ _rx(0.65 * pose.lean) @ _rz(pose.chest[0]) @ _ry(pose.chest[1])
+    head = torso @ _ry(pose.head[0]) @ _rx(pose.head[1]) @ _rz(pose.head[2])
     joints = {"pelvis": np.zeros(3), "waist": pelvis @ (0, 0.36 * body.trunk, 0)}
     joints["neck"] = joints["waist"] + torso @ (0, 0.64 * body.trunk, 0)
     joints["head"] = joints["neck"] + torso @ (0, 0.035, 0.005) + head @ (0, 0.25 * body.head + 0.055, 0.012)
     for i, (side, sign) in enumerate(SIDES):
-        _add_arm(joints, side, sign, arm_angles[i], torso, body)
-        _add_leg(joints, side, sign, leg_angles[i], pelvis, body)
+        _add_arm(joints, side, sign, pose.arm_angles[i], torso, body)
+        _add_leg(joints, side, sign, pose.leg_angles[i], pelvis, body)
     joints = {name: _TO_IMAGE @ xyz for name, xyz in joints.items()}
-    return Skeleton(joints, _TO_IMAGE @ torso, _TO_IMAGE @ pelvis, _TO_IMAGE @ head, legs)
+    return Skeleton(joints, _TO_IMAGE @ torso, _TO_IMAGE @ pelvis, _TO_IMAGE @ head, pose.legs)
 
 
 def _add_arm(

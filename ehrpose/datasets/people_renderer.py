@@ -99,7 +99,7 @@ def render_scene(
     plans = _plan_people(rng, size_wh, num_people, person_height, occlusion, pose_variety)
     found, areas = [], []
     for number, plan in enumerate(plans, start=1):
-        found.append(_draw_person(canvas, plan, number, rng))
+        found.append(draw_person(canvas, plan, number, rng))
         areas.append(int(np.count_nonzero(canvas.labels >> 5 == number)))
     for _ in range(rng.poisson(0.8 * occlusion)):
         add_occluder(canvas, rng, float(np.mean([plan.scale for plan in plans])) if plans else min(size_wh))
@@ -109,7 +109,7 @@ def render_scene(
         mask = owners == number
         if mask.any():
             keypoints = np.stack([joints[name][0][:2] for name in KEYPOINT_NAMES]).astype(np.float32)
-            visible = _visibility(canvas.labels, joints, keypoints, number, plan.scale)
+            visible = keypoint_visibility(canvas.labels, joints, keypoints, number, plan.scale)
             people.append(Person(keypoints, visible, mask, area, plan.scale))
     return finish(rng, canvas.img), people
 
@@ -171,7 +171,7 @@ def _overlap(box: np.ndarray, other: np.ndarray) -> float:
     return float(np.prod(np.clip(inner, 0, None)) / smaller)
 
 
-def _draw_person(
+def draw_person(
     canvas: Canvas, plan: Plan, number: int, rng: np.random.Generator
 ) -> dict[str, tuple[np.ndarray, float]]:
     """Paint a person; return (3,) position in pixels and a facing value (1 for limbs) by keypoint name."""
@@ -234,7 +234,7 @@ def _draw_front(canvas: Canvas, plan: Plan, joints: dict[str, np.ndarray]) -> No
     canvas.fill(hull((neck[:2] + corners[:, :1] * across + corners[:, 1:] * down,)), color)
 
 
-def _visibility(
+def keypoint_visibility(
     labels: np.ndarray,
     joints: dict[str, tuple[np.ndarray, float]],
     keypoints: np.ndarray,

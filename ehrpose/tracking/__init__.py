@@ -1,0 +1,4 @@
+from ehrpose.tracking.one_euro import OneEuroFilter
+from ehrpose.tracking.pose_tracker import PoseTracker, Tracked
+
+__all__ = ["OneEuroFilter", "PoseTracker", "Tracked"]

@@ -1,0 +1,263 @@
+"""Who is who from frame to frame: people of a video get numbers that stay theirs (no torch).
+
+Source of the scheme: Zhang et al. 2022, ByteTrack, arXiv:2110.06864 (people of high score first, then those of low
+score), with OKS in place of box overlap, as in Xiao et al. 2018, arXiv:1804.06208, sec. 3. Own code: supervision and
+trackers compare boxes and want Python 3.10, norfair knows keypoints but wants NumPy 1 and matches greedily.
+Axes: M tracks, N people, K keypoint types.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.registry import TRACKERS
+from ehrpose.structures import People
+from ehrpose.tracking.one_euro import OneEuroFilter
+from ehrpose.tracking.similarity import box_areas, enlarged_boxes, keypoint_boxes, pairwise_iou, pairwise_oks
+from ehrpose.tracking.tracks import TENTATIVE, Tracks
+
+
+class Tracked(NamedTuple):
+    """The people of one frame with their numbers.
+
+    Attributes:
+        people: The people given, in their order; smoothed if the tracker smooths.
+        ids: (N,) int64, the number of each person from 0 on, -1 for one that is not (yet) followed.
+    """
+
+    people: People
+    ids: np.ndarray
+
+
+@TRACKERS.register_module()
+class PoseTracker:
+    """Follows the people of one video; one object for each video at a time.
+
+    A frame's people are matched in four rounds, each with the assignment of the greatest total similarity: those of a
+    high score with everybody followed; those of a low score with who was seen a frame ago; those of a high score left
+    with who has been unseen for longer, whose place is less certain; and then with new tracks. Who is left begins one.
+
+    Numbers count from 0 and are never given twice until ``reset``.
+
+    Args:
+        keypoints: KeypointMeta or its config; gives K and the OKS tolerances.
+        frame_rate: Frames a second, where ``update`` is not told the time.
+        max_age: Seconds for which an unseen person is remembered.
+        min_hits: Frames in a row in which a person must be seen to get a number; in the first frame all get theirs.
+        high_score: People with at least this score may begin a track; others only continue one.
+        low_score: People below it are not followed.
+        keypoint_score: Keypoints below it count as missing.
+        min_similarity: Least similarity of a match, 0 to 1.
+        min_common: With fewer keypoints in common, the overlap of boxes is taken for the similarity.
+        motion: Move people ahead with their velocity.
+        acceleration: How quickly people change their velocity, in sizes (square root of the area) a second, per root
+            of a second.
+        decay: Seconds in which an unseen person's velocity falls to 1/e.
+        smoothing: Options of OneEuroFilter, for smoothed people; None gives them as they are.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    def __init__(
+        self,
+        keypoints: Union[KeypointMeta, Mapping[str, Any]],
+        frame_rate: float = 30.0,
+        max_age: float = 2.0,
+        min_hits: int = 2,
+        high_score: float = 0.2,
+        low_score: float = 0.1,
+        keypoint_score: float = 0.1,
+        min_similarity: float = 0.25,
+        min_common: int = 3,
+        motion: bool = True,
+        acceleration: float = 2.0,
+        decay: float = 1.0,
+        smoothing: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        for name, value in (("frame_rate", frame_rate), ("acceleration", acceleration), ("decay", decay)):
+            _check(name, 0 < value < np.inf, "a number over 0", value)
+        _check("max_age", 0 <= max_age < np.inf, "seconds of at least 0", max_age)
+        _check("min_hits", min_hits >= 1, "at least 1", min_hits)
+        _check("low_score", 0 <= low_score <= high_score, f"0 to high_score, {high_score}", low_score)
+        _check("keypoint_score", keypoint_score >= 0, "at least 0", keypoint_score)
+        _check("min_similarity", 0 < min_similarity < 1, "a number between 0 and 1", min_similarity)
+        _check("min_common", min_common >= 1, "at least 1", min_common)
+        self.keypoints = KeypointMeta.build(keypoints)
+        self.frame_rate, self.max_age, self.min_hits = float(frame_rate), float(max_age), int(min_hits)
+        self.high_score, self.low_score, self.keypoint_score = high_score, low_score, keypoint_score
+        self.min_similarity, self.min_common = min_similarity, min_common
+        self.motion, self.acceleration, self.decay = motion, acceleration, decay
+        self._sigmas = self.keypoints.sigmas.astype(np.float64)
+        self._filter = None if smoothing is None else OneEuroFilter(**smoothing)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody; the next frame is the first of a new video, and numbers count from 0 again."""
+        self._tracks = Tracks(self.keypoints.num_keypoints, self.acceleration, self.decay, self.motion)
+        self._now: Optional[float] = None
+        self._next_id = 0
+        if self._filter is not None:
+            self._filter.reset()
+
+    def update(self, people: People, timestamp: Optional[float] = None) -> Tracked:
+        """Give the people of the next frame their numbers.
+
+        Call it for every frame, also for those without people.
+
+        Args:
+            people: The people found, K keypoints each, px of frames of one size. Keypoints that are not finite count as
+                missing, people with a score that is not finite are not followed.
+            timestamp: Time of the frame in seconds; None is 1 / ``frame_rate`` after the last one.
+
+        Returns:
+            The people in the same order, and their numbers.
+
+        Raises:
+            ValueError: The people have another number of keypoints, or the time does not rise.
+        """
+        if people.keypoints.shape[1] != self.keypoints.num_keypoints:
+            raise ValueError(
+                f"people have {people.keypoints.shape[1]} keypoints, the tracker's skeleton "
+                f"{self.keypoints.dataset_name!r} {self.keypoints.num_keypoints}"
+            )
+        is_first, seconds = self._advance(timestamp)
+        present = np.isfinite(people.keypoints).all(axis=2) & (people.keypoint_scores > 0)
+        present &= people.keypoint_scores >= self.keypoint_score
+        keypoints = np.where(present[..., None], people.keypoints, 0).astype(np.float64)
+        scores = np.where(present.any(axis=1), np.nan_to_num(people.scores), -1.0)
+        tracks = self._tracks
+        self._forget(seconds)
+        shifts = tracks.predict(seconds)
+        rows = self._match(keypoints, present, scores)
+        found = rows >= 0
+        tracks.missed += 1
+        tracks.correct(rows[found], keypoints[found], present[found], self._time)
+        fresh = ~found & (scores >= self.high_score)
+        rows[fresh] = tracks.add(keypoints[fresh], present[fresh], self._time)
+        self._number(is_first)
+        smoothed = people if self._filter is None else self._smooth(people, present, rows, shifts)
+        ids = np.where(rows >= 0, tracks.ids[rows] if len(tracks) else TENTATIVE, TENTATIVE)
+        # A new track must be seen in every frame until it has its number.
+        self._select((tracks.missed == 0) | ((tracks.ids >= 0) & (self._time - tracks.seen <= self.max_age)))
+        return Tracked(smoothed, ids.astype(np.int64))
+
+    @property
+    def _time(self) -> float:
+        return 0.0 if self._now is None else self._now
+
+    def _advance(self, timestamp: Optional[float]) -> Tuple[bool, float]:
+        """Set the time; return whether this is the first frame, and the seconds since the last one."""
+        is_first = self._now is None
+        if timestamp is None:
+            timestamp = 0.0 if self._now is None else self._now + 1 / self.frame_rate
+        if not np.isfinite(timestamp):
+            raise ValueError(f"timestamp: wanted seconds, got {timestamp}")
+        if self._now is not None and timestamp <= self._now:
+            raise ValueError(
+                f"timestamp {timestamp} s is not later than that of the last frame, {self._now} s; "
+                f"for another video call reset()"
+            )
+        seconds = 0.0 if self._now is None else timestamp - self._now
+        self._now = float(timestamp)
+        return is_first, seconds
+
+    def _forget(self, seconds: float) -> None:
+        """Forget everybody after a long pause; at few frames a second, a frame is none."""
+        if seconds > max(self.max_age, 1.0):
+            self._select(np.zeros(len(self._tracks), bool))
+
+    def _select(self, rows: np.ndarray) -> None:
+        if not rows.all():
+            self._tracks.select(rows)
+            if self._filter is not None:
+                self._filter.select(rows)
+
+    def _match(self, keypoints: np.ndarray, present: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Return (N,) the row of each person's track, -1 where there is none."""
+        tracks = self._tracks
+        rows = np.full(len(keypoints), -1)
+        if not len(tracks) or not len(keypoints):
+            return rows
+        areas = self._areas(keypoints, present)
+        exact = self._similarity(keypoints, present, areas, np.zeros(len(tracks)))
+        followed = tracks.ids >= 0
+        high = scores >= self.high_score
+        self._assign(exact, followed, high, rows)
+        low = (scores >= self.low_score) & ~high
+        self._assign(exact, followed & (tracks.missed == 0), low, rows)
+        lost = followed & (tracks.missed > 0)
+        if lost.any():
+            # The tolerance grows with the doubt about the place.
+            doubt = np.minimum(tracks.variances[:, 0], tracks.sizes**2)
+            loose = self._similarity(keypoints, present, areas, doubt)
+            self._assign(loose, lost, high, rows)
+        self._assign(exact, ~followed, high, rows)
+        return rows
+
+    def _areas(self, keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """Return the (M, N) area that a comparison is relative to: the larger one's, of whom more is seen."""
+        theirs = box_areas(keypoint_boxes(keypoints, present))
+        return np.maximum(self._tracks.sizes[:, None] ** 2, theirs[None])
+
+    def _similarity(
+        self, keypoints: np.ndarray, present: np.ndarray, areas: np.ndarray, variances: np.ndarray
+    ) -> np.ndarray:
+        """Return the (M, N) similarity of tracks and people: OKS, or the overlap of boxes."""
+        tracks = self._tracks
+        oks, common = pairwise_oks(
+            tracks.poses, tracks.known, keypoints, present, areas, self._sigmas, variances
+        )
+        few = common < self.min_common
+        if few.any():
+            boxes = enlarged_boxes(keypoint_boxes(tracks.poses, tracks.known))
+            overlap = pairwise_iou(boxes, enlarged_boxes(keypoint_boxes(keypoints, present)))
+            oks = np.where(few, overlap, oks)
+        return oks
+
+    def _assign(
+        self, similarity: np.ndarray, of_tracks: np.ndarray, of_people: np.ndarray, rows: np.ndarray
+    ) -> None:
+        """Match some tracks with some people, of those that have no match yet; write it into ``rows``."""
+        taken = np.zeros(len(of_tracks), bool)
+        taken[rows[rows >= 0]] = True
+        candidates = np.nonzero(of_tracks & ~taken)[0]
+        people = np.nonzero(of_people & (rows < 0))[0]
+        if not len(candidates) or not len(people):
+            return
+        part = similarity[np.ix_(candidates, people)]
+        part = np.where(part >= self.min_similarity, part, 0.0)
+        first, second = linear_sum_assignment(-part)
+        is_match = part[first, second] > 0
+        rows[people[second[is_match]]] = candidates[first[is_match]]
+
+    def _number(self, is_first: bool) -> None:
+        """Give numbers to tracks that were seen often enough."""
+        tracks = self._tracks
+        ready = (tracks.ids < 0) & (tracks.missed == 0) & ((tracks.hits >= self.min_hits) | is_first)
+        count = int(ready.sum())
+        tracks.ids[ready] = np.arange(self._next_id, self._next_id + count)
+        self._next_id += count
+
+    def _smooth(self, people: People, present: np.ndarray, rows: np.ndarray, shifts: np.ndarray) -> People:
+        """Return the people with filtered keypoints; those that are not followed stay as they are.
+
+        ``shifts`` (m, 2) px is how far the tracks that are not new have moved.
+        """
+        tracks, found = self._tracks, rows >= 0
+        points, seen = tracks.poses.copy(), np.zeros_like(tracks.known)
+        seen[rows[found]] = present[found]
+        shifts = np.concatenate([shifts, np.zeros((len(tracks) - len(shifts), 2))])
+        smoothed = self._filter.update(points, seen, self._time, tracks.sizes, shifts)  # type: ignore[union-attr]
+        keypoints = people.keypoints.copy()
+        keypoints[found] = np.where(present[found][..., None], smoothed[rows[found]], keypoints[found])
+        return People(keypoints, people.keypoint_scores, people.scores, people.tags)
+
+
+def _check(name: str, is_good: bool, wanted: str, value: Any) -> None:
+    if not is_good:
+        raise ValueError(f"{name}: wanted {wanted}, got {value!r}")
