@@ -171,7 +171,7 @@ def plot(rows: Sequence[Row], path: str | Path, title: str = "") -> None:
     axes.set_xlabel("frames a second")
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     axes.set_title(title, fontsize=9)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.stem}.part{target.suffix}")
