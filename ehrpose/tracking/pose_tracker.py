@@ -60,7 +60,7 @@ class PoseTracker:
         smoothing: Options of OneEuroFilter, for smoothed people; None gives them as they are.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of its range, or ``smoothing`` has an unknown option.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class PoseTracker:
         self.min_similarity, self.min_common = min_similarity, min_common
         self.motion, self.acceleration, self.decay = motion, acceleration, decay
         self._sigmas = self.keypoints.sigmas.astype(np.float64)
-        self._filter = None if smoothing is None else OneEuroFilter(**smoothing)
+        self._filter = None if smoothing is None else _build_filter(smoothing)
         self.reset()
 
     def reset(self) -> None:
@@ -256,6 +256,13 @@ class PoseTracker:
         keypoints = people.keypoints.copy()
         keypoints[found] = np.where(present[found][..., None], smoothed[rows[found]], keypoints[found])
         return People(keypoints, people.keypoint_scores, people.scores, people.tags)
+
+
+def _build_filter(options: Mapping[str, Any]) -> OneEuroFilter:
+    try:
+        return OneEuroFilter(**options)
+    except TypeError as error:
+        raise ValueError(f"smoothing: wanted options of OneEuroFilter, got {options!r}: {error}") from error
 
 
 def _check(name: str, is_good: bool, wanted: str, value: Any) -> None:

@@ -279,3 +279,9 @@ def test_bad_options_are_named(skeleton, options):
     name = "beta" if "smoothing" in options else next(iter(options))
     with pytest.raises(ValueError, match=f"{name}: wanted"):
         PoseTracker(skeleton, **options)
+
+
+@pytest.mark.parametrize("smoothing", [{"betta": 1}, True])
+def test_wrong_smoothing_is_named(skeleton, smoothing):
+    with pytest.raises(ValueError, match="smoothing: wanted options of OneEuroFilter"):
+        PoseTracker(skeleton, smoothing=smoothing)
