@@ -17,7 +17,9 @@ def _child(parent: Registry, *locations: str) -> Registry:
 # Estimators, backbones, necks, heads, losses and data preprocessors; the folder tells which is which.
 MODELS = _child(root.MODELS, "ehrpose.models")
 # The package ehrpose.datasets itself stays free of torch: the codec takes its keypoint metadata from there.
-DATASETS = _child(root.DATASETS, "ehrpose.datasets.coco", "ehrpose.datasets.synthetic")
+DATASETS = _child(
+    root.DATASETS, "ehrpose.datasets.coco", "ehrpose.datasets.crowdpose", "ehrpose.datasets.synthetic"
+)
 TRANSFORMS = _child(root.TRANSFORMS, "ehrpose.datasets.transforms")
 METRICS = _child(root.METRICS, "ehrpose.evaluation")
 HOOKS = _child(root.HOOKS, "ehrpose.engine")

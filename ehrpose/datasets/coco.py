@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,6 +58,9 @@ class CocoPoseDataset(BaseDataset):
         FileNotFoundError: No annotation file, or, with a pipeline, no folder of photos.
         ValueError: The annotation file is not as it should be, a value is unknown, or no photo is left.
     """
+
+    # Area of a person whose annotation has none, as a share of the box; None: that is an error.
+    area_of_box: ClassVar[float | None] = None
 
     def __init__(
         self,
@@ -133,7 +136,9 @@ class CocoPoseDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file; one item per photo."""
-        items, num_outside, example = read_coco_json(self.ann_file, self.meta, not self.test_mode)
+        items, num_outside, example = read_coco_json(
+            self.ann_file, self.meta, not self.test_mode, self.area_of_box
+        )
         if num_outside:
             self._warn(
                 f"{self.ann_file}: {num_outside} labelled keypoint(s) lie outside their photo and count as not "

@@ -23,7 +23,7 @@ class CocoItems(NamedTuple):
     Attributes:
         items: One dict per image, in the order of the file: img_id, file_name, width, height,
             keypoints (N, K, 2), visible (N, K), bbox (N, 4) xyxy, area (N,), mask_regions, and raw_anns, the
-            annotations as they are, without their segmentations.
+            annotations as they are, without their segmentations; crowd_index where the file has crowdIndex.
         num_outside: Labelled keypoints that lie outside their photo; they got ``visible`` 0.
         outside_example: Where the first of them is.
     """
@@ -33,7 +33,12 @@ class CocoItems(NamedTuple):
     outside_example: str
 
 
-def read_coco_json(path: str | Path, meta: KeypointMeta, need_annotations: bool = True) -> CocoItems:
+def read_coco_json(
+    path: str | Path,
+    meta: KeypointMeta,
+    need_annotations: bool = True,
+    area_of_box: float | None = None,
+) -> CocoItems:
     """Read an annotation file.
 
     Annotations of categories without keypoints are left out. A crowd (``iscrowd`` 1) and a person without any
@@ -43,6 +48,7 @@ def read_coco_json(path: str | Path, meta: KeypointMeta, need_annotations: bool 
         path: The json file.
         meta: The skeleton that the file should have.
         need_annotations: False: the file may be without annotations, as COCO's test-dev is.
+        area_of_box: The area of a person without ``area``, as a share of the box; None: everyone must have one.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -57,6 +63,8 @@ def read_coco_json(path: str | Path, meta: KeypointMeta, need_annotations: bool 
         images = _read_images(data["images"])
         categories = _person_categories(data.get("categories") or [], meta)
         anns = [a for a in data.get("annotations") or [] if categories is None or _category(a) in categories]
+        if area_of_box is not None:
+            anns = [a if "area" in a else _with_area(a, area_of_box) for a in anns]
         _check_annotations(anns, images, meta)
         return _fill(images, anns, meta)
     except ValueError as error:
@@ -96,7 +104,16 @@ def _read_images(entries: Sequence[Mapping]) -> dict[Any, dict[str, Any]]:
             "width": int(size[0]),
             "height": int(size[1]),
         }
+        if "crowdIndex" in entry:
+            images[entry["id"]]["crowd_index"] = _crowd_index(entry)
     return images
+
+
+def _crowd_index(image: Mapping) -> float:
+    value = image["crowdIndex"]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"image {image['id']}: wanted a crowdIndex of 0 to 1, got {value!r}")
+    return float(value)
 
 
 def _person_categories(categories: Sequence[Mapping], meta: KeypointMeta) -> set | None:
@@ -124,6 +141,15 @@ def _category(annotation: Mapping) -> Any:
     if "category_id" not in annotation:
         raise ValueError(f"annotation {annotation.get('id')} has no 'category_id'")
     return annotation["category_id"]
+
+
+def _with_area(annotation: Mapping, share: float) -> Mapping:
+    """Return the annotation with an area made of its box, if that is whole."""
+    try:
+        _, _, width, height = annotation["bbox"]
+        return {**annotation, "area": share * float(width) * float(height)}
+    except (KeyError, TypeError, ValueError):
+        return annotation  # the checks that follow say what is wrong
 
 
 def _check_annotations(anns: Sequence[Mapping], images: Mapping, meta: KeypointMeta) -> None:

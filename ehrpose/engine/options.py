@@ -102,7 +102,7 @@ def set_test_output(
     if out is not None:
         writers = [e for e in evaluators if e["type"] in ("CocoMetric", "CrowdPoseMetric")]
         if not writers:
-            raise ValueError("--out needs a CocoMetric in test_evaluator")
+            raise ValueError("--out needs a CocoMetric or CrowdPoseMetric in test_evaluator")
         writers[0].update(outfile_prefix=out.removesuffix(".json"), format_only=format_only)
     if dump is not None:
         evaluators.append({"type": "DumpResults", "out_file_path": dump})

@@ -95,19 +95,24 @@ class CocoMetric(BaseMetric):
         for sample in data_samples:
             image_id = sample["img_id"]
             people, scores = self._people(sample["pred_instances"], image_id)
-            height, width = sample.get("ori_shape", (0, 0))[:2]
             self.results.append(
                 {
-                    "image": {
-                        "id": image_id.item() if isinstance(image_id, np.generic) else image_id,
-                        "height": int(height),
-                        "width": int(width),
-                    },
+                    "image": self._image(sample),
                     "annotations": self._annotations(sample),
                     "people": people,
                     "scores": scores,
                 }
             )
+
+    def _image(self, sample: dict) -> dict[str, Any]:
+        """Return the entry of a sample in the list ``images`` of the ground truth."""
+        image_id = sample["img_id"]
+        height, width = sample.get("ori_shape", (0, 0))[:2]
+        return {
+            "id": image_id.item() if isinstance(image_id, np.generic) else image_id,
+            "height": int(height),
+            "width": int(width),
+        }
 
     def _people(self, instances: Any, image_id: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return (N, K, 3) x, y, score and the (N,) scores that rank people."""
@@ -138,7 +143,7 @@ class CocoMetric(BaseMetric):
         return [{key: ann[key] for key in ANNOTATION_FIELDS if key in ann} for ann in sample["raw_anns"]]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the ten numbers by name."""
+        """Return the numbers by name."""
         by_image = {result["image"]["id"]: result for result in results}
         truth = self._ground_truth(by_image)
         category = person_category(truth, self.meta.num_keypoints)
@@ -156,12 +161,25 @@ class CocoMetric(BaseMetric):
             write_json(detections, f"{self.outfile_prefix}.keypoints.json")
         if self.format_only:
             return {}
-        truth = prepare_truth(truth, list(by_image), self.meta.num_keypoints)
-        numbers = evaluate(truth, detections, self.meta.sigmas, self.use_fast_eval, self.max_dets)
+        truth = prepare_truth(self._complete(truth), list(by_image), self.meta.num_keypoints)
+        numbers = self._numbers(truth, detections)
         if self.per_keypoint:
             similarity = keypoint_similarity(truth, by_image, self.meta.sigmas)
             numbers.update({f"OKS_{name}": float(v) for name, v in zip(self.meta.names, similarity)})
         return numbers
+
+    def _complete(self, truth: dict) -> dict:
+        """Return the ground truth as COCO's evaluation wants it; for data sets whose json is not quite COCO's."""
+        return truth
+
+    def _numbers(self, truth: dict, detections: list[dict]) -> dict[str, float]:
+        """Return COCO's ten numbers.
+
+        Args:
+            truth: Ground truth of ``prepare_truth``.
+            detections: People in COCO's submission form.
+        """
+        return evaluate(truth, detections, self.meta.sigmas, self.use_fast_eval, self.max_dets)
 
     def _ground_truth(self, by_image: dict) -> dict:
         if self.ann_file is not None:

@@ -15,7 +15,10 @@ from torch import Tensor
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.registry import TRANSFORMS
 
-META_KEYS = ("img_id", "img_path", "ori_shape", "input_shape", "warp", "flip", "raw_anns", "bad_image")
+META_KEYS = (
+    *("img_id", "img_path", "ori_shape", "input_shape", "warp", "flip"),
+    *("raw_anns", "bad_image", "crowd_index"),
+)
 
 
 @TRANSFORMS.register_module()
@@ -26,7 +29,8 @@ class PackPose(BaseTransform):
     PoseDataSample with ``gt_instances`` (keypoints, visible, bboxes, areas; input px after BottomUpAffine,
     photo px after BottomUpResize, as predictions are), with ``gt_targets`` (dict of tensors) after
     EncodeTargets, and with those of ``meta_keys`` that the item has. ``ori_shape`` is (height, width) of the
-    photo, ``input_shape`` that of the input at scale 1, ``bad_image`` why a photo was replaced by a grey one.
+    photo, ``input_shape`` that of the input at scale 1, ``bad_image`` why a photo was replaced by a grey one,
+    ``crowd_index`` how crowded a photo of CrowdPose is.
 
     Args:
         meta_keys: Names of the metadata that are kept.

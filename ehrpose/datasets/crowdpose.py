@@ -1,0 +1,24 @@
+"""CrowdPose: photos of crowds with 14 keypoints a person (Li et al., CVPR 2019)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ehrpose.datasets.coco import CocoPoseDataset
+from ehrpose.registry import DATASETS
+
+# CrowdPose has boxes and no areas; its evaluation takes this share of the box.
+AREA_OF_BOX = 0.53
+
+
+@DATASETS.register_module()
+class CrowdPoseDataset(CocoPoseDataset):
+    """CrowdPose's json, which is COCO's with 14 keypoints, a ``crowdIndex`` for each photo and no areas.
+
+    A person's area is 0.53 of the box, as in CrowdPose's own evaluation. Items have ``crowd_index``, 0 (nobody
+    covers anybody) to 1, where the json has it.
+
+    Arguments, attributes and errors are those of CocoPoseDataset.
+    """
+
+    area_of_box: ClassVar[float | None] = AREA_OF_BOX

@@ -1,0 +1,71 @@
+"""CrowdPose's numbers: COCO's keypoint AP, and AP by how crowded a photo is (Li et al., CVPR 2019)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ehrpose.datasets.crowdpose import AREA_OF_BOX
+from ehrpose.evaluation.coco_eval import evaluate
+from ehrpose.evaluation.coco_metric import CocoMetric
+from ehrpose.registry import METRICS
+
+_NUMBERS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
+
+
+@METRICS.register_module()
+class CrowdPoseMetric(CocoMetric):
+    """CrowdPose's AP and AR, with AP_E, AP_M and AP_H of easy, medium and crowded photos.
+
+    It is COCO's evaluation with two differences, both CrowdPose's: a person's area is 0.53 of the box, and someone
+    whose ``num_keypoints`` (visible keypoints only, in CrowdPose's json) is 0 does not count.
+
+    Photos with a ``crowdIndex`` below 0.2 are easy, from 0.8 on hard: the limits of CrowdPose's published evaluation,
+    with which papers' numbers are made (its paper speaks of 0.1 and 0.8). A group without people gets -1.
+
+    Arguments are those of CocoMetric. The crowd index comes from ``ann_file``, or from the samples.
+
+    Raises:
+        ValueError: As CocoMetric does; also where a photo has no crowd index.
+    """
+
+    default_prefix = "crowdpose"
+    # Upper limits of the crowd index, the last one open.
+    groups: ClassVar[dict[str, float]] = {"E": 0.2, "M": 0.8, "H": float("inf")}
+
+    def _image(self, sample: dict) -> dict[str, Any]:
+        image = super()._image(sample)
+        if "crowd_index" in sample:
+            image["crowdIndex"] = sample["crowd_index"]
+        return image
+
+    def _complete(self, truth: dict) -> dict:
+        people = []
+        for ann in truth.get("annotations") or []:
+            box = ann.get("bbox")
+            people.append(ann if box is None else {**ann, "area": AREA_OF_BOX * box[2] * box[3]})
+        return {**truth, "annotations": people}
+
+    def _numbers(self, truth: dict, detections: list[dict]) -> dict[str, float]:
+        missing = [image["id"] for image in truth["images"] if "crowdIndex" not in image]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(truth['images'])} photos have no crowdIndex, one is {missing[0]}: "
+                f"CrowdPoseMetric needs CrowdPose's json, with CrowdPoseDataset or as ann_file"
+            )
+        numbers = super()._numbers(truth, detections)
+        numbers = {name: numbers[name] for name in _NUMBERS}
+        lower = float("-inf")
+        for name, upper in self.groups.items():
+            wanted = {i["id"] for i in truth["images"] if lower <= i["crowdIndex"] < upper}
+            part = {
+                **truth,
+                "images": [image for image in truth["images"] if image["id"] in wanted],
+                "annotations": [a for a in truth["annotations"] if a["image_id"] in wanted],
+            }
+            found = [d for d in detections if d["image_id"] in wanted]
+            numbers[f"AP_{name}"] = self._average_precision(part, found)
+            lower = upper
+        return numbers
+
+    def _average_precision(self, truth: dict, detections: list[dict]) -> float:
+        return evaluate(truth, detections, self.meta.sigmas, self.use_fast_eval, self.max_dets)["AP"]
