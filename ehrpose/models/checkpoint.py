@@ -22,6 +22,7 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.models.safe_globals import SAFE_GLOBALS
 from ehrpose.models.tensor_fit import COUNTER, Differences, compare, listed, strip_prefix
 
@@ -250,7 +251,7 @@ class PretrainedWeights(PretrainedInit):
     """``init_cfg=dict(type="Pretrained", checkpoint=...)`` that loads plain data only, and fails rather than skip.
 
     Args:
-        checkpoint: Local file.
+        checkpoint: Local file, or the name of a model of the zoo, ``"ehrnet-small"``.
         prefix: Part of the file to take, ``"backbone."``; None takes all of it.
         map_location: Device of the tensors while they are read.
         min_match: Least share, 0 to 1, of the module's tensors that must fit.
@@ -259,6 +260,10 @@ class PretrainedWeights(PretrainedInit):
     def __init__(
         self, checkpoint: str, prefix: str | None = None, map_location: str = "cpu", min_match: float = 0.9
     ):
+        if is_model_name(checkpoint) and not Path(checkpoint).suffix:
+            model = find_model(checkpoint)
+            model.check()
+            checkpoint = str(model.checkpoint)
         super().__init__(checkpoint, prefix, map_location)
         self.min_match = min_match
 

@@ -294,7 +294,7 @@ def test_converter_refuses_a_folder_in_use(converter, tmp_path):
 
 
 def test_a_broken_conversion_leaves_nothing(converter, tmp_path, monkeypatch):
-    monkeypatch.setattr(converter.cv2, "imwrite", lambda *args: False)
+    monkeypatch.setattr(cv2, "imwrite", lambda *args: False)
     with pytest.raises(OSError, match="disk full"):
         converter.main(["--out", str(tmp_path / "people"), "--length", "1", "--val-length", "0"])
     assert list(tmp_path.iterdir()) == []

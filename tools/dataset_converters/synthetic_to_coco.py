@@ -8,22 +8,14 @@ Train scenes have the seed given, validation scenes the next one. Nothing appear
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import cv2
-from mmengine.config import Config
-from mmengine.utils import ProgressBar
-
-from ehrpose.config import load_config, resolve
+from ehrpose.datasets.converters.skeleton_config import load_keypoints
+from ehrpose.datasets.converters.synthetic_folder import splits_of_config, write_synthetic_folder
 from ehrpose.datasets.synthetic import SyntheticPeople
 
 ROOT = Path(__file__).resolve().parents[2]
-_JPEG_QUALITY = 95
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -42,6 +34,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--num-people", type=int, nargs=2, default=[1, 4], metavar=("MIN", "MAX"), help="people of a scene"
     )
     parser.add_argument(
+        "--person-height",
+        type=float,
+        nargs=2,
+        default=[0.3, 0.9],
+        metavar=("MIN", "MAX"),
+        help="standing height, as a share of the image's short side",
+    )
+    for name, what in (
+        ("occlusion", "0 (whole people, apart) to 1 (overlapping, cut off, behind things)"),
+        ("clutter", "0 (plain background) to 1 (busy)"),
+        ("pose-variety", "0 (everyone stands or walks towards the camera) to 1 (any pose, from any side)"),
+    ):
+        default = 1.0 if name == "pose-variety" else 0.5
+        parser.add_argument(f"--{name}", type=float, default=default, metavar="SHARE", help=what)
+    parser.add_argument(
         "--keypoints",
         type=Path,
         default=ROOT / "configs/_base_/keypoints/coco.py",
@@ -57,96 +64,36 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def write_split(dataset: SyntheticPeople, folder: Path, split: str) -> None:
-    """Write the photos and the json of one split into a COCO folder.
-
-    Args:
-        dataset: The scenes.
-        folder: The COCO folder.
-        split: ``train`` or ``val``.
-    """
-    photo_dir = folder / f"{split}2017"
-    photo_dir.mkdir(parents=True)
-    (folder / "annotations").mkdir(exist_ok=True)
-    images, annotations = [], []
-    print(f"{split}: {len(dataset)} scenes")
-    progress = ProgressBar(len(dataset))
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        name = f"{info['img_id']:012d}.jpg"
-        # OpenCV's writer reports a full disk only by its return value.
-        if not cv2.imwrite(str(photo_dir / name), info["img"], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
-            raise OSError(f"could not write {photo_dir / name}; is the disk full?")
-        images.append(
-            {"id": info["img_id"], "file_name": name, "width": info["width"], "height": info["height"]}
-        )
-        annotations.extend(info["raw_anns"])
-        progress.update()
-    print()
-    content = {
-        "info": {"description": f"SyntheticPeople, seed {dataset.seed}", "version": "1.0"},
-        "licenses": [],
-        "images": images,
-        "annotations": annotations,
-        "categories": [_category(dataset)],
-    }
-    path = folder / "annotations" / f"person_keypoints_{split}2017.json"
-    path.write_text(json.dumps(content))
-
-
-def _category(dataset: SyntheticPeople) -> dict[str, Any]:
-    meta = dataset.keypoints
-    return {
-        "id": 1,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(meta.names),
-        "skeleton": [[i + 1, j + 1] for i, j in meta.skeleton],
-    }
-
-
-def _splits(args: argparse.Namespace) -> Iterator[tuple[str, SyntheticPeople]]:
+def splits(args: argparse.Namespace) -> Iterator[tuple[str, SyntheticPeople]]:
+    """Give the name and the scenes of each split."""
     if args.config is not None:
-        cfg = resolve(load_config(args.config))
-        for split in ("train", "val"):
-            settings = dict(cfg[f"{split}_dataloader"].dataset)
-            if settings.pop("type") != "SyntheticPeople":
-                raise ValueError(f"{args.config} has another {split} data set than SyntheticPeople")
-            for name in ("pipeline", "cache", "test_mode"):
-                settings.pop(name, None)
-            yield split, SyntheticPeople(**settings)
+        yield from splits_of_config(args.config)
         return
-    keypoints = Config.fromfile(args.keypoints).keypoints
+    keypoints = load_keypoints(args.keypoints)
     size = args.image_size[0] if len(args.image_size) == 1 else args.image_size
     for split, length, seed in (("train", args.length, args.seed), ("val", args.val_length, args.seed + 1)):
         if length or split == "train":
-            yield split, SyntheticPeople(keypoints, length, seed, size, args.num_people)
-
-
-def convert(args: argparse.Namespace) -> Path:
-    """Write the whole data set beside ``args.out`` and move it there.
-
-    Raises:
-        ValueError: The folder is there and not empty, or is a file.
-    """
-    out = args.out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not empty: remove it or choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.parent / f".{out.name}.{os.getpid()}.partial"
-    try:
-        for split, dataset in _splits(args):
-            write_split(dataset, beside, split)
-        os.replace(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return out
+            yield (
+                split,
+                SyntheticPeople(
+                    keypoints,
+                    length,
+                    seed,
+                    size,
+                    args.num_people,
+                    args.person_height,
+                    args.occlusion,
+                    args.clutter,
+                    args.pose_variety,
+                ),
+            )
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the tool."""
-    out = convert(parse_args(argv))
-    print(f"written: {out}")
+    args = parse_args(argv)
+    write_synthetic_folder(splits(args), args.out)
+    print(f"written: {args.out}")
 
 
 if __name__ == "__main__":

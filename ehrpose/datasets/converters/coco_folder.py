@@ -1,0 +1,217 @@
+"""Writing a data set as a COCO folder: photos and person_keypoints_{train,val}2017.json."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.utils import ProgressBar
+
+from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.image_io import ImageReadError, read_image
+
+# Share of its box that a person without an outline covers; the one that CrowdPose's evaluation takes.
+_AREA_OF_BOX = 0.53
+# A box of keypoints alone is this much wider on each side: heads and feet reach beyond their keypoints.
+_BOX_MARGIN = 0.1
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Give a folder beside ``out`` to fill; it becomes ``out`` if all goes well, and vanishes otherwise.
+
+    Raises:
+        ValueError: ``out`` is there and not empty, or is a file.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not empty: remove it or choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.parent / f".{out.name}.{os.getpid()}.partial"
+    try:
+        beside.mkdir()
+        yield beside
+        os.replace(beside, out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def category(meta: KeypointMeta) -> dict[str, Any]:
+    """Return COCO's category of a person with this skeleton."""
+    return {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(meta.names),
+        "skeleton": [[i + 1, j + 1] for i, j in meta.skeleton],
+    }
+
+
+def write_annotations(
+    folder: Path, split: str, meta: KeypointMeta, images: list, annotations: list, description: str
+) -> None:
+    """Write ``annotations/person_keypoints_{split}2017.json`` below a folder."""
+    path = folder / "annotations" / f"person_keypoints_{split}2017.json"
+    path.parent.mkdir(exist_ok=True)
+    content = {
+        "info": {"description": description, "version": "1.0"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [category(meta)],
+    }
+    path.write_text(json.dumps(content))
+
+
+def split_photos(
+    photos: Sequence[LabelledPhoto], val_fraction: float, seed: int
+) -> dict[str, list[LabelledPhoto]]:
+    """Return the photos of ``train`` and, if there are any, ``val``, each in the order of their names.
+
+    Args:
+        photos: All photos.
+        val_fraction: Share of the photos for validation, 0 to below 1; at least one photo unless it is 0.
+        seed: Which ones: the same seed and names give the same split.
+
+    Raises:
+        ValueError: The share is out of range, or no photo is left for one of the two.
+    """
+    if not 0 <= val_fraction < 1:
+        raise ValueError(f"--val-fraction must be from 0 to below 1, got {val_fraction}")
+    ordered = sorted(photos, key=lambda photo: photo.name)
+    count = max(1, round(val_fraction * len(ordered))) if val_fraction else 0
+    if len(ordered) <= count:
+        raise ValueError(f"{len(ordered)} photo(s) are too few for a validation share of {val_fraction}")
+    chosen = set(np.random.default_rng(seed).permutation(len(ordered))[:count].tolist())
+    parts = {"train": [photo for i, photo in enumerate(ordered) if i not in chosen]}
+    if chosen:
+        parts["val"] = [photo for i, photo in enumerate(ordered) if i in chosen]
+    return parts
+
+
+class CocoFolderWriter:
+    """Writes labelled photos of one split after the other.
+
+    Attributes:
+        skipped: Name to reason, of the photos that were left out.
+
+    Args:
+        folder: Existing folder.
+        meta: The skeleton.
+        symlink: Link to the photos instead of copying them.
+        skip_bad: Leave out photos that cannot be used; False: the first one is an error.
+    """
+
+    def __init__(self, folder: Path, meta: KeypointMeta, symlink: bool = False, skip_bad: bool = False):
+        self.folder = folder
+        self.meta = meta
+        self.symlink = symlink
+        self.skip_bad = skip_bad
+        self.skipped: dict[str, str] = {}
+        self._next_image = 1
+        self._next_annotation = 1
+
+    def write(self, split: str, photos: Sequence[LabelledPhoto], description: str) -> tuple[int, int]:
+        """Write one split; return the numbers of its photos and people.
+
+        Raises:
+            ImageReadError, ValueError: A photo cannot be used, and ``skip_bad`` is False.
+        """
+        images: list[dict] = []
+        annotations: list[dict] = []
+        progress = ProgressBar(len(photos))
+        for photo in photos:
+            progress.update()
+            try:
+                width, height = self._take(photo, self.folder / f"{split}2017" / photo.name)
+            except (ImageReadError, ValueError) as error:
+                if not self.skip_bad:
+                    raise
+                self.skipped[photo.name] = str(error)
+                continue
+            images.append({"id": self._next_image, "file_name": photo.name, "width": width, "height": height})
+            for person in photo.people:
+                annotation = self._annotate(person, width, height)
+                if annotation is not None:
+                    annotations.append(annotation)
+            self._next_image += 1
+        print()
+        (self.folder / f"{split}2017").mkdir(exist_ok=True)
+        write_annotations(self.folder, split, self.meta, images, annotations, description)
+        return len(images), len(annotations)
+
+    def _take(self, photo: LabelledPhoto, target: Path) -> tuple[int, int]:
+        """Put the photo in its place and return (width, height) as it is read, upright."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if photo.content is not None and not photo.path.is_file():
+            target.write_bytes(photo.content)
+        elif not photo.path.is_file():
+            raise ValueError(f"{photo.source}: its photo {photo.path} does not exist")
+        elif self.symlink:
+            target.symlink_to(photo.path.resolve())
+        else:
+            shutil.copyfile(photo.path, target)
+        try:
+            height, width = read_image(target).shape[:2]
+            if photo.size is not None and photo.size != (width, height):
+                raise ValueError(
+                    f"{photo.source}: labelled on a photo of {photo.size[0]} x {photo.size[1]} px, but {photo.path} "
+                    f"has {width} x {height}: was it resized or turned since?"
+                )
+        except (ImageReadError, ValueError):
+            target.unlink()
+            raise
+        return width, height
+
+    def _annotate(self, person: LabelledPerson, width: int, height: int) -> dict[str, Any] | None:
+        """Return the COCO annotation; None where there is nothing of the person."""
+        box = person.box or _box_around(person, width, height)
+        if box is None:
+            return None
+        labelled = person.keypoints[:, 2] > 0
+        keypoints = np.where(labelled[:, None], person.keypoints, 0)
+        annotation = {
+            "id": self._next_annotation,
+            "image_id": self._next_image,
+            "category_id": 1,
+            "keypoints": [
+                value for x, y, v in keypoints.tolist() for value in (round(x, 2), round(y, 2), int(v))
+            ],
+            "num_keypoints": int(labelled.sum()),
+            "bbox": [round(float(value), 2) for value in box],
+            "area": round(_area(person.polygons) or _AREA_OF_BOX * box[2] * box[3], 2),
+            "iscrowd": int(person.crowd),
+            "segmentation": [list(map(float, polygon)) for polygon in person.polygons],
+        }
+        self._next_annotation += 1
+        return annotation
+
+
+def _box_around(person: LabelledPerson, width: int, height: int) -> list[float] | None:
+    """Return the box around outlines, or else around keypoints and a margin, inside the photo."""
+    points, margin = person.keypoints[person.keypoints[:, 2] > 0, :2], _BOX_MARGIN
+    if person.polygons:
+        points, margin = np.concatenate([np.reshape(p, (-1, 2)) for p in person.polygons]), 0.0
+    if not len(points):
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    # A single keypoint, or several in a line, still need a box with an area.
+    grow = np.maximum(margin * (high - low).max(), 1.0 if margin else 0.0)
+    x0, y0 = np.maximum(low - grow, 0)
+    x1, y1 = np.minimum(high + grow, (width, height))
+    return [float(x0), float(y0), float(x1 - x0), float(y1 - y0)]
+
+
+def _area(polygons: Sequence[Sequence[float]]) -> float:
+    """Return the area of outlines, px**2."""
+    total = 0.0
+    for polygon in polygons:
+        x, y = np.reshape(np.asarray(polygon, np.float64), (-1, 2)).T
+        total += abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
+    return total

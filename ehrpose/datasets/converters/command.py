@@ -1,0 +1,102 @@
+"""What the converters of labelling tools share on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ehrpose.datasets.converters.coco_folder import CocoFolderWriter, new_folder, split_photos
+from ehrpose.datasets.converters.labelled import LabelledPhoto
+from ehrpose.datasets.converters.skeleton_config import write_keypoints
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every converter has."""
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to make; absent or empty"
+    )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of photos for validation, 0 for none",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which photos are for validation")
+    parser.add_argument(
+        "--rename",
+        nargs="+",
+        default=[],
+        metavar="LABEL=NAME",
+        help="labels whose keypoint has another name",
+    )
+    parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to leave out")
+    parser.add_argument("--symlink", action="store_true", help="link to the photos instead of copying them")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out photos that cannot be used, and name them"
+    )
+
+
+def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
+    """Return label to keypoint name.
+
+    Raises:
+        ValueError: A pair is not LABEL=NAME.
+    """
+    renames = {}
+    for pair in pairs:
+        label, equals, name = pair.partition("=")
+        if not (label and equals and name):
+            raise ValueError(f"--rename takes LABEL=NAME, got {pair!r}")
+        renames[label] = name
+    return renames
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Give the path, or, of a zip file, a temporary folder with what is in it."""
+    if not zipfile.is_zipfile(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="ehrpose-") as folder, zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+        yield Path(folder)
+
+
+def write_data_set(
+    args: argparse.Namespace,
+    photos: Sequence[LabelledPhoto],
+    meta: KeypointMeta,
+    description: str,
+    keypoints: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the photos as a COCO folder and say what was done.
+
+    Args:
+        args: Of ``add_arguments``.
+        photos: All photos.
+        meta: The skeleton.
+        description: Goes into the json.
+        keypoints: The skeleton's config, where the converter made it: written as ``keypoints.py``.
+    """
+    parts = split_photos(photos, args.val_fraction, args.seed)
+    with new_folder(args.out) as folder:
+        writer = CocoFolderWriter(folder, meta, args.symlink, args.skip_bad)
+        counts = {split: writer.write(split, part, description) for split, part in parts.items()}
+        if not any(people for _, people in counts.values()):
+            raise ValueError("nobody is labelled on any photo")
+        if keypoints is not None:
+            write_keypoints(keypoints, folder / "keypoints.py")
+    for split, (number, people) in counts.items():
+        print(f"{split}: {number} photos, {people} people")
+    for name, reason in writer.skipped.items():
+        print(f"left out: {name}: {reason}")
+    print(f"written: {args.out}")
+    if keypoints is not None:
+        print(f"skeleton: {args.out / 'keypoints.py'}; check its mirror pairs (swap) and sigmas")

@@ -1,0 +1,207 @@
+"""Reading labelme's json files: points are keypoints, shapes of one ``group_id`` are one person."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+
+_CROWD = ("crowd", "ignore")
+_HIDDEN = ("occluded", "hidden", "invisible")
+
+
+class LabelmeReader:
+    """Reads labelme's files for one skeleton.
+
+    A ``point`` whose label is a keypoint's name is that keypoint: visible, or hidden where a flag of the shape named
+    ``occluded``, ``hidden`` or ``invisible`` is set, or its description is one of these words. A ``rectangle`` is its
+    person's box, a ``polygon`` an outline. Either labelled ``crowd`` or ``ignore`` is a region that training leaves
+    out. Shapes without ``group_id`` are one person where the photo has no groups.
+
+    Attributes:
+        ignored: Kind of shape (``circle``, ``line``, ...) or label to the number of those that were left out.
+
+    Args:
+        meta: The skeleton.
+        rename: Label in the files to keypoint name, for those that differ.
+        ignore: Labels that are left out.
+    """
+
+    def __init__(
+        self, meta: KeypointMeta, rename: Mapping[str, str] | None = None, ignore: Collection[str] = ()
+    ):
+        self.meta = meta
+        self.rename = dict(rename or {})
+        self.ignore = set(ignore)
+        self.ignored: dict[str, int] = defaultdict(int)
+        unknown = [name for name in self.rename.values() if name not in meta.names]
+        if unknown:
+            raise ValueError(f"--rename: no keypoints {unknown}; known are {list(meta.names)}")
+
+    def read_folder(self, folder: Path) -> list[LabelledPhoto]:
+        """Read every labelme file in a folder and those below.
+
+        Raises:
+            FileNotFoundError: There is no such folder, or no labelme file in it.
+            ValueError: A file is broken or its shapes are not as they should be; the message names the file.
+        """
+        if not folder.is_dir():
+            raise FileNotFoundError(f"folder not found: {folder}")
+        photos = []
+        for path in sorted(folder.rglob("*.json")):
+            content = _load(path)
+            if isinstance(content, Mapping) and "shapes" in content:
+                photos.append(self._read(content, path, folder))
+        if not photos:
+            raise FileNotFoundError(f"{folder}: no labelme file (json with 'shapes') in it or below")
+        _check_unique(photos)
+        return photos
+
+    def _read(self, content: Mapping[str, Any], path: Path, folder: Path) -> LabelledPhoto:
+        try:
+            shapes = content["shapes"]
+            if not isinstance(shapes, list) or not all(isinstance(shape, Mapping) for shape in shapes):
+                raise ValueError("wanted a list of objects as 'shapes'")
+            people = self._people([shape for shape in shapes if self._is_wanted(shape)])
+            photo = _photo_path(content, path)
+            size = (content.get("imageWidth"), content.get("imageHeight"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return LabelledPhoto(
+            path=photo,
+            name=_name(photo, path, folder),
+            size=(int(size[0]), int(size[1])) if size[0] and size[1] else None,
+            people=people,
+            source=str(path),
+            content=_embedded(content, path) if not photo.is_file() else None,
+        )
+
+    def _is_wanted(self, shape: Mapping[str, Any]) -> bool:
+        label, kind = str(shape.get("label")), shape.get("shape_type", "polygon")
+        if label in self.ignore:
+            self.ignored[f"label {label!r}"] += 1
+        elif kind not in ("point", "rectangle", "polygon"):
+            self.ignored[f"shape {kind!r}"] += 1
+        else:
+            return True
+        return False
+
+    def _people(self, shapes: Sequence[Mapping[str, Any]]) -> list[LabelledPerson]:
+        groups: dict[Any, list] = defaultdict(list)
+        people = []
+        for shape in shapes:
+            if shape.get("label") in _CROWD:
+                people.append(self._person([shape], crowd=True))
+            else:
+                groups[shape.get("group_id")].append(shape)
+        if None in groups and len(groups) > 1:
+            shape = groups[None][0]
+            raise ValueError(
+                f"{shape.get('shape_type')} {shape.get('label')!r} has no group_id while others have: give all shapes "
+                f"of one person the same number"
+            )
+        return people + [self._person(members) for members in groups.values()]
+
+    def _person(self, shapes: Sequence[Mapping[str, Any]], crowd: bool = False) -> LabelledPerson:
+        keypoints, box, polygons = empty_keypoints(self.meta.num_keypoints), None, []
+        for shape in shapes:
+            points = _points(shape)
+            if shape.get("shape_type") == "point":
+                k = self._index(shape)
+                if keypoints[k, 2]:
+                    group = shape.get("group_id")
+                    raise ValueError(
+                        f"group_id {group} has two points {self.meta.names[k]!r}: give every person a group_id of its "
+                        f"own"
+                    )
+                keypoints[k] = (*points[0], 1 if _is_hidden(shape) else 2)
+            elif shape.get("shape_type") == "rectangle":
+                if box is not None:
+                    raise ValueError(
+                        f"group_id {shape.get('group_id')} has two rectangles, wanted one box a person"
+                    )
+                low, high = points.min(axis=0), points.max(axis=0)
+                box = [*low.tolist(), *(high - low).tolist()]
+            else:
+                polygons.append(points.ravel().tolist())
+        return LabelledPerson(keypoints, box, polygons, crowd)
+
+    def _index(self, shape: Mapping[str, Any]) -> int:
+        label = str(shape.get("label"))
+        name = self.rename.get(label, label)
+        if name not in self.meta.names:
+            raise ValueError(
+                f"point with the unknown label {label!r}; keypoints of {self.meta.dataset_name!r} are "
+                f"{list(self.meta.names)}. Use --rename {label}=NAME or --ignore {label}"
+            )
+        return self.meta.names.index(name)
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no valid json: {error}") from error
+
+
+def _points(shape: Mapping[str, Any]) -> np.ndarray:
+    kind, label = shape.get("shape_type", "polygon"), shape.get("label")
+    least = {"point": 1, "rectangle": 2}.get(kind, 3)
+    try:
+        points = np.array(shape.get("points"), np.float64).reshape(-1, 2)
+    except (TypeError, ValueError):
+        points = np.zeros((0, 2))
+    if len(points) < least or not np.isfinite(points).all():
+        raise ValueError(
+            f"{kind} {label!r}: wanted at least {least} pair(s) of numbers, got {shape.get('points')}"
+        )
+    return points
+
+
+def _is_hidden(shape: Mapping[str, Any]) -> bool:
+    flags = shape.get("flags") or {}
+    return any(flags.get(word) for word in _HIDDEN) or (shape.get("description") or "").strip() in _HIDDEN
+
+
+def _photo_path(content: Mapping[str, Any], path: Path) -> Path:
+    name = content.get("imagePath")
+    if not isinstance(name, str) or not name:
+        raise ValueError("no 'imagePath', the photo that the labels are for")
+    # Written on Windows, the path has backslashes.
+    return path.parent / (PureWindowsPath(name).as_posix() if "\\" in name else name)
+
+
+def _name(photo: Path, path: Path, folder: Path) -> str:
+    """Return the photo's path below the folder; next to its labels' place there if it lies elsewhere."""
+    try:
+        relative = photo.resolve().relative_to(folder.resolve())
+    except ValueError:
+        relative = path.relative_to(folder).parent / photo.name
+    return PurePosixPath(*relative.parts).as_posix()
+
+
+def _embedded(content: Mapping[str, Any], path: Path) -> bytes | None:
+    data = content.get("imageData")
+    if not data:
+        return None
+    try:
+        return base64.b64decode(data)
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise ValueError(f"{path}: 'imageData' is no base64: {error}") from error
+
+
+def _check_unique(photos: Sequence[LabelledPhoto]) -> None:
+    sources: dict[str, str] = {}
+    for photo in photos:
+        if photo.name in sources:
+            raise ValueError(f"{photo.source} and {sources[photo.name]} are both for the photo {photo.name}")
+        sources[photo.name] = photo.source

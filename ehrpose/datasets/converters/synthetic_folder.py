@@ -1,0 +1,72 @@
+"""Writing the embedded data set as a COCO folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+from mmengine.utils import ProgressBar
+
+from ehrpose.config import load_config, resolve
+from ehrpose.datasets.converters.coco_folder import new_folder, write_annotations
+from ehrpose.datasets.synthetic import SyntheticPeople
+
+_JPEG_QUALITY = 95
+
+
+def splits_of_config(config: str | Path) -> list[tuple[str, SyntheticPeople]]:
+    """Return the train and val scenes of a config.
+
+    Raises:
+        ValueError: One of its data sets is no SyntheticPeople.
+    """
+    cfg = resolve(load_config(config))
+    splits = []
+    for split in ("train", "val"):
+        settings = dict(cfg[f"{split}_dataloader"].dataset)
+        if settings.pop("type") != "SyntheticPeople":
+            raise ValueError(f"{config} has another {split} data set than SyntheticPeople")
+        for name in ("pipeline", "cache", "test_mode"):
+            settings.pop(name, None)
+        splits.append((split, SyntheticPeople(**settings)))
+    return splits
+
+
+def write_synthetic_folder(splits: Iterable[tuple[str, SyntheticPeople]], out: Path) -> None:
+    """Write scenes as JPEG photos and person_keypoints_{split}2017.json; nothing appears before all is done.
+
+    Args:
+        splits: Name of the split (``train`` or ``val``) and its scenes.
+        out: Folder to make; absent or empty.
+
+    Raises:
+        ValueError: The folder is there and not empty, or is a file.
+        OSError: A photo cannot be written.
+    """
+    with new_folder(out) as folder:
+        for split, dataset in splits:
+            _write_split(dataset, folder, split)
+
+
+def _write_split(dataset: SyntheticPeople, folder: Path, split: str) -> None:
+    photo_dir = folder / f"{split}2017"
+    photo_dir.mkdir(parents=True)
+    images: list[dict] = []
+    annotations: list[dict] = []
+    print(f"{split}: {len(dataset)} scenes")
+    progress = ProgressBar(len(dataset))
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        name = f"{info['img_id']:012d}.jpg"
+        # OpenCV's writer reports a full disk only by its return value.
+        if not cv2.imwrite(str(photo_dir / name), info["img"], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+            raise OSError(f"could not write {photo_dir / name}; is the disk full?")
+        images.append(
+            {"id": info["img_id"], "file_name": name, "width": info["width"], "height": info["height"]}
+        )
+        annotations.extend(info["raw_anns"])
+        progress.update()
+    print()
+    description = f"SyntheticPeople, seed {dataset.seed}"
+    write_annotations(folder, split, dataset.keypoints, images, annotations, description)

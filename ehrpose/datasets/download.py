@@ -1,0 +1,276 @@
+"""Fetching data sets: resumed where it stopped, checked before it is used, unpacked file by file."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+_CHUNK = 1 << 20
+_TIMEOUT = 30.0  # seconds without a byte
+# What a flaky line raises; anything else is not cured by asking again.
+_BROKEN_LINE = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+
+
+class DownloadError(ValueError):
+    """A file could not be fetched, or is not the one that was wanted."""
+
+
+class RemoteFile(NamedTuple):
+    """A file of a data set.
+
+    Attributes:
+        path: Its path on the server.
+        size: Bytes.
+        md5: Its checksum.
+        marker: What unpacking it makes, below the data set's folder.
+    """
+
+    path: str
+    size: int
+    md5: str
+    marker: str
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return PurePosixPath(self.path).name
+
+
+class RemoteDataset(NamedTuple):
+    """A data set that can be fetched.
+
+    Attributes:
+        server: Address that the paths of its files stand on.
+        files: Part to file.
+        default: The parts that training and validation need.
+    """
+
+    server: str
+    files: dict[str, RemoteFile]
+    default: tuple[str, ...]
+
+
+# Sizes and checksums as published with the many mirrors of COCO 2017.
+REMOTE_DATASETS = {
+    "coco2017": RemoteDataset(
+        server="http://images.cocodataset.org/",
+        files={
+            "annotations": RemoteFile(
+                "annotations/annotations_trainval2017.zip",
+                252907541,
+                "f4bbac642086de4f52a3fdda2de5fa2c",
+                "annotations/person_keypoints_val2017.json",
+            ),
+            "val": RemoteFile("zips/val2017.zip", 815585330, "442b8da7639aecaf257c1dceb8ba8c80", "val2017"),
+            "train": RemoteFile(
+                "zips/train2017.zip", 19336861798, "cced6f7f71b7629ddf16f17bbcfab6b2", "train2017"
+            ),
+            "test": RemoteFile(
+                "zips/test2017.zip", 6646970404, "77ad2c53ac5d0aea611d422c0938fb35", "test2017"
+            ),
+        },
+        default=("annotations", "val", "train"),
+    ),
+}
+
+
+def download(
+    remote: RemoteFile,
+    server: str,
+    folder: Path,
+    retries: int = 5,
+    on_progress: Callable[[int, int], None] | None = None,
+    wait: float = 2.0,
+) -> Path:
+    """Fetch a file into a folder, from where an earlier try stopped, and check it.
+
+    What is there so far is kept as ``NAME.part``; the file gets its name once its checksum is right.
+
+    Args:
+        remote: The file.
+        server: Address that its path stands on.
+        folder: Where it goes; made if it is missing.
+        retries: Further tries without a new byte, where the line breaks or the server is in trouble.
+        on_progress: Called with the bytes so far and the bytes in all.
+        wait: Seconds before a further try; doubled each time that brings nothing, at most a minute.
+
+    Returns:
+        The file's path; at once where it is there already, whole and right.
+
+    Raises:
+        DownloadError: The server does not have the file, the line stays broken, the disk is too small, or the
+            checksum is wrong. In the last case the part is removed, in the others it stays for the next try.
+    """
+    target, part = folder / remote.name, folder / f"{remote.name}.part"
+    if target.is_file():
+        _check(target, remote, "is there, but")
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    if _size(part) > remote.size:
+        part.unlink()
+    _check_room(folder, remote.size - _size(part), remote.name)
+    url = f"{server.rstrip('/')}/{remote.path}"
+    failures = 0
+    cause: Exception
+    while True:
+        before = _size(part)
+        try:
+            _fetch(url, part, remote, on_progress)
+            break
+        except urllib.error.HTTPError as error:
+            reason, cause = f"the server answers {error.code} {error.reason}", error
+            if error.code < 500:
+                raise DownloadError(f"{url}: {reason}") from error
+        except _BROKEN_LINE as error:
+            reason, cause = str(getattr(error, "reason", None) or error or type(error).__name__), error
+        # A line that breaks now and then may go on for ever, one that brings nothing may not.
+        failures = 0 if _size(part) > before else failures + 1
+        if failures > retries:
+            raise DownloadError(
+                f"{url}: {reason}, {failures} times; {_size(part) / 1e6:.0f} MB are kept in {part}, run the same "
+                f"command again to go on"
+            ) from cause
+        time.sleep(min(60.0, wait * 2**failures))
+    try:
+        _check(part, remote, "as fetched")
+    except DownloadError:
+        part.unlink()
+        raise
+    os.replace(part, target)
+    return target
+
+
+def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int, int], None] | None) -> None:
+    """Append to ``part`` what is missing of the file.
+
+    Raises:
+        ConnectionError: The server closed the line before the end.
+        DownloadError: The server's file has another size.
+    """
+    start = _size(part)
+    if start == remote.size:
+        return
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        # Not every server takes a range: 200 means the whole file from its beginning.
+        resumed = start > 0 and answer.status == 206
+        done = start if resumed else 0
+        length = answer.headers.get("Content-Length")
+        if length is not None and done + int(length) != remote.size:
+            raise DownloadError(f"{url} has {done + int(length)} bytes there, wanted {remote.size}")
+        with part.open("ab" if resumed else "wb") as file:
+            while chunk := answer.read(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                if on_progress is not None:
+                    on_progress(done, remote.size)
+    if done < remote.size:
+        raise ConnectionError(f"the server closed the line after {done} of {remote.size} bytes")
+
+
+def _check(path: Path, remote: RemoteFile, how: str) -> None:
+    size = path.stat().st_size
+    if size != remote.size:
+        raise DownloadError(f"{path} {how} has {size} bytes, wanted {remote.size}: remove it and try again")
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != remote.md5:
+        raise DownloadError(
+            f"{path} {how} has the MD5 {digest.hexdigest()}, wanted {remote.md5}: remove it and try again"
+        )
+
+
+def _check_room(folder: Path, needed: int, name: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DownloadError(
+            f"{name} needs {needed / 1e9:.1f} GB more in {folder}, and {free / 1e9:.1f} GB are free"
+        )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def unpack(archive: Path, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> int:
+    """Unpack a zip file; files that are there with the right size are left alone, so that it can be resumed.
+
+    Args:
+        archive: The zip file.
+        folder: Where its files go.
+        on_progress: Called with the files so far and the files in all.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        DownloadError: It is no zip file, is damaged, or a name in it leads out of the folder, or the disk is too small.
+    """
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = [member for member in content.infolist() if not member.is_dir()]
+            missing = [m for m in members if not _is_there(_place(m, folder, archive), m.file_size)]
+            _check_room(_existing(folder), sum(m.file_size for m in missing), f"unpacked, {archive.name}")
+            for count, member in enumerate(missing, len(members) - len(missing) + 1):
+                target = _place(member, folder, archive)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                beside = target.with_name(f".{target.name}.part")
+                with content.open(member) as source, beside.open("wb") as file:
+                    shutil.copyfileobj(source, file, _CHUNK)
+                os.replace(beside, target)
+                if on_progress is not None:
+                    on_progress(count, len(members))
+    except zipfile.BadZipFile as error:
+        raise DownloadError(f"{archive} is damaged: {error}; remove it and fetch it again") from error
+    return len(missing)
+
+
+def _existing(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _place(member: zipfile.ZipInfo, folder: Path, archive: Path) -> Path:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise DownloadError(f"{archive} has the file {member.filename!r}, which leads out of the folder")
+    return folder / path
+
+
+def _is_there(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+class ByteLine:
+    """A line on stderr: how much of something is done.
+
+    Args:
+        name: What it is.
+        unit: ``"MB"`` divides by a million, anything else counts.
+    """
+
+    def __init__(self, name: str, unit: str = "MB"):
+        self._name, self._unit = name, unit
+        self._scale = 1_000_000 if unit == "MB" else 1
+        self._shown = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show the state; at most five times a second."""
+        now = time.monotonic()
+        if now - self._shown > 0.2 or done == total:
+            self._shown = now
+            end = "\n" if done == total else ""
+            text = f"\r{self._name}: {done // self._scale} of {total // self._scale} {self._unit}"
+            print(text, end=end, file=sys.stderr, flush=True)

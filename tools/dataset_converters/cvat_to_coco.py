@@ -1,0 +1,83 @@
+"""Make a COCO folder of people labelled with CVAT, or of any COCO-keypoints json.
+
+    python tools/dataset_converters/cvat_to_coco.py export.zip --out data/mine
+
+Takes CVAT's exports "COCO Keypoints 1.0" and "CVAT for images 1.1", as a zip, a folder or the json or xml in it.
+Without --keypoints the skeleton is that of the export, written to `keypoints.py` in the new folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ehrpose.datasets.converters import command
+from ehrpose.datasets.converters.coco_export import CocoExport
+from ehrpose.datasets.converters.cvat import CvatXml
+from ehrpose.datasets.converters.photo_search import PhotoSearch
+from ehrpose.datasets.converters.skeleton_config import load_keypoints
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("export", type=Path, help="zip, folder, json or xml")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="where the photos are, if elsewhere")
+    parser.add_argument("--keypoints", type=Path, metavar="FILE", help="config with the variable `keypoints`")
+    parser.add_argument("--label", help="label of the skeletons, where there are several")
+    command.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def find_annotations(path: Path) -> Path:
+    """Return the json or xml of an export.
+
+    Raises:
+        FileNotFoundError: There is no such file, or none in the folder.
+        ValueError: There are several.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"file or folder not found: {path}")
+    if path.is_file():
+        if path.suffix.lower() not in (".json", ".xml"):
+            raise ValueError(f"wanted a zip, a folder, a json or an xml, got {path}")
+        return path
+    found = sorted({*path.rglob("person_keypoints_*.json"), *path.rglob("annotations.xml")})
+    found = found or sorted([*path.glob("*.json"), *path.glob("annotations/*.json")])
+    if not found:
+        raise FileNotFoundError(f"no person_keypoints_*.json, annotations.xml or other json in {path}")
+    if len(found) > 1:
+        raise ValueError(
+            f"several annotation files, {', '.join(p.name for p in found)}: name the one to convert"
+        )
+    return found[0]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    with command.unpacked(args.export) as export:
+        path = find_annotations(export)
+        source: CocoExport | CvatXml
+        source = CvatXml(path, args.label) if path.suffix.lower() == ".xml" else CocoExport(path, args.label)
+        keypoints = None if args.keypoints else source.keypoints()
+        meta = load_keypoints(args.keypoints) if keypoints is None else KeypointMeta.build(keypoints)
+        root = export if export.is_dir() else path.parent
+        # The json of an export lies in `annotations`, beside `images`.
+        folders = [root] if export.is_dir() or root.name != "annotations" else [root.parent]
+        search = PhotoSearch([args.photos] if args.photos else folders)
+        photos = source.read(meta, search, command.parse_renames(args.rename), args.ignore)
+        if args.symlink and path != args.export and args.export.is_file() and not args.photos:
+            raise ValueError(
+                "--symlink would link into the zip file's temporary folder: leave it out, or unpack first"
+            )
+        command.write_data_set(args, photos, meta, f"from {args.export.name}", keypoints)
+
+
+if __name__ == "__main__":
+    from ehrpose.cli import run_cli
+
+    run_cli(main)

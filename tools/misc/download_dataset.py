@@ -1,0 +1,73 @@
+"""Fetch COCO 2017: photos and annotations, resumed where it stopped, checked and unpacked.
+
+    python tools/misc/download_dataset.py --save-dir data/coco --unzip --delete
+
+Takes 20 GB, and as much again unpacked. Run it again after any interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ehrpose.datasets.download import REMOTE_DATASETS, ByteLine, download, unpack
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset-name", choices=sorted(REMOTE_DATASETS), default="coco2017")
+    parser.add_argument("--save-dir", type=Path, default=Path("data/coco"), help="folder of the data set")
+    parser.add_argument(
+        "--parts", nargs="+", metavar="PART", help="annotations, val, train, test (default: all but test)"
+    )
+    parser.add_argument("--unzip", action="store_true", help="unpack what was fetched")
+    parser.add_argument("--delete", action="store_true", help="remove each zip file once it is unpacked")
+    parser.add_argument("--server", metavar="URL", help="a mirror with the same paths")
+    parser.add_argument("--retries", type=int, default=5, help="further tries where the line breaks")
+    args = parser.parse_args(argv)
+    known = list(REMOTE_DATASETS[args.dataset_name].files)
+    unknown = [part for part in args.parts or () if part not in known]
+    if unknown:
+        parser.error(f"--parts: unknown {unknown}; there are {known}")
+    if args.delete and not args.unzip:
+        parser.error("--delete without --unzip would leave nothing")
+    if args.retries < 0:
+        parser.error(f"--retries must be at least 0, got {args.retries}")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the tool."""
+    args = parse_args(argv)
+    dataset = REMOTE_DATASETS[args.dataset_name]
+    for part in args.parts or dataset.default:
+        remote = dataset.files[part]
+        if (
+            args.delete
+            and (args.save_dir / remote.marker).exists()
+            and not _pending(args.save_dir, remote.name)
+        ):
+            print(f"{part}: is there, {args.save_dir / remote.marker}")
+            continue
+        server = args.server or dataset.server
+        path = download(remote, server, args.save_dir, args.retries, ByteLine(remote.name))
+        print(f"{part}: {path}, checked")
+        if args.unzip:
+            count = unpack(path, args.save_dir, ByteLine(f"unpacking {remote.name}", "files"))
+            print(f"{part}: {count} file(s) unpacked")
+            if args.delete:
+                path.unlink()
+
+
+def _pending(folder: Path, name: str) -> bool:
+    """Whether a zip file, or a part of it, waits: fetching or unpacking was interrupted."""
+    return (folder / name).exists() or (folder / f"{name}.part").exists()
+
+
+if __name__ == "__main__":
+    from ehrpose.cli import run_cli
+
+    run_cli(main)
