@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ehrpose.cli import CfgOptions, add_display, add_launcher
 
@@ -22,6 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="test with the mirrored image as well (default: as the config says)",
+    )
+    parser.add_argument(
+        "--badcase",
+        type=int,
+        nargs="?",
+        const=20,
+        metavar="N",
+        help="draw the N photos with the lowest OKS (default 20) into badcase/ of the work folder",
     )
     parser.add_argument(
         "--cfg-options",
@@ -44,4 +53,6 @@ def run(args: argparse.Namespace) -> None:
     options.set_test_output(cfg, args.out, args.format_only, args.dump)
     options.set_flip_test(cfg, args.flip_test)
     options.set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
+    work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
+    options.set_bad_cases(cfg, args.badcase, Path(work_dir) / "badcase")
     evaluate_checkpoint(cfg, args.checkpoint, args.work_dir, args.launcher, args.out)

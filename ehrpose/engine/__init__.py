@@ -1,4 +1,5 @@
 from ehrpose.engine.amp import AutocastOptimWrapper
+from ehrpose.engine.badcase_hook import BadCaseHook
 from ehrpose.engine.checkpoint import CheckpointError, SafeCheckpointHook
 from ehrpose.engine.finite_hook import NonFiniteLossError, NonFiniteLossHook
 from ehrpose.engine.fit_hook import CheckpointFitHook
@@ -11,6 +12,7 @@ from ehrpose.engine.visualization_hook import PoseVisualizationHook
 
 __all__ = [
     "AutocastOptimWrapper",
+    "BadCaseHook",
     "CheckpointError",
     "CheckpointFitHook",
     "ExactResumeHook",

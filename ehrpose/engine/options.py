@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,20 @@ def set_test_output(
     if dump is not None:
         evaluators.append({"type": "DumpResults", "out_file_path": dump})
     cfg.test_evaluator = evaluators
+
+
+def set_bad_cases(cfg: Config, count: int | None, out_dir: str | os.PathLike) -> None:
+    """Draw the ``count`` photos of a test with the lowest OKS into a folder; None draws none.
+
+    Raises:
+        ValueError: ``count`` is below 1.
+    """
+    if count is None:
+        return
+    if count < 1:
+        raise ValueError(f"--badcase must be at least 1, got {count}")
+    hook = {"type": "BadCaseHook", "out_dir": str(out_dir), "keypoints": "$keypoints", "count": count}
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), hook]
 
 
 def set_flip_test(cfg: Config, flip_test: bool | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from mmengine.visualization import Visualizer
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.registry import VISUALIZERS
 from ehrpose.visualization.drawing import draw_people, write_picture
+
+_OPTIONS = {"style", "color_by", "fade", "radius", "thickness", "black_background", "show_kpt_idx"}
 
 
 @VISUALIZERS.register_module()
@@ -20,11 +23,24 @@ class PoseVisualizer(Visualizer):
         name: Name of this visualizer among MMEngine's.
         keypoints: KeypointMeta or its config.
         kpt_thr: Keypoints below it are left out.
+        drawing: More arguments of ``draw_people``: ``style``, ``color_by``, ``fade``, ``radius``, ``thickness``,
+            ``black_background``, ``show_kpt_idx``.
         kwargs: Arguments of MMEngine's Visualizer (``vis_backends``, ``save_dir``).
     """
 
-    def __init__(self, name: str = "visualizer", keypoints: Any = None, kpt_thr: float = 0.3, **kwargs: Any):
+    def __init__(
+        self,
+        name: str = "visualizer",
+        keypoints: Any = None,
+        kpt_thr: float = 0.3,
+        drawing: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(name=name, **kwargs)
+        self.drawing = dict(drawing or {})
+        unknown = sorted(set(self.drawing) - _OPTIONS)
+        if unknown:
+            raise ValueError(f"drawing: unknown {unknown}; there are {sorted(_OPTIONS)}")
         self.keypoint_meta = KeypointMeta.build(keypoints)
         self.kpt_thr = kpt_thr
 
@@ -61,12 +77,19 @@ class PoseVisualizer(Visualizer):
         if draw_gt and data_sample is not None and "gt_instances" in data_sample:
             people = data_sample.gt_instances
             labelled = (np.asarray(people.visible) > 0).astype(np.float32)
-            pictures.append(draw_people(bgr, people.keypoints, labelled, self.keypoint_meta, kpt_thr=0.5))
+            pictures.append(
+                draw_people(bgr, people.keypoints, labelled, self.keypoint_meta, kpt_thr=0.5, **self.drawing)
+            )
         if draw_pred and data_sample is not None and "pred_instances" in data_sample:
             people = data_sample.pred_instances
             pictures.append(
                 draw_people(
-                    bgr, people.keypoints, people.keypoint_scores, self.keypoint_meta, kpt_thr=threshold
+                    bgr,
+                    people.keypoints,
+                    people.keypoint_scores,
+                    self.keypoint_meta,
+                    kpt_thr=threshold,
+                    **self.drawing,
                 )
             )
         picture = np.hstack(pictures) if pictures else bgr

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 import ehrpose.models
 from ehrpose.engine import build_runner
+from ehrpose.model_zoo import find_model
 from ehrpose.models import EfficientNet, checkpoint
 from ehrpose.registry import DATASETS, MODELS
 
@@ -130,3 +131,14 @@ def test_models_without_a_runner_are_safe_too(tmp_path):
     save(path, {f"backbone.{name}": value for name, value in weights.items() if name != "stem.bn.bias"})
     with pytest.raises(ValueError, match=r"wanted 100%: 1 missing: stem\.bn\.bias"):
         MODELS.build(strict).init_weights()
+
+
+def test_the_checkpoint_may_be_a_model_of_the_zoo():
+    shipped = checkpoint.read_state_dict(find_model("ehrnet-small").checkpoint)
+    init = {"type": "Pretrained", "checkpoint": "ehrnet-small", "prefix": "backbone.", "min_match": 1.0}
+    backbone = MODELS.build({"type": "EfficientNetLite", "phi": 0, "init_cfg": init})
+    backbone.init_weights()
+    wanted = {n.removeprefix("backbone."): v.float() for n, v in shipped.items() if n.startswith("backbone.")}
+    assert_same({n: v.float() for n, v in backbone.state_dict().items()}, wanted)
+    with pytest.raises(ValueError, match="no config file and no model of the zoo is called 'ehrnet-smal'"):
+        MODELS.build(backbone_cfg("ehrnet-smal")).init_weights()

@@ -8,6 +8,7 @@ from ehrpose.data_sample import PoseDataSample
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.registry import VISUALIZERS
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
+from ehrpose.visualization.pose_visualizer import PoseVisualizer
 
 
 @pytest.fixture
@@ -153,3 +154,17 @@ def test_tensorboard_gets_the_picture(five_keypoints, person, tmp_path):
     visualizer.close()
     events = [path.read_bytes() for path in tmp_path.rglob("events.*")]
     assert any(b"scene" in content and b"PNG" in content for content in events)
+
+
+def test_the_visualizer_draws_as_the_config_says(five_keypoints, person):
+    sample = PoseDataSample(
+        pred_instances=InstanceData(keypoints=person, keypoint_scores=np.ones((1, 5))),
+    )
+    image = np.full((100, 100, 3), 90, np.uint8)
+    plain = PoseVisualizer("plain", five_keypoints).add_datasample("a", image, sample)
+    black = PoseVisualizer("black", five_keypoints, drawing={"black_background": True, "color_by": "person"})
+    picture = black.add_datasample("a", image, sample)
+    assert (plain[0, 0].tolist(), picture[0, 0].tolist()) == ([90] * 3, [0] * 3)
+    assert changed(np.zeros_like(picture), picture).any()
+    with pytest.raises(ValueError, match=r"drawing: unknown \['stile'\]; there are"):
+        PoseVisualizer("wrong", five_keypoints, drawing={"stile": "openpose"})
