@@ -15,7 +15,7 @@ from ehrpose.media.inputs import Frame, InputSource, open_inputs
 from ehrpose.media.outputs import Outputs
 from ehrpose.media.prefetch import prefetch
 from ehrpose.media.progress import Progress, Rate
-from ehrpose.media.window import show_picture, write_rate
+from ehrpose.media.window import check_window, show_picture, write_rate
 from ehrpose.predictions import people_to_dicts
 from ehrpose.predictors import open_predictor, photo_maps
 from ehrpose.structures import People
@@ -159,6 +159,7 @@ class PoseInferencer:
         if draw_heatmap and draw_tags:
             raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
         _check_counts(batch_size, skip, max_frames)
+        _check_window(show)
         if out_dir is not None:
             vis_out_dir = vis_out_dir or Path(out_dir) / VISUALIZATIONS
             pred_out_dir = pred_out_dir or Path(out_dir) / PREDICTIONS
@@ -286,6 +287,12 @@ def _warn_of_missing(source: InputSource) -> None:
             f"{video.path}: its end is broken or missing: {video.num_read} of {video.num_frames} frames could be read",
             file=sys.stderr,
         )
+
+
+def _check_window(show: bool) -> None:
+    """Raise ValueError before any work is done where pictures shall be shown and cannot."""
+    if show:
+        check_window()
 
 
 def _show(picture: np.ndarray, source: InputSource, wait_time: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 
 class StopRequest:
@@ -17,6 +17,8 @@ class StopRequest:
         signal: Number of the signal that came; None as long as there is none.
     """
 
+    _active: ClassVar[list[StopRequest]] = []
+
     def __init__(self) -> None:
         self.signal: int | None = None
         self._former: dict[int, Any] = {}
@@ -24,7 +26,13 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal is not None
 
+    @classmethod
+    def is_pending(cls) -> bool:
+        """Whether a stop was asked for in any ``with`` block that runs: for whoever waits inside of one."""
+        return any(cls._active)
+
     def __enter__(self) -> StopRequest:
+        self._active.append(self)
         if threading.current_thread() is threading.main_thread():
             self._former = {
                 number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
@@ -34,6 +42,7 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._active.remove(self)
         for number, handler in self._former.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
+import time
+from typing import Optional
+
 import cv2
 import numpy as np
 
+from ehrpose.media.stopping import StopRequest
+
 NAME = "ehrpose"
-_ESCAPE = 27
+_ESCAPE, _NO_KEY = 27, 0xFF
+_TURN = 0.05  # seconds
+_REASON = "no window can be shown here (no display, or an OpenCV without windows): leave out show"
+
+
+@functools.lru_cache(maxsize=None)
+def check_window() -> None:
+    """Raise ValueError where no window can be opened.
+
+    OpenCV's Qt ends the whole process where the display cannot be reached, with no error to catch: a process of its
+    own tries it.
+    """
+    attempt = f"import cv2; cv2.namedWindow({NAME!r}); cv2.destroyAllWindows()"
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", attempt],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=30,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(_REASON) from error
+    if result.returncode != 0:
+        raise ValueError(_REASON)
 
 
 def show_picture(picture: np.ndarray, seconds: float | None) -> bool:
@@ -19,15 +51,28 @@ def show_picture(picture: np.ndarray, seconds: float | None) -> bool:
     Raises:
         ValueError: No window can be shown here.
     """
+    check_window()
     try:
         cv2.imshow(NAME, picture)
-        key = cv2.waitKey(0 if seconds is None else max(1, round(1000 * seconds))) & 0xFF
-        visible = cv2.getWindowProperty(NAME, cv2.WND_PROP_VISIBLE) >= 1
+        return _go_on_after(None if seconds is None else time.monotonic() + seconds)
     except cv2.error as error:
-        raise ValueError(
-            "no window can be shown here (no display, or an OpenCV without windows): leave out show"
-        ) from error
-    return visible and key not in (_ESCAPE, ord("q"))
+        raise ValueError(_REASON) from error
+
+
+def _go_on_after(end: Optional[float]) -> bool:
+    """Wait for a key until ``end`` of the monotonic clock; return whether to go on.
+
+    In short turns: OpenCV's own wait notices neither a window that is closed nor Ctrl-C.
+    """
+    while True:
+        left = _TURN if end is None else end - time.monotonic()
+        key = cv2.waitKey(max(1, round(1000 * min(left, _TURN)))) & 0xFF
+        if key in (_ESCAPE, ord("q")) or StopRequest.is_pending():
+            return False
+        if cv2.getWindowProperty(NAME, cv2.WND_PROP_VISIBLE) < 1:
+            return False
+        if key != _NO_KEY or (end is not None and time.monotonic() >= end):
+            return True
 
 
 def write_rate(picture: np.ndarray, fps: float) -> np.ndarray:
