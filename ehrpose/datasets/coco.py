@@ -48,6 +48,7 @@ class CocoPoseDataset(BaseDataset):
         on_bad_image: ``"raise"`` or ``"skip"``.
         min_keypoints: In training, keep photos with a person of at least so many labelled keypoints.
         indices: The first so many photos (negative: the last), or the indices of those wanted.
+        image_ids: Ids of the photos wanted, or a text file with one on each line; None takes all.
         metainfo: More entries for ``metainfo``.
         filter_cfg: MMEngine's; unused.
         serialize_data: Keep the annotations as bytes, which worker processes share.
@@ -78,6 +79,7 @@ class CocoPoseDataset(BaseDataset):
         serialize_data: bool = True,
         lazy_init: bool = False,
         max_refetch: int = 100,
+        image_ids: str | Sequence[int] | None = None,
     ):
         if on_bad_image not in ("raise", "skip"):
             raise ValueError(f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}")
@@ -86,6 +88,7 @@ class CocoPoseDataset(BaseDataset):
             raise ValueError(f"data_prefix must be dict(img=folder of the photos), got {data_prefix}")
         self.meta = KeypointMeta.build(keypoints)
         self.on_bad_image = on_bad_image
+        self.image_ids = _read_ids(image_ids) if isinstance(image_ids, str) else image_ids
         self.min_keypoints = min_keypoints
         self.bad_images: dict[str, str] = {}
         super().__init__(
@@ -144,9 +147,21 @@ class CocoPoseDataset(BaseDataset):
                 f"{self.ann_file}: {num_outside} labelled keypoint(s) lie outside their photo and count as not "
                 f"labelled, e.g. {example}"
             )
+        if self.image_ids is not None:
+            items = self._chosen(items)
         for item in items:
             item["img_path"] = os.path.join(self.data_prefix["img"], item.pop("file_name"))
         return items
+
+    def _chosen(self, items: list[dict]) -> list[dict]:
+        """Return the items whose ids are wanted, in the order of the file."""
+        wanted = set(self.image_ids or ())
+        missing = sorted(wanted - {item["img_id"] for item in items})
+        if missing:
+            raise ValueError(
+                f"{self.ann_file} lacks {len(missing)} of the {len(wanted)} photos of image_ids, e.g. {missing[0]}"
+            )
+        return [item for item in items if item["img_id"] in wanted]
 
     def filter_data(self) -> list[dict]:
         """Return the items to keep: in training those with a person of enough keypoints."""
@@ -197,6 +212,18 @@ class CocoPoseDataset(BaseDataset):
     @staticmethod
     def _warn(message: str, level: int = logging.WARNING) -> None:
         print_log(message, logger="current", level=level)
+
+
+def _read_ids(path: str) -> list[int]:
+    """Return the numbers of a text file, one on each line."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"image_ids: file not found: {path}")
+    with open(path, encoding="utf-8") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    wrong = [line for line in lines if not line.isdigit()]
+    if wrong:
+        raise ValueError(f"{path}: wanted one image id on each line, got {wrong[0]!r}")
+    return [int(line) for line in lines]
 
 
 def _most_labelled(item: Mapping[str, Any]) -> int:
