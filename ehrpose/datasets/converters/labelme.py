@@ -16,6 +16,7 @@ from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, 
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 
 _CROWD = ("crowd", "ignore")
+_BOXES = ("rectangle", "oriented_rectangle")
 _HIDDEN = ("occluded", "hidden", "invisible")
 
 
@@ -23,9 +24,9 @@ class LabelmeReader:
     """Reads labelme's files for one skeleton.
 
     A ``point`` whose label is a keypoint's name is that keypoint: visible, or hidden where a flag of the shape named
-    ``occluded``, ``hidden`` or ``invisible`` is set, or its description is one of these words. A ``rectangle`` is its
-    person's box, a ``polygon`` an outline. Either labelled ``crowd`` or ``ignore`` is a region that training leaves
-    out. Shapes without ``group_id`` are one person where the photo has no groups.
+    ``occluded``, ``hidden`` or ``invisible`` is set, or its description is one of these words. A ``rectangle`` (or the
+    upright one around an ``oriented_rectangle``) is its person's box, a ``polygon`` an outline. Either labelled
+    ``crowd`` or ``ignore`` is a region that training leaves out. Shapes without ``group_id`` are one person where the photo has no groups.
 
     Attributes:
         ignored: Kind of shape (``circle``, ``line``, ...) or label to the number of those that were left out.
@@ -89,7 +90,7 @@ class LabelmeReader:
         label, kind = str(shape.get("label")), shape.get("shape_type", "polygon")
         if label in self.ignore:
             self.ignored[f"label {label!r}"] += 1
-        elif kind not in ("point", "rectangle", "polygon"):
+        elif kind not in ("point", "polygon", *_BOXES):
             self.ignored[f"shape {kind!r}"] += 1
         else:
             return True
@@ -124,7 +125,7 @@ class LabelmeReader:
                         f"own"
                     )
                 keypoints[k] = (*points[0], 1 if _is_hidden(shape) else 2)
-            elif shape.get("shape_type") == "rectangle":
+            elif shape.get("shape_type") in _BOXES:
                 if box is not None:
                     raise ValueError(
                         f"group_id {shape.get('group_id')} has two rectangles, wanted one box a person"
@@ -155,7 +156,7 @@ def _load(path: Path) -> Any:
 
 def _points(shape: Mapping[str, Any]) -> np.ndarray:
     kind, label = shape.get("shape_type", "polygon"), shape.get("label")
-    least = {"point": 1, "rectangle": 2}.get(kind, 3)
+    least = 1 if kind == "point" else 2 if kind in _BOXES else 3
     try:
         points = np.array(shape.get("points"), np.float64).reshape(-1, 2)
     except (TypeError, ValueError):

@@ -53,6 +53,12 @@ def test_shapes_without_groups_are_one_person(write, meta):
     assert person.box == [1, 2, 29, 38]
 
 
+def test_a_turned_rectangle_is_the_box_around_it(write, meta):
+    turned = shape("oriented_rectangle", "person", [[10, 0], [20, 10], [10, 20], [0, 10]])
+    (photo,) = LabelmeReader(meta).read_folder(write(point(), turned))
+    assert photo.people[0].box == [0, 0, 20, 20]
+
+
 @pytest.mark.parametrize("how", ["flag", "description"])
 def test_hidden_points(write, meta, how):
     hidden = point(occluded=True) if how == "flag" else {**point(), "description": "hidden"}
