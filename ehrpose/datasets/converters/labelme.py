@@ -26,7 +26,8 @@ class LabelmeReader:
     A ``point`` whose label is a keypoint's name is that keypoint: visible, or hidden where a flag of the shape named
     ``occluded``, ``hidden`` or ``invisible`` is set, or its description is one of these words. A ``rectangle`` (or the
     upright one around an ``oriented_rectangle``) is its person's box, a ``polygon`` an outline. Either labelled
-    ``crowd`` or ``ignore`` is a region that training leaves out. Shapes without ``group_id`` are one person where the photo has no groups.
+    ``crowd`` or ``ignore`` is a region that training leaves out. Shapes without ``group_id`` are one person where the
+    photo has no groups.
 
     Attributes:
         ignored: Kind of shape (``circle``, ``line``, ...) or label to the number of those that were left out.
