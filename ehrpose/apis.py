@@ -13,6 +13,7 @@ from mmengine.dataset import Compose
 
 from ehrpose.config import check, load_config, resolve
 from ehrpose.data_sample import PoseDataSample
+from ehrpose.inferencer import PoseInferencer as PoseInferencer
 from ehrpose.media.inputs import checked_array
 from ehrpose.media.inputs import list_images as list_images
 from ehrpose.model_zoo import find_model, is_model_name

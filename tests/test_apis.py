@@ -207,3 +207,10 @@ def test_several_test_scales(config, checkpoint, photos):
     assert not np.array_equal(several.bbox_scores, one.bbox_scores)
     size = cv2.imread(str(files[0])).shape[1::-1]
     assert (np.abs(several.keypoints - np.array(size) / 2) <= np.array(size)).all()
+
+
+def test_the_inferencer_is_where_it_is_looked_for():
+    import ehrpose
+    from ehrpose.apis import PoseInferencer
+
+    assert ehrpose.PoseInferencer is PoseInferencer
