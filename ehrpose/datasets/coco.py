@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from ehrpose.datasets.coco_json import read_coco_json
 from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.datasets.other_photos import OTHER_PHOTO, OtherPhotos
 from ehrpose.image_io import ImageReadError
 from ehrpose.registry import DATASETS, TRANSFORMS
 
@@ -22,7 +23,7 @@ _GREY = 128
 
 
 @DATASETS.register_module()
-class CocoPoseDataset(BaseDataset):
+class CocoPoseDataset(OtherPhotos, BaseDataset):
     """Photos with the keypoints of their people.
 
     In training, photos without any labelled keypoint are left out; in test all are kept. Photos are looked for
@@ -48,6 +49,8 @@ class CocoPoseDataset(BaseDataset):
         on_bad_image: ``"raise"`` or ``"skip"``.
         min_keypoints: In training, keep photos with a person of at least so many labelled keypoints.
         indices: The first so many photos (negative: the last), or the indices of those wanted.
+        keep_outlines: Keep people's segmentations, for CopyPaste: an item's ``outlines`` has one for each person, or
+            None.
         image_ids: Ids of the photos wanted, or a text file with one on each line; None takes all.
         metainfo: More entries for ``metainfo``.
         filter_cfg: MMEngine's; unused.
@@ -80,6 +83,7 @@ class CocoPoseDataset(BaseDataset):
         lazy_init: bool = False,
         max_refetch: int = 100,
         image_ids: str | Sequence[int] | None = None,
+        keep_outlines: bool = False,
     ):
         if on_bad_image not in ("raise", "skip"):
             raise ValueError(f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}")
@@ -88,6 +92,7 @@ class CocoPoseDataset(BaseDataset):
             raise ValueError(f"data_prefix must be dict(img=folder of the photos), got {data_prefix}")
         self.meta = KeypointMeta.build(keypoints)
         self.on_bad_image = on_bad_image
+        self.keep_outlines = keep_outlines
         self.image_ids = _read_ids(image_ids) if isinstance(image_ids, str) else image_ids
         self.min_keypoints = min_keypoints
         self.bad_images: dict[str, str] = {}
@@ -140,7 +145,7 @@ class CocoPoseDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Read the annotation file; one item per photo."""
         items, num_outside, example = read_coco_json(
-            self.ann_file, self.meta, not self.test_mode, self.area_of_box
+            self.ann_file, self.meta, not self.test_mode, self.area_of_box, self.keep_outlines
         )
         if num_outside:
             self._warn(
@@ -177,14 +182,11 @@ class CocoPoseDataset(BaseDataset):
         item = self.get_data_info(idx)
         path = item["img_path"]
         if path not in self.bad_images:
+            item[OTHER_PHOTO] = self.other_photo
             try:
                 return self.pipeline(item)
             except ImageReadError as error:
-                if self.on_bad_image == "raise":
-                    raise
-                self.bad_images[path] = str(error)
-                self._bad[idx] = 1
-                self._warn(f"skipped photo {self.num_bad_images} that cannot be used: {error}")
+                self._note_bad(idx, path, error)
         if not self.test_mode:
             return None
         item = self.get_data_info(idx)
@@ -193,6 +195,16 @@ class CocoPoseDataset(BaseDataset):
             bad_image=self.bad_images[item.pop("img_path")],
         )
         return self.pipeline(item)
+
+    def _known_bad(self) -> Mapping[str, str]:
+        return self.bad_images
+
+    def _note_bad(self, index: int, path: str, error: ImageReadError) -> None:
+        if self.on_bad_image == "raise":
+            raise error
+        self.bad_images[path] = str(error)
+        self._bad[index] = 1
+        self._warn(f"skipped photo {self.num_bad_images} that cannot be used: {error}")
 
     def __getitem__(self, idx: int) -> Any:
         if not self._fully_initialized:

@@ -38,6 +38,7 @@ def read_coco_json(
     meta: KeypointMeta,
     need_annotations: bool = True,
     area_of_box: float | None = None,
+    keep_outlines: bool = False,
 ) -> CocoItems:
     """Read an annotation file.
 
@@ -49,6 +50,7 @@ def read_coco_json(
         meta: The skeleton that the file should have.
         need_annotations: False: the file may be without annotations, as COCO's test-dev is.
         area_of_box: The area of a person without ``area``, as a share of the box; None: everyone must have one.
+        keep_outlines: Also give each image ``outlines``, N segmentations, None where a person has none.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -66,7 +68,7 @@ def read_coco_json(
         if area_of_box is not None:
             anns = [a if "area" in a else _with_area(a, area_of_box) for a in anns]
         _check_annotations(anns, images, meta)
-        return _fill(images, anns, meta)
+        return _fill(images, anns, meta, keep_outlines)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -199,7 +201,9 @@ def _numbers(people: Sequence[Mapping], field: str, shape: tuple[int, ...]) -> n
     return array
 
 
-def _fill(images: dict[Any, dict[str, Any]], anns: Sequence[Mapping], meta: KeypointMeta) -> CocoItems:
+def _fill(
+    images: dict[Any, dict[str, Any]], anns: Sequence[Mapping], meta: KeypointMeta, keep_outlines: bool
+) -> CocoItems:
     """Give the images their people and mask regions."""
     candidates = [ann for ann in anns if not ann.get("iscrowd")]
     labels = _numbers(candidates, "keypoints", (meta.num_keypoints, 3))
@@ -233,6 +237,8 @@ def _fill(images: dict[Any, dict[str, Any]], anns: Sequence[Mapping], meta: Keyp
     for image_id, image in images.items():
         own = rows[image_id]
         image.update(keypoints=keypoints[own], visible=visible[own], bbox=bbox[own], area=area[own])
+        if keep_outlines:
+            image["outlines"] = [_outline(candidates[person], image) for person in own]
     example = ""
     if outside.any():
         person, k = np.argwhere(outside)[0]
@@ -252,6 +258,11 @@ def _check_visibility(visibility: np.ndarray, people: Sequence[Mapping], meta: K
             f"annotation {people[person]['id']}: visibility of {meta.names[k]} is {visibility[person, k]:g}, "
             f"wanted 0 (not labelled), 1 (hidden) or 2 (visible)"
         )
+
+
+def _outline(ann: Mapping, image: Mapping) -> Any:
+    """Return the annotation's segmentation, None where it has none."""
+    return _regions(ann, image)[0] if ann.get("segmentation") else None
 
 
 def _regions(ann: Mapping, image: Mapping) -> list:

@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from pycocotools import mask as coco_mask
 
 from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.datasets.other_photos import OTHER_PHOTO, OtherPhotos
 from ehrpose.datasets.people_renderer import KEYPOINT_NAMES, Person, render_scene
 from ehrpose.registry import DATASETS, TRANSFORMS
 
@@ -19,7 +20,7 @@ _MAX_PEOPLE = 99  # annotation ids are 100 * scene + number of the person
 
 
 @DATASETS.register_module()
-class SyntheticPeople(BaseDataset):
+class SyntheticPeople(OtherPhotos, BaseDataset):
     """Scenes with drawn, articulated people.
 
     Scene ``i`` depends on the arguments and on (seed, i) only: it is the same in every process and epoch.
@@ -28,7 +29,8 @@ class SyntheticPeople(BaseDataset):
     An item before the pipeline holds ``img`` (H, W, 3) uint8 BGR, ``img_id`` (i + 1), ``width``,
     ``height``, ``keypoints`` (N, K, 2) float32 pixels, ``visible`` (N, K) uint8 (0 outside the image or not
     annotated, 1 hidden, 2 visible), ``bbox`` (N, 4) float32 xyxy, ``area`` (N,) float32 (visible pixels),
-    ``mask_regions`` (run-length masks of people without keypoints) and ``raw_anns`` (COCO annotations).
+    ``mask_regions`` (run-length masks of people without keypoints), ``outlines`` (N, those of the others) and
+    ``raw_anns`` (COCO annotations).
 
     Args:
         keypoints: KeypointMeta, or its config; the names must be among COCO's 17.
@@ -106,6 +108,10 @@ class SyntheticPeople(BaseDataset):
             for key, value in self._cache[index].items()
         }
 
+    def prepare_data(self, idx: int) -> Any:
+        """Return the idx-th item after the pipeline."""
+        return self.pipeline({**self.get_data_info(idx), OTHER_PHOTO: self.other_photo})
+
     def _draw(self, info: dict[str, Any], index: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, index])
         img, people = render_scene(
@@ -156,6 +162,7 @@ class SyntheticPeople(BaseDataset):
             "bbox": bbox,
             "area": np.array([ann["area"] for ann in known], np.float32),
             "mask_regions": [ann["segmentation"] for ann in anns if ann["num_keypoints"] == 0],
+            "outlines": [ann["segmentation"] for ann in known],
         }
 
 

@@ -5,6 +5,7 @@ from ehrpose.datasets.transforms.geometry import (
     RandomFlip,
 )
 from ehrpose.datasets.transforms.loading import LoadImage
+from ehrpose.datasets.transforms.mixing import CopyPaste, Mosaic
 from ehrpose.datasets.transforms.packing import PackPose
 from ehrpose.datasets.transforms.photometric import PhotometricDistortion, RandomErase
 from ehrpose.datasets.transforms.targets import EncodeTargets
@@ -13,8 +14,10 @@ __all__ = [
     "BottomUpAffine",
     "BottomUpLetterbox",
     "BottomUpResize",
+    "CopyPaste",
     "EncodeTargets",
     "LoadImage",
+    "Mosaic",
     "PackPose",
     "PhotometricDistortion",
     "RandomErase",

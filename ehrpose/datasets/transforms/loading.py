@@ -9,6 +9,9 @@ from mmcv.transforms import BaseTransform
 from ehrpose.image_io import BACKENDS, ImageReadError, read_image
 from ehrpose.registry import TRANSFORMS
 
+# The item's key under which transforms find the function that gives another item, its photo read.
+OTHER_PHOTO = "other_photo"
+
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
