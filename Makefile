@@ -3,6 +3,7 @@
 #   make test      the test suite without the slow tests, with coverage
 #   make test-all  the whole test suite
 #   make test-web  the web page in a real browser (Debian: apt install chromium chromium-driver)
+#   make test-deploy  the real TensorRT-RTX builder on every model, without a GPU (a package of 90 MB)
 #   make test-runtime  what a device runs, without torch, on PYTHON38 (default: python3.8)
 #   make lint      ruff and mypy            make format   let ruff tidy up
 #   make docs      the documentation's site, in site/
@@ -25,7 +26,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-web test-runtime lint format docs clean
+.PHONY: help install demo test test-all test-web test-deploy test-runtime lint format docs clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -62,6 +63,10 @@ test-all: $(TEST_STAMP)
 test-web: $(TEST_STAMP)
 	@$(PIP) install $(PIP_ARGS) selenium
 	$(BIN)/python -m pytest tests/web
+
+test-deploy: $(TEST_STAMP)
+	@$(PIP) install $(PIP_ARGS) tensorrt-rtx-cu12==1.7.1.116
+	$(BIN)/python -m pytest tests/deploy
 
 test-runtime:
 	@command -v "$(PYTHON38)" >/dev/null && "$(PYTHON38)" --version >/dev/null 2>&1 || \

@@ -161,7 +161,7 @@ def test_table_is_that_of_the_real_bindings(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"decode": "peaks"}, {"dynamic_batch": True}], ids=str)
 def test_the_real_rtx_builder_takes_exported_networks(exported, tmp_path, options):
     if importlib.util.find_spec("tensorrt_rtx") is None:
-        pytest.skip("tensorrt-rtx, whose builder needs no GPU, is not installed")
+        pytest.skip("tensorrt-rtx, whose builder needs no GPU, is not installed: make test-deploy")
     from ehrpose.deploy.build_engine import BuildOptions, build_engine
     from ehrpose.deploy.sidecar import read_sidecar
 
