@@ -10,7 +10,8 @@ _base_ = [
     "../_base_/runtime/default.py",
 ]
 
-codec = dict(input_size=256, unbiased=True, mode="fast")
+# What counts beside the tags while they are weak, and how people are ranked: see docs/codec.md.
+codec = dict(input_size=256, unbiased=True, mode="fast", place_weight=1.5, score_power=2.0, score_size=0.25)
 test_size = 320
 max_iters = 12000
 channels_last = True
@@ -39,6 +40,7 @@ model = dict(
         num_blocks=1,
         init_std=None,
         tag_init_std=0.05,
+        smooth_sigmas=(1.0, 1.5),
         heatmap_loss=[dict(type="HeatmapLoss"), dict(type="HeatmapLoss", weight=4.0)],
         tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2, radius=1),
     ),

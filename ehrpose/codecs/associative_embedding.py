@@ -49,6 +49,12 @@ class AssociativeEmbedding:
         max_spread: ``fast`` only: a keypoint farther from the person's median keypoint than this many times the
             median distance is not theirs (see ``far_members``); None: all are.
         nms_oks: ``fast`` only: of two people with a larger OKS the lower score is dropped; None: none is.
+        place_weight: ``fast`` only: place counts in the grouping, a short side of the input as much as this tag
+            distance; 0: it does not.
+        score_power: ``fast`` only: a person's score is the power mean of the scores of its keypoints (0 for missing
+            ones), before filling; 1 is the mean, 2 the root of the mean square.
+        score_size: ``fast`` only: power of the person's size, as a share of the input's, that the score is
+            multiplied by; 0: size does not count.
 
     Raises:
         ValueError: A value is out of range; the message says which and what was wanted.
@@ -72,6 +78,9 @@ class AssociativeEmbedding:
         min_keypoints: int = 1,
         max_spread: Optional[float] = None,
         nms_oks: Optional[float] = None,
+        place_weight: float = 0.0,
+        score_power: float = 1.0,
+        score_size: float = 0.0,
     ):
         self.meta = KeypointMeta.build(keypoints)
         self.input_size = _positive_int(input_size, "input_size")
@@ -91,10 +100,6 @@ class AssociativeEmbedding:
             raise ValueError(f"sigma must be positive, got {sigma}")
         if mode not in ("fast", "paper"):
             raise ValueError(f"mode must be 'fast' or 'paper', got {mode!r}")
-        if max_spread is not None and max_spread <= 1:
-            raise ValueError(f"max_spread must be over 1 (or None), got {max_spread}")
-        if nms_oks is not None and not 0 <= nms_oks <= 1:
-            raise ValueError(f"nms_oks must lie in 0 to 1 (or be None), got {nms_oks}")
         self.tag_dim = _positive_int(tag_dim, "tag_dim")
         self.max_people = _positive_int(max_people, "max_people")
         self.sigma = float(sigma)
@@ -111,6 +116,9 @@ class AssociativeEmbedding:
             min_keypoints=_positive_int(min_keypoints, "min_keypoints"),
             max_spread=max_spread,
             nms_oks=nms_oks,
+            place_weight=float(place_weight),
+            score_power=float(score_power),
+            score_size=float(score_size),
         )
 
     @property

@@ -5,6 +5,7 @@ Axes: K keypoint types, T tag length, N people, M candidates of a type.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
@@ -31,6 +32,20 @@ class DecodeSettings:
     min_keypoints: int = 1
     max_spread: Optional[float] = None
     nms_oks: Optional[float] = None
+    place_weight: float = 0.0
+    score_power: float = 1.0
+    score_size: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_spread is not None and self.max_spread <= 1:
+            raise ValueError(f"max_spread must be over 1 (or None), got {self.max_spread}")
+        if self.nms_oks is not None and not 0 <= self.nms_oks <= 1:
+            raise ValueError(f"nms_oks must lie in 0 to 1 (or be None), got {self.nms_oks}")
+        for name in ("place_weight", "score_size"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 < self.score_power < math.inf:
+            raise ValueError(f"score_power must be positive, got {self.score_power}")
 
 
 def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings) -> People:

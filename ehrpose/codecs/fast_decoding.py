@@ -13,7 +13,7 @@ from ehrpose.codecs.accelerator import kernels
 from ehrpose.codecs.decoding import DecodeSettings, assemble, by_score, fill, group_peaks
 from ehrpose.codecs.grouping import Groups, tag_distance
 from ehrpose.codecs.heatmap import Peaks, find_peaks, parabola_peak, sample_bilinear
-from ehrpose.codecs.selection import distinct_people, far_members
+from ehrpose.codecs.selection import distinct_people, far_members, person_scores
 from ehrpose.structures import Maps, People
 
 # A missing keypoint is looked for around the person's others: this many times their extent, and at least this
@@ -52,7 +52,7 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
         fill(people, owners, types, filled, coarse[types, ys, xs])
 
     return people_of(
-        peaks, positions, scores, peak_tags, settings, complete if settings.fill_missing else None
+        peaks, positions, scores, peak_tags, input_wh, settings, complete if settings.fill_missing else None
     )
 
 
@@ -61,6 +61,7 @@ def people_of(
     positions: np.ndarray,
     scores: np.ndarray,
     tags: np.ndarray,
+    input_wh: Tuple[int, int],
     settings: DecodeSettings,
     complete: Optional[Callable[[People, Groups], None]] = None,
 ) -> People:
@@ -71,10 +72,11 @@ def people_of(
         positions: (M, 2) x and y, input px.
         scores: (M,) what counts in the grouping.
         tags: (M, T).
+        input_wh: Width and height of the network input, px.
         settings: Thresholds and options.
         complete: Gives people their missing keypoints, in place.
     """
-    groups = group_peaks(peaks, scores, tags, settings)
+    groups = _group_by_tag_and_place(peaks, positions, scores, tags, input_wh, settings)
     if settings.min_keypoints > 1:
         enough = (groups.candidate >= 0).sum(axis=1) >= settings.min_keypoints
         groups = Groups(groups.candidate[enough], groups.tags[enough])
@@ -82,8 +84,14 @@ def people_of(
     if settings.max_spread is not None:
         groups.candidate[far_members(people.keypoints, groups.candidate >= 0, settings.max_spread)] = -1
         people = assemble(groups, peaks, positions, scores)
+    members = people.keypoint_scores.copy()
     if complete is not None and len(groups):
         complete(people, groups)
+    if (settings.score_power, settings.score_size) != (1.0, 0.0):
+        people.scores[:] = person_scores(
+            members, people.keypoints, people.keypoint_scores > 0, settings.score_power, settings.score_size,
+            input_wh[0] * input_wh[1],
+        )  # fmt: skip
     people = by_score(people, groups.tags)
     if settings.nms_oks is None:
         return people
@@ -92,6 +100,22 @@ def people_of(
     return People(
         people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
     )
+
+
+def _group_by_tag_and_place(
+    peaks: Peaks,
+    positions: np.ndarray,
+    scores: np.ndarray,
+    tags: np.ndarray,
+    input_wh: Tuple[int, int],
+    settings: DecodeSettings,
+) -> Groups:
+    """Group the peaks by their tags, and by place as two more numbers of a tag where the settings ask for it."""
+    if not settings.place_weight:
+        return group_peaks(peaks, scores, tags, settings)
+    places = positions * (settings.place_weight / min(input_wh))
+    groups = group_peaks(peaks, scores, np.concatenate([tags, places.astype(tags.dtype)], axis=1), settings)
+    return Groups(groups.candidate, groups.tags[:, : tags.shape[1]])
 
 
 def nearest_pixels(positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:

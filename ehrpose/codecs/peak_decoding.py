@@ -54,4 +54,4 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
         counted = 0.5 * (counted + sample_bilinear(window, candidates, inside))
     nearest = nearest_pixels(at_coarse, coarse_wh) - (centre - 1)
     tags = peaks.peak_tags[:, types, ranks, 3 * nearest[:, 1] + nearest[:, 0]].T
-    return people_of(found, positions, counted, tags, settings)
+    return people_of(found, positions, counted, tags, input_wh, settings)

@@ -1,4 +1,4 @@
-"""Options of ``fast`` decoding that drop what is no person, or no part of one (NumPy only).
+"""Options of ``fast`` decoding: what is no person, or no part of one, and who comes first (NumPy only).
 
 Axes: N people, K keypoint types.
 """
@@ -67,3 +67,31 @@ def distinct_people(
                 continue
         kept.append(n)
     return np.asarray(kept, np.int64)
+
+
+def person_scores(
+    members: np.ndarray,
+    keypoints: np.ndarray,
+    present: np.ndarray,
+    power: float,
+    size: float,
+    input_area: float,
+) -> np.ndarray:
+    """Return (N,) float32 scores, 0 to 1 for such members: their power mean, times a power of the person's size.
+
+    Positions of small people are off by more of their size, and one sure keypoint tells more than two faint ones.
+
+    Args:
+        members: (N, K) scores of the keypoints that were grouped, 0 for all others.
+        keypoints: (N, K, 2) px, filled ones too.
+        present: (N, K) bool, which of them a person has.
+        power: 1 is the mean over all K, 2 the root of the mean square.
+        size: Power of the ratio of the box around the keypoints to the image, both as square roots of areas.
+        input_area: Of the image, px^2.
+    """
+    means = (np.asarray(members, np.float64) ** power).mean(axis=1) ** (1 / power)
+    low = np.where(present[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(present[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
+    # A line, and a single keypoint, is a box one pixel wide.
+    area = np.maximum(high - low, 1.0).prod(axis=1, dtype=np.float64)
+    return np.asarray(means * (area / input_area) ** (size / 2), np.float32)

@@ -5,6 +5,7 @@ Source: EfficientNet (arXiv:1905.11946) for MBConv, ResNet (arXiv:1512.03385) fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +156,32 @@ class BasicBlock(nn.Module):
         return F.relu(x + self.bn2(self.conv2(out)))
 
 
+class GaussianSmoothing(nn.Module):
+    """Gaussian filter of each channel, as two convolutions; zeros beyond the border.
+
+    Args:
+        channels: Channels of the map.
+        sigma: Standard deviation, px of the map. The filter reaches 3 of it.
+    """
+
+    kernel_x: Tensor
+    kernel_y: Tensor
+
+    def __init__(self, channels: int, sigma: float):
+        super().__init__()
+        self.channels, self.radius = channels, math.ceil(3 * sigma)
+        steps = torch.arange(-self.radius, self.radius + 1, dtype=torch.float64)
+        kernel = torch.exp(-(steps**2) / (2 * sigma**2))
+        kernel = (kernel / kernel.sum()).float().expand(channels, 1, 1, -1).contiguous()
+        # Constants: no part of a checkpoint.
+        self.register_buffer("kernel_x", kernel, persistent=False)
+        self.register_buffer("kernel_y", kernel.transpose(2, 3).contiguous(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(x, self.kernel_x.to(x.dtype), padding=(0, self.radius), groups=self.channels)
+        return F.conv2d(x, self.kernel_y.to(x.dtype), padding=(self.radius, 0), groups=self.channels)
+
+
 def run(block: Callable[[Tensor], Any], x: Tensor, with_cp: bool) -> Any:
     """Apply ``block``; with ``with_cp`` its activations are computed again in the backward pass.
 
@@ -182,3 +209,13 @@ def init_convs(module: nn.Module, std: float | None = 0.001) -> None:
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+def init_residuals(module: nn.Module) -> None:
+    """Start the last batch norm of every BasicBlock at 0: the block passes on what it gets, until it learns.
+
+    Source: arXiv:1706.02677, section 5.1.
+    """
+    for block in module.modules():
+        if isinstance(block, BasicBlock):
+            nn.init.zeros_(block.bn2.weight)

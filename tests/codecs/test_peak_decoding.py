@@ -33,8 +33,17 @@ def extract(maps, max_candidates):
 def test_candidates_give_the_same_people(five_keypoints, seed, unbiased, fine, num_tags):
     rng = np.random.default_rng(seed)
     strides = (4, 2) if fine else (4,)
+    options = (
+        {"place_weight": 1.5, "score_power": 2.0, "score_size": 0.25, "max_spread": 3.0} if seed % 2 else {}
+    )
     codec = AssociativeEmbedding(
-        32, five_keypoints, strides=strides, unbiased=unbiased, fill_missing=False, max_candidates=20
+        32,
+        five_keypoints,
+        strides=strides,
+        unbiased=unbiased,
+        fill_missing=False,
+        max_candidates=20,
+        **options,
     )
     maps = random_maps(rng, 5, 8, 10, num_tags, fine, quantised=seed % 3 == 2)
     wanted = codec.decode(maps)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.codecs.selection import distinct_people, far_members
+from ehrpose.codecs.selection import distinct_people, far_members, person_scores
 from ehrpose.structures import Maps
 
 SIGMAS = np.full(5, 0.05, np.float32)
@@ -90,12 +92,78 @@ def test_a_far_member_is_no_member(five_keypoints):
     assert (freed.keypoint_scores[0, :4] > 0).all()
 
 
+def test_scores_are_power_means_times_a_power_of_the_size(rng):
+    members = rng.uniform(0, 1, (4, 5)).astype(np.float32)
+    members[0, 1:], members[1] = 0, 0
+    keypoints = rng.uniform(0, 64, (4, 5, 2)).astype(np.float32)
+    present = rng.random((4, 5)) < 0.7
+    present[2], present[3] = [True] + 4 * [False], False
+    found = person_scores(members, keypoints, present, 2.0, 0.25, 64 * 96)
+    for n in range(4):
+        mean = math.sqrt(sum(float(s) ** 2 for s in members[n]) / 5)
+        box = [p for p, here in zip(keypoints[n], present[n]) if here]
+        sides = [max(float(max(c) - min(c)), 1.0) for c in zip(*box)] or [1.0, 1.0]
+        assert found[n] == pytest.approx(
+            mean * (math.sqrt(sides[0] * sides[1] / (64 * 96))) ** 0.25, rel=1e-5
+        )
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(
+        person_scores(members, keypoints, present, 1, 0, 9), members.mean(axis=1), rtol=1e-6
+    )
+    assert person_scores(members[:0], keypoints[:0], present[:0], 2, 1, 9).shape == (0,)
+
+
+def two_people(second_tag=0.0, second_scale=1):
+    """Two people on diagonals in opposite corners; the second is ``second_scale`` times as large, and the fainter."""
+    heat2, heat4 = np.zeros((5, 64, 64), np.float32), np.zeros((5, 32, 32), np.float32)
+    tags = np.zeros((5, 32, 32), np.float32)
+    for k in range(5):
+        faint = 0.72 if k != 3 else 0.88
+        for y, value in ((4 + 2 * k, 0.8), (62 - 2 * second_scale * (5 - k), faint)):
+            heat2[k, y, y], heat4[k, y // 2, y // 2] = value, value
+    tags[:, 17:, 17:] = second_tag
+    return Maps(heat4, tags, heat2)
+
+
+def test_scores_may_prefer_the_larger_person(five_keypoints):
+    maps = two_people(second_tag=9.0, second_scale=2)
+    plain = AssociativeEmbedding(128, five_keypoints).decode(maps)
+    sized = AssociativeEmbedding(128, five_keypoints, score_power=2.0, score_size=0.5).decode(maps)
+    assert len(plain) == len(sized) == 2
+    np.testing.assert_array_equal(plain.keypoints, sized.keypoints[::-1])
+    np.testing.assert_array_equal(plain.tags, sized.tags[::-1])
+    assert np.ptp(sized.keypoints[0, :, 0]) > 1.5 * np.ptp(sized.keypoints[1, :, 0])
+    # The others' order is kept, also where missing keypoints were filled.
+    assert (np.diff(sized.scores) < 0).all()
+    assert (sized.scores < 1).all()
+
+
+def test_place_parts_people_whose_tags_are_equal(five_keypoints):
+    maps = two_people()
+    plain = AssociativeEmbedding(128, five_keypoints, fill_missing=False).decode(maps)
+    placed = AssociativeEmbedding(128, five_keypoints, fill_missing=False, place_weight=2.0).decode(maps)
+    assert len(plain) == len(placed) == 2
+    apart = AssociativeEmbedding(128, five_keypoints, fill_missing=False).decode(two_people(second_tag=9.0))
+    # Without place the better candidates of all types make one person.
+    assert np.ptp(plain.keypoints[0, :, 0]) > 64
+    np.testing.assert_array_equal(placed.keypoints, apart.keypoints)
+    np.testing.assert_array_equal(placed.tags, np.zeros((2, 1)))
+    # A missing type must not join them either.
+    maps.heat2[2, :32, :32] = 0
+    placed = AssociativeEmbedding(128, five_keypoints, fill_missing=False, place_weight=2.0).decode(maps)
+    assert [int((person > 0).sum()) for person in placed.keypoint_scores] == [5, 4]
+    assert np.ptp(placed.keypoints[0, :, 0]) < 32
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"min_keypoints": 0}, "min_keypoints"),
         ({"max_spread": 1.0}, "max_spread"),
         ({"nms_oks": 1.5}, "nms_oks"),
+        ({"place_weight": -1.0}, "place_weight"),
+        ({"score_size": float("inf")}, "score_size"),
+        ({"score_power": 0.0}, "score_power"),
     ],
 )
 def test_values_out_of_range_are_named(five_keypoints, options, message):
@@ -106,6 +174,6 @@ def test_values_out_of_range_are_named(five_keypoints, options, message):
 def test_paper_mode_leaves_the_options_off(five_keypoints):
     maps = split_person(tag_of_last=1.2)
     plain = AssociativeEmbedding(64, five_keypoints, mode="paper").decode(maps)
-    options = {"min_keypoints": 3, "max_spread": 2.0, "nms_oks": 0.5}
+    options = {"min_keypoints": 3, "max_spread": 2.0, "nms_oks": 0.5, "place_weight": 9.0, "score_size": 0.5}
     with_options = AssociativeEmbedding(64, five_keypoints, mode="paper", **options).decode(maps)
     assert np.array_equal(plain.keypoints, with_options.keypoints)

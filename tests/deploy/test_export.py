@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import shutil
 import sys
 
@@ -10,6 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from scipy.ndimage import gaussian_filter
 
 from ehrpose.apis import inference, init_model
 from ehrpose.deploy import checks, pipeline, signal_stack
@@ -96,6 +98,34 @@ def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
     wanted = inference(model, photo)[0].pred_instances
     assert len(people) == len(wanted.keypoints) > 0
     np.testing.assert_allclose(people.scores, wanted.bbox_scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+def test_smoothing_is_part_of_the_exported_network(config, tmp_path, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    smooth = {"model.head.smooth_sigmas": (1.0, 1.5)}
+    torch.save({"state_dict": randomized(config).state_dict()}, tmp_path / "weights.pth")
+    found = {}
+    for name, cfg_options in {"plain": None, "smooth": smooth}.items():
+        path, errors, _ = export(
+            config, str(tmp_path / "weights.pth"), tmp_path / name, ExportOptions(backend=backend),
+            cfg_options=cfg_options,
+        )  # fmt: skip
+        assert errors["map_error"] <= checks.MAX_MAP_ERROR
+        graph = onnx.load(str(path))
+        assert not list(unsupported(graph)) or backend != "tensorrt"
+        assert not {node.op_type for node in graph.graph.node} & {"Shape", "Pad"}
+        with PoseRuntime(path, "onnxruntime" if backend == "tensorrt" else None) as runtime:
+            photo = runtime.prepare(np.full((128, 128, 3), 99, np.uint8))[0]
+            found[name] = runtime.run(photo[None])
+    for stride, sigma in ((4, 1.0), (2, 1.5)):
+        plain, smoothed = (getattr(found[name], f"heat{stride}")[0, 0] for name in ("plain", "smooth"))
+        wanted = gaussian_filter(
+            plain.astype(float), sigma, mode="constant", truncate=math.ceil(3 * sigma) / sigma
+        )
+        np.testing.assert_allclose(smoothed, wanted, atol=1e-3 * np.abs(plain).max())
+    np.testing.assert_array_equal(found["plain"].tag4, found["smooth"].tag4)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])

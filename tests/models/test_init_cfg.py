@@ -142,3 +142,61 @@ def test_the_checkpoint_may_be_a_model_of_the_zoo():
     assert_same({n: v.float() for n, v in backbone.state_dict().items()}, wanted)
     with pytest.raises(ValueError, match="no config file and no model of the zoo is called 'ehrnet-smal'"):
         MODELS.build(backbone_cfg("ehrnet-smal")).init_weights()
+
+
+NECK = {
+    "type": "HighResolutionNeck",
+    "in_channels": (8, 12, 16, 20),
+    "channels": (6, 8, 10, 12),
+    "init_std": None,
+}
+SMALL_NECK = {**NECK, "num_modules": (1, 1, 2), "num_blocks": 1}
+LARGE_NECK = {**NECK, "num_modules": (2, 2, 4), "num_blocks": 2}
+
+
+def randomise_norms(module):
+    """Give batch norms what training would: any scale, shift and statistics."""
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.weight.data.uniform_(0.5, 1.5)
+            layer.bias.data.normal_()
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+
+
+def grown(small, large_config, path, **options):
+    """Return a larger module that starts from the weights of a smaller one."""
+    randomise_norms(small)
+    init_cfg = {"type": "Pretrained", "checkpoint": str(save(path, small.state_dict())), "min_match": 0.1}
+    large = MODELS.build({**large_config, "init_cfg": init_cfg, **options})
+    large.init_weights()
+    assert len(large.state_dict()) > len(small.state_dict())
+    return large
+
+
+@pytest.mark.parametrize("zero_init_residual", [True, False])
+def test_a_larger_neck_starts_as_the_smaller_one(tmp_path, zero_init_residual):
+    torch.manual_seed(0)
+    small = MODELS.build(SMALL_NECK).eval()
+    large = grown(small, LARGE_NECK, tmp_path / "small.pth", zero_init_residual=zero_init_residual).eval()
+    taps = [torch.randn(2, c, 32 // 2**i, 32 // 2**i) for i, c in enumerate(NECK["in_channels"])]
+    with torch.no_grad():
+        same = torch.equal(small(taps), large(taps))
+    assert same == zero_init_residual
+    large.train()(taps).sum().backward()
+    new = large.stages[1][1].fuse[0][1][1].weight  # a batch norm that starts at 0 learns all the same
+    assert new.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("zero_init_residual", [True, False])
+def test_a_larger_head_starts_as_the_smaller_one(tmp_path, five_keypoints, zero_init_residual):
+    torch.manual_seed(0)
+    codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": five_keypoints}
+    config = {"type": "AEHead", "in_channels": 6, "codec": codec, "init_std": None, "tag_init_std": 0.1}
+    small = MODELS.build({**config, "num_blocks": 1}).eval()
+    options = {"num_blocks": 3, "zero_init_residual": zero_init_residual}
+    large = grown(small, config, tmp_path / "small.pth", **options).eval()
+    features = torch.randn(2, 6, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(small(features).tag4, large(features).tag4)
+        assert torch.equal(small(features).heat2, large(features).heat2) == zero_init_residual

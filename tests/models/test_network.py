@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -161,6 +165,46 @@ def test_tag_rows_start_where_asked(coco_keypoints):
     weight = MODELS.build(cfg).head.output4.weight
     assert float(weight[17:].detach().std()) == pytest.approx(0.05, rel=0.2)
     assert float(weight[:17].detach().std()) == pytest.approx(0.001, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("head", "strides", "sigmas"), [("AEHead", (4, 2), (1.0, 1.5)), ("SingleLevelAEHead", (4,), (2,))]
+)
+def test_heatmaps_are_smoothed_in_test_only(five_keypoints, head, strides, sigmas):
+    codec = {
+        "type": "AssociativeEmbedding",
+        "input_size": 64,
+        "keypoints": five_keypoints,
+        "strides": strides,
+    }
+    config = {"type": head, "in_channels": 6, "codec": codec, "init_std": None}
+    torch.manual_seed(0)
+    plain = MODELS.build(config)
+    smooth = MODELS.build({**config, "smooth_sigmas": sigmas})
+    assert smooth.state_dict().keys() == plain.state_dict().keys()
+    smooth.load_state_dict(plain.state_dict())
+    features = torch.randn(2, 6, 16, 24)
+    for found, wanted in zip(smooth.train()(features), plain.train()(features)):
+        assert found is wanted is None or torch.equal(found, wanted)
+    smooth.load_state_dict(plain.state_dict())
+    found, wanted = smooth.eval()(features), plain.eval()(features)
+    assert torch.equal(found.tag4, wanted.tag4)
+    for stride, sigma in zip(strides, sigmas):
+        radius = math.ceil(3 * sigma)
+        for image, maps in zip(
+            *(getattr(maps, f"heat{stride}").detach().numpy() for maps in (found, wanted))
+        ):
+            for smoothed, heat in zip(image, maps):
+                size = (2 * radius + 1,) * 2
+                expected = cv2.GaussianBlur(heat.astype(float), size, sigma, borderType=cv2.BORDER_CONSTANT)
+                np.testing.assert_allclose(smoothed, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigmas", [(1.0,), (1.0, 0), (1.0, -2), "ab", 1.0, (1.0, "a")])
+def test_bad_smoothing_is_refused(five_keypoints, sigmas):
+    codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": five_keypoints}
+    with pytest.raises(ValueError, match="smooth_sigmas must be"):
+        MODELS.build({"type": "AEHead", "in_channels": 6, "codec": codec, "smooth_sigmas": sigmas})
 
 
 @pytest.mark.parametrize(

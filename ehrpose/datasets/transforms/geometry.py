@@ -38,6 +38,9 @@ class BottomUpAffine(BaseTransform):
         prob: Chance that these are drawn; otherwise the photo is only fitted, as at scale 1.
         border: Colour around the photo, BGR, 0 to 255.
         stretch: Largest relative change of width to height, to either side: 0.25 draws 1 / 1.25 to 1.25.
+        on_person: Chance that the window is drawn about a labelled person instead of the photo's centre: about
+            a point drawn in the box around the visible keypoints, moved so that the window stays in the photo
+            where it fits. Small windows then show all of a photo's people over time, not those in its middle.
 
     Raises:
         ValueError: A value is out of range.
@@ -53,6 +56,7 @@ class BottomUpAffine(BaseTransform):
         prob: float = 1.0,
         border: Sequence[int] = (0, 0, 0),
         stretch: float = 0.0,
+        on_person: float = 0.0,
     ):
         if scale_type not in ("short", "long"):
             raise ValueError(f"scale_type must be 'short' or 'long', got {scale_type!r}")
@@ -62,6 +66,8 @@ class BottomUpAffine(BaseTransform):
             raise ValueError(
                 f"wanted rotate, shift and stretch from 0, prob 0 to 1; got {rotate}, {shift}, {stretch}, {prob}"
             )
+        if not 0 <= on_person <= 1:
+            raise ValueError(f"on_person must be 0 to 1, got {on_person}")
         self.input_size = _build_codec(codec).input_size
         self.rotate = rotate
         self.scale = tuple(scale)
@@ -70,10 +76,11 @@ class BottomUpAffine(BaseTransform):
         self.prob = prob
         self.border = tuple(border)
         self.stretch = stretch
+        self.on_person = on_person
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         size_wh = (self.input_size, self.input_size)
-        step = self._draw_warp(results["img"].shape[1::-1])
+        step = self._draw_warp(results)
         warp = compose_warps(step, results.get("warp", np.eye(2, 3)))
         results["img"] = warp_image(results["img"], step, size_wh, self.border)
         results["img_shape"] = size_wh
@@ -84,23 +91,42 @@ class BottomUpAffine(BaseTransform):
         _drop_outside(results, size_wh)
         return results
 
-    def _draw_warp(self, photo_wh: Sequence[int]) -> np.ndarray:
+    def _draw_warp(self, results: Mapping[str, Any]) -> np.ndarray:
+        photo_wh = results["img"].shape[1::-1]
         side = min(photo_wh) if self.scale_type == "short" else max(photo_wh)
         degrees, window, shift_xy, stretch = 0.0, 1.0, (0.0, 0.0), 1.0
+        middle = centre = (np.asarray(photo_wh) - 1) / 2
         if random.random() < self.prob:
             degrees = random.uniform(-self.rotate, self.rotate)
             window = random.uniform(*self.scale)
             shift_xy = (random.uniform(-self.shift, self.shift), random.uniform(-self.shift, self.shift))
             if self.stretch:
                 stretch = (1 + self.stretch) ** random.uniform(-1, 1)
+            if self.on_person and random.random() < self.on_person:
+                centre = self._draw_centre(results, window * side)
         input_wh = (self.input_size, self.input_size)
         warp = centred_warp(photo_wh, input_wh, self.input_size / (window * side), degrees, shift_xy)
-        if stretch == 1:
+        if stretch == 1 and centre is middle:
             return warp
-        # About the photo's centre, before the turn.
-        centre = (np.asarray(photo_wh) - 1) / 2
+        # Before the turn: the window's centre comes to the photo's, and the stretch is about it.
         factors = np.array([stretch**0.5, stretch**-0.5])
-        return compose_warps(warp, np.column_stack([np.diag(factors), centre * (1 - factors)]))
+        return compose_warps(warp, np.column_stack([np.diag(factors), middle - centre * factors]))
+
+    @staticmethod
+    def _draw_centre(results: Mapping[str, Any], side: float) -> np.ndarray:
+        """A point in a labelled person's box, photo px, moved so that a window of ``side`` stays in the photo."""
+        middle = (np.asarray(results["img"].shape[1::-1]) - 1) / 2
+        people = [
+            points[seen > 0] for points, seen in zip(results.get("keypoints", ()), results.get("visible", ()))
+        ]
+        people = [points for points in people if len(points)]
+        if not people:
+            return middle
+        points = random.choice(people)
+        (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
+        reach = np.maximum(middle - (side - 1) / 2, 0)
+        drawn = np.array([random.uniform(x1, x2), random.uniform(y1, y2)])
+        return np.clip(drawn, middle - reach, middle + reach)
 
 
 @TRANSFORMS.register_module()

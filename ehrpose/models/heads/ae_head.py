@@ -13,7 +13,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ehrpose.models.layers import BasicBlock, init_convs
+from ehrpose.models.layers import BasicBlock, GaussianSmoothing, init_convs, init_residuals
 from ehrpose.registry import CODECS, MODELS
 from ehrpose.structures import Maps
 
@@ -28,6 +28,7 @@ class _Head(BaseModule):
         codec: Any,
         heatmap_loss: HeatmapLosses,
         tag_loss: Mapping | None,
+        smooth_sigmas: Sequence[float] | None,
         init_cfg: dict | None,
     ):
         super().__init__(init_cfg)
@@ -36,6 +37,7 @@ class _Head(BaseModule):
         self.num_tags = self.num_keypoints * self.codec.tag_dim
         self.heatmap_losses = self._build_heatmap_losses(heatmap_loss or {"type": "HeatmapLoss"})
         self.tag_loss = MODELS.build(tag_loss or {"type": "AELoss"})
+        self.smoothing = self._build_smoothing(smooth_sigmas)
 
     def loss(self, maps: Maps, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss_heat{s}`` of each level, ``loss_pull`` and ``loss_push``.
@@ -65,6 +67,24 @@ class _Head(BaseModule):
             )
         return nn.ModuleList(MODELS.build(config) for config in configs)
 
+    def _build_smoothing(self, sigmas: Sequence[float] | None) -> nn.ModuleDict | None:
+        if sigmas is None:
+            return None
+        strides = self.codec.strides
+        if isinstance(sigmas, str) or not isinstance(sigmas, Sequence) or len(sigmas) != len(strides):
+            raise ValueError(f"smooth_sigmas must be one number for each stride of {strides}, got {sigmas}")
+        if not all(isinstance(sigma, (int, float)) and sigma > 0 for sigma in sigmas):
+            raise ValueError(f"smooth_sigmas must be positive, map pixels; got {tuple(sigmas)}")
+        return nn.ModuleDict(
+            {f"heat{s}": GaussianSmoothing(self.num_keypoints, sigma) for s, sigma in zip(strides, sigmas)}
+        )
+
+    def _smoothed(self, maps: Maps) -> Maps:
+        """Return what is decoded: in training the maps as they are."""
+        if self.smoothing is None or self.training:
+            return maps
+        return maps._replace(**{name: smooth(getattr(maps, name)) for name, smooth in self.smoothing.items()})
+
     def _init_output(self, conv: nn.Conv2d, tag_init_std: float) -> None:
         """Start a convolution that gives K heatmaps, then tags: heatmaps near 0, as most of a target is."""
         with torch.no_grad():
@@ -87,10 +107,14 @@ class AEHead(_Head):
         heatmap_loss: Config of the heatmap loss, or one for each of the codec's strides.
         tag_loss: Config of the tag loss.
         init_std: Standard deviation of the convolutions' start; None is Kaiming's.
+        zero_init_residual: Start the blocks as identities.
+        smooth_sigmas: In test, heatmaps are smoothed by Gaussians of these standard deviations, map pixels, one for
+            each of the codec's strides; None: they are not. It helps networks whose maps are still noisy.
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: The codec has not the strides (4, 2), or ``heatmap_loss`` has another number of entries.
+        ValueError: The codec has not the strides (4, 2), or ``heatmap_loss`` or ``smooth_sigmas`` has another number of
+            entries.
     """
 
     def __init__(
@@ -102,9 +126,11 @@ class AEHead(_Head):
         init_std: float | None = 0.001,
         heatmap_loss: HeatmapLosses = None,
         tag_loss: Mapping | None = None,
+        zero_init_residual: bool = False,
+        smooth_sigmas: Sequence[float] | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(codec, heatmap_loss, tag_loss, init_cfg)
+        super().__init__(codec, heatmap_loss, tag_loss, smooth_sigmas, init_cfg)
         if self.codec.strides != (4, 2):
             raise ValueError(
                 f"AEHead gives strides (4, 2), the codec has {self.codec.strides}: set codec.strides"
@@ -120,6 +146,8 @@ class AEHead(_Head):
         self.blocks = nn.Sequential(*(BasicBlock(in_channels) for _ in range(num_blocks)))
         self.output2 = nn.Conv2d(in_channels, first if self.with_tag2 else self.num_keypoints, 1)
         init_convs(self, init_std)
+        if zero_init_residual:
+            init_residuals(self)
         self._init_output(self.output4, tag_init_std)
         self._init_output(self.output2, tag_init_std)
 
@@ -129,7 +157,7 @@ class AEHead(_Head):
         second = self.output2(self.blocks(self.deconv(torch.cat([features, first], dim=1))))
         k = self.num_keypoints
         tag2 = second[:, k:] if self.with_tag2 else None
-        return Maps(heat4=first[:, :k], tag4=first[:, k:], heat2=second[:, :k], tag2=tag2)
+        return self._smoothed(Maps(heat4=first[:, :k], tag4=first[:, k:], heat2=second[:, :k], tag2=tag2))
 
 
 @MODELS.register_module()
@@ -145,6 +173,7 @@ class SingleLevelAEHead(_Head):
         heatmap_loss: Config of the heatmap loss, or one for each of the codec's strides.
         tag_loss: Config of the tag loss.
         init_std: Standard deviation of the convolutions' start; None is Kaiming's.
+        smooth_sigmas: As in ``AEHead``.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -159,9 +188,10 @@ class SingleLevelAEHead(_Head):
         init_std: float | None = 0.001,
         heatmap_loss: HeatmapLosses = None,
         tag_loss: Mapping | None = None,
+        smooth_sigmas: Sequence[float] | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(codec, heatmap_loss, tag_loss, init_cfg)
+        super().__init__(codec, heatmap_loss, tag_loss, smooth_sigmas, init_cfg)
         if self.codec.strides != (4,):
             raise ValueError(
                 f"SingleLevelAEHead gives strides (4,), the codec has {self.codec.strides}: set codec.strides"
@@ -173,4 +203,4 @@ class SingleLevelAEHead(_Head):
     def forward(self, features: Tensor) -> Maps:
         """Return the maps of (B, in_channels, H/4, W/4) features."""
         first = self.output4(features)
-        return Maps(heat4=first[:, : self.num_keypoints], tag4=first[:, self.num_keypoints :])
+        return self._smoothed(Maps(heat4=first[:, : self.num_keypoints], tag4=first[:, self.num_keypoints :]))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ehrpose.models.layers import BasicBlock, init_convs, run
+from ehrpose.models.layers import BasicBlock, init_convs, init_residuals, run
 from ehrpose.models.scaling import compound_scaling
 from ehrpose.registry import MODELS
 
@@ -48,6 +49,15 @@ class HighResolutionModule(nn.Module):
             fused.append(F.relu(total))
         return fused
 
+    def init_identity(self) -> None:
+        """Start as a module that passes on maps of values from 0 up: residuals and ways between branches at 0."""
+        init_residuals(self)
+        for target in range(len(self.fuse)):
+            for source, path in enumerate(cast(nn.ModuleList, self.fuse[target])):
+                if source != target:
+                    norms = [layer for layer in path.modules() if isinstance(layer, nn.BatchNorm2d)]
+                    nn.init.zeros_(norms[-1].weight)
+
 
 @MODELS.register_module()
 class HighResolutionNeck(BaseModule):
@@ -64,6 +74,8 @@ class HighResolutionNeck(BaseModule):
         in_strides: Strides of the four maps; only 4, 8, 16, 32 fit.
         with_cp: Gradient checkpointing of the branches.
         init_std: Standard deviation of the convolutions' start; None is Kaiming's.
+        zero_init_residual: Start modules and blocks as identities. Where a checkpoint of a neck with fewer of them
+            is loaded then (``Pretrained``), the neck gives what the smaller one gave, and learns on from there.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -82,6 +94,7 @@ class HighResolutionNeck(BaseModule):
         in_strides: Sequence[int] = (4, 8, 16, 32),
         with_cp: bool = False,
         init_std: float | None = 0.001,
+        zero_init_residual: bool = False,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
@@ -113,6 +126,10 @@ class HighResolutionNeck(BaseModule):
                 )
             )
         init_convs(self, init_std)
+        if zero_init_residual:
+            for stage in self.stages:
+                for module in stage:
+                    module.init_identity()
 
     def forward(self, taps: Sequence[Tensor]) -> Tensor:
         """Fuse four maps (B, C_i, H/s_i, W/s_i) into (B, channels[0], H/4, W/4)."""
