@@ -92,7 +92,8 @@ def test_resize_may_be_larger_than_the_codec(codec):
 def test_affine_draws_within_its_limits(codec):
     random.seed(0)
     transform = BottomUpAffine(codec, rotate=30, scale=(0.75, 1.5), shift=40)
-    warps = np.array([transform._draw_warp((200, 150)) for _ in range(500)])
+    item = item_of()
+    warps = np.array([transform._draw_warp(item) for _ in range(500)])
     angles = np.degrees(np.arctan2(warps[:, 1, 0], warps[:, 0, 0]))
     windows = 256 / 150 / np.hypot(warps[:, 1, 0], warps[:, 0, 0])
     centres = warps @ np.array([99.5, 74.5, 1]) - 127.5
@@ -116,6 +117,54 @@ def test_at_scale_1_the_side_fills_the_input(codec, scale_type, prob, wanted):
     results = affine(codec, scale_type=scale_type, prob=prob, **settings)(item_of())
     np.testing.assert_allclose(results["warp"][:, :2], wanted * np.eye(2), atol=1e-12)
     np.testing.assert_allclose(results["warp"] @ [99.5, 74.5, 1], [127.5, 127.5])
+
+
+def corner_people() -> dict:
+    """A white photo with a labelled person in its lower right corner, and one without labels at the left."""
+    keypoints = np.array(
+        [[[180, 120], [175, 130], [185, 130], [178, 140], [182, 140]], [[5, 75]] * 5], np.float32
+    )
+    visible = np.array([[2] * 5, [0] * 5], np.uint8)
+    return item_of(keypoints=keypoints, visible=visible, img=np.full((150, 200, 3), 255, np.uint8))
+
+
+def test_windows_about_people_show_them_and_stay_in_the_photo(codec):
+    random.seed(4)
+    windows = {on_person: [] for on_person in (0.0, 0.5, 1.0)}
+    for on_person, results in windows.items():
+        transform = affine(codec, scale=(0.2, 0.4), on_person=on_person)
+        results.extend(transform(corner_people()) for _ in range(200))
+    shown = {
+        on_person: np.mean([len(r["keypoints"]) for r in results]) for on_person, results in windows.items()
+    }
+    assert shown[0.0] == 0
+    assert 0.4 < shown[0.5] < 0.6
+    assert shown[1.0] == 1
+    # The outermost pixels mix with the border.
+    assert all(results["img"][4:-4, 4:-4].min() == 255 for results in windows[1.0])
+    for results in windows[1.0]:
+        x, y = warp_points(np.array([[180.0, 120.0]]), results["warp"])[0]
+        np.testing.assert_allclose(results["keypoints"][0, 0], [x, y], atol=1e-3)
+
+
+def test_windows_about_people_may_be_turned_and_stretched(codec):
+    random.seed(5)
+    for _ in range(50):
+        item = item_of()
+        transform = BottomUpAffine(codec, rotate=40, scale=(0.6, 1.4), shift=0, stretch=0.3, on_person=1)
+        results = transform(item)
+        assert len(results["keypoints"]) == 1
+        if (results["visible"][0, 0] > 0) and (np.abs(results["keypoints"][0, 0] - 127.5) < 100).all():
+            np.testing.assert_allclose(bright_spot(results["img"]), results["keypoints"][0, 0], atol=0.4)
+
+
+def test_without_people_or_room_the_window_is_about_the_photos_centre(codec):
+    for item, scale in (
+        (corner_people(), 1.5),
+        (corner_people() | {"visible": np.zeros((2, 5), np.uint8)}, 0.3),
+    ):
+        results = affine(codec, scale=(scale, scale), on_person=1)(item)
+        np.testing.assert_allclose(results["warp"] @ [99.5, 74.5, 1], [127.5, 127.5], atol=1e-9)
 
 
 def test_boxes_stay_around_their_keypoints(codec):
@@ -260,6 +309,7 @@ def test_flip_after_resize_leaves_the_labels(codec):
         (lambda c: BottomUpAffine(c, scale=(0, 1)), "least"),
         (lambda c: BottomUpAffine(c, rotate=-1), "rotate"),
         (lambda c: BottomUpAffine(c, prob=2), "prob"),
+        (lambda c: BottomUpAffine(c, on_person=1.5), "on_person"),
         (lambda c: BottomUpResize(c, size_divisor=48), "48"),
         (lambda c: BottomUpResize(c, scales=(0.5,)), "1.0"),
         (lambda c: BottomUpResize(c, max_aspect=0.5), "max_aspect"),
