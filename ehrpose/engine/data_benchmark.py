@@ -34,7 +34,7 @@ class PlainAffine(BottomUpAffine):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         size_wh = (self.input_size, self.input_size)
-        warp = self._draw_warp(results["img"].shape[1::-1])
+        warp = self._draw_warp(results)
         image = results["img"].astype(np.float32)
         results["img"] = cv2.warpAffine(image, warp, size_wh, flags=cv2.INTER_LINEAR)
         results["warp"] = compose_warps(warp, np.eye(2, 3))
