@@ -11,6 +11,8 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch.utils.data import Dataset
 
 import ehrpose.models
+from ehrpose.apis import init_model
+from ehrpose.config import load_config, resolve
 from ehrpose.engine import build_runner
 from ehrpose.model_zoo import find_model
 from ehrpose.models import EfficientNet, checkpoint
@@ -200,3 +202,18 @@ def test_a_larger_head_starts_as_the_smaller_one(tmp_path, five_keypoints, zero_
     with torch.no_grad():
         assert torch.equal(small(features).tag4, large(features).tag4)
         assert torch.equal(small(features).heat2, large(features).heat2) == zero_init_residual
+
+
+def test_the_medium_model_starts_as_the_small_one(root):
+    """As its config says: the weights that are shipped, in a deeper network."""
+    small = init_model("ehrnet-small")
+    config = resolve(load_config(root / "configs/ehrnet/medium_coco-320.py"))
+    medium = MODELS.build(config.model)
+    medium.init_weights()
+    medium.eval()
+    assert sum(p.numel() for p in medium.parameters()) > 1.4 * sum(p.numel() for p in small.parameters())
+    image = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0)) - 0.5
+    with torch.no_grad():
+        wanted, got = (model.head(model.neck(model.backbone(image))) for model in (small, medium))
+    for name in ("heat4", "tag4", "heat2"):
+        torch.testing.assert_close(getattr(got, name), getattr(wanted, name), rtol=1e-4, atol=1e-5)
