@@ -22,6 +22,7 @@ from ehrpose.codecs.decoding import DecodeSettings, decode_paper, merge_scales
 from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
 from ehrpose.codecs.peak_decoding import decode_peaks
+from ehrpose.codecs.selection import AREA_OF_BOX
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, PeakMaps, People
@@ -38,6 +39,8 @@ class AssociativeEmbedding:
         tag_strides: Levels that carry tags, (4,) or (4, 2).
         tag_dim: T, length of a tag.
         sigma: Standard deviation of the target Gaussians, map pixels at each level.
+        oks_sigma: Gaussians are at least as wide as this share of what OKS tolerates, ``2 * sigma_k * sqrt(area)``:
+            wider for large people, and for hips than for eyes. 0: ``sigma`` for all.
         max_people: People per image that get tags in training (the largest ones).
         unbiased: UDP targets.
         mode: ``"fast"`` or ``"paper"`` decoding.
@@ -68,6 +71,7 @@ class AssociativeEmbedding:
         tag_strides: Sequence[int] = (4,),
         tag_dim: int = 1,
         sigma: float = 2.0,
+        oks_sigma: float = 0.0,
         max_people: int = 30,
         unbiased: bool = False,
         mode: str = "fast",
@@ -98,11 +102,14 @@ class AssociativeEmbedding:
             )
         if sigma <= 0:
             raise ValueError(f"sigma must be positive, got {sigma}")
+        if not 0 <= oks_sigma < np.inf:
+            raise ValueError(f"oks_sigma must be at least 0, got {oks_sigma}")
         if mode not in ("fast", "paper"):
             raise ValueError(f"mode must be 'fast' or 'paper', got {mode!r}")
         self.tag_dim = _positive_int(tag_dim, "tag_dim")
         self.max_people = _positive_int(max_people, "max_people")
         self.sigma = float(sigma)
+        self.oks_sigma = float(oks_sigma)
         self.unbiased = bool(unbiased)
         self.mode = mode
         self.settings = DecodeSettings(
@@ -133,7 +140,11 @@ class AssociativeEmbedding:
         return tuple(name for name in Maps._fields if name in wanted)
 
     def encode(
-        self, keypoints: np.ndarray, visible: np.ndarray, loss_mask: Union[np.ndarray, None] = None
+        self,
+        keypoints: np.ndarray,
+        visible: np.ndarray,
+        loss_mask: Union[np.ndarray, None] = None,
+        areas: Union[np.ndarray, None] = None,
     ) -> Dict[str, np.ndarray]:
         """Make the training targets of one image.
 
@@ -141,6 +152,7 @@ class AssociativeEmbedding:
             keypoints: (N, K, 2) x and y, input px.
             visible: (N, K) COCO visibility; 0 is not labelled.
             loss_mask: (S, S), 0 where the loss is off; None: on everywhere.
+            areas: (N,) of the people, input px^2, for ``oks_sigma``; None: from the boxes around their keypoints.
 
         Returns:
             Per stride s: ``heat{s}`` (K, S/s, S/s) float32 and ``mask{s}`` (S/s, S/s) float32 of 0 and 1; per
@@ -149,19 +161,22 @@ class AssociativeEmbedding:
         Raises:
             ValueError: Shapes disagree.
         """
-        targets = self.encode_points(keypoints, visible, loss_mask)
+        targets = self.encode_points(keypoints, visible, loss_mask, areas)
         points = targets.pop("points")
         for stride in self.strides:
             cells = self.input_size // stride
             heatmaps = np.zeros((self.num_keypoints, cells, cells), np.float32)
-            types, positions = self.points_on_map(points, stride)
-            draw_gaussians(heatmaps, positions, types, self.sigma)
+            draw_gaussians(heatmaps, *self.gaussians_on_map(points, stride))
             targets[f"heat{stride}"] = heatmaps
             targets[f"mask{stride}"] = targets[f"mask{stride}"].astype(np.float32)
         return targets
 
     def encode_points(
-        self, keypoints: np.ndarray, visible: np.ndarray, loss_mask: Union[np.ndarray, None] = None
+        self,
+        keypoints: np.ndarray,
+        visible: np.ndarray,
+        loss_mask: Union[np.ndarray, None] = None,
+        areas: Union[np.ndarray, None] = None,
     ) -> Dict[str, np.ndarray]:
         """Make what ``encode`` makes, but points in place of heatmaps: small enough to be sent to another process.
 
@@ -169,10 +184,12 @@ class AssociativeEmbedding:
             keypoints: (N, K, 2) x and y, input px.
             visible: (N, K) COCO visibility; 0 is not labelled.
             loss_mask: (S, S), 0 where the loss is off; None: on everywhere.
+            areas: (N,) of the people, input px^2, for ``oks_sigma``; None: from the boxes around their keypoints.
 
         Returns:
-            ``points`` (M, 3) float32, type, x and y in input px of the labelled keypoints; per stride s ``mask{s}``
-            (S/s, S/s) uint8 of 0 and 1; per tag stride ``tag_index{s}`` as from ``encode``.
+            ``points`` (M, 3) float32, type, x and y in input px of the labelled keypoints, with ``oks_sigma`` (M, 4),
+            the least standard deviation in input px too; per stride s ``mask{s}`` (S/s, S/s) uint8 of 0 and 1; per
+            tag stride ``tag_index{s}`` as from ``encode``.
 
         Raises:
             ValueError: Shapes disagree.
@@ -183,7 +200,10 @@ class AssociativeEmbedding:
             raise ValueError(f"loss_mask has shape {np.shape(loss_mask)}, wanted {(side, side)}")
         labelled = visible > 0
         types = np.nonzero(labelled)[1].astype(np.float32)
-        targets: Dict[str, np.ndarray] = {"points": np.column_stack([types, keypoints[labelled]])}
+        points = [types, keypoints[labelled]]
+        if self.oks_sigma:
+            points.append(self._tolerances(keypoints, labelled, areas)[labelled])
+        targets: Dict[str, np.ndarray] = {"points": np.column_stack(points)}
         tagged = self._largest(keypoints, visible)
         for stride in self.strides:
             targets[f"mask{stride}"] = _shrink_mask(loss_mask, side // stride)
@@ -195,11 +215,30 @@ class AssociativeEmbedding:
                 targets[f"tag_index{stride}"] = index
         return targets
 
-    def points_on_map(self, points: np.ndarray, stride: int) -> Tuple[np.ndarray, np.ndarray]:
-        """Return types (M,) int64 and positions (M, 2) float64 in map px of those ``points`` that are on the map."""
-        positions = self.to_map(points[:, 1:], stride, (self.input_size, self.input_size))
+    def gaussians_on_map(
+        self, points: np.ndarray, stride: int
+    ) -> Tuple[np.ndarray, np.ndarray, Union[float, np.ndarray]]:
+        """Return positions (M, 2) float64, types (M,) int64 and sigma of those ``points`` that are on the map.
+
+        Positions and sigma are in map px; sigma is one number, or (M,) with ``oks_sigma``.
+        """
+        positions = self.to_map(points[:, 1:3], stride, (self.input_size, self.input_size))
         _, inside = self._pixels(positions, stride)
-        return points[inside, 0].astype(np.int64), positions[inside]
+        sigma = np.maximum(points[inside, 3] / stride, self.sigma) if self.oks_sigma else self.sigma
+        return positions[inside], points[inside, 0].astype(np.int64), sigma
+
+    def _tolerances(
+        self, keypoints: np.ndarray, labelled: np.ndarray, areas: Union[np.ndarray, None]
+    ) -> np.ndarray:
+        """Return the (N, K) float32 share of the OKS tolerance, input px."""
+        if areas is None:
+            low = np.where(labelled[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
+            high = np.where(labelled[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
+            areas = AREA_OF_BOX * np.maximum(high - low, 0).prod(axis=1)
+        elif np.shape(areas) != (len(keypoints),):
+            raise ValueError(f"wanted areas ({len(keypoints)},), got {np.shape(areas)}")
+        sizes = np.sqrt(np.maximum(areas, 0))[:, None]
+        return (2 * self.oks_sigma * sizes * self.meta.sigmas).astype(np.float32)
 
     def _pixels(self, positions: np.ndarray, stride: int) -> Tuple[np.ndarray, np.ndarray]:
         """Return the map pixels of (..., 2) map positions, and whether they are on the map."""

@@ -6,7 +6,7 @@ Axes: K keypoint types, H rows, W columns. Positions are (x, y) in heatmap pixel
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Tuple, Union
 
 import cv2
 import numpy as np
@@ -14,18 +14,22 @@ import numpy as np
 from ehrpose.codecs.accelerator import kernels
 
 
-def draw_gaussians(heatmaps: np.ndarray, positions: np.ndarray, types: np.ndarray, sigma: float) -> None:
+def draw_gaussians(
+    heatmaps: np.ndarray, positions: np.ndarray, types: np.ndarray, sigma: Union[float, np.ndarray]
+) -> None:
     """Draw a Gaussian of peak 1 at every position, by maximum, in place.
 
     Args:
         heatmaps: (K, H, W) float32, changed in place.
         positions: (M, 2) x and y in heatmap pixels; fractions are kept (unbiased) if there are any.
         types: (M,) keypoint type of each position.
-        sigma: Standard deviation, heatmap pixels.
+        sigma: Standard deviation, heatmap pixels: of all, or (M,) of each.
     """
     height, width = heatmaps.shape[1:]
-    radius = int(np.ceil(3 * sigma)) + 1
-    for (x, y), k in zip(positions.tolist(), types.tolist()):
+    one_for_all = np.ndim(sigma) == 0
+    sigmas = np.broadcast_to(sigma, len(positions)).tolist()
+    for (x, y), k, width_of in zip(positions.tolist(), types.tolist(), sigmas):
+        radius = int(np.ceil(3 * width_of)) + 1
         left, top = int(np.floor(x)), int(np.floor(y))
         if left < -radius or top < -radius or left > width + radius or top > height + radius:
             continue
@@ -33,12 +37,12 @@ def draw_gaussians(heatmaps: np.ndarray, positions: np.ndarray, types: np.ndarra
         y0, y1 = max(top - radius, 0), min(top + radius + 2, height)
         if x0 >= x1 or y0 >= y1:
             continue
-        if left == x and top == y:
-            patch = _patch(radius, sigma)
+        if left == x and top == y and one_for_all:
+            patch = _patch(radius, width_of)
             part = patch[y0 - top + radius : y1 - top + radius, x0 - left + radius : x1 - left + radius]
         else:
-            row = np.exp(-((np.arange(x0, x1) - x) ** 2) / (2 * sigma**2))
-            column = np.exp(-((np.arange(y0, y1) - y) ** 2) / (2 * sigma**2))
+            row = np.exp(-((np.arange(x0, x1) - x) ** 2) / (2 * width_of**2))
+            column = np.exp(-((np.arange(y0, y1) - y) ** 2) / (2 * width_of**2))
             part = (column[:, None] * row[None]).astype(np.float32)
         window = heatmaps[k, y0:y1, x0:x1]
         np.maximum(window, part, out=window)

@@ -40,23 +40,27 @@ def _draw_on_cpu(codec: Any, points: Sequence[np.ndarray], stride: int, device: 
     cells = codec.input_size // stride
     heatmaps = torch.zeros((len(points), codec.num_keypoints, cells, cells), device=device)
     for image, of_image in zip(heatmaps.numpy(), points):
-        types, positions = codec.points_on_map(of_image, stride)
-        draw_gaussians(image, positions, types, codec.sigma)
+        draw_gaussians(image, *codec.gaussians_on_map(of_image, stride))
     return heatmaps
 
 
 def scatter_gaussians(codec: Any, points: Sequence[np.ndarray], stride: int, device: torch.device) -> Tensor:
     """Return the (B, K, S/s, S/s) float32 heatmaps of B images' ``points``, with one call for the whole batch."""
     cells, num_types = codec.input_size // stride, codec.num_keypoints
-    found = [codec.points_on_map(of_image, stride) for of_image in points]
-    image = np.repeat(np.arange(len(points)), [len(types) for types, _ in found])
-    types = np.concatenate([types for types, _ in found])
-    positions = np.concatenate([positions for _, positions in found])
-    radius = int(np.ceil(3 * codec.sigma)) + 1
+    found = [codec.gaussians_on_map(of_image, stride) for of_image in points]
+    image = np.repeat(np.arange(len(points)), [len(types) for _, types, _ in found])
+    positions = np.concatenate([positions for positions, _, _ in found])
+    types = np.concatenate([types for _, types, _ in found])
+    sigma = np.concatenate([np.broadcast_to(sigma, len(types)) for _, types, sigma in found])[:, None, None]
+    # One window for all, as wide as the widest; each Gaussian ends where ``draw_gaussians`` ends it.
+    reach = np.ceil(3 * sigma).astype(np.int64) + 1
+    radius = int(reach.max(initial=1))
     # (M, 2, P): the window's columns and rows, and the Gaussian along each.
-    pixels = np.floor(positions).astype(np.int64)[..., None] + np.arange(-radius, radius + 2)
-    factors = np.exp(-((pixels - positions[..., None]) ** 2) / (2 * codec.sigma**2)).astype(np.float32)
-    inside = ((pixels >= 0) & (pixels < cells)).astype(np.float32)
+    steps = np.arange(-radius, radius + 2)
+    pixels = np.floor(positions).astype(np.int64)[..., None] + steps
+    factors = np.exp(-((pixels - positions[..., None]) ** 2) / (2 * sigma**2)).astype(np.float32)
+    near = (steps >= -reach) & (steps < reach + 2)
+    inside = ((pixels >= 0) & (pixels < cells) & near).astype(np.float32)
     size = len(points) * num_types * cells**2
     starts = torch.from_numpy((image * num_types + types) * cells**2).to(device)
     at, value, kept = (torch.from_numpy(array).to(device) for array in (pixels, factors * inside, inside))

@@ -5,6 +5,7 @@ import oracle
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
+from ehrpose.codecs.selection import AREA_OF_BOX
 from ehrpose.structures import Maps
 
 
@@ -163,6 +164,29 @@ def test_encode_draws_at_the_floored_pixel_with_the_stated_sigma(five_keypoints)
     assert targets["heat2"][0].argmax() == 10 * 32 + 15
 
 
+def test_gaussians_are_as_wide_as_the_oks_tolerates(five_keypoints):
+    sigmas = np.asarray(five_keypoints["sigmas"])
+    codec = AssociativeEmbedding(256, five_keypoints, unbiased=True, oks_sigma=0.5)
+    plain = AssociativeEmbedding(256, five_keypoints, unbiased=True)
+    # Two pixels of each map away from a keypoint on a pixel: at (40, 32) of the map of stride 2.
+    at = np.array([40.0, 32.0]) * 255 / 127
+    keypoints, visible = np.full((1, 5, 2), at), np.full((1, 5), 2)
+    for area in (40.0**2, 160.0**2):
+        targets = codec.encode(keypoints, visible, areas=np.array([area]))
+        wanted = np.maximum(0.5 * 2 * sigmas * np.sqrt(area) / 2, 2)
+        np.testing.assert_allclose(targets["heat2"][:, 32, 42], np.exp(-(2**2) / (2 * wanted**2)), rtol=1e-4)
+        assert (wanted > 2).any() == (area > 10000)
+    assert wanted.max() > wanted.min()
+    small = codec.encode(keypoints, visible, areas=np.array([4.0]))
+    for name, values in plain.encode(keypoints, visible).items():
+        np.testing.assert_allclose(small[name], values, atol=1e-6)
+    # Without areas the box around the keypoints tells: all at one place, no size.
+    np.testing.assert_allclose(codec.encode(keypoints, visible)["heat2"], small["heat2"], atol=1e-6)
+    corners = at + np.array([[0, 0], [100, 0], [0, 64], [100, 64], [50, 32]])
+    told = codec.encode(corners[None], visible, areas=np.array([AREA_OF_BOX * 100 * 64]))
+    np.testing.assert_allclose(codec.encode(corners[None], visible)["heat4"], told["heat4"], atol=1e-5)
+
+
 def test_overlapping_people_share_a_heatmap_by_maximum(five_keypoints):
     codec = AssociativeEmbedding(64, five_keypoints)
     keypoints = np.full((2, 5, 2), 32, np.float32)
@@ -253,6 +277,7 @@ def test_no_people_where_nothing_is_over_the_threshold(coco_keypoints, mode):
         ({"strides": (8,)}, "strides"),
         ({"strides": (4,), "tag_strides": (4, 2)}, "tag_strides"),
         ({"sigma": 0}, "sigma"),
+        ({"oks_sigma": -0.1}, "oks_sigma"),
         ({"max_people": 0}, "max_people"),
     ],
 )
@@ -274,6 +299,9 @@ def test_bad_maps_are_named(five_keypoints):
         codec.decode(good._replace(tag4=broken))
     with pytest.raises(ValueError, match="wanted keypoints"):
         codec.encode(np.zeros((1, 4, 2)), np.zeros((1, 4)))
+    wide = AssociativeEmbedding(64, five_keypoints, oks_sigma=0.5)
+    with pytest.raises(ValueError, match="wanted areas"):
+        wide.encode(np.zeros((1, 5, 2)), np.zeros((1, 5)), areas=np.zeros(2))
 
 
 def test_output_names_follow_the_levels(five_keypoints):

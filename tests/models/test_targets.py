@@ -20,7 +20,15 @@ def images(codec, rng):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"unbiased": True}, {"unbiased": True, "sigma": 1.3}, {"strides": (4,)}]
+    "options",
+    [
+        {},
+        {"unbiased": True},
+        {"unbiased": True, "sigma": 1.3},
+        {"strides": (4,)},
+        {"unbiased": True, "oks_sigma": 1.0},
+        {"oks_sigma": 0.7},
+    ],
 )
 def test_targets_drawn_by_the_model_are_those_of_the_codec(five_keypoints, rng, options):
     codec = AssociativeEmbedding(64, five_keypoints, **options)

@@ -14,6 +14,8 @@ from ehrpose.registry import CODECS, TRANSFORMS
 class EncodeTargets(BaseTransform):
     """Put ``codec.encode(keypoints, visible, loss_mask)`` into ``targets``, a dict of arrays.
 
+    A codec with ``oks_sigma`` is given the people's ``area`` too.
+
     Args:
         codec: The codec or its config.
         heatmaps: False leaves out the heatmaps (``codec.encode_points``); the model draws them where the loss is
@@ -38,5 +40,8 @@ class EncodeTargets(BaseTransform):
         # A codec of the user's own may not know the short form.
         short = None if self.heatmaps else getattr(self.codec, "encode_points", None)
         encode = short or self.codec.encode
-        results["targets"] = encode(results["keypoints"], results["visible"], results.get("loss_mask"))
+        more = {"areas": results.get("area")} if getattr(self.codec, "oks_sigma", 0) else {}
+        results["targets"] = encode(
+            results["keypoints"], results["visible"], results.get("loss_mask"), **more
+        )
         return results
