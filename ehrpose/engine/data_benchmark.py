@@ -46,28 +46,30 @@ class PlainAffine(BottomUpAffine):
 
 
 class PlainTargets(EncodeTargets):
-    """The same targets by loops over people and keypoints, each Gaussian computed anew."""
+    """The same targets by a loop over keypoints, each Gaussian computed anew."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         codec = self.codec
-        targets = codec.encode_points(results["keypoints"], results["visible"], results["loss_mask"])
-        del targets["points"]
-        reach = int(np.ceil(3 * codec.sigma)) + 1
+        targets = codec.encode_points(
+            results["keypoints"], results["visible"], results["loss_mask"], results.get("area")
+        )
+        points = targets.pop("points")
         for stride in codec.strides:
             cells = codec.input_size // stride
             heatmaps = np.zeros((codec.num_keypoints, cells, cells), np.float32)
-            for person, visible in zip(results["keypoints"], results["visible"]):
-                for k, (keypoint, is_visible) in enumerate(zip(person, visible)):
-                    x, y = codec.to_map(keypoint, stride, (codec.input_size, codec.input_size))
-                    pixel_x, pixel_y = (int(np.floor(v + 0.5 * codec.unbiased)) for v in (x, y))
-                    if not is_visible or not (0 <= pixel_x < cells and 0 <= pixel_y < cells):
-                        continue
-                    left, top = int(np.floor(x)), int(np.floor(y))
-                    xs = np.arange(max(left - reach, 0), min(left + reach + 2, cells))
-                    ys = np.arange(max(top - reach, 0), min(top + reach + 2, cells))[:, None]
-                    patch = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * codec.sigma**2))
-                    window = heatmaps[k, ys[0, 0] : ys[-1, 0] + 1, xs[0] : xs[-1] + 1]
-                    window[:] = np.maximum(window, patch)
+            for k, *keypoint, tolerance in points if codec.oks_sigma else np.insert(points, 3, 0, axis=1):
+                sigma = max(tolerance / stride, codec.sigma)
+                x, y = codec.to_map(keypoint, stride, (codec.input_size, codec.input_size))
+                pixel_x, pixel_y = (int(np.floor(v + 0.5 * codec.unbiased)) for v in (x, y))
+                if not (0 <= pixel_x < cells and 0 <= pixel_y < cells):
+                    continue
+                reach = int(np.ceil(3 * sigma)) + 1
+                left, top = int(np.floor(x)), int(np.floor(y))
+                xs = np.arange(max(left - reach, 0), min(left + reach + 2, cells))
+                ys = np.arange(max(top - reach, 0), min(top + reach + 2, cells))[:, None]
+                patch = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * sigma**2))
+                window = heatmaps[int(k), ys[0, 0] : ys[-1, 0] + 1, xs[0] : xs[-1] + 1]
+                window[:] = np.maximum(window, patch)
             targets[f"heat{stride}"] = heatmaps
             targets[f"mask{stride}"] = targets[f"mask{stride}"].astype(np.float32)
         results["targets"] = targets

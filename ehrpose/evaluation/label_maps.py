@@ -60,6 +60,7 @@ def perfect_maps(
         codec.meta,
         strides=codec.strides,
         sigma=codec.sigma,
+        oks_sigma=codec.oks_sigma,
         max_people=max(len(keypoints), 1),
         unbiased=codec.unbiased,
     )

@@ -26,9 +26,12 @@ def load_tool(root, name):
     return module
 
 
-@pytest.mark.parametrize("unbiased", [False, True])
-def test_all_paths_to_a_batch_give_the_same_targets(config, unbiased):
-    benchmark = DataBenchmark(config, {"codec.unbiased": unbiased})
+@pytest.mark.parametrize(
+    "options",
+    [{"codec.unbiased": False}, {"codec.unbiased": True}, {"codec.unbiased": True, "codec.oks_sigma": 1.5}],
+)
+def test_all_paths_to_a_batch_give_the_same_targets(config, options):
+    benchmark = DataBenchmark(config, options)
     assert benchmark.check(num_items=6) <= 1e-6
     first = benchmark.dataset.get_data_info(0)
     assert len(first["keypoints"]) > 0
