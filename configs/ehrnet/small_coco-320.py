@@ -5,10 +5,14 @@ Windows about the photos' people, and targets as wide as OKS tolerates: see docs
 
 _base_ = "small_coco-256.py"
 
-codec = dict(input_size=320, oks_sigma=0.5)
+codec = dict(input_size=320, oks_sigma=0.5, nms_oks=0.5)
 max_iters = 1400
 
-model = dict(init_cfg=dict(type="Pretrained", checkpoint="ehrnet-small"), backbone=dict(init_cfg=None))
+model = dict(
+    init_cfg=dict(type="Pretrained", checkpoint="ehrnet-small"),
+    backbone=dict(init_cfg=None),
+    head=dict(smooth_sigmas=(1.5, 2.0)),
+)
 
 train_dataloader = dict(
     batch_size=16,
