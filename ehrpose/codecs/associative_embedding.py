@@ -14,7 +14,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-import cv2
 import numpy as np
 
 from ehrpose.codecs.accelerator import kernels
@@ -22,7 +21,7 @@ from ehrpose.codecs.decoding import DecodeSettings, decode_paper, merge_scales
 from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
 from ehrpose.codecs.peak_decoding import decode_peaks
-from ehrpose.codecs.selection import AREA_OF_BOX
+from ehrpose.codecs.target_parts import oks_widths, shrink_mask
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, PeakMaps, People
@@ -202,11 +201,11 @@ class AssociativeEmbedding:
         types = np.nonzero(labelled)[1].astype(np.float32)
         points = [types, keypoints[labelled]]
         if self.oks_sigma:
-            points.append(self._tolerances(keypoints, labelled, areas)[labelled])
+            points.append(oks_widths(keypoints, labelled, areas, self.oks_sigma, self.meta.sigmas)[labelled])
         targets: Dict[str, np.ndarray] = {"points": np.column_stack(points)}
         tagged = self._largest(keypoints, visible)
         for stride in self.strides:
-            targets[f"mask{stride}"] = _shrink_mask(loss_mask, side // stride)
+            targets[f"mask{stride}"] = shrink_mask(loss_mask, side // stride)
             if stride in self.tag_strides:
                 pixels, inside = self._pixels(self.to_map(keypoints, stride, (side, side)), stride)
                 flat = np.where(labelled & inside, pixels[..., 1] * (side // stride) + pixels[..., 0], -1)
@@ -226,19 +225,6 @@ class AssociativeEmbedding:
         _, inside = self._pixels(positions, stride)
         sigma = np.maximum(points[inside, 3] / stride, self.sigma) if self.oks_sigma else self.sigma
         return positions[inside], points[inside, 0].astype(np.int64), sigma
-
-    def _tolerances(
-        self, keypoints: np.ndarray, labelled: np.ndarray, areas: Union[np.ndarray, None]
-    ) -> np.ndarray:
-        """Return the (N, K) float32 share of the OKS tolerance, input px."""
-        if areas is None:
-            low = np.where(labelled[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
-            high = np.where(labelled[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
-            areas = AREA_OF_BOX * np.maximum(high - low, 0).prod(axis=1)
-        elif np.shape(areas) != (len(keypoints),):
-            raise ValueError(f"wanted areas ({len(keypoints)},), got {np.shape(areas)}")
-        sizes = np.sqrt(np.maximum(areas, 0))[:, None]
-        return (2 * self.oks_sigma * sizes * self.meta.sigmas).astype(np.float32)
 
     def _pixels(self, positions: np.ndarray, stride: int) -> Tuple[np.ndarray, np.ndarray]:
         """Return the map pixels of (..., 2) map positions, and whether they are on the map."""
@@ -376,12 +362,3 @@ def _positive_int(value: int, name: str) -> int:
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     return int(value)
-
-
-def _shrink_mask(loss_mask: Union[np.ndarray, None], cells: int) -> np.ndarray:
-    """Return the (cells, cells) uint8 mask: off where most of the covered input pixels are off."""
-    if loss_mask is None:
-        return np.ones((cells, cells), np.uint8)
-    # With a whole factor "area" is the mean; NumPy's own over two of four axes takes several times as long.
-    mean = cv2.resize(np.asarray(loss_mask, np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
-    return (mean > 0.5).astype(np.uint8)
