@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.checks import checked_maps, positive_int
 from ehrpose.codecs.decoding import DecodeSettings, decode_paper, merge_scales
 from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
@@ -86,7 +86,7 @@ class AssociativeEmbedding:
         score_size: float = 0.0,
     ):
         self.meta = KeypointMeta.build(keypoints)
-        self.input_size = _positive_int(input_size, "input_size")
+        self.input_size = positive_int(input_size, "input_size")
         if input_size % 32:
             raise ValueError(
                 f"input_size must be a multiple of 32, the network's largest stride; got {input_size}"
@@ -105,8 +105,8 @@ class AssociativeEmbedding:
             raise ValueError(f"oks_sigma must be at least 0, got {oks_sigma}")
         if mode not in ("fast", "paper"):
             raise ValueError(f"mode must be 'fast' or 'paper', got {mode!r}")
-        self.tag_dim = _positive_int(tag_dim, "tag_dim")
-        self.max_people = _positive_int(max_people, "max_people")
+        self.tag_dim = positive_int(tag_dim, "tag_dim")
+        self.max_people = positive_int(max_people, "max_people")
         self.sigma = float(sigma)
         self.oks_sigma = float(oks_sigma)
         self.unbiased = bool(unbiased)
@@ -114,12 +114,12 @@ class AssociativeEmbedding:
         self.settings = DecodeSettings(
             order=self.meta.order,
             unbiased=self.unbiased,
-            max_candidates=_positive_int(max_candidates, "max_candidates"),
+            max_candidates=positive_int(max_candidates, "max_candidates"),
             min_score=float(min_score),
             max_tag_dist=float(max_tag_dist),
             fill_missing=bool(fill_missing),
             sigmas=self.meta.sigmas,
-            min_keypoints=_positive_int(min_keypoints, "min_keypoints"),
+            min_keypoints=positive_int(min_keypoints, "min_keypoints"),
             max_spread=max_spread,
             nms_oks=nms_oks,
             place_weight=float(place_weight),
@@ -254,7 +254,7 @@ class AssociativeEmbedding:
             ValueError: Shapes do not fit this codec, or a value is NaN or infinite.
         """
         scales: List[Maps] = [maps] if isinstance(maps, Maps) else list(maps)
-        scales = [self._checked_maps(m) for m in scales]
+        scales = [checked_maps(self.output_names, self.num_keypoints, m) for m in scales]
         input_wh = (scales[0].heat4.shape[2] * 4, scales[0].heat4.shape[1] * 4)
         if self.mode == "paper":
             return decode_paper(scales, input_wh, self.settings)
@@ -303,7 +303,7 @@ class AssociativeEmbedding:
         Raises:
             ValueError: ``num_threads`` is below 1, or as from ``decode``.
         """
-        if _positive_int(num_threads, "num_threads") == 1 or len(batch) < 2:
+        if positive_int(num_threads, "num_threads") == 1 or len(batch) < 2:
             return [self.decode(maps) for maps in batch]
         with ThreadPoolExecutor(min(num_threads, len(batch))) as pool:
             return list(pool.map(self.decode, batch))
@@ -328,37 +328,3 @@ class AssociativeEmbedding:
         high = np.where(labelled[..., None], keypoints, -np.inf).max(axis=1)[people]
         extent = (high - low).sum(axis=1)
         return np.sort(people[np.argsort(-extent, kind="stable")[: self.max_people]])
-
-    def _checked_maps(self, maps: Maps) -> Maps:
-        k = self.num_keypoints
-        arrays = {name: np.asarray(getattr(maps, name), np.float32) for name in self.output_names
-                  if getattr(maps, name) is not None}  # fmt: skip
-        missing = [name for name in self.output_names if name not in arrays]
-        if missing:
-            raise ValueError(f"this codec wants the maps {self.output_names}; missing are {missing}")
-        height, width = arrays["heat4"].shape[-2:]
-        for name, array in arrays.items():
-            factor = 4 // int(name[-1])
-            channels_fit = array.shape[0] == k if name.startswith("heat") else array.shape[0] % k == 0
-            if array.ndim != 3 or not channels_fit or array.shape[1:] != (height * factor, width * factor):
-                raise ValueError(
-                    f"{name} has shape {array.shape}, wanted ({k}{' * T' if name.startswith('tag') else ''}, "
-                    f"{height * factor}, {width * factor})"
-                )
-            if not _all_finite(array):
-                raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
-        return Maps(**{name: arrays.get(name) for name in Maps._fields})
-
-
-def _all_finite(array: np.ndarray) -> bool:
-    compiled = kernels()
-    if compiled is not None:
-        return bool(compiled.all_finite(np.ascontiguousarray(array).reshape(-1).view(np.int32)))
-    # A sum costs half of a look at each value; one that overflows is no proof.
-    return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
-
-
-def _positive_int(value: int, name: str) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return int(value)
