@@ -33,6 +33,7 @@ FOREIGN = {
     "eval",
     "ln",
     "curl",
+    "shuf",
 }
 NOT_SCRIPTS = {"setup.py", "utils.py"}
 # Fast and without data: they are run as they stand.
