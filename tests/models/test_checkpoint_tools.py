@@ -83,7 +83,8 @@ def published(folder, monkeypatch, *args):
 
 
 def test_publish_tool(tmp_path, monkeypatch):
-    weights = {"conv.weight": torch.randn(4, 3), "steps_done": torch.tensor(3)}
+    variances = torch.tensor([1e-9, 3.0])
+    weights = {"conv.weight": torch.randn(4, 3), "bn.running_var": variances, "steps_done": torch.tensor(3)}
     optimizer = {"state": {0: {"exp_avg": torch.zeros(10000)}}}
     meta = {"epoch": 7, "cfg": "data_root = '/home/someone'", "phi": -4}
     source = tmp_path / "epoch_7.pth"
@@ -100,7 +101,8 @@ def test_publish_tool(tmp_path, monkeypatch):
     half = torch.load(
         published(tmp_path, monkeypatch, source, tmp_path / "h.pth", "--fp16"), weights_only=True
     )
-    assert {t.dtype for t in half["state_dict"].values()} == {torch.float16, torch.int64}
+    assert [t.dtype for t in half["state_dict"].values()] == [torch.float16, torch.float32, torch.int64]
+    assert half["state_dict"]["bn.running_var"].tolist() == variances.tolist()
 
 
 def test_publish_tool_writes_safetensors(tmp_path, monkeypatch):

@@ -35,14 +35,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def halved(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return float tensors as float16.
+    """Return float tensors as float16, but for the variances of norms: small ones would lose their digits.
 
     Raises:
         ValueError: A value is too large for it.
     """
     import torch
 
-    result = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+    result = {
+        name: t.half() if t.is_floating_point() and not name.endswith("running_var") else t
+        for name, t in tensors.items()
+    }
     bad = [name for name, t in result.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if bad:
         raise ValueError(
