@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ehrpose.models.checkpoint import read_state_dict
-from ehrpose.models.tensor_fit import compare
+from ehrpose.models.layers import BasicBlock
+from ehrpose.models.necks.high_resolution import HighResolutionModule
+from ehrpose.models.tensor_fit import compare, listed
 
 _NORM_PARAMETERS = ("weight", "bias")
 
@@ -39,17 +41,18 @@ def average_checkpoints(model: nn.Module, filenames: Sequence[str | os.PathLike]
     if len(filenames) < 2:
         raise ValueError(f"an average needs two checkpoints or more, got {len(filenames)}")
     start = model.state_dict()
-    identities = _identities(model)
+    identities, new_parts = _identities(model), _possibly_new_parts(model)
     files = []
     for filename in filenames:
         tensors = read_state_dict(filename)
         differences = compare(tensors, start)
         if differences.misshaped or differences.unexpected:
             raise ValueError(f"{filename} does not fit the model: {differences.describe()}")
-        if differences.missing and not identities:
+        lacking = _unexplained(differences.missing, tensors, new_parts)
+        if lacking:
             raise ValueError(
-                f"{filename} does not fit the model: {differences.describe()}; a smaller model's weights can be "
-                "averaged where the new blocks start as identities: set zero_init_residual=True"
+                f"{filename} does not fit the model: {len(lacking)} missing: {listed(lacking)}; a smaller model may "
+                "lack whole blocks and modules that start as identities: set zero_init_residual=True"
             )
         files.append(tensors)
     return {name: _mean(name, files, identities) for name in start}
@@ -73,3 +76,24 @@ def _identities(model: nn.Module) -> set[str]:
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.weight.any()
         for parameter in _NORM_PARAMETERS
     }
+
+
+def _possibly_new_parts(model: nn.Module) -> list[str]:
+    """Return the prefixes of blocks, modules and ways to one branch that start without any effect."""
+    parts: dict[str, nn.Module] = {}
+    for prefix, module in model.named_modules():
+        if isinstance(module, BasicBlock):
+            parts[prefix] = module
+        elif isinstance(module, HighResolutionModule):
+            parts[prefix] = module
+            # The last module of a smaller neck gives only the finest branch.
+            parts.update({f"{prefix}.fuse.{target}": paths for target, paths in enumerate(module.fuse)})
+    return [f"{prefix}." for prefix, part in parts.items() if _identities(part)]
+
+
+def _unexplained(
+    missing: Sequence[str], tensors: Mapping[str, Tensor], new_parts: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the missing names that lie in none of the new parts that the file lacks as a whole."""
+    absent = tuple(part for part in new_parts if not any(name.startswith(part) for name in tensors))
+    return tuple(name for name in missing if not name.startswith(absent))

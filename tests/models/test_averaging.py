@@ -113,3 +113,14 @@ def test_what_cannot_be_averaged_is_named(tmp_path):
         average_checkpoints(large, [small_file, small_file])
     with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         average_checkpoints(small, [small_file, tmp_path / "none.pth"])
+
+
+@pytest.mark.parametrize("lost", ["transitions.0.0.0.bias", "stages.0.0.branches.0.1.conv1.weight"])
+def test_a_file_that_lost_a_tensor_is_no_smaller_model(tmp_path, lost):
+    large = neck(True, 0)
+    whole = save(large, tmp_path / "whole.pth")
+    tensors = large.state_dict()
+    del tensors[lost]
+    torch.save({"state_dict": tensors}, tmp_path / "cut.pth")
+    with pytest.raises(ValueError, match=rf"cut\.pth does not fit the model: 1 missing: {lost}"):
+        average_checkpoints(large, [whole, tmp_path / "cut.pth"])
