@@ -158,3 +158,27 @@ def test_average_tool(tmp_path, capsys, monkeypatch):
     assert out.read_bytes() == b"old"
     assert run_tool("average_checkpoints", monkeypatch, config, small, medium, "--out", tmp_path) == 2
     assert "--out must be a file" in capsys.readouterr().err
+
+
+def test_separate_tool(tmp_path, capsys, monkeypatch):
+    config = ROOT / "configs" / "ehrnet" / "small_coco-320.py"
+    tensors = read_checkpoint(find_model("ehrnet-small").checkpoint)["state_dict"]
+    weight = tensors["head.output2.weight"]
+    weight[14] = weight[13]
+    source, out = tmp_path / "alike.pth", tmp_path / "new" / "apart.pth"
+    torch.save({"state_dict": tensors}, source)
+    assert run_tool("separate_mirror_pairs", monkeypatch, config, source) == 0
+    assert "left_knee, right_knee: cosine 1.000\n" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["alike.pth"]
+    assert run_tool("separate_mirror_pairs", monkeypatch, config, source, "--out", out) == 0
+    assert "left_knee, right_knee: cosine 1.000 -> 0.6" in capsys.readouterr().out
+    moved = read_checkpoint(out)["state_dict"]
+    assert moved.keys() == tensors.keys()
+    assert not torch.equal(moved["head.output2.weight"][13], weight[13])
+    assert torch.equal(moved["head.output2.weight"][0], weight[0])
+    out.write_bytes(b"old")
+    assert run_tool("separate_mirror_pairs", monkeypatch, config, source, "--out", out, "--apart", "-1") == 2
+    assert "apart must be positive" in capsys.readouterr().err
+    assert out.read_bytes() == b"old"
+    assert run_tool("separate_mirror_pairs", monkeypatch, config, source, "--out", tmp_path) == 2
+    assert "--out must be a file" in capsys.readouterr().err
