@@ -1,0 +1,208 @@
+"""What is wrong with the keypoints of people who were found, by keypoint type.
+
+Source: Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation, arXiv:1707.05388,
+sections 3.1 and 4.1, with inversion as the confusion of mirror types, which is its commonest form.
+Axes: N people, K keypoint types. Similarity is ``exp(-d**2 / (2 area (2 sigma)**2))``, 0 to 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.evaluation.coco_eval import prepare_truth
+
+GOOD, NEAR = 0.85, 0.5  # similarity: good, and near enough to be that keypoint at all
+KINDS = ("good", "jitter", "inversion", "swap", "miss")
+
+
+@dataclass
+class KeypointErrors:
+    """Counts by keypoint type.
+
+    Attributes:
+        people: Annotated people in the images.
+        found: Those of them that a prediction was matched with.
+        labelled: (K,) labelled keypoints of the people found.
+        kinds: (K, 5) of them by ``KINDS``: good (similarity of at least 0.85), jitter (0.5 to 0.85), inversion
+            (below, and at least 0.5 to the label of the mirror type), swap (the same to the label of that type or
+            its mirror type of somebody else) and miss.
+        paired: (K,) those whose mirror type is labelled too; 0 for types that are their own mirror.
+        doubled: (K,) of these, both of the pair predicted at one place: similarity of at least 0.85 to each other.
+        doubled_labels: (K,) of these, both of the pair labelled at one place.
+    """
+
+    people: int
+    found: int
+    labelled: np.ndarray
+    kinds: np.ndarray
+    paired: np.ndarray
+    doubled: np.ndarray
+    doubled_labels: np.ndarray
+
+
+def diagnose(
+    truth: Mapping[str, Any],
+    detections: Sequence[Mapping[str, Any]],
+    meta: KeypointMeta,
+    min_oks: float = 0.3,
+) -> KeypointErrors:
+    """Compare people with labels, in the images that have predictions.
+
+    Predictions, best score first, take the annotated person left over with the highest OKS of at least ``min_oks``.
+
+    Args:
+        truth: Content of a COCO keypoint json.
+        detections: People in COCO's submission form.
+        meta: The skeleton.
+        min_oks: See above, above 0 and at most 1.
+
+    Raises:
+        ValueError: ``min_oks`` is out of range, a prediction is not in COCO's form or has another K, or its image is
+            not in ``truth``.
+    """
+    if not 0 < min_oks <= 1:
+        raise ValueError(f"min_oks must be above 0 and at most 1, got {min_oks}")
+    k = meta.num_keypoints
+    by_image = _by_image(detections, k)
+    people = defaultdict(list)
+    for annotation in prepare_truth(truth, list(by_image), k)["annotations"]:
+        if not annotation["iscrowd"] and any(annotation["keypoints"][2::3]):
+            people[annotation["image_id"]].append(annotation)
+    tolerance = 2 * (2 * np.asarray(meta.sigmas, np.float64)) ** 2
+    mirror = np.asarray(meta.flip_indices)
+    result = KeypointErrors(
+        sum(map(len, people.values())), 0, np.zeros(k, int), np.zeros((k, len(KINDS)), int),
+        *(np.zeros(k, int) for _ in range(3)),
+    )  # fmt: skip
+    for image_id, of_image in people.items():
+        labels = np.array([a["keypoints"] for a in of_image], np.float64).reshape(len(of_image), k, 3)
+        area = np.array([a["area"] for a in of_image], np.float64) + np.spacing(1)
+        for person, predicted in _matches(labels, area, by_image[image_id], tolerance, min_oks):
+            _count(result, labels, area, person, predicted, mirror, tolerance)
+    return result
+
+
+def _by_image(detections: Sequence[Mapping[str, Any]], num_keypoints: int) -> dict[Any, list[np.ndarray]]:
+    """Return the (K, 2) people of each image, best score first."""
+    found = defaultdict(list)
+    for number, person in enumerate(detections):
+        try:
+            keypoints = np.asarray(person["keypoints"], np.float64)
+            found[person["image_id"]].append((-float(person["score"]), number, keypoints))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"prediction {number} is not in COCO's form with image_id, keypoints and score: {error!r}"
+            ) from error
+        if keypoints.shape != (3 * num_keypoints,) or not np.isfinite(keypoints).all():
+            raise ValueError(
+                f"prediction {number}: wanted 3 * {num_keypoints} finite numbers in 'keypoints', got shape "
+                f"{keypoints.shape}"
+            )
+    return {
+        i: [p.reshape(-1, 3)[:, :2] for *_, p in sorted(of, key=lambda x: x[:2])] for i, of in found.items()
+    }
+
+
+def _similarity(first: np.ndarray, second: np.ndarray, area: Any, tolerance: np.ndarray) -> np.ndarray:
+    return np.exp(-((first - second) ** 2).sum(axis=-1) / (np.asarray(area)[..., None] * tolerance))
+
+
+def _matches(
+    labels: np.ndarray,
+    area: np.ndarray,
+    predictions: Sequence[np.ndarray],
+    tolerance: np.ndarray,
+    min_oks: float,
+) -> list[tuple[int, np.ndarray]]:
+    """Return person and (K, 2) prediction of each match."""
+    labelled, free, matches = labels[..., 2] > 0, np.ones(len(labels), bool), []
+    for predicted in predictions:
+        similarity = _similarity(predicted, labels[..., :2], area, tolerance)
+        oks = np.where(free, (similarity * labelled).sum(axis=1) / labelled.sum(axis=1), -1)
+        best = int(oks.argmax())
+        if oks[best] >= min_oks:
+            free[best] = False
+            matches.append((best, predicted))
+    return matches
+
+
+def _count(
+    result: KeypointErrors, labels: np.ndarray, area: np.ndarray, person: int, predicted: np.ndarray,
+    mirror: np.ndarray, tolerance: np.ndarray,
+) -> None:  # fmt: skip
+    """Add one match."""
+    own, labelled = labels[person, :, :2], labels[:, :, 2] > 0
+    # Everybody's labels, with each one's own tolerance, of the type and of its mirror type: (N, K).
+    same = np.where(labelled, _similarity(predicted, labels[..., :2], area, tolerance), 0)
+    crossed = np.where(labelled[:, mirror], _similarity(predicted, labels[:, mirror, :2], area, tolerance), 0)
+    others = np.arange(len(labels)) != person
+    of_others = np.maximum(same, crossed)[others].max(axis=0, initial=0)
+    inverted = (crossed[person] >= NEAR) & (mirror != np.arange(len(mirror)))
+    kind = np.select(
+        [same[person] >= GOOD, same[person] >= NEAR, inverted, of_others >= NEAR], [0, 1, 2, 3], default=4
+    )
+    types = np.flatnonzero(labelled[person])
+    np.add.at(result.kinds, (types, kind[types]), 1)
+    result.labelled[types] += 1
+    result.found += 1
+    paired = labelled[person] & labelled[person, mirror] & (mirror != np.arange(len(mirror)))
+    result.paired += paired
+    for counts, points in ((result.doubled, predicted), (result.doubled_labels, own)):
+        counts += paired & (_similarity(points, points[mirror], area[person], tolerance) >= GOOD)
+
+
+def print_errors(
+    meta: KeypointMeta, results: str | Path, ann_file: str | Path, min_oks: float = 0.3
+) -> KeypointErrors:
+    """Print the table of a result file as Markdown, shares in percent.
+
+    Args:
+        meta: The skeleton.
+        results: Json in COCO's submission form.
+        ann_file: COCO keypoint json.
+        min_oks: As for ``diagnose``.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is not of its form; or as from ``diagnose``.
+    """
+    detections, truth = (
+        _read(results, list, "a list of people"),
+        _read(ann_file, dict, "COCO's form, a mapping"),
+    )
+    errors = diagnose(truth, detections, meta, min_oks)
+    print(f"{errors.found} of {errors.people} people found (OKS of at least {min_oks:g})\n")
+    print("| | labelled | " + " | ".join(KINDS) + " | pair at one place | so in labels |")
+    print("|---" * (len(KINDS) + 4) + "|")
+    for j, name in enumerate((*meta.names, "all")):
+        at: Any = slice(None) if name == "all" else slice(j, j + 1)
+        labelled, paired = errors.labelled[at].sum(), errors.paired[at].sum()
+        cells = [_percent(count, labelled) for count in errors.kinds[at].sum(axis=0)]
+        cells += [_percent(counts[at].sum(), paired) for counts in (errors.doubled, errors.doubled_labels)]
+        print(f"| {name} | {labelled} | " + " | ".join(cells) + " |")
+    return errors
+
+
+def _percent(count: Any, of: Any) -> str:
+    return f"{100 * count / of:.1f}" if of else ""
+
+
+def _read(path: str | Path, kind: type, wanted: str) -> Any:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"file not found: {path}")
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid json: {error}") from error
+    if not isinstance(content, kind):
+        raise ValueError(f"{path}: wanted {wanted}, got {type(content).__name__}")
+    return content

@@ -1,0 +1,44 @@
+"""Tell what is wrong with keypoints: a little off (jitter), left for right (inversion), another's (swap), lost (miss).
+
+Example: python tools/test.py CONFIG CHECKPOINT --out results.json
+python tools/analysis_tools/keypoint_errors.py CONFIG results.json \
+    --ann-file data/coco/annotations/person_keypoints_val2017.json
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ehrpose.cli import run_cli
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config file, for the skeleton")
+    parser.add_argument("results", help="json in COCO's submission form")
+    parser.add_argument("--ann-file", required=True, help="COCO keypoint json")
+    parser.add_argument(
+        "--min-oks",
+        type=float,
+        default=0.3,
+        help="OKS from which on a person counts as found, above 0 to 1 (default: 0.3)",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare and print."""
+    args = parse_args(argv)
+    from ehrpose.config import load_config, resolve
+    from ehrpose.datasets.keypoint_meta import KeypointMeta
+    from ehrpose.evaluation.keypoint_errors import print_errors
+
+    meta = KeypointMeta.build(resolve(load_config(args.config)).keypoints)
+    print_errors(meta, args.results, args.ann_file, args.min_oks)
+
+
+if __name__ == "__main__":
+    run_cli(main)
