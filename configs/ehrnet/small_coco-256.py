@@ -10,8 +10,16 @@ _base_ = [
     "../_base_/runtime/default.py",
 ]
 
-# What counts beside the tags while they are weak, and how people are ranked: see docs/codec.md.
-codec = dict(input_size=256, unbiased=True, mode="fast", place_weight=1.5, score_power=2.0, score_size=0.25)
+# What counts beside the tags while they are weak, how people are ranked, and left told from right: see docs/codec.md.
+codec = dict(
+    input_size=256,
+    unbiased=True,
+    mode="fast",
+    place_weight=1.5,
+    score_power=2.0,
+    score_size=0.25,
+    pair_ratio=0.5,
+)
 test_size = 320
 max_iters = 12000
 channels_last = True

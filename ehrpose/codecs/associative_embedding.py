@@ -21,6 +21,7 @@ from ehrpose.codecs.decoding import DecodeSettings, decode_paper, merge_scales
 from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
 from ehrpose.codecs.peak_decoding import decode_peaks
+from ehrpose.codecs.sides import paired_limbs
 from ehrpose.codecs.target_parts import oks_widths, shrink_mask
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
@@ -57,6 +58,11 @@ class AssociativeEmbedding:
             ones), before filling; 1 is the mean, 2 the root of the mean square.
         score_size: ``fast`` only: power of the person's size, as a share of the input's, that the score is
             multiplied by; 0: size does not count.
+        pair_ratio: ``fast`` only: where a left keypoint and its right one are at one place, one of them goes to the
+            best other place of their candidates, if it has at least this share of the score, 0 to 1, and pairs are
+            exchanged where that is likelier (see ``separate_sides``); None: they stay.
+        limb_weight: ``fast`` with ``pair_ratio`` only: limbs that are longer by the square root of the person's area
+            count against an assignment of left and right as much as this difference of scores; 0: scores decide.
 
     Raises:
         ValueError: A value is out of range; the message says which and what was wanted.
@@ -84,6 +90,8 @@ class AssociativeEmbedding:
         place_weight: float = 0.0,
         score_power: float = 1.0,
         score_size: float = 0.0,
+        pair_ratio: Optional[float] = None,
+        limb_weight: float = 0.3,
     ):
         self.meta = KeypointMeta.build(keypoints)
         self.input_size = positive_int(input_size, "input_size")
@@ -125,6 +133,9 @@ class AssociativeEmbedding:
             place_weight=float(place_weight),
             score_power=float(score_power),
             score_size=float(score_size),
+            pair_ratio=pair_ratio,
+            limb_weight=float(limb_weight),
+            paired_limbs=paired_limbs(self.meta),
         )
 
     @property

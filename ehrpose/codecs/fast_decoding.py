@@ -14,6 +14,7 @@ from ehrpose.codecs.decoding import DecodeSettings, assemble, by_score, fill, gr
 from ehrpose.codecs.grouping import Groups, tag_distance
 from ehrpose.codecs.heatmap import Peaks, find_peaks, parabola_peak, sample_bilinear
 from ehrpose.codecs.selection import distinct_people, far_members, person_scores
+from ehrpose.codecs.sides import separate_sides
 from ehrpose.structures import Maps, People
 
 # A missing keypoint is looked for around the person's others: this many times their extent, and at least this
@@ -93,13 +94,18 @@ def people_of(
             input_wh[0] * input_wh[1],
         )  # fmt: skip
     people = by_score(people, groups.tags)
-    if settings.nms_oks is None:
-        return people
-    kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
-    assert people.tags is not None
-    return People(
-        people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
-    )
+    if settings.nms_oks is not None:
+        kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
+        assert people.tags is not None
+        people = People(
+            people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
+        )
+    if settings.pair_ratio is not None:
+        separate_sides(
+            people, positions, scores, tags, peaks.offsets, settings.paired_limbs, settings.sigmas,
+            settings.max_tag_dist, settings.pair_ratio, settings.limb_weight,
+        )  # fmt: skip
+    return people
 
 
 def _group_by_tag_and_place(

@@ -13,9 +13,19 @@ from numba import njit
 
 from ehrpose.codecs import upsampled_kernels as upsampled
 from ehrpose.codecs.fill_kernels import best_in_windows
+from ehrpose.codecs.side_kernels import separate
 from ehrpose.codecs.tag_search_kernels import best_by_tag
 
-__all__ = ["all_finite", "assign", "best_by_tag", "best_in_windows", "group", "local_maxima", "upsampled"]
+__all__ = [
+    "all_finite",
+    "assign",
+    "best_by_tag",
+    "best_in_windows",
+    "group",
+    "local_maxima",
+    "separate",
+    "upsampled",
+]
 
 compiled = njit(cache=True, nogil=True)
 CHUNK = 32

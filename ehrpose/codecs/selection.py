@@ -37,6 +37,18 @@ def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np
     return judged & (distance > factor * typical[:, None])
 
 
+def areas_of(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return (N,) float64 areas of people, px^2, estimated from the boxes around the keypoints that they have.
+
+    Args:
+        keypoints: (N, K, 2) px.
+        present: (N, K) bool, which of them a person has.
+    """
+    low = np.where(present[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(present[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
+    return np.asarray(AREA_OF_BOX * np.maximum(high - low, 1.0).prod(axis=1), np.float64)
+
+
 def distinct_people(
     keypoints: np.ndarray, keypoint_scores: np.ndarray, sigmas: np.ndarray, max_similarity: float
 ) -> np.ndarray:
@@ -52,9 +64,7 @@ def distinct_people(
         Indices of the people kept, rising.
     """
     present = keypoint_scores > 0
-    low = np.where(present[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(present[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
-    area = AREA_OF_BOX * np.maximum(high - low, 1.0).prod(axis=1)
+    area = areas_of(keypoints, present)
     variance = (2.0 * np.asarray(sigmas, np.float64)) ** 2
     kept: List[int] = []
     for n in range(len(keypoints)):

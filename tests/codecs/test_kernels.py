@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.codecs import AssociativeEmbedding, fast_decoding, grouping, heatmap
+from ehrpose.codecs import AssociativeEmbedding, fast_decoding, grouping, heatmap, sides
 from ehrpose.codecs.accelerator import kernels
-from ehrpose.structures import Maps
+from ehrpose.structures import Maps, People
 
 compiled = pytest.importorskip("ehrpose.codecs.kernels", reason="numba is not installed")
 
 SEEDS = range(12)
+changed_sides = []
 
 
 def random_maps(seed, num_types=5, num_tags=1):
@@ -79,6 +80,39 @@ def test_best_in_windows(monkeypatch, seed, num_tags):
             lambda: fast_decoding._best_in_windows(heat, tags, person_tags, owners, types, low, high),
         )
     )
+
+
+@pytest.mark.parametrize("num_tags", [1, 2, 9])
+@pytest.mark.parametrize("seed", range(40))
+def test_separate_sides(monkeypatch, seed, num_tags):
+    """People and candidates on a coarse grid, so that pairs share places and scores are equal; some lack a keypoint."""
+    rng = np.random.default_rng(seed)
+    number, pairs = int(rng.integers(0, 6)), ((2, 3, 0, 1), (4, 5, 2, 3))
+    keypoints = (rng.integers(0, 8, (number, 6, 2)) * 6).astype(np.float32)
+    keypoint_scores = (rng.integers(0, 6, (number, 6)) / 5).astype(np.float32)
+    keypoint_scores[rng.random((number, 6)) < 0.9] += 0.1
+    tags = np.round(rng.normal(0, 0.6, (number, num_tags)), 1).astype(np.float32)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 9, 6))])
+    candidates = offsets[-1]
+    positions = rng.integers(0, 8, (candidates, 2)) * 6 + np.round(rng.normal(0, 1, (candidates, 2)), 1)
+    scores = (rng.integers(1, 9, candidates) / 8).astype(np.float32)
+    candidate_tags = np.round(rng.normal(0, 0.6 / num_tags, (candidates, num_tags)), 1).astype(np.float32)
+    sigmas = np.full(6, 0.08)
+
+    def run():
+        people = People(keypoints.copy(), keypoint_scores.copy(), np.ones(number), tags)
+        sides.separate_sides(
+            people, positions, scores, candidate_tags, offsets, pairs, sigmas, 1.0, [0.5, 0.0][seed % 2], 0.3
+        )
+        return [people.keypoints, people.keypoint_scores]
+
+    one, other = both_ways(monkeypatch, run)
+    assert_same(one, other)
+    changed_sides.append(bool((one[0] != keypoints).any()))
+
+
+def test_sides_changed_in_many_of_these():
+    assert not changed_sides or np.mean(changed_sides) > 0.3
 
 
 @pytest.mark.parametrize("levels", [None, 2, 5])
