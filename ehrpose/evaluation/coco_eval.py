@@ -164,6 +164,50 @@ def _summarize(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
     return numbers
 
 
+def similarity(first: np.ndarray, second: np.ndarray, area: Any, sigmas: np.ndarray) -> np.ndarray:
+    """Return (..., K) ``exp(-d**2 / (2 area (2 sigma)**2))`` of (..., K, 2) places; ``area`` (...) is the person's."""
+    distance = ((first - second) ** 2).sum(axis=-1)
+    tolerance = 2 * np.asarray(area)[..., None] * (2 * np.asarray(sigmas, np.float64)) ** 2
+    return np.asarray(np.exp(-distance / tolerance))
+
+
+def labelled_people(truth: Mapping[str, Any]) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
+    """Return, by image, (N, K, 3) labels and (N,) areas of the annotated people that are no crowds."""
+    annotations = defaultdict(list)
+    for annotation in truth["annotations"]:
+        if not annotation.get("iscrowd") and any(annotation["keypoints"][2::3]):
+            annotations[annotation["image_id"]].append(annotation)
+    return {
+        image_id: (
+            np.array([a["keypoints"] for a in people], np.float64).reshape(len(people), -1, 3),
+            np.array([a["area"] for a in people]) + np.spacing(1),
+        )
+        for image_id, people in annotations.items()
+    }
+
+
+def match_people(
+    labels: np.ndarray,
+    area: np.ndarray,
+    predictions: Sequence[np.ndarray],
+    sigmas: np.ndarray,
+    min_oks: float,
+) -> list[tuple[int, int]]:
+    """Return (prediction, person) of each match.
+
+    In the order given, each prediction (K, 2) takes the person left over with the highest OKS of at least ``min_oks``.
+    """
+    labelled, free, matches = labels[..., 2] > 0, np.ones(len(labels), bool), []
+    for n, predicted in enumerate(predictions):
+        alike = similarity(predicted, labels[..., :2], area, sigmas)
+        oks = np.where(free, (alike * labelled).sum(axis=1) / labelled.sum(axis=1), -1)
+        best = int(oks.argmax())
+        if oks[best] >= min_oks:
+            free[best] = False
+            matches.append((n, best))
+    return matches
+
+
 def keypoint_similarity(
     truth: Mapping[str, Any],
     by_image: Mapping[int, Mapping[str, Any]],
@@ -177,25 +221,15 @@ def keypoint_similarity(
     It is the mean over the people that were found: each prediction, best score first, takes the annotated person
     left over with the highest OKS of at least ``min_oks``. NaN for a type that was never labelled on one.
     """
-    annotations = defaultdict(list)
-    for annotation in truth["annotations"]:
-        if not annotation.get("iscrowd") and any(annotation["keypoints"][2::3]):
-            annotations[annotation["image_id"]].append(annotation)
     total, count = np.zeros(len(sigmas)), np.zeros(len(sigmas))
+    people = labelled_people(truth)
     for image_id, result in by_image.items():
-        people = annotations[image_id]
-        if not people:
+        if image_id not in people:
             continue
-        labels = np.array([a["keypoints"] for a in people], np.float64).reshape(len(people), -1, 3)
-        area = np.array([a["area"] for a in people]) + np.spacing(1)
-        labelled, free = labels[..., 2] > 0, np.ones(len(people), bool)
-        for n in np.argsort(-result["scores"], kind="stable"):
-            distance = ((result["people"][n, :, :2] - labels[..., :2]) ** 2).sum(axis=2)
-            similarity = np.exp(-distance / (2 * area[:, None] * (2 * np.asarray(sigmas, np.float64)) ** 2))
-            oks = np.where(free, (similarity * labelled).sum(axis=1) / labelled.sum(axis=1), -1)
-            best = int(oks.argmax())
-            if oks[best] >= min_oks:
-                free[best] = False
-                total += similarity[best] * labelled[best]
-                count += labelled[best]
+        labels, area = people[image_id]
+        ranked = result["people"][np.argsort(-result["scores"], kind="stable"), :, :2]
+        for n, person in match_people(labels, area, ranked, sigmas, min_oks):
+            labelled = labels[person, :, 2] > 0
+            total += similarity(ranked[n], labels[person, :, :2], area[person], sigmas) * labelled
+            count += labelled
     return np.divide(total, count, out=np.full(len(sigmas), np.nan), where=count > 0)

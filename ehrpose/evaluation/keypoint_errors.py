@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.evaluation.coco_eval import prepare_truth
+from ehrpose.evaluation.coco_eval import labelled_people, match_people, prepare_truth, similarity
 
 GOOD, NEAR = 0.85, 0.5  # similarity: good, and near enough to be that keypoint at all
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
@@ -72,21 +72,15 @@ def diagnose(
         raise ValueError(f"min_oks must be above 0 and at most 1, got {min_oks}")
     k = meta.num_keypoints
     by_image = _by_image(detections, k)
-    people = defaultdict(list)
-    for annotation in prepare_truth(truth, list(by_image), k)["annotations"]:
-        if not annotation["iscrowd"] and any(annotation["keypoints"][2::3]):
-            people[annotation["image_id"]].append(annotation)
-    tolerance = 2 * (2 * np.asarray(meta.sigmas, np.float64)) ** 2
-    mirror = np.asarray(meta.flip_indices)
+    people = labelled_people(prepare_truth(truth, list(by_image), k))
+    number = sum(len(labels) for labels, _ in people.values())
     result = KeypointErrors(
-        sum(map(len, people.values())), 0, np.zeros(k, int), np.zeros((k, len(KINDS)), int),
-        *(np.zeros(k, int) for _ in range(3)),
-    )  # fmt: skip
-    for image_id, of_image in people.items():
-        labels = np.array([a["keypoints"] for a in of_image], np.float64).reshape(len(of_image), k, 3)
-        area = np.array([a["area"] for a in of_image], np.float64) + np.spacing(1)
-        for person, predicted in _matches(labels, area, by_image[image_id], tolerance, min_oks):
-            _count(result, labels, area, person, predicted, mirror, tolerance)
+        number, 0, np.zeros(k, int), np.zeros((k, len(KINDS)), int), *(np.zeros(k, int) for _ in range(3))
+    )
+    for image_id, (labels, area) in people.items():
+        predictions = by_image[image_id]
+        for n, person in match_people(labels, area, predictions, meta.sigmas, min_oks):
+            _count(result, labels, area, person, predictions[n], meta)
     return result
 
 
@@ -111,38 +105,20 @@ def _by_image(detections: Sequence[Mapping[str, Any]], num_keypoints: int) -> di
     }
 
 
-def _similarity(first: np.ndarray, second: np.ndarray, area: Any, tolerance: np.ndarray) -> np.ndarray:
-    return np.exp(-((first - second) ** 2).sum(axis=-1) / (np.asarray(area)[..., None] * tolerance))
-
-
-def _matches(
+def _count(
+    result: KeypointErrors,
     labels: np.ndarray,
     area: np.ndarray,
-    predictions: Sequence[np.ndarray],
-    tolerance: np.ndarray,
-    min_oks: float,
-) -> list[tuple[int, np.ndarray]]:
-    """Return person and (K, 2) prediction of each match."""
-    labelled, free, matches = labels[..., 2] > 0, np.ones(len(labels), bool), []
-    for predicted in predictions:
-        similarity = _similarity(predicted, labels[..., :2], area, tolerance)
-        oks = np.where(free, (similarity * labelled).sum(axis=1) / labelled.sum(axis=1), -1)
-        best = int(oks.argmax())
-        if oks[best] >= min_oks:
-            free[best] = False
-            matches.append((best, predicted))
-    return matches
-
-
-def _count(
-    result: KeypointErrors, labels: np.ndarray, area: np.ndarray, person: int, predicted: np.ndarray,
-    mirror: np.ndarray, tolerance: np.ndarray,
-) -> None:  # fmt: skip
+    person: int,
+    predicted: np.ndarray,
+    meta: KeypointMeta,
+) -> None:
     """Add one match."""
+    mirror, sigmas = np.asarray(meta.flip_indices), meta.sigmas
     own, labelled = labels[person, :, :2], labels[:, :, 2] > 0
     # Everybody's labels, with each one's own tolerance, of the type and of its mirror type: (N, K).
-    same = np.where(labelled, _similarity(predicted, labels[..., :2], area, tolerance), 0)
-    crossed = np.where(labelled[:, mirror], _similarity(predicted, labels[:, mirror, :2], area, tolerance), 0)
+    same = np.where(labelled, similarity(predicted, labels[..., :2], area, sigmas), 0)
+    crossed = np.where(labelled[:, mirror], similarity(predicted, labels[:, mirror, :2], area, sigmas), 0)
     others = np.arange(len(labels)) != person
     of_others = np.maximum(same, crossed)[others].max(axis=0, initial=0)
     inverted = (crossed[person] >= NEAR) & (mirror != np.arange(len(mirror)))
@@ -156,7 +132,7 @@ def _count(
     paired = labelled[person] & labelled[person, mirror] & (mirror != np.arange(len(mirror)))
     result.paired += paired
     for counts, points in ((result.doubled, predicted), (result.doubled_labels, own)):
-        counts += paired & (_similarity(points, points[mirror], area[person], tolerance) >= GOOD)
+        counts += paired & (similarity(points, points[mirror], area[person], sigmas) >= GOOD)
 
 
 def print_errors(
