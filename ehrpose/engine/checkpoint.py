@@ -6,14 +6,16 @@ import errno
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
+from torch import Tensor
 
+from ehrpose.models.checkpoint import checkpoint_bytes
 from ehrpose.registry import HOOKS
 
 PARTIAL = ".partial"
@@ -43,6 +45,24 @@ def written_beside(path: str | os.PathLike) -> Iterator[str]:
     except BaseException:
         _remove(partial)
         raise
+
+
+def write_weights(path: str | os.PathLike, state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write a file of weights that ``read_checkpoint`` reads, beside its place first; missing folders are made.
+
+    Args:
+        path: A name that ends in ``.safetensors``, or another for ``torch.save``.
+        state_dict: Weights.
+        meta: Plain values: numbers, strings, lists of them.
+
+    Raises:
+        CheckpointError: The file cannot be written; what was there before stays.
+    """
+    path = Path(path)
+    content = checkpoint_bytes(state_dict, meta, path.suffix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(path) as partial:
+        Path(partial).write_bytes(content)
 
 
 def _flush(path: Path) -> None:

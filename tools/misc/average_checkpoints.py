@@ -31,16 +31,13 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"--out must be a file, {out} is a folder")
 
     from ehrpose.config import load_config, resolve
-    from ehrpose.engine.checkpoint import written_beside
+    from ehrpose.engine.checkpoint import write_weights
     from ehrpose.models.averaging import average_checkpoints
-    from ehrpose.models.checkpoint import checkpoint_bytes
     from ehrpose.registry import MODELS
 
     model = MODELS.build(resolve(load_config(args.config)).model)
     tensors = average_checkpoints(model, args.checkpoints)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(out) as partial:
-        Path(partial).write_bytes(checkpoint_bytes(tensors, {}, out.suffix))
+    write_weights(out, tensors, {})
     print(f"{out}: {len(tensors)} tensors, the average of {len(args.checkpoints)} checkpoints")
 
 

@@ -64,8 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     if output.is_dir():
         raise ValueError(f"OUT must be a file, {output} is a folder")
 
-    from ehrpose.engine.checkpoint import written_beside
-    from ehrpose.models.checkpoint import checkpoint_bytes, read_state_dict
+    from ehrpose.engine.checkpoint import write_weights
+    from ehrpose.models.checkpoint import read_state_dict
     from ehrpose.models.conversion import convert
 
     source = find_weights(args.input)
@@ -75,9 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         key: list(value) if isinstance(value, tuple) else value for key, value in converted.sizes.items()
     }
     meta = {"kind": converted.kind, **sizes}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(output) as partial:
-        Path(partial).write_bytes(checkpoint_bytes(converted.state_dict, meta, output.suffix))
+    write_weights(output, converted.state_dict, meta)
     dropped = f", {len(converted.dropped)} of the classifier left out" if converted.dropped else ""
     print(
         f"{Path(source).name}: {converted.kind}, "

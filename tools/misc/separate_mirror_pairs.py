@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"--out must be a file, {out} is a folder")
 
     from ehrpose.config import load_config, resolve
-    from ehrpose.engine.checkpoint import written_beside
-    from ehrpose.models.checkpoint import checkpoint_bytes, read_state_dict
+    from ehrpose.engine.checkpoint import write_weights
+    from ehrpose.models.checkpoint import read_state_dict
     from ehrpose.models.mirror_pairs import pair_likeness, separate_pairs
     from ehrpose.registry import MODELS
 
@@ -61,9 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(moved)} of {len(after)} pairs are above {args.above}")
     if out is None:
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(out) as partial:
-        Path(partial).write_bytes(checkpoint_bytes(separated, {}, out.suffix))
+    write_weights(out, separated, {})
     print(f"{out}: {len(separated)} tensors")
 
 
