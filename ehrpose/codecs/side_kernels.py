@@ -36,6 +36,8 @@ def separate(
     """
     max_tag_square, ratio, limb_weight, reach_square, least_square = settings
     mine = np.empty(len(scores), np.bool_)
+    before = keypoints.copy()
+    scored = keypoint_scores > 0
     for n in range(len(keypoints)):
         for p in range(len(pairs)):
             left, right, left_end, right_end = pairs[p]
@@ -73,6 +75,7 @@ def separate(
                             not mine[m]
                             or _square(x - ax, y - ay) <= limit
                             or _square(x - mx, y - my) >= reach
+                            or _taken(before, scored, n, left, right, x, y, limit)
                         ):
                             continue
                         of_left = _best_at(positions, scores, mine, offsets, left, x, y, limit)
@@ -104,6 +107,18 @@ def separate(
             first, second = (left, right) if keep else (right, left)
             keypoints[n, first, 0], keypoints[n, first, 1] = ax, ay
             keypoints[n, second, 0], keypoints[n, second, 1] = bx, by
+
+
+@compiled
+def _taken(
+    before: np.ndarray, scored: np.ndarray, n: int, left: int, right: int, x: float, y: float, limit: float
+) -> bool:  # fmt: skip
+    """Say whether a person before the n-th has a keypoint of the pair there."""
+    for other in range(n):
+        for k in (left, right):
+            if scored[other, k] and _square(before[other, k, 0] - x, before[other, k, 1] - y) <= limit:
+                return True
+    return False
 
 
 @compiled

@@ -62,12 +62,13 @@ def separate_sides(
 
     What counts for a place is the sum of the best scores of the left and of the right candidates there, among those
     with the person's tag. Where both keypoints are at one place and another one has at least ``ratio`` of its sum,
-    each gets one of them. Which is left: the assignment with the higher scores of left at left and right at right,
+    each gets one of them; places that an earlier, better person's keypoints of the pair had at the start are no
+    choice. Which is left: the assignment with the higher scores of left at left and right at right,
     less ``limb_weight`` times the length of the limbs, in square roots of the person's area. Pairs at two places are
     exchanged by the same rule.
 
     Args:
-        people: The people, with tags; keypoints in input px.
+        people: The people, best first, with tags; keypoints in input px.
         positions: (M, 2) of the candidates, input px.
         scores: (M,).
         tags: (M, T).
@@ -114,6 +115,7 @@ def _separate(
 ) -> None:  # fmt: skip
     """Do it, all in float64; ``near`` (P,) is the largest squared distance of one place, as a share of the area."""
     max_tag_square, ratio, limb_weight, *reach_squares = settings
+    before, scored = keypoints.copy(), keypoint_scores > 0
     for n in range(len(keypoints)):
         for p, (left, right, left_end, right_end) in enumerate(pairs.tolist()):
             if keypoint_scores[n, [left, right, left_end, right_end]].min() <= 0:
@@ -132,7 +134,8 @@ def _separate(
             if at_one_place:
                 if keypoint_scores[n, right] > keypoint_scores[n, left]:
                     first = second
-                found = candidates.second_place(first, (ends[0] + ends[1]) / 2, ratio, reach_squares)
+                taken = before[:n, [left, right]][scored[:n, [left, right]]]
+                found = candidates.second_place(first, (ends[0] + ends[1]) / 2, ratio, reach_squares, taken)
                 if found is None:
                     continue
                 second = found
@@ -180,12 +183,21 @@ class _Candidates:
         return there[: self.num_left].max(initial=0.0), there[self.num_left :].max(initial=0.0)
 
     def second_place(
-        self, first: np.ndarray, middle: np.ndarray, ratio: float, reach_squares: Sequence[float]
+        self,
+        first: np.ndarray,
+        middle: np.ndarray,
+        ratio: float,
+        reach_squares: Sequence[float],
+        taken: np.ndarray,
     ) -> Optional[np.ndarray]:
-        """Return the best other place, the first of equal ones, if it is good enough."""
+        """Return the best other place, the first of equal ones, if it is good enough.
+
+        ``taken`` (N, 2) are the places of better people's keypoints of the pair, which stay theirs.
+        """
         reach = reach_squares[0] * max(float(_square(first - middle)), reach_squares[1])
         free = (self.scores > 0) & (_square(self.positions - first) > self.limit)
         free &= _square(self.positions - middle) < reach
+        free &= (_square(self.positions[:, None] - taken) > self.limit).all(axis=1)
         places = [(sum(self.best_at(self.positions[m])), -m) for m in np.flatnonzero(free).tolist()]
         if not places or max(places)[0] < ratio * sum(self.best_at(first)):
             return None

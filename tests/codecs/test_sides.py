@@ -117,6 +117,28 @@ def test_another_persons_knee_is_not_taken():
     assert places[0] == [list(p) for p in (LEFT_HIP, RIGHT_HIP, RIGHT_KNEE, RIGHT_KNEE)]
 
 
+def test_a_better_persons_knee_is_not_taken_though_tags_are_alike():
+    # Beside the first person a second one, tags alike, whose knees seem to lie at one place each.
+    first = [(0, (40, 10), 0.9), (1, (24, 10), 0.9), (2, (42, 40), 0.9), (3, (22, 40), 0.9)]
+    second = [(0, (60, 10), 0.6), (1, (52, 10), 0.6), (2, (56, 40), 0.5), (3, (56, 40), 0.5)]
+    tags = [(24, 0.8)]  # from column 48 of stride 2 on: within max_tag_dist of the first person's
+    two = legs_maps(first + second, tags=tags)
+    places, plain = decode(two, pair_ratio=None, fill_missing=False)
+    assert len(places) == 2
+    assert plain.scores[0] > plain.scores[1]
+    assert places[1][2] == places[1][3] == [56, 40]
+    # Its own other knee, were it there, would be taken; the first person's is not.
+    own = [(2, (50, 40), 0.4), (3, (50, 40), 0.4)]
+    assert decode(legs_maps(first + second + own, tags=tags), fill_missing=False)[0][1][3] == [50, 40]
+    assert decode(two, fill_missing=False)[0] == places
+    # The better person's order counts: with scores exchanged, the first one's knees are free.
+    swapped = [(k, place, 0.4) for k, place, _ in first]
+    swapped += [(0, (60, 10), 0.9), (1, (52, 10), 0.9), (2, (56, 40), 0.4), (3, (56, 40), 0.4)]
+    places, _ = decode(legs_maps(swapped, tags=tags), fill_missing=False, pair_ratio=0.3)
+    assert places[0][:2] == [[60, 10], [52, 10]]
+    assert places[0][3] == [22, 40]
+
+
 def test_missing_keypoints_stay_missing():
     for lacking in range(4):
         peaks = [peak for peak in BOTH_AT_BOTH if peak[0] != lacking]
