@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from ehrpose.registry import OPTIM_WRAPPERS
 
+NO_BFLOAT16 = (
+    "mixed precision: this CPU has no fast bfloat16 (on x86 it needs AVX-512), trained in float32 instead; "
+    "optim_wrapper.dtype=bfloat16 computes in bfloat16 all the same"
+)
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -24,7 +30,8 @@ class AutocastOptimWrapper(OptimWrapper):
 
     Args:
         dtype: ``"bfloat16"`` or ``"float16"``; None takes bfloat16, or float16 on a CUDA device without
-            bfloat16. float16 needs CUDA, and only there and then the loss is scaled.
+            bfloat16, or float32 on a CPU without kernels for bfloat16, with a warning: it would be several times
+            slower there. float16 needs CUDA, and only there and then the loss is scaled.
         loss_scale: Start of the dynamic loss scale, positive; used with float16 alone.
         kwargs: Arguments of OptimWrapper: optimizer, accumulative_counts, clip_grad.
 
@@ -36,18 +43,21 @@ class AutocastOptimWrapper(OptimWrapper):
         super().__init__(**kwargs)
         self.device_type = self.optimizer.param_groups[0]["params"][0].device.type
         name = dtype or _default_dtype(self.device_type)
-        if name not in DTYPES:
+        if dtype is None and name == "float32":
+            print_log(NO_BFLOAT16, "current", logging.WARNING)
+        elif name not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
         if name == "float16" and self.device_type == "cpu":
             raise ValueError("dtype float16 needs CUDA; on the CPU use dtype='bfloat16'")
-        self.dtype = DTYPES[name]
+        self.dtype = DTYPES.get(name, torch.float32)
         scaled = self.dtype is torch.float16
         self.loss_scaler = torch.amp.GradScaler(self.device_type, init_scale=loss_scale, enabled=scaled)
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Give the context of the forward pass: autocast; no synchronisation while gradients accumulate."""
-        with super().optim_context(model), torch.autocast(self.device_type, self.dtype):
+        enabled = self.dtype is not torch.float32
+        with super().optim_context(model), torch.autocast(self.device_type, self.dtype, enabled=enabled):
             yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
@@ -79,4 +89,14 @@ class AutocastOptimWrapper(OptimWrapper):
 def _default_dtype(device_type: str) -> str:
     if device_type == "cuda" and not torch.cuda.is_bf16_supported():
         return "float16"
+    if device_type == "cpu" and not cpu_has_bfloat16():
+        return "float32"
     return "bfloat16"
+
+
+def cpu_has_bfloat16() -> bool:
+    """Say whether PyTorch's convolutions have bfloat16 kernels for this CPU, rather than a slow reference."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a build without oneDNN
+        return False

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from toy_parts import toy_config, weights
 
-from ehrpose.engine import AutocastOptimWrapper, build_runner
+from ehrpose.engine import AutocastOptimWrapper, amp, build_runner
 
 
 def wrapper_for(model: nn.Module, **kwargs) -> AutocastOptimWrapper:
@@ -14,7 +14,7 @@ def wrapper_for(model: nn.Module, **kwargs) -> AutocastOptimWrapper:
 
 def test_forward_runs_in_bfloat16_and_weights_stay_float32():
     model = nn.Linear(4, 4)
-    wrapper = wrapper_for(model)
+    wrapper = wrapper_for(model, dtype="bfloat16")
     with wrapper.optim_context(model):
         out = model(torch.ones(1, 4))
     assert out.dtype is torch.bfloat16
@@ -22,6 +22,23 @@ def test_forward_runs_in_bfloat16_and_weights_stay_float32():
     wrapper.update_params(out.float().sum())
     assert model.weight.dtype is torch.float32
     assert not torch.equal(before, model.weight)
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_a_cpu_without_bfloat16_trains_in_float32_and_says_so(monkeypatch, has_bfloat16):
+    said: list[str] = []
+    monkeypatch.setattr(amp, "cpu_has_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(amp, "print_log", lambda message, *_: said.append(message))
+    model = nn.Linear(4, 4)
+    wrapper = wrapper_for(model)
+    with wrapper.optim_context(model):
+        out = model(torch.ones(1, 4))
+    assert out.dtype is (torch.bfloat16 if has_bfloat16 else torch.float32)
+    assert ["no fast bfloat16" in message for message in said] == [True] * (not has_bfloat16)
+    before = model.weight.detach().clone()
+    wrapper.update_params(out.float().sum())
+    assert not torch.equal(before, model.weight)
+    wrapper_for(model, dtype="bfloat16").load_state_dict(wrapper.state_dict())
 
 
 def test_clips_the_gradient():
