@@ -4,7 +4,7 @@ from ehrpose.models.classifier import ImageClassifier
 from ehrpose.models.data_preprocessor import PosePreprocessor
 from ehrpose.models.estimator import BottomUpEstimator
 from ehrpose.models.heads import AEHead, ClassificationHead, SingleLevelAEHead
-from ehrpose.models.losses import AELoss, HeatmapLoss
+from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
 from ehrpose.models.necks import HighResolutionNeck, TopDownNeck
 from ehrpose.models.scaling import CompoundScaling, compound_scaling
 
@@ -20,6 +20,7 @@ __all__ = [
     "HighResolutionNeck",
     "ImageClassifier",
     "PosePreprocessor",
+    "SideLoss",
     "SingleLevelAEHead",
     "TopDownNeck",
     "compound_scaling",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ehrpose.models.losses import AELoss, HeatmapLoss
+from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
 from ehrpose.registry import CODECS, MODELS
 
 
@@ -129,3 +129,123 @@ def test_positive_weight_counts_the_error_on_a_person_more():
     assert float(weighted) == pytest.approx((1 * 11 + 0.25 * 6) / 4)
     with pytest.raises(ValueError, match="positive_weight"):
         HeatmapLoss(positive_weight=-1)
+
+
+FLIP = (0, 2, 1)  # a middle type, and a pair
+SIDES = {
+    "dataset_name": "sides",
+    "names": ["nose", "left_eye", "right_eye"],
+    "swap": [["left_eye", "right_eye"]],
+    "skeleton": [["nose", "left_eye"], ["nose", "right_eye"]],
+    "sigmas": [0.1, 0.1, 0.1],
+}
+
+
+def plain_side_loss(heatmaps, index, scale, radius, apart):
+    """The definition with loops: heatmaps (B, 3, h, w), index (B, P, 3)."""
+    height, width = heatmaps.shape[2:]
+    total, right, shares = 0.0, 0.0, 0.0
+    for image, people in zip(heatmaps, index):
+        for person in people:
+            for own, mirror in ((1, 2), (2, 1)):
+                if person[own] < 0:
+                    continue
+                y, x = divmod(int(person[own]), width)
+                around = np.s_[
+                    max(y - radius, 0) : min(y + radius + 1, height),
+                    max(x - radius, 0) : min(x + radius + 1, width),
+                ]
+                d = (image[own][around] - image[mirror][around]).mean()
+                others = [divmod(int(other[mirror]), width) for other in people if other[mirror] >= 0]
+                nearest = min(((y - v) ** 2 + (x - u) ** 2 for v, u in others), default=np.inf)
+                share = 1 - np.exp(-nearest / (2 * apart**2))
+                total += share * np.log1p(np.exp(-scale * d))
+                right += share * (d > 0)
+                shares += share
+    return total / shares, right / shares
+
+
+@pytest.mark.parametrize("radius", [0, 2])
+def test_side_loss_equals_its_definition(rng, radius):
+    heatmaps = rng.normal(0, 0.3, (3, 3, 9, 7)).astype(np.float32)
+    index = rng.integers(0, 63, (3, 4, 3))
+    index[0, 1:] = -1  # one person
+    index[1, 2, 1] = index[1, 0, 2] = -1  # of whom one side alone is labelled
+    index[2, 3, 2] = index[2, 1, 1]  # one's left on another's right
+    loss = SideLoss(weight=0.5, scale=4.0, radius=radius, apart=2.0)
+    found = loss(torch.from_numpy(heatmaps), torch.from_numpy(index), FLIP)
+    wanted, right = plain_side_loss(heatmaps, index, 4.0, radius, 2.0)
+    assert [float(value) for value in found] == pytest.approx([0.5 * wanted, right], rel=1e-5)
+
+
+def test_side_loss_leaves_the_saddle_of_equal_heatmaps():
+    """Features tell the sides apart, output rows are equal: the squared error gives the features nothing."""
+    torch.manual_seed(0)
+    features = torch.randn(1, 4, 8, 8, requires_grad=True)
+    rows = torch.randn(1, 4).repeat(3, 1).requires_grad_()
+    index = torch.tensor([[[5, 18, 45]]])
+    optimizer = torch.optim.SGD([features, rows], lr=1.0)
+    loss = SideLoss(weight=1.0, radius=0)
+    first = float(loss(torch.einsum("kc,bchw->bkhw", rows, features), index, FLIP)[0])
+    assert first == pytest.approx(np.log(2), rel=1e-6)
+    for _ in range(50):
+        optimizer.zero_grad()
+        value, right = loss(torch.einsum("kc,bchw->bkhw", rows, features), index, FLIP)
+        value.backward()
+        optimizer.step()
+    assert float(value) < 0.1 * first
+    assert float(right) == 1
+
+
+def test_side_loss_without_keypoints_or_pairs_is_zero():
+    heatmaps = torch.rand(2, 3, 8, 8, dtype=torch.bfloat16, requires_grad=True)
+    nobody = torch.full((2, 5, 3), -1)
+    value, right = SideLoss()(heatmaps, nobody, FLIP)
+    assert value.dtype == torch.float32
+    assert (float(value), float(right)) == (0, 0)
+    value.backward()
+    assert heatmaps.grad.isfinite().all()
+    # Left and right at one place: both maps must be high there.
+    together = torch.tensor([[[3, 20, 20]], [[3, 9, 9]]])
+    assert float(SideLoss()(heatmaps, together, FLIP)[0]) == 0
+    assert float(SideLoss()(heatmaps, torch.zeros(2, 5, 3, dtype=torch.int64), (0, 1, 2))[0]) == 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"weight": -1}, {"scale": 0}, {"apart": float("nan")}, {"radius": -1}, {"radius": 0.5}]
+)
+def test_side_loss_refuses_values_out_of_range(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        SideLoss(**options)
+
+
+@pytest.mark.parametrize("strides", [(4, 2), (4,)])
+def test_the_head_adds_the_side_loss_of_each_level(rng, strides):
+    kind, maps_of = ("AEHead", ("heat4", "heat2")) if 2 in strides else ("SingleLevelAEHead", ("heat4",))
+    codec = CODECS.build(
+        {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": SIDES, "strides": strides}
+    )
+    plain, head = (
+        MODELS.build({"type": kind, "in_channels": 8, "codec": codec, "side_loss": side_loss})
+        for side_loss in (None, {"type": "SideLoss", "weight": 0.25})
+    )
+    head.load_state_dict(plain.state_dict())
+    keypoints = rng.uniform(8, 56, (2, 3, 2)).astype(np.float32)
+    targets = codec.encode(keypoints, np.ones((2, 3), bool))
+    batch = {name: torch.as_tensor(np.asarray(value))[None] for name, value in targets.items()}
+    batch |= {f"mask{s}": torch.ones(1, 64 // s, 64 // s) for s in strides}
+    maps = head(torch.randn(1, 8, 16, 16))
+    losses, without = head.loss(maps, batch), plain.loss(maps, batch)
+    assert set(losses) - set(without) == {"loss_side", "acc_side"}
+    assert all(torch.equal(losses[name], without[name]) for name in without)
+    wanted, right = 0.0, -1.0
+    for name in maps_of:
+        heatmaps = torch.nn.functional.interpolate(getattr(maps, name), (16, 16), mode="area")
+        loss, right = map(float, head.side_loss(heatmaps, batch["tag_index4"], FLIP))
+        wanted += loss
+    assert float(losses["loss_side"]) == pytest.approx(wanted, rel=1e-5)
+    assert float(losses["acc_side"]) == pytest.approx(right)
+    half = maps._replace(**{name: getattr(maps, name).bfloat16() for name in maps_of})
+    assert head.loss(half, batch)["loss_side"].dtype == torch.float32
+    with pytest.raises(ValueError, match="side_loss has no type"):
+        MODELS.build({"type": kind, "in_channels": 8, "codec": codec, "side_loss": {"weight": 1e-3}})

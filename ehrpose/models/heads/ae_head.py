@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ehrpose.models.layers import BasicBlock, GaussianSmoothing, init_convs, init_residuals
 from ehrpose.registry import CODECS, MODELS
@@ -28,6 +29,7 @@ class _Head(BaseModule):
         codec: Any,
         heatmap_loss: HeatmapLosses,
         tag_loss: Mapping | None,
+        side_loss: Mapping | None,
         smooth_sigmas: Sequence[float] | None,
         init_cfg: dict | None,
     ):
@@ -37,10 +39,15 @@ class _Head(BaseModule):
         self.num_tags = self.num_keypoints * self.codec.tag_dim
         self.heatmap_losses = self._build_heatmap_losses(heatmap_loss or {"type": "HeatmapLoss"})
         self.tag_loss = MODELS.build(tag_loss or {"type": "AELoss"})
+        if side_loss is not None and "type" not in side_loss:
+            raise ValueError(f"side_loss has no type, wanted type='SideLoss'; got {dict(side_loss)}")
+        self.side_loss: Any = None if side_loss is None else MODELS.build(side_loss)
         self.smoothing = self._build_smoothing(smooth_sigmas)
 
     def loss(self, maps: Maps, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss_heat{s}`` of each level, ``loss_pull`` and ``loss_push``.
+
+        With a side loss also ``loss_side``, and ``acc_side``, which is logged alone: how often the finest map is right.
 
         Args:
             maps: Output of ``forward``.
@@ -55,7 +62,21 @@ class _Head(BaseModule):
         ]
         losses["loss_pull"] = sum(pull for pull, _ in terms)
         losses["loss_push"] = sum(push for _, push in terms)
+        if self.side_loss is not None:
+            losses.update(self._side_losses(maps, targets))
         return losses
+
+    def _side_losses(self, maps: Maps, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the sum of the levels' side losses, and how often the finest level has the sides right."""
+        stride = self.codec.tag_strides[0]
+        index, flip_indices = targets[f"tag_index{stride}"], self.codec.meta.flip_indices
+        total = 0.0
+        for s in self.codec.strides:
+            # Finer maps at the tags' stride: the mean of the pixels of a cell.
+            heatmaps = F.avg_pool2d(getattr(maps, f"heat{s}").float(), stride // s)
+            term, right = self.side_loss(heatmaps, index, flip_indices)
+            total = total + term
+        return {"loss_side": total, "acc_side": right}
 
     def _build_heatmap_losses(self, configs: Mapping | Sequence[Mapping]) -> nn.ModuleList:
         levels = self.codec.strides
@@ -110,6 +131,7 @@ class AEHead(_Head):
         zero_init_residual: Start the blocks as identities.
         smooth_sigmas: In test, heatmaps are smoothed by Gaussians of these standard deviations, map pixels, one for
             each of the codec's strides; None: they are not. It helps networks whose maps are still noisy.
+        side_loss: Config of a loss of left against right, ``SideLoss``; None: there is none.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -128,9 +150,10 @@ class AEHead(_Head):
         tag_loss: Mapping | None = None,
         zero_init_residual: bool = False,
         smooth_sigmas: Sequence[float] | None = None,
+        side_loss: Mapping | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(codec, heatmap_loss, tag_loss, smooth_sigmas, init_cfg)
+        super().__init__(codec, heatmap_loss, tag_loss, side_loss, smooth_sigmas, init_cfg)
         if self.codec.strides != (4, 2):
             raise ValueError(
                 f"AEHead gives strides (4, 2), the codec has {self.codec.strides}: set codec.strides"
@@ -174,6 +197,7 @@ class SingleLevelAEHead(_Head):
         tag_loss: Config of the tag loss.
         init_std: Standard deviation of the convolutions' start; None is Kaiming's.
         smooth_sigmas: As in ``AEHead``.
+        side_loss: As in ``AEHead``.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -189,9 +213,10 @@ class SingleLevelAEHead(_Head):
         heatmap_loss: HeatmapLosses = None,
         tag_loss: Mapping | None = None,
         smooth_sigmas: Sequence[float] | None = None,
+        side_loss: Mapping | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(codec, heatmap_loss, tag_loss, smooth_sigmas, init_cfg)
+        super().__init__(codec, heatmap_loss, tag_loss, side_loss, smooth_sigmas, init_cfg)
         if self.codec.strides != (4,):
             raise ValueError(
                 f"SingleLevelAEHead gives strides (4,), the codec has {self.codec.strides}: set codec.strides"

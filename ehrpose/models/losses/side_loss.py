@@ -1,0 +1,88 @@
+"""Left against right: at a left keypoint its own heatmap must be above its mirror keypoint's.
+
+Axes: B images, P people slots, K keypoint types, S keypoint types that have a mirror type.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ehrpose.registry import MODELS
+
+
+@MODELS.register_module()
+class SideLoss(nn.Module):
+    """Logistic loss of the difference between a keypoint's heatmap and its mirror keypoint's, in float32.
+
+    The squared error alone teaches left and right late: while the two heatmaps are alike, its gradient for what tells
+    them apart is near nothing (see ``ehrpose.models.mirror_pairs``). Here that gradient is the largest then.
+
+    With d the mean of own minus mirrored heatmap over the pixels around a keypoint, its loss is
+    ``softplus(-scale * d)``. It counts ``1 - exp(-r**2 / (2 * apart**2))`` times, with r the distance to the next
+    mirror keypoint of any person of the targets, map pixels: where both lie together, both heatmaps must be high. The
+    mean over the batch's keypoints is weighted so.
+
+    Args:
+        weight: Factor of the loss.
+        scale: Steepness; heatmaps are 0 to 1, so that 5 leaves little to gain from a difference above 0.5.
+        radius: Pixels around a keypoint that count, 0 or more.
+        apart: See above, map pixels.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(self, weight: float = 1e-2, scale: float = 5.0, radius: int = 1, apart: float = 3.0):
+        super().__init__()
+        if not (0 <= weight < math.inf and 0 < scale < math.inf and 0 < apart < math.inf):
+            raise ValueError(
+                f"weight must not be negative, scale and apart must be positive; got {weight}, {scale}, {apart}"
+            )
+        if not isinstance(radius, int) or radius < 0:
+            raise ValueError(f"radius must be a whole number of pixels, 0 or more, got {radius}")
+        self.weight = weight
+        self.scale = scale
+        self.radius = radius
+        self.apart = apart
+
+    def forward(self, heatmaps: Tensor, index: Tensor, flip_indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the loss, and the share of keypoints whose own heatmap is the higher one, counted as in the loss.
+
+        Both are 0 without keypoints.
+
+        Args:
+            heatmaps: (B, K, h, w).
+            index: (B, P, K) int64, flat pixel of each keypoint, -1 where there is none.
+            flip_indices: The mirror type of each of the K types, itself where it has none.
+        """
+        paired = [k for k, mirror in enumerate(flip_indices) if mirror != k]
+        mirrored = [flip_indices[k] for k in paired]
+        heatmaps = heatmaps.float()
+        if not paired:
+            return 0 * heatmaps.sum(), heatmaps.new_zeros(())
+        own_index, mirror_index = index[:, :, paired], index[:, :, mirrored]  # (B, P, S)
+        difference = heatmaps[:, paired] - heatmaps[:, mirrored]
+        if self.radius:
+            size = 2 * self.radius + 1
+            # Pixels beyond the border do not count.
+            difference = F.avg_pool2d(difference, size, 1, self.radius, count_include_pad=False)
+        at = own_index.clamp(min=0).transpose(1, 2)  # (B, S, P)
+        found = difference.flatten(2).gather(2, at).transpose(1, 2)  # (B, P, S)
+        share = self._share(own_index, mirror_index, heatmaps.shape[3]) * (own_index >= 0)
+        total = share.sum().clamp(min=1e-6)
+        loss = (F.softplus(-self.scale * found) * share).sum() / total
+        with torch.no_grad():
+            right = ((found > 0) * share).sum() / total
+        return self.weight * loss, right
+
+    def _share(self, own: Tensor, mirror: Tensor, width: int) -> Tensor:
+        """Return (B, P, S): how much each keypoint counts, by its distance to the mirror keypoints of all people."""
+        dx = (own % width)[:, :, None] - (mirror % width)[:, None]  # (B, P, P, S)
+        dy = (own // width)[:, :, None] - (mirror // width)[:, None]
+        square = (dx**2 + dy**2).float().masked_fill((mirror < 0)[:, None], float("inf"))
+        return 1 - torch.exp(-square.amin(dim=2) / (2 * self.apart**2))
