@@ -18,7 +18,11 @@ def _child(parent: Registry, *locations: str) -> Registry:
 MODELS = _child(root.MODELS, "ehrpose.models")
 # The package ehrpose.datasets itself stays free of torch: the codec takes its keypoint metadata from there.
 DATASETS = _child(
-    root.DATASETS, "ehrpose.datasets.coco", "ehrpose.datasets.crowdpose", "ehrpose.datasets.synthetic"
+    root.DATASETS,
+    "ehrpose.datasets.coco",
+    "ehrpose.datasets.combined",
+    "ehrpose.datasets.crowdpose",
+    "ehrpose.datasets.synthetic",
 )
 TRANSFORMS = _child(root.TRANSFORMS, "ehrpose.datasets.transforms")
 METRICS = _child(root.METRICS, "ehrpose.evaluation")

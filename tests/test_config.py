@@ -79,9 +79,11 @@ def check_leaf(path, tmp_path):
     CODECS.build(resolved.codec)
     METRICS.build(resolved.val_evaluator)
     for loader in (resolved.train_dataloader, resolved.val_dataloader):
-        for step in loader.dataset.pipeline:
-            TRANSFORMS.build(step)
         assert DATASETS.get(loader.dataset.type) is not None
+        for dataset in loader.dataset.get("datasets", [loader.dataset]):
+            assert DATASETS.get(dataset.type) is not None
+            for step in dataset.pipeline:
+                TRANSFORMS.build(step)
 
 
 def test_changing_the_codec_once_changes_all_its_users(root):

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ehrpose.config import load_config, resolve
 from ehrpose.datasets.transforms import BottomUpAffine, EncodeTargets, LoadImage, PackPose
 from ehrpose.datasets.transforms.geometry import _drop_outside, _warp_people
+from ehrpose.datasets.transforms.loading import OTHER_PHOTO
 from ehrpose.datasets.transforms.loss_mask import draw_loss_mask
 from ehrpose.engine.allocator import keep_freed_memory
 from ehrpose.image_warp import compose_warps
@@ -99,7 +100,7 @@ class _Samples(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         random.seed(index)
-        return self.steps(self.dataset.get_data_info(index % len(self.dataset)))
+        return self.steps(_item(self.dataset, index % len(self.dataset)))
 
 
 class DataBenchmark:
@@ -112,7 +113,7 @@ class DataBenchmark:
         num_batches: Batches that are timed in each round.
 
     Raises:
-        ValueError: The training pipeline lacks BottomUpAffine, EncodeTargets or PackPose.
+        ValueError: The training pipeline lacks BottomUpAffine, EncodeTargets or PackPose, or there are several.
     """
 
     def __init__(self, config: str, cfg_options: Any = None, batch_size: int = 16, num_batches: int = 12):
@@ -120,6 +121,10 @@ class DataBenchmark:
         self.dataset = DATASETS.build(cfg.train_dataloader.dataset)
         self.preprocessor = PosePreprocessor()
         self.batch_size, self.num_batches = batch_size, num_batches
+        if hasattr(self.dataset, "datasets"):
+            raise ValueError(
+                f"{type(self.dataset).__name__} has a pipeline for each of its sets; name a config of one of them"
+            )
         ours = list(self.dataset.pipeline.transforms)
         encode = next((s for s in ours if isinstance(s, EncodeTargets)), None)
         affine = next((s for s in ours if isinstance(s, BottomUpAffine)), None)
@@ -200,12 +205,20 @@ class DataBenchmark:
 
         for index in range(num_items):
             random.seed(index)
-            results = timed("annotations", self.dataset.get_data_info, index % len(self.dataset))
+            results = timed("annotations", _item, self.dataset, index % len(self.dataset))
             for step in self.steps[name]:
                 label = "read and decode" if isinstance(step, LoadImage) else _label(step)
                 results = timed(label, step, results)
             timed("batch", self.batch, name, [results])
         return {step: statistics.median(times) for step, times in spent.items()}
+
+
+def _item(dataset: Any, index: int) -> dict[str, Any]:
+    """Return an item as the data set hands it to its pipeline in training."""
+    item = dict(dataset.get_data_info(index))
+    if hasattr(dataset, "other_photo"):
+        item[OTHER_PHOTO] = dataset.other_photo
+    return item
 
 
 def _label(step: Callable) -> str:

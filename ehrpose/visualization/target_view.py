@@ -107,20 +107,24 @@ def view_original(item: dict[str, Any], meta: KeypointMeta) -> np.ndarray:
 def draw_dataset(
     dataset: Any, meta: KeypointMeta, out_dir: str | Path, mode: str = "transformed", max_items: int = 50
 ) -> Iterator[Path]:
-    """Write one picture per item and give its path.
+    """Write one picture per item and give its path; each part of a CombinedDataset gets a folder, from 1.
 
     Args:
-        dataset: CocoPoseDataset, SyntheticPeople or alike.
+        dataset: CocoPoseDataset, SyntheticPeople, CombinedDataset or alike.
         meta: Skeleton of the data set.
         out_dir: Folder, made if it is missing.
         mode: ``"original"``: photos as they are; ``"transformed"``: after the pipeline, with targets.
-        max_items: The most pictures.
+        max_items: The most pictures of one data set.
 
     Raises:
         ValueError: Unknown mode.
     """
     if mode not in ("original", "transformed"):
         raise ValueError(f"mode must be 'original' or 'transformed', got {mode!r}")
+    if hasattr(dataset, "datasets"):
+        for number, part in enumerate(dataset.datasets, 1):
+            yield from draw_dataset(part, meta, Path(out_dir) / str(number), mode, max_items)
+        return
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     for step in dataset.pipeline.transforms if mode == "transformed" else ():
         if isinstance(step, EncodeTargets):

@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 
+from ehrpose.config import load_config, resolve
 from ehrpose.engine.data_benchmark import DataBenchmark
 from ehrpose.engine.startup_benchmark import print_startup_times
 from ehrpose.engine.train_benchmark import TrainBenchmark, variants
@@ -52,6 +53,16 @@ def test_dataloader_benchmark_prints_its_tables(root, config, capsys):
 def test_a_pipeline_without_targets_is_no_training_pipeline(config):
     with pytest.raises(ValueError, match="must hold BottomUpAffine, EncodeTargets and, last, PackPose"):
         DataBenchmark(config, {"train_dataloader.dataset.pipeline": [{"type": "LoadImage"}]})
+
+
+def test_mosaic_finds_its_other_photos_and_several_pipelines_are_refused(root, config):
+    cfg = resolve(load_config(config))
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    mosaic = [pipeline[0], {"type": "Mosaic", "codec": "$codec", "prob": 1.0}, *pipeline[1:]]
+    assert DataBenchmark(config, {"train_dataloader.dataset.pipeline": mosaic}).check(num_items=3) <= 1e-6
+    both = {"_delete_": True, "type": "CombinedDataset", "datasets": [cfg.train_dataloader.dataset]}
+    with pytest.raises(ValueError, match="CombinedDataset has a pipeline for each"):
+        DataBenchmark(config, {"train_dataloader.dataset": both})
 
 
 def test_every_form_of_a_training_step_runs(config):

@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from ehrpose.config import load_config, resolve
 from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.datasets.transforms import BottomUpAffine, BottomUpResize, EncodeTargets, LoadImage, PackPose
 from ehrpose.image_warp import warp_points
+from ehrpose.registry import DATASETS
 from ehrpose.visualization.target_view import draw_dataset, draw_sample, view_transformed, write_picture
 
 BLACK = np.zeros((120, 160, 3), np.uint8)
@@ -80,6 +82,18 @@ def test_original_photos_are_written_and_named(tmp_path, meta):
     assert picture[110, 80, 2] > 60
     with pytest.raises(ValueError, match="sideways"):
         list(draw_dataset(Dataset([item]), meta, tmp_path, "sideways"))
+
+
+@pytest.mark.parametrize("mode", ["original", "transformed"])
+def test_each_part_of_a_combined_data_set_is_drawn(root, tmp_path, mode):
+    cfg = resolve(load_config(root / "configs/ehrnet/demo_synthetic-128.py"))
+    part = cfg.train_dataloader.dataset
+    both = DATASETS.build({"type": "CombinedDataset", "datasets": [part, {**part, "seed": 9}]})
+    paths = list(draw_dataset(both, both.keypoints, tmp_path, mode, 2))
+    names = [path.relative_to(tmp_path).as_posix() for path in paths]
+    assert names == [f"{number}/{i:05d}_{i + 1}_{mode}.jpg" for number in (1, 2) for i in (0, 1)]
+    pictures = [path.read_bytes() for path in paths]
+    assert len(set(pictures)) == 4
 
 
 def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):

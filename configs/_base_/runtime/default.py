@@ -30,7 +30,10 @@ visualizer = dict(
     type="PoseVisualizer", keypoints="$keypoints", vis_backends="$vis_backends", name="visualizer"
 )
 
-log_processor = dict(type="LogProcessor", window_size=50, by_epoch=True)
+# What matches the pattern is logged as the mean of the window, the rest as of the last batch.
+log_processor = dict(
+    type="LogProcessor", window_size=50, by_epoch=True, mean_pattern=r".*(loss|time|grad_norm|acc_).*"
+)
 log_level = "INFO"
 load_from = None
 resume = False

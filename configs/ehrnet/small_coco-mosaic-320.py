@@ -1,0 +1,9 @@
+"""As small_coco-320.py, half of the samples made of four photos: docs/training.md has what that gave."""
+
+_base_ = "small_coco-320.py"
+
+_load, *_rest = _base_.train_dataloader.dataset.pipeline
+train_dataloader = dict(
+    dataset=dict(pipeline=[_load, dict(type="Mosaic", codec="$codec", prob=0.5), *_rest]),
+)
+del _load, _rest
