@@ -104,7 +104,7 @@ def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
 def test_smoothing_is_part_of_the_exported_network(config, tmp_path, monkeypatch, backend):
     if backend == "openvino":
         pytest.importorskip("openvino")
-    # Random maps, smoothed, have peaks as high as each other to 1e-6: which one is taken depends on the processor.
+    # Random maps, smoothed, have peaks nearer in height than MAX_MAP_ERROR: which is taken depends on the processor.
     monkeypatch.setattr(checks, "MAX_PIXEL_ERROR", math.inf)
     smooth = {"model.head.smooth_sigmas": (1.0, 1.5)}
     torch.save({"state_dict": randomized(config).state_dict()}, tmp_path / "weights.pth")
