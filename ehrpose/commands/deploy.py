@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calib-data", metavar="DIR", help="photos for int8")
     parser.add_argument("--max-calib-images", type=int, default=64, help="the most of them that are used")
     parser.add_argument(
+        "--half-range", action="store_true", help="int8 weights of 7 bits, for x86 processors without VNNI"
+    )
+    parser.add_argument(
         "--typed", action="store_true", help="fp16 for TensorRT from 11 on: written into the file"
     )
     parser.add_argument("--workspace-mib", type=int, default=1024, help="TensorRT: memory for one layer")
@@ -59,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
         input_wh=None if size is None else (size[-1], size[0]), batch_size=args.batch,
         dynamic_batch=args.dynamic_batch, opset=args.opset, input_dtype=args.input_type, layout=args.layout,
         decode=args.decode, typed=args.typed, calib_data=args.calib_data, max_calib_images=args.max_calib_images,
+        half_range=args.half_range,
     )  # fmt: skip
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     done = export(args.config, checkpoint, args.work_dir, options, args.test_img, args.cfg_options)

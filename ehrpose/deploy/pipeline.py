@@ -58,6 +58,7 @@ class ExportOptions:
         typed: For TensorRT from 11 on: float16 is written into the file.
         calib_data: Folder of photos for int8.
         max_calib_images: The most of them that are used.
+        half_range: int8 with weights of 7 bits, for x86 processors without VNNI: their sums of 16 bits saturate.
     """
 
     backend: str = "onnxruntime"
@@ -72,6 +73,7 @@ class ExportOptions:
     typed: bool = False
     calib_data: str | None = None
     max_calib_images: int = 64
+    half_range: bool = False
 
     def __post_init__(self) -> None:
         if self.backend not in PRECISIONS:
@@ -83,6 +85,11 @@ class ExportOptions:
         if self.precision == "int8" and (self.calib_data is None or self.max_calib_images < 1):
             raise ValueError(
                 "int8 is calibrated on photos like those it will see: give a folder of some tens with --calib-data"
+            )
+        if self.half_range and (self.precision != "int8" or self.for_tensorrt):
+            raise ValueError(
+                "--half-range is for int8 of onnxruntime and openvino on x86 processors without VNNI, "
+                f"got precision {self.precision} of {self.backend}"
             )
 
     @property

@@ -87,13 +87,13 @@ def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
     with PoseRuntime(path, "onnxruntime") as runtime:
         batches, bad = calibration_batches(runtime, options.calib_data, options.max_calib_images)
     if options.backend != "openvino":
-        content, report = quantize_onnx(path, batches, options.for_tensorrt, bad)
+        content, report = quantize_onnx(path, batches, options.for_tensorrt, bad, options.half_range)
         if options.for_tensorrt:
             checks.check_tensorrt_85(checks.check_model(content, options.opset))
         return Form({f"{NAME}.onnx": content}, "int8", _checked(report).describe())
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / f"{NAME}.xml"
-        quantize_openvino(path, batches, target)
+        quantize_openvino(path, batches, target, options.half_range)
         files = {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
     measured = np.concatenate(batches[-6:])
     error, _ = _error_of(path, sidecar, files, "openvino", measured, "int8")

@@ -90,7 +90,11 @@ def calibration_batches(
 
 
 def quantize_onnx(
-    path: Path, batches: Sequence[np.ndarray], symmetric: bool, bad_images: Sequence[str] = ()
+    path: Path,
+    batches: Sequence[np.ndarray],
+    symmetric: bool,
+    bad_images: Sequence[str] = (),
+    half_range: bool = False,
 ) -> tuple[bytes, QuantizationReport]:
     """Return an int8 form of an ONNX file, and what it cost.
 
@@ -99,6 +103,7 @@ def quantize_onnx(
         batches: Calibration batches of ``calibration_batches``.
         symmetric: The form that TensorRT takes; else the one that is fast in ONNX Runtime on CPUs.
         bad_images: For the report.
+        half_range: Weights of 7 bits, see ``ExportOptions``.
 
     Raises:
         DeployError: onnxruntime's quantiser is missing or fails.
@@ -119,7 +124,7 @@ def quantize_onnx(
         wanted = [_outputs(graph.SerializeToString(), [batch])[0] for batch in measured]
 
         def quantized(excluded: Iterable[str]) -> bytes:
-            return _quantized(onnx.load(str(prepared)), ranges, symmetric, list(excluded))
+            return _quantized(onnx.load(str(prepared)), ranges, symmetric, list(excluded), half_range)
 
         def error_of(content: bytes) -> float:
             return relative_error(_outputs(content, measured), wanted)
@@ -168,7 +173,7 @@ def _ranges(prepared: Path, batches: Sequence[np.ndarray], augmented: Path, symm
     return calibrator.compute_data()
 
 
-def _quantized(model: Any, ranges: Any, symmetric: bool, excluded: list[str]) -> bytes:
+def _quantized(model: Any, ranges: Any, symmetric: bool, excluded: list[str], half_range: bool) -> bytes:
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -177,7 +182,7 @@ def _quantized(model: Any, ranges: Any, symmetric: bool, excluded: list[str]) ->
         options.update(AddQDQPairToWeight=True, QuantizeBias=False)
     activation = QuantType.QInt8 if symmetric else QuantType.QUInt8
     quantizer = QDQQuantizer(
-        model, True, False, QuantType.QInt8, activation, ranges, [], excluded, _KINDS, options
+        model, True, half_range, QuantType.QInt8, activation, ranges, [], excluded, _KINDS, options
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
@@ -225,8 +230,16 @@ def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
         return {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
 
 
-def quantize_openvino(path: Path, batches: Sequence[np.ndarray], target: Path) -> None:
+def quantize_openvino(
+    path: Path, batches: Sequence[np.ndarray], target: Path, half_range: bool = False
+) -> None:
     """Write an int8 OpenVINO network (``.xml`` and ``.bin``) from an ONNX file, by NNCF.
+
+    Args:
+        path: The float32 network.
+        batches: Calibration batches of ``calibration_batches``.
+        target: The ``.xml`` file.
+        half_range: Weights of 7 bits, see ``ExportOptions``.
 
     Raises:
         DeployError: openvino or nncf is missing.
@@ -238,9 +251,12 @@ def quantize_openvino(path: Path, batches: Sequence[np.ndarray], target: Path) -
         raise DeployError(f"int8 for OpenVINO needs nncf: pip install openvino nncf ({error})") from error
     network = openvino.Core().read_model(str(path))
     dataset = nncf.Dataset(list(batches), lambda batch: {INPUT_NAME: batch})
+    # NNCF's default halves the first layer's range alone.
+    overflow_fix = nncf.OverflowFix.ENABLE if half_range else nncf.OverflowFix.FIRST_LAYER
     quantized = nncf.quantize(
-        network, dataset, subset_size=len(batches), preset=nncf.QuantizationPreset.MIXED
-    )
+        network, dataset, subset_size=len(batches), preset=nncf.QuantizationPreset.MIXED,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
+    )  # fmt: skip
     openvino.save_model(quantized, str(target), compress_to_fp16=False)
 
 

@@ -76,6 +76,42 @@ def test_int8_stays_near_float32(config, weights, photos, tmp_path, backend):
         }
 
 
+def _weights_of(path):
+    if path.suffix == ".xml":
+        import openvino
+
+        nodes = openvino.Core().read_model(str(path)).get_ops()
+        constants = [node.get_data() for node in nodes if node.get_type_name() == "Constant"]
+        return [array for array in constants if array.dtype == np.int8 and array.ndim == 4]
+    arrays = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer]
+    return [array for array in arrays if array.dtype == np.int8 and array.ndim == 4]
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_half_range_leaves_weights_of_seven_bits(config, weights, photos, tmp_path, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+        pytest.importorskip("nncf")
+    largest = []
+    for half_range in (False, True):
+        options = ExportOptions(
+            backend=backend, precision="int8", calib_data=str(photos), half_range=half_range
+        )
+        done = export(config, weights, tmp_path / str(half_range), options)
+        path = next((p for p in done.path.parent.iterdir() if p.suffix == ".xml"), done.path)
+        arrays = _weights_of(path)
+        assert arrays
+        largest.append(max(int(np.abs(array.astype(int)).max()) for array in arrays))
+    assert largest[0] > 120
+    assert largest[1] <= 64
+
+
+@pytest.mark.parametrize("options", [{}, {"backend": "tensorrt", "precision": "int8", "calib_data": "x"}])
+def test_half_range_is_for_int8_on_cpus(options):
+    with pytest.raises(ValueError, match="--half-range is for int8 of onnxruntime and openvino"):
+        ExportOptions(**options, half_range=True)
+
+
 def test_parts_that_hurt_stay_in_float(config, weights, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(quantization, "MAX_PART_ERROR", 0.0)
     options = ExportOptions(precision="int8", calib_data=str(photos))
