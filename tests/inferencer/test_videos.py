@@ -6,84 +6,9 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from outcomes import people_of, readable_frames
 
-from ehrpose.apis import inference, sample_people
-from ehrpose.inferencer import PoseInferencer
 from ehrpose.media import VideoReader, VideoWriter
-from ehrpose.predictions import people_to_dicts
-from ehrpose.tracking.pose_tracker import Tracked
-
-
-@pytest.fixture(scope="module")
-def inferencer(lively_model):
-    return PoseInferencer(lively_model)
-
-
-@pytest.fixture
-def video(scene_photos, tmp_path):
-    """Nine frames of three scenes."""
-    path = tmp_path / "clip.avi"
-    with VideoWriter(path, fps=10) as writer:
-        for index in range(9):
-            writer.write(cv2.imread(str(scene_photos / f"{index % 3}.png")))
-    return path
-
-
-def people_of(results) -> list:
-    return [rows for result in results for rows in result["predictions"]]
-
-
-def test_a_folder_gives_what_inference_gives(inferencer, lively_model, scene_photos):
-    paths = sorted(scene_photos.glob("*.png"))
-    expected = [people_to_dicts(sample_people(s), 0.1) for s in inference(lively_model, paths)]
-    assert people_of(inferencer(scene_photos)) == expected
-    assert any(expected)
-    assert people_of(inferencer([str(p) for p in paths])) == expected
-    assert people_of(inferencer(str(scene_photos / "*.png"))) == expected
-    assert people_of(inferencer(paths[1])) == expected[1:2]
-    assert people_of(inferencer(cv2.imread(str(paths[1])))) == expected[1:2]
-
-
-def test_results_come_one_by_one_and_nothing_is_read_before(inferencer, tmp_path):
-    results = inferencer(tmp_path / "nothing.jpg")
-    with pytest.raises(FileNotFoundError, match="no photo, folder or glob match"):
-        next(results)
-
-
-def test_files_are_written_where_asked(inferencer, scene_photos, tmp_path):
-    results = list(inferencer(scene_photos, out_dir=tmp_path / "out", batch_size=2))
-    assert [len(result["predictions"]) for result in results] == [2, 1]
-    assert [result["visualization"] for result in results] == [[], []]
-    assert sorted(p.name for p in (tmp_path / "out/visualizations").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
-    written = json.loads((tmp_path / "out/predictions/1.json").read_text())
-    assert written == results[0]["predictions"][1]
-    assert set(written[0]) == {"keypoints", "keypoint_scores", "bbox", "bbox_score"}
-
-
-def test_pictures_come_back_when_asked(inferencer, scene_photos):
-    photo = cv2.imread(str(scene_photos / "0.png"))
-    (result,) = inferencer(photo, return_vis=True, kpt_thr=0.0, draw_bbox=True)
-    assert result["predictions"][0]
-    assert result["visualization"][0].shape == photo.shape
-    assert (result["visualization"][0] != photo).any()
-    (with_heat,) = inferencer(photo, return_vis=True, kpt_thr=1e9, draw_heatmap=True)
-    assert (with_heat["visualization"][0] != photo).any()
-
-
-def test_unreadable_photos_are_named_and_the_others_done(inferencer, scene_photos, capsys):
-    (scene_photos / "1.png").write_bytes(b"no photo at all")
-    assert len(people_of(inferencer(scene_photos, batch_size=3))) == 2
-    ((name, reason),) = inferencer.failed
-    assert name.endswith("1.png")
-    assert "not an image" in reason
-    assert "1.png" in capsys.readouterr().err
-
-
-def test_best_people_up_to_a_number(inferencer, scene_photos):
-    everyone = people_of(inferencer(scene_photos, bbox_thr=0.0))
-    best = people_of(inferencer(scene_photos, bbox_thr=0.0, num_instances=1))
-    assert max(map(len, everyone)) > 1
-    assert best == [rows[:1] for rows in everyone]
 
 
 def test_video_in_video_and_json_out(inferencer, video, tmp_path):
@@ -128,59 +53,6 @@ def test_a_caller_who_stops_keeps_what_is_done(inferencer, video, tmp_path):
     assert len(json.loads((tmp_path / "out/predictions/clip.json").read_text())) == 2
 
 
-def test_an_input_is_never_overwritten(inferencer, video, scene_photos, tmp_path):
-    photo = tmp_path / "a.jpg"
-    cv2.imwrite(str(photo), cv2.imread(str(scene_photos / "0.png")))
-    before = photo.read_bytes()
-    with pytest.raises(ValueError, match="would overwrite its input"):
-        list(inferencer(photo, vis_out_dir=tmp_path))
-    assert photo.read_bytes() == before
-
-
-def test_photos_of_any_shape_run_in_one_batch(demo_config, lively_checkpoint, small_options):
-    rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 255, (h, w, 3), np.uint8) for h, w in ((64, 64), (50, 90), (120, 40))]
-    inferencer = PoseInferencer(demo_config, lively_checkpoint, cfg_options=small_options, letterbox=(96, 64))
-    maps = inferencer.predictor.model.maps
-    shapes = []
-    inferencer.predictor.model.maps = lambda images: shapes.append(tuple(images.shape)) or maps(images)
-    together = people_of(inferencer(photos, batch_size=3))
-    assert shapes == [(3, 3, 64, 96)]
-    assert [len(rows) for rows in together] == [len(people_of(inferencer(photo))[0]) for photo in photos]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"skip": -1}, "skip must not be negative"),
-        ({"max_frames": 0}, "max_frames positive"),
-    ],
-)
-def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        next(inferencer(scene_photos, **arguments))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"pose2d": "no-such-model"}, "no model of the zoo is called 'no-such-model'"),
-        ({"pose2d": "configs/a.py", "backend": "onnxruntime"}, "backend is for exported files"),
-        ({"pose2d": "end2end.onnx", "pose2d_weights": "a.pth"}, "holds its weights"),
-        ({"pose2d": "end2end.onnx", "flip_test": True}, "flip_test cannot be changed"),
-    ],
-)
-def test_models_that_cannot_be_used(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        PoseInferencer(**arguments)
-
-
-def readable_frames(path) -> int:
-    with VideoReader(path) as reader:
-        return len(list(reader))
-
-
 def test_the_video_has_the_name_and_format_that_were_asked_for(inferencer, video, tmp_path):
     for name in ("a.mkv", "b.avi"):
         list(inferencer(video, out_file=tmp_path / "out" / name))
@@ -190,13 +62,6 @@ def test_the_video_has_the_name_and_format_that_were_asked_for(inferencer, video
         next(inferencer(video, out_file=video))
     with pytest.raises(ValueError, match="videos are written as"):
         next(inferencer(video, out_file=tmp_path / "a.gif"))
-
-
-def test_one_picture_for_several_photos_is_refused(inferencer, scene_photos, tmp_path):
-    with pytest.raises(ValueError, match="one picture, but there are 3 photos"):
-        next(inferencer(scene_photos, out_file=tmp_path / "a.jpg"))
-    list(inferencer(scene_photos / "0.png", out_file=tmp_path / "a.png"))
-    assert cv2.imread(str(tmp_path / "a.png")).shape == cv2.imread(str(scene_photos / "0.png")).shape
 
 
 def test_photos_become_a_video(inferencer, scene_photos, tmp_path):
@@ -259,47 +124,6 @@ def test_a_broken_end_is_named_with_counts(inferencer, scene_photos, tmp_path, c
     assert readable_frames(tmp_path / "out/cut.mp4") == count
     list(inferencer(cut, max_frames=5))
     assert "broken" not in capfd.readouterr().err
-
-
-class Numbers:
-    """A tracker that gives everyone a number never given before."""
-
-    def __init__(self):
-        self.count, self.times = 0, []
-
-    def update(self, people, timestamp):
-        self.times.append(timestamp)
-        self.count += len(people)
-        return Tracked(people, np.arange(self.count - len(people), self.count))
-
-
-def test_a_tracker_gives_people_their_ids(inferencer, video, scene_photos):
-    tracker = Numbers()
-    everyone = [person for rows in people_of(inferencer(video, tracker=tracker)) for person in rows]
-    assert [person["track_id"] for person in everyone] == list(range(tracker.count))
-    assert tracker.count > 3
-    assert tracker.times == pytest.approx([0.1 * i for i in range(9)])
-    (plain, *_) = inferencer(video, return_vis=True, kpt_thr=0)
-    (labelled, *_) = inferencer(video, return_vis=True, kpt_thr=0, tracker=Numbers(), color_by="id")
-    assert (labelled["visualization"][0] != plain["visualization"][0]).any()
-    with pytest.raises(ValueError, match="give fps"):
-        list(inferencer(scene_photos, tracker=Numbers()))
-
-
-def test_people_who_stand_still_keep_their_numbers(inferencer, scene_photos):
-    photo = cv2.imread(str(scene_photos / "0.png"))
-    frames = [photo] * 5
-    options = {"high_score": 0.0, "low_score": 0.0}
-    (single,) = people_of(inferencer(photo))
-    ids = [[p["track_id"] for p in rows] for rows in people_of(inferencer(frames, fps=10, tracker=options))]
-    assert ids[0] == list(range(len(single)))
-    assert ids.count(ids[0]) == 5
-    smoothed = people_of(inferencer(frames, fps=10, tracker={**options, "smoothing": {}}))
-    np.testing.assert_allclose(smoothed[4][0]["keypoints"], single[0]["keypoints"], atol=0.02)
-    everyone = people_of(inferencer(frames, fps=10, tracker=True))
-    assert all("track_id" in person for rows in everyone for person in rows)
-    with pytest.raises(ValueError, match="unknown tracker 'Fancy'"):
-        list(inferencer(frames, fps=10, tracker={"type": "Fancy"}))
 
 
 def test_frames_a_second_are_written_into_the_corner(inferencer, video):

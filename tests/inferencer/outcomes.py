@@ -1,0 +1,14 @@
+"""What an inferencer gave, in the form that tests compare."""
+
+from __future__ import annotations
+
+from ehrpose.media import VideoReader
+
+
+def people_of(results) -> list:
+    return [rows for result in results for rows in result["predictions"]]
+
+
+def readable_frames(path) -> int:
+    with VideoReader(path) as reader:
+        return len(list(reader))
