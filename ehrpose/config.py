@@ -50,6 +50,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping[str, Any] | None =
     except Exception as error:
         raise ValueError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
     if cfg_options:
+        _check_options(cfg, cfg_options, path)
         try:
             cfg.merge_from_dict(dict(cfg_options))
         except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
@@ -104,6 +105,17 @@ def _replace(value: Any, top: Mapping[str, Any], chain: tuple[str, ...], path: s
 def _nearest(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _check_options(cfg: Config, options: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Refuse options whose first word the config does not have: nothing would read them."""
+    known = [*cfg, *(key for key in TOP_LEVEL_KEYS if key not in cfg)]
+    for option in options:
+        first = option.split(".")[0]
+        if first not in known:
+            owner = next((key for key in cfg if isinstance(cfg[key], Mapping) and first in cfg[key]), None)
+            near = f"; did you mean '{owner}.{option}'?" if owner else _nearest(first, known)
+            raise ValueError(f"--cfg-options {option}: the config {path} has no key {first!r}{near}")
 
 
 def _check_top_level(cfg: Config) -> None:

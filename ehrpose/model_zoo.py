@@ -139,12 +139,18 @@ def zoo_table(models: list[ZooModel], root: str | Path) -> str:
         cells = [
             ", ".join(f"`{alias}`" for alias in model.aliases) or f"`{model.name}`",
             f"`{model.config.relative_to(root).as_posix()}`",
-            *(facts.get(key, "") for key in ("Input Size", "Parameters (M)", "GMACs", "Training Data")),
-            *(by_setting.get(flip, "") for flip in (False, True)),
+            facts.get("Input Size", ""),
+            *(_digits(facts.get(key), 3) for key in ("Parameters (M)", "GMACs")),
+            facts.get("Training Data", ""),
+            *(_digits(by_setting.get(flip), 4) for flip in (False, True)),
             "" if model.checkpoint is None else f"`{model.checkpoint.relative_to(root).as_posix()}`",
         ]
         rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(rows) + "\n"
+
+
+def _digits(number: float | None, digits: int) -> str:
+    return "" if number is None else f"{number:.{digits}f}"
 
 
 def with_table(page: str, table: str) -> str:

@@ -133,6 +133,11 @@ def test_changing_the_codec_once_changes_all_its_users(root):
         ({"channel_last": True}, "did you mean 'channels_last'"),
         ({"keep_free_memory": True}, "did you mean 'keep_freed_memory'"),
         (
+            {"head.side_loss.type": "SideLoss"},
+            r"has no key 'head'; did you mean 'model\.head\.side_loss\.type'",
+        ),
+        ({"learning_rate": 1}, "cfg-options learning_rate: the config .* has no key 'learning_rate'$"),
+        (
             {"custom_hooks": [{"type": "EMAHook", "ema_type": "ExpMomentumEMA"}]},
             "unknown ema_type 'ExpMomentumEMA'",
         ),

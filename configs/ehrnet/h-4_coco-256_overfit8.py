@@ -27,7 +27,7 @@ model = dict(
 
 # The first eight photos of coco-mini's training part with a long side of 448 px and 2 to 6 people, each of them
 # with eight labelled keypoints at least.
-photos = [1, 2, 8, 11, 15, 18, 19, 35]
+photos = [49, 77, 165, 257, 315, 328, 338, 488]  # image ids
 fit = dict(type="BottomUpAffine", codec="$codec", scale_type="long", prob=0.0)
 max_iters = 1500
 channels_last = True
@@ -37,7 +37,7 @@ train_dataloader = dict(
     persistent_workers=False,
     sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),
     dataset=dict(
-        indices="$photos",
+        image_ids="$photos",
         pipeline=[
             dict(type="LoadImage"),
             "$fit",
@@ -52,7 +52,7 @@ val_dataloader = dict(
     dataset=dict(
         ann_file="annotations/person_keypoints_train2017.json",
         data_prefix=dict(img="train2017/"),
-        indices="$photos",
+        image_ids="$photos",
         pipeline=[dict(type="LoadImage"), "$fit", dict(type="PackPose")],
     ),
 )

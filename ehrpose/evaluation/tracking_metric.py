@@ -72,9 +72,7 @@ class TrackingMetric:
         try:
             from trackeval.metrics import CLEAR, HOTA, Identity
         except ImportError as error:
-            raise ImportError(
-                "TrackingMetric needs the package trackeval: pip install ehrpose[tracking]"
-            ) from error
+            raise ImportError("TrackingMetric needs the package trackeval: pip install trackeval") from error
         if not 0 < min_oks <= 1:
             raise ValueError(f"min_oks: wanted a number over 0 and up to 1, got {min_oks}")
         self.keypoints, self.min_oks = KeypointMeta.build(keypoints), min_oks

@@ -52,7 +52,9 @@ def serve(argv: list[str] | None = None) -> None:
         from ehrpose.web.app import Limits, create_app
         from ehrpose.web.model_pool import pool_of
     except ImportError as error:
-        raise ValueError(f'{error.name} is not installed: pip install "ehrpose[web]"') from error
+        raise ValueError(
+            f'{error.name} is not installed; in the project\'s folder: pip install -e ".[train,web]"'
+        ) from error
     pool = pool_of(args.model, args.device)
     local = is_local(args.host)
     limits = Limits(int(args.max_mb * 1e6), int(args.max_megapixels * 1e6))

@@ -32,6 +32,8 @@ FOREIGN = {
     "ffmpeg",
     "eval",
     "ln",
+    "mkdir",
+    "source",
     "curl",
     "shuf",
 }
@@ -139,6 +141,18 @@ def test_links_lead_somewhere(page):
         if not linked.exists() or (anchor and anchor not in anchors(linked)):
             broken.append(target)
     assert not broken
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "docs" in p.parts], ids=name_of)
+def test_the_sites_links_stay_inside_it(page):
+    """MkDocs, which is strict here, knows only what lies below docs/."""
+    site = ROOT / "docs"
+    outside = [
+        target
+        for target in links(page)
+        if not (page.parent / target.partition("#")[0]).resolve().is_relative_to(site)
+    ]
+    assert not outside
 
 
 @each_page

