@@ -52,7 +52,7 @@ class PoseInferencer:
         FileNotFoundError: A file is missing.
         ValueError: The model cannot be used, or arguments do not fit it.
 
-    Example:
+    Examples:
         >>> inferencer = PoseInferencer("ehrnet-small")
         >>> for result in inferencer("photos/", vis_out_dir="outputs"):
         ...     people = result["predictions"][0]

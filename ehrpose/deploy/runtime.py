@@ -35,7 +35,7 @@ class PoseRuntime:
         FileNotFoundError: The network or its JSON is missing.
         DeployError: The network cannot be used, or the backend is not installed.
 
-    Example:
+    Examples:
         >>> with PoseRuntime("work_dirs/deploy/end2end.onnx") as runtime:
         ...     people = runtime("photo.jpg")
     """
