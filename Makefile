@@ -1,5 +1,5 @@
 # Everything runs in a virtual environment of its own, made on first use.
-#   make demo      train a small model on drawn people, test it and draw what it sees (up to 10 minutes on 2 cores)
+#   make demo      train a small model on drawn people, test it and draw what it sees (some 10 minutes on 2 cores)
 #   make test      the test suite without the slow tests, with coverage
 #   make test-all  the whole test suite
 #   make test-web  the web page in a real browser (Debian: apt install chromium chromium-driver)
