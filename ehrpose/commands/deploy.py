@@ -11,7 +11,9 @@ from ehrpose.cli import CfgOptions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file, or 'none' for random weights")
+    parser.add_argument(
+        "checkpoint", help="checkpoint file, name of a model of the zoo, or 'none' for random weights"
+    )
     parser.add_argument(
         "--backend",
         default="onnxruntime",

@@ -11,7 +11,7 @@ from ehrpose.cli import CfgOptions, add_display, add_launcher
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("checkpoint", help="checkpoint file, or name of a model of the zoo")
     parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<name of the config>)")
     parser.add_argument("--out", metavar="JSON", help="write the results in COCO's submission form")
     parser.add_argument(

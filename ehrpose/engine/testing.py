@@ -23,17 +23,18 @@ def evaluate_checkpoint(
 
     Args:
         cfg: Config of ``load_config``.
-        checkpoint: File with the weights, loaded as data alone.
+        checkpoint: File with the weights, loaded as data alone, or the name of a model of the zoo.
         work_dir: As for ``build_runner``.
         launcher: As for ``build_runner``.
         out: Name for the result file that ``options.set_test_output`` asked for.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: It does not fit the model, or is no plain data.
+        ValueError: It does not fit the model, is no plain data, or no model has such a name.
     """
-    from ehrpose.models.checkpoint import load_checkpoint
+    from ehrpose.models.checkpoint import load_checkpoint, weights_file
 
+    checkpoint = weights_file(checkpoint)
     if not os.path.isfile(checkpoint):
         raise FileNotFoundError(f"checkpoint not found: {checkpoint}")
     runner = build_runner(cfg, work_dir, launcher)

@@ -41,11 +41,26 @@ def _allowed_globals() -> Iterator[None]:
         yield
 
 
+def weights_file(name: str | os.PathLike) -> str:
+    """Return the file of weights that is meant: ``name`` itself, or that of the zoo's model of this name.
+
+    Raises:
+        FileNotFoundError: The model's weights are missing.
+        ValueError: There is no model of this name, it comes without weights, or they are damaged.
+    """
+    if is_model_name(name) and not Path(name).suffix:
+        model = find_model(str(name))
+        model.check()
+        return str(model.checkpoint)
+    return str(name)
+
+
 def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
     """Read a local checkpoint without running any code in it.
 
     Args:
-        filename: File of ``torch.save``, or of safetensors if its name ends so (gives ``state_dict`` and ``meta``).
+        filename: File of ``torch.save``, or of safetensors if its name ends so (gives ``state_dict`` and ``meta``); or
+            the name of a model of the zoo that comes with weights.
         map_location: Device of the tensors.
 
     Raises:
@@ -55,7 +70,7 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
     """
     if "://" in str(filename):
         raise ValueError(f"{filename} is not a local file: download it first and give the file's name")
-    filename = Path(filename).expanduser()
+    filename = Path(weights_file(filename)).expanduser()
     if not filename.exists():
         raise FileNotFoundError(f"checkpoint not found: {filename}")
     if not filename.is_file():
@@ -260,11 +275,7 @@ class PretrainedWeights(PretrainedInit):
     def __init__(
         self, checkpoint: str, prefix: str | None = None, map_location: str = "cpu", min_match: float = 0.9
     ):
-        if is_model_name(checkpoint) and not Path(checkpoint).suffix:
-            model = find_model(checkpoint)
-            model.check()
-            checkpoint = str(model.checkpoint)
-        super().__init__(checkpoint, prefix, map_location)
+        super().__init__(weights_file(checkpoint), prefix, map_location)
         self.min_match = min_match
 
     def __call__(self, module: nn.Module) -> None:

@@ -16,6 +16,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
+from ehrpose.model_zoo import find_model
 from ehrpose.models import EfficientNet
 from ehrpose.models.checkpoint import (
     checkpoint_bytes,
@@ -212,6 +213,14 @@ def test_whole_models_are_refused(tmp_path):
     path = save(tmp_path / "model.pth", {"model": EfficientNet(phi=-7)})
     with pytest.raises(ValueError, match=r"model\.pth is refused: .*EfficientNet.*state_dict\(\)"):
         read_state_dict(path)
+
+
+def test_a_model_of_the_zoo_goes_by_its_name():
+    assert_same(read_state_dict("ehrnet-small"), read_state_dict(find_model("ehrnet-small").checkpoint))
+    with pytest.raises(ValueError, match=r"no model of the zoo is called 'ehrnet-smal'.*ehrnet-small"):
+        read_state_dict("ehrnet-smal")
+    with pytest.raises(ValueError, match="'h0_coco-512' comes without weights"):
+        read_state_dict("h0")
 
 
 def test_missing_files(tmp_path):

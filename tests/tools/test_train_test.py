@@ -129,6 +129,7 @@ def test_mistakes_of_the_user_end_in_one_line(train, toy_file, capsys, monkeypat
     ("options", "message"),
     [
         (["missing.pth"], "checkpoint not found: missing.pth"),
+        (["ehrnet-tiny"], "no model of the zoo is called 'ehrnet-tiny'"),
         (["x.pth", "--out", "out.txt"], "--out must end with .json, got out.txt"),
         (["x.pth", "--dump", "out.json"], "--dump must end with .pkl or .pickle, got out.json"),
         (["x.pth", "--format-only"], "give it with --out"),
