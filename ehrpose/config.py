@@ -12,6 +12,7 @@ import copy
 import difflib
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,9 @@ def _nearest(name: str, known: Any) -> str:
 
 
 def _check_options(cfg: Config, options: Mapping[str, Any], path: str | os.PathLike) -> None:
-    """Refuse options whose first word the config does not have: nothing would read them."""
-    known = [*cfg, *(key for key in TOP_LEVEL_KEYS if key not in cfg)]
+    """Refuse options whose first word neither the config nor a reference of an option has: nothing would read them."""
+    referred = [name[1:] for name in re.findall(r"\$\w+", str(list(options.values())))]
+    known = [*cfg, *(key for key in TOP_LEVEL_KEYS if key not in cfg), *referred]
     for option in options:
         first = option.split(".")[0]
         if first not in known:
