@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from ehrpose.config import check, load_config, resolve
+from ehrpose.config import check, load_config, merge_options, resolve
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.inferencer import PoseInferencer as PoseInferencer
 from ehrpose.media.inputs import checked_array
@@ -53,7 +53,7 @@ def init_model(
             checkpoint = model_of_zoo.checkpoint
     if isinstance(config, Config):
         config = Config(config.to_dict(), filename=config.filename)
-        config.merge_from_dict(dict(cfg_options or {}))
+        merge_options(config, cfg_options)
         check(config)
     else:
         config = load_config(config, cfg_options)

@@ -50,14 +50,29 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping[str, Any] | None =
         cfg = Config.fromfile(str(path))
     except Exception as error:
         raise ValueError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
-    if cfg_options:
-        _check_options(cfg, cfg_options, path)
-        try:
-            cfg.merge_from_dict(dict(cfg_options))
-        except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
-            raise ValueError(f"--cfg-options {dict(cfg_options)} do not fit {path}: {error}") from error
+    merge_options(cfg, cfg_options)
     check(cfg)
     return cfg
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
+    """Put options into a config; the result is not checked yet.
+
+    Args:
+        cfg: Config, changed in place.
+        options: Dotted keys and values; None changes nothing.
+
+    Raises:
+        ValueError: A key has no place in the config.
+    """
+    options = dict(options or {})
+    _check_options(cfg, options)
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"--cfg-options {options} do not fit {cfg.filename or 'the config'}: {error}"
+        ) from error
 
 
 def resolve(cfg: Config) -> Config:
@@ -108,7 +123,7 @@ def _nearest(name: str, known: Any) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _check_options(cfg: Config, options: Mapping[str, Any], path: str | os.PathLike) -> None:
+def _check_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """Refuse options whose first word neither the config nor a reference of an option has: nothing would read them."""
     referred = [name[1:] for name in re.findall(r"\$\w+", str(list(options.values())))]
     known = [*cfg, *(key for key in TOP_LEVEL_KEYS if key not in cfg), *referred]
@@ -117,7 +132,9 @@ def _check_options(cfg: Config, options: Mapping[str, Any], path: str | os.PathL
         if first not in known:
             owner = next((key for key in cfg if isinstance(cfg[key], Mapping) and first in cfg[key]), None)
             near = f"; did you mean '{owner}.{option}'?" if owner else _nearest(first, known)
-            raise ValueError(f"--cfg-options {option}: the config {path} has no key {first!r}{near}")
+            raise ValueError(
+                f"--cfg-options {option}: {cfg.filename or 'the config'} has no key {first!r}{near}"
+            )
 
 
 def _check_top_level(cfg: Config) -> None:

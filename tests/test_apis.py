@@ -165,6 +165,8 @@ def test_demo_mistakes_end_in_one_line(image_demo, photos, config, checkpoint, t
 
 def test_options_also_change_a_config_that_is_read_already(config):
     cfg = load_config(config, OPTIONS)
+    with pytest.raises(ValueError, match=r"did you mean 'model\.head\.num_blocks'"):
+        init_model(cfg, cfg_options={"head.num_blocks": 2})
     model = init_model(cfg, cfg_options={"codec.input_size": 96})
     assert model.codec.input_size == 96
     assert cfg.codec.input_size == 64, "the caller's config stays as it is"
