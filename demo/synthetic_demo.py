@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from ehrpose.engine.demo import run_demo
+    from ehrpose.analysis.training.demo import run_demo
 
     result = run_demo(args.config, args.work_dir, args.num_scenes)
     print(

@@ -2,71 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from ehrpose.config import check, load_config, merge_options, resolve
 from ehrpose.data_sample import PoseDataSample
-from ehrpose.inferencer import PoseInferencer as PoseInferencer
-from ehrpose.media.inputs import checked_array
+from ehrpose.image_io import check_image
+from ehrpose.inference.inferencer import PoseInferencer as PoseInferencer
 from ehrpose.media.inputs import list_images as list_images
-from ehrpose.model_zoo import find_model, is_model_name
-from ehrpose.models.checkpoint import load_checkpoint
-from ehrpose.predictions import people_to_dicts
-from ehrpose.predictions import write_predictions as write_predictions
-from ehrpose.registry import MODELS, TRANSFORMS
-from ehrpose.structures import People
-
-
-def init_model(
-    config: str | Path | Config,
-    checkpoint: str | Path | None = None,
-    device: str = "cpu",
-    cfg_options: Mapping[str, Any] | None = None,
-) -> Any:
-    """Build a model, ready to find people.
-
-    Args:
-        config: Config file, a Config of ``load_config``, or the name of a model of the zoo.
-        checkpoint: Weights; None leaves them random, or takes those of the zoo's model.
-        device: ``"cpu"``, ``"cuda:0"``, ...
-        cfg_options: Dotted keys and values that replace those of the config file.
-
-    Returns:
-        The estimator in eval mode, with the resolved config as ``model.cfg``.
-
-    Raises:
-        FileNotFoundError: Config or checkpoint is missing.
-        ValueError: The config is wrong, the checkpoint does not fit, or there is no such model or device.
-    """
-    if is_model_name(config):
-        model_of_zoo = find_model(str(config))
-        config = model_of_zoo.config
-        if checkpoint is None:
-            model_of_zoo.check()
-            checkpoint = model_of_zoo.checkpoint
-    if isinstance(config, Config):
-        config = Config(config.to_dict(), filename=config.filename)
-        merge_options(config, cfg_options)
-        check(config)
-    else:
-        config = load_config(config, cfg_options)
-    cfg = resolve(config)
-    model = MODELS.build(cfg.model)
-    if checkpoint is not None:
-        load_checkpoint(model, str(checkpoint))
-    try:
-        model = model.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    model.cfg = cfg
-    return model.eval()
+from ehrpose.models.loading import init_model as init_model
+from ehrpose.people_json import people_to_dicts
+from ehrpose.people_json import write_predictions as write_predictions
+from ehrpose.registry import TRANSFORMS
 
 
 def inference(
@@ -105,7 +56,7 @@ def inference(
 def _as_item(photo: Any, number: int) -> dict[str, Any]:
     if not isinstance(photo, np.ndarray):
         return {"img_id": number, "img_path": str(photo)}
-    height, width = checked_array(photo).shape[:2]
+    height, width = check_image(photo).shape[:2]
     return {"img_id": number, "img": photo, "width": width, "height": height}
 
 
@@ -116,10 +67,4 @@ def to_predictions(sample: PoseDataSample, min_score: float = 0.0) -> list[dict[
         sample: A sample of ``inference``.
         min_score: People below it are left out.
     """
-    return people_to_dicts(sample_people(sample), min_score)
-
-
-def sample_people(sample: PoseDataSample) -> People:
-    """Return the predictions of a sample, in photo pixels."""
-    found = sample.pred_instances
-    return People(found.keypoints, found.keypoint_scores, found.bbox_scores)
+    return people_to_dicts(sample.people(), min_score)

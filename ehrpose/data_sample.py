@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mmengine.structures import BaseDataElement, InstanceData
 
+from ehrpose.structures import People
+
 
 class PoseDataSample(BaseDataElement):
     """One image's ground truth and predictions, in MMEngine's form.
@@ -51,3 +53,8 @@ class PoseDataSample(BaseDataElement):
     @gt_targets.deleter
     def gt_targets(self) -> None:
         del self._gt_targets
+
+    def people(self) -> People:
+        """Return the predictions, in photo pixels."""
+        found = self.pred_instances
+        return People(found.keypoints, found.keypoint_scores, found.bbox_scores)

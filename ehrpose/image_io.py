@@ -64,6 +64,15 @@ def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = 
     raise ImageReadError(f"cannot read photo {name}: {_describe(data)} ({'; '.join(reasons)})")
 
 
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Return ``image`` if it is a (H, W, 3) uint8 array with pixels; else raise ValueError."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(
+            f"expected an image as a (H, W, 3) uint8 BGR array, got {image.shape} {image.dtype}; read_image gives one"
+        )
+    return image
+
+
 def _read_bytes(source: ImageSource) -> Tuple[bytes, str]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "given as bytes"

@@ -55,6 +55,16 @@ def centred_warp(
     return np.hstack([linear, (target - linear @ source)[:, None]])
 
 
+def letterbox_warp(photo_wh: Sequence[int], size_wh: Sequence[int]) -> np.ndarray:
+    """Return the warp that shows a whole photo as large as fits, centred, with bars at two sides.
+
+    Args:
+        photo_wh: Width and height of the photo, px.
+        size_wh: Width and height of the result, px.
+    """
+    return centred_warp(photo_wh, size_wh, min(size_wh[0] / photo_wh[0], size_wh[1] / photo_wh[1]))
+
+
 def compose_warps(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Return the warp that does ``first``, then ``second``."""
     linear = second[:, :2] @ first[:, :2]

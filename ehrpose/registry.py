@@ -22,7 +22,7 @@ DATASETS = _child(
     "ehrpose.datasets.coco",
     "ehrpose.datasets.combined",
     "ehrpose.datasets.crowdpose",
-    "ehrpose.datasets.synthetic",
+    "ehrpose.datasets.synthetic.dataset",
 )
 TRANSFORMS = _child(root.TRANSFORMS, "ehrpose.datasets.transforms")
 METRICS = _child(root.METRICS, "ehrpose.evaluation")
@@ -31,7 +31,7 @@ OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "ehrpose.engine")
 LOOPS = _child(root.LOOPS, "ehrpose.engine")
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "ehrpose.engine")
 RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
-VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.visualization.pose_visualizer")
+VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
 
 # No counterpart in MMEngine; free of torch.
 CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])

@@ -6,9 +6,11 @@ Axes: B images, K keypoint types, T tag length, N people; H and W of the network
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 import numpy as np
+
+from ehrpose.oks import extents
 
 
 class Maps(NamedTuple):
@@ -99,10 +101,17 @@ class People:
     def boxes(self) -> np.ndarray:
         """Return (N, 4) float32 xyxy, the smallest box around the keypoints of each person that have a score."""
         found = self.keypoint_scores > 0
-        low = np.where(found[..., None], self.keypoints, np.inf).min(axis=1, initial=np.inf)
-        high = np.where(found[..., None], self.keypoints, -np.inf).max(axis=1, initial=-np.inf)
-        boxes = np.concatenate([low, high], axis=1).astype(np.float32)
+        boxes = np.concatenate(extents(self.keypoints, found), axis=1).astype(np.float32)
         return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
+
+    def to_fields(self) -> Dict[str, np.ndarray]:
+        """Return the fields of ``pred_instances``: keypoints, keypoint_scores, bbox_scores, bboxes (N, 4) xyxy."""
+        return {
+            "keypoints": self.keypoints,
+            "keypoint_scores": self.keypoint_scores,
+            "bbox_scores": self.scores,
+            "bboxes": self.boxes(),
+        }
 
     def select(self, chosen: np.ndarray) -> People:
         """Return the people of an index array or a mask (N,)."""

@@ -75,7 +75,7 @@ def lively_checkpoint(demo_config, tmp_path_factory) -> Path:
     import torch
     from torch import nn
 
-    from ehrpose.apis import init_model
+    from ehrpose.models.loading import init_model
 
     torch.manual_seed(0)
     model = init_model(demo_config, cfg_options=SMALL)
@@ -93,7 +93,7 @@ def lively_checkpoint(demo_config, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def lively_model(demo_config, lively_checkpoint):
-    from ehrpose.apis import init_model
+    from ehrpose.models.loading import init_model
 
     return init_model(demo_config, lively_checkpoint, cfg_options=SMALL)
 

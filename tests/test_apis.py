@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ehrpose.apis import inference, init_model, list_images, to_predictions
+from ehrpose.apis import inference, list_images, to_predictions
 from ehrpose.cli import run_cli
 from ehrpose.config import load_config
+from ehrpose.models.loading import init_model
 
 OPTIONS = {"codec.input_size": 64, "codec.min_score": 0.01, "phi": -8}  # small_options of conftest
 

@@ -11,46 +11,35 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # comes with pytest there
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ehrpose"
 MAX_LINES = 350
-# Exporting needs torch; what is exported does not.
-EXPORTING = {
-    PACKAGE / "deploy" / f"{name}.py"
-    for name in ("export", "peaks", "pipeline", "precision", "quantization", "torch_export")
-}
-# Without torch and on Python 3.8: what a device runs.
-RUNTIME_FILES = sorted(
-    [
-        PACKAGE / f"{n}.py"
-        for n in (
-            "__init__",
-            "version",
-            "registry",
-            "structures",
-            "image_io",
-            "image_warp",
-            "cli",
-            "model_zoo",
-            "machine_info",
-            "__main__",
+
+
+def expand(patterns: list[str]) -> set[Path]:
+    """Return the Python files of patterns with braces, relative to the project; a folder stands for all in it."""
+    found: set[Path] = set()
+    for pattern in patterns:
+        parts = re.split(r"\{(.*)\}", pattern)
+        names = (
+            [pattern] if len(parts) == 1 else [f"{parts[0]}{name}{parts[2]}" for name in parts[1].split(",")]
         )
-    ]
-    + [PACKAGE / "commands" / f"{n}.py" for n in ("__init__", "predict", "info")]
-    + [PACKAGE / f"{n}.py" for n in ("inferencer", "predictors", "predictions")]
-    + [
-        PACKAGE / "visualization" / f"{n}.py"
-        for n in ("drawing", "labels", "map_view", "openpose_style", "person_colors")
-    ]
-    + [PACKAGE / "visualization" / f"{n}.py" for n in ("strokes", "comparison_sheet")]
-    + [PACKAGE / "datasets" / "keypoint_meta.py"]
-    + [
-        p
-        for folder in ("codecs", "deploy", "media", "tracking")
-        for p in (PACKAGE / folder).rglob("*.py")
-        if p not in EXPORTING
-    ]
-)
+        for name in names:
+            listed = [[match] if match.is_file() else match.rglob("*.py") for match in ROOT.glob(name)]
+            matches = [path for paths in listed for path in paths]
+            assert matches, f"pyproject.toml, tool.ehrpose: nothing matches {name!r}"
+            found.update(matches)
+    return found
+
+
+HOUSE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ehrpose"]
+# Without torch and on Python 3.8: what a device runs.
+RUNTIME_FILES = sorted(expand(HOUSE["torch-free"]) - expand(HOUSE["needs-torch"]))
 SCRIPTS = sorted(
     path
     for folder in ("tools", "demo")

@@ -5,9 +5,9 @@ import hashlib
 import pytest
 import torch
 
-from ehrpose.apis import init_model
 from ehrpose.config import load_config
 from ehrpose.model_zoo import find_model, is_model_name, list_models, with_table, zoo_root, zoo_table
+from ehrpose.models.loading import init_model
 
 INDEX = "Import: [metafile.yml]\n"
 METAFILE = """

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ehrpose.apis import inference, init_model
+from ehrpose.apis import inference
 from ehrpose.config import load_config
 from ehrpose.engine import build_runner
 from ehrpose.model_zoo import list_models
-from ehrpose.models.checkpoint import read_checkpoint
+from ehrpose.models.loading import init_model
+from ehrpose.models.weights.checkpoint import read_checkpoint
 
 MODELS = [model for model in list_models() if model.checkpoint is not None]
 SETTINGS = [(model, result) for model in MODELS for result in model.results]

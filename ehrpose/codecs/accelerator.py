@@ -20,7 +20,7 @@ def kernels() -> Optional[ModuleType]:
     if os.environ.get(SWITCH, "1") == "0":
         return None
     try:
-        from ehrpose.codecs import kernels as compiled
+        from ehrpose.codecs.compiled import kernels as compiled
     except ImportError:
         return None
     return compiled

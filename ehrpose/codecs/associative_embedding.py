@@ -16,14 +16,16 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from ehrpose.codecs.checks import checked_maps, positive_int
-from ehrpose.codecs.decoding import DecodeSettings, decode_paper, merge_scales
+from ehrpose.codecs.argument_checks import checked_maps, positive_int
 from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
+from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
 from ehrpose.codecs.peak_decoding import decode_peaks
+from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.codecs.sides import paired_limbs
-from ehrpose.codecs.target_parts import oks_widths, shrink_mask
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.codecs.target_widths import oks_widths, shrink_mask
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.oks import extents
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, PeakMaps, People
 
@@ -335,7 +337,6 @@ class AssociativeEmbedding:
         people = np.flatnonzero(labelled.any(axis=1))
         if len(people) <= self.max_people:
             return people
-        low = np.where(labelled[..., None], keypoints, np.inf).min(axis=1)[people]
-        high = np.where(labelled[..., None], keypoints, -np.inf).max(axis=1)[people]
+        low, high = extents(keypoints[people], labelled[people])
         extent = (high - low).sum(axis=1)
         return np.sort(people[np.argsort(-extent, kind="stable")[: self.max_people]])

@@ -5,16 +5,15 @@ Axes: K keypoint types, T tag length, N people, M candidates of a type.
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple
+from typing import Tuple
 
 import numpy as np
 
 from ehrpose.codecs.accelerator import kernels
-from ehrpose.codecs.decoding import DecodeSettings, assemble, by_score, fill, group_peaks
+from ehrpose.codecs.assembly import fill, people_of
 from ehrpose.codecs.grouping import Groups, tag_distance
-from ehrpose.codecs.heatmap import Peaks, find_peaks, parabola_peak, sample_bilinear
-from ehrpose.codecs.selection import distinct_people, far_members, person_scores
-from ehrpose.codecs.sides import separate_sides
+from ehrpose.codecs.heatmap import find_peaks, parabola_peak, sample_bilinear
+from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import Maps, People
 
 # A missing keypoint is looked for around the person's others: this many times their extent, and at least this
@@ -55,73 +54,6 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     return people_of(
         peaks, positions, scores, peak_tags, input_wh, settings, complete if settings.fill_missing else None
     )
-
-
-def people_of(
-    peaks: Peaks,
-    positions: np.ndarray,
-    scores: np.ndarray,
-    tags: np.ndarray,
-    input_wh: Tuple[int, int],
-    settings: DecodeSettings,
-    complete: Optional[Callable[[People, Groups], None]] = None,
-) -> People:
-    """Return the people that candidates form, best score first.
-
-    Args:
-        peaks: The M candidates of all types.
-        positions: (M, 2) x and y, input px.
-        scores: (M,) what counts in the grouping.
-        tags: (M, T).
-        input_wh: Width and height of the network input, px.
-        settings: Thresholds and options.
-        complete: Gives people their missing keypoints, in place.
-    """
-    groups = _group_by_tag_and_place(peaks, positions, scores, tags, input_wh, settings)
-    if settings.min_keypoints > 1:
-        enough = (groups.candidate >= 0).sum(axis=1) >= settings.min_keypoints
-        groups = Groups(groups.candidate[enough], groups.tags[enough])
-    people = assemble(groups, peaks, positions, scores)
-    if settings.max_spread is not None:
-        groups.candidate[far_members(people.keypoints, groups.candidate >= 0, settings.max_spread)] = -1
-        people = assemble(groups, peaks, positions, scores)
-    members = people.keypoint_scores.copy()
-    if complete is not None and len(groups):
-        complete(people, groups)
-    if (settings.score_power, settings.score_size) != (1.0, 0.0):
-        people.scores[:] = person_scores(
-            members, people.keypoints, people.keypoint_scores > 0, settings.score_power, settings.score_size,
-            input_wh[0] * input_wh[1],
-        )  # fmt: skip
-    people = by_score(people, groups.tags)
-    if settings.nms_oks is not None:
-        kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
-        assert people.tags is not None
-        people = People(
-            people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
-        )
-    if settings.pair_ratio is not None:
-        separate_sides(
-            people, positions, scores, tags, peaks.offsets, settings.paired_limbs, settings.sigmas,
-            settings.max_tag_dist, settings.pair_ratio, settings.limb_weight,
-        )  # fmt: skip
-    return people
-
-
-def _group_by_tag_and_place(
-    peaks: Peaks,
-    positions: np.ndarray,
-    scores: np.ndarray,
-    tags: np.ndarray,
-    input_wh: Tuple[int, int],
-    settings: DecodeSettings,
-) -> Groups:
-    """Group the peaks by their tags, and by place as two more numbers of a tag where the settings ask for it."""
-    if not settings.place_weight:
-        return group_peaks(peaks, scores, tags, settings)
-    places = positions * (settings.place_weight / min(input_wh))
-    groups = group_peaks(peaks, scores, np.concatenate([tags, places.astype(tags.dtype)], axis=1), settings)
-    return Groups(groups.candidate, groups.tags[:, : tags.shape[1]])
 
 
 def nearest_pixels(positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:

@@ -12,9 +12,10 @@ from typing import Tuple
 
 import numpy as np
 
-from ehrpose.codecs.decoding import DecodeSettings
-from ehrpose.codecs.fast_decoding import Geometry, nearest_pixels, people_of
+from ehrpose.codecs.assembly import people_of
+from ehrpose.codecs.fast_decoding import Geometry, nearest_pixels
 from ehrpose.codecs.heatmap import Peaks, parabola_of_cross, sample_bilinear
+from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import PeakMaps, People
 
 

@@ -11,8 +11,8 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.codecs.decoding import DecodeSettings
 from ehrpose.codecs.heatmap import resize_maps
+from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import Maps, People
 
 Candidate = Tuple[int, int, Any, np.ndarray]  # x, y, score, tag

@@ -9,8 +9,7 @@ from typing import List
 
 import numpy as np
 
-# A box around COCO's keypoints, times this, is about the area of the person that the OKS is relative to.
-AREA_OF_BOX = 0.53
+from ehrpose.oks import areas_of, extents, mean_similarity
 
 
 def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np.ndarray:
@@ -37,18 +36,6 @@ def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np
     return judged & (distance > factor * typical[:, None])
 
 
-def areas_of(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Return (N,) float64 areas of people, px^2, estimated from the boxes around the keypoints that they have.
-
-    Args:
-        keypoints: (N, K, 2) px.
-        present: (N, K) bool, which of them a person has.
-    """
-    low = np.where(present[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(present[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
-    return np.asarray(AREA_OF_BOX * np.maximum(high - low, 1.0).prod(axis=1), np.float64)
-
-
 def distinct_people(
     keypoints: np.ndarray, keypoint_scores: np.ndarray, sigmas: np.ndarray, max_similarity: float
 ) -> np.ndarray:
@@ -65,14 +52,11 @@ def distinct_people(
     """
     present = keypoint_scores > 0
     area = areas_of(keypoints, present)
-    variance = (2.0 * np.asarray(sigmas, np.float64)) ** 2
     kept: List[int] = []
     for n in range(len(keypoints)):
         if kept:
             both = present[kept] & present[n]
-            squares = ((keypoints[kept] - keypoints[n]).astype(np.float64) ** 2).sum(axis=2)
-            similarity = np.exp(-squares / (2 * variance * area[kept][:, None]))
-            oks = np.where(both, similarity, 0).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+            oks = mean_similarity(keypoints[kept], keypoints[n], area[kept], sigmas, both)
             if oks.max() > max_similarity:
                 continue
         kept.append(n)
@@ -100,8 +84,7 @@ def person_scores(
         input_area: Of the image, px^2.
     """
     means = (np.asarray(members, np.float64) ** power).mean(axis=1) ** (1 / power)
-    low = np.where(present[..., None], keypoints, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(present[..., None], keypoints, -np.inf).max(axis=1, initial=-np.inf)
+    low, high = extents(keypoints, present)
     # A line, and a single keypoint, is a box one pixel wide.
     area = np.maximum(high - low, 1.0).prod(axis=1, dtype=np.float64)
     return np.asarray(means * (area / input_area) ** (size / 2), np.float32)

@@ -12,8 +12,8 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 
 from ehrpose.codecs.accelerator import kernels
-from ehrpose.codecs.selection import areas_of
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.oks import areas_of, tolerated_squares
 from ehrpose.structures import People
 
 # Two keypoints are at one place where their similarity, as in the OKS, is at least this.
@@ -83,8 +83,8 @@ def separate_sides(
         return
     assert people.tags is not None
     index = np.asarray(pairs, np.int64)
-    area = areas_of(people.keypoints, people.keypoint_scores > 0)
-    near = -2 * np.log(ONE_PLACE) * (2 * np.asarray(sigmas, np.float64)[index[:, 0]]) ** 2
+    area = areas_of(people.keypoints, people.keypoint_scores > 0).astype(np.float64)
+    near = tolerated_squares(ONE_PLACE, np.asarray(sigmas)[index[:, 0]])
     compiled = kernels()
     separate = _separate if compiled is None else compiled.separate
     keypoints, keypoint_scores = (

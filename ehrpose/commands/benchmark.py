@@ -47,9 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export, time and print."""
-    from ehrpose.evaluation.benchmark_report import describe_machine, describe_power, plot, table, write_json
-    from ehrpose.evaluation.deploy_benchmark import BenchmarkOptions, form_of, run_benchmark
-    from ehrpose.evaluation.power import find_sensors
+    from ehrpose.analysis.speed.benchmark_report import (
+        describe_machine,
+        describe_power,
+        plot,
+        table,
+        write_json,
+    )
+    from ehrpose.analysis.speed.deploy_benchmark import BenchmarkOptions, form_of, run_benchmark
+    from ehrpose.analysis.speed.power import find_sensors
 
     sensors, problems = ([], []) if args.power == "off" or args.watts else find_sensors()
     for problem in problems:

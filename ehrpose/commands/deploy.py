@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export, check, and say what was written."""
-    from ehrpose.deploy.pipeline import ExportOptions, build_or_explain, export
+    from ehrpose.deploy.export.options import ExportOptions
+    from ehrpose.deploy.pipeline import build_or_explain, export
 
     size = args.input_size
     if size is not None and len(size) > 2:

@@ -100,10 +100,10 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         SystemExit: With code 1 when some photos could not be read and the others are done; with 128 and the signal's
             number after Ctrl-C, when what was done is kept.
     """
-    from ehrpose.inferencer import PoseInferencer
+    from ehrpose.inference.inferencer import PoseInferencer
+    from ehrpose.inference.predictors import weights_of
     from ehrpose.media.inputs import is_moving, open_inputs
     from ehrpose.media.stopping import StopRequest
-    from ehrpose.predictors import weights_of
 
     if as_video and args.fps is None and not is_moving(args.input):
         args.fps = _SEQUENCE_FPS

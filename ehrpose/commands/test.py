@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Test as the config and the options say."""
+    from ehrpose.commands import config_options as options
     from ehrpose.config import load_config
-    from ehrpose.engine import options
-    from ehrpose.engine.testing import evaluate_checkpoint
+    from ehrpose.engine.runner import evaluate_checkpoint
 
     cfg = load_config(args.config, args.cfg_options)
     options.set_test_output(cfg, args.out, args.format_only, args.dump)

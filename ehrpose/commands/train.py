@@ -38,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train as the config and the options say."""
+    from ehrpose.commands import config_options as options
     from ehrpose.config import load_config
-    from ehrpose.engine import build_runner, options
+    from ehrpose.engine import build_runner
 
     cfg = load_config(args.config, args.cfg_options)
     options.set_resume(cfg, args.resume)

@@ -13,9 +13,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from ehrpose.datasets.coco_json import read_coco_json
-from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.datasets.other_photos import OTHER_PHOTO, OtherPhotos
+from ehrpose.datasets.other_items import OTHER_PHOTO, OtherItems
 from ehrpose.image_io import ImageReadError
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import DATASETS, TRANSFORMS
 
 # The colour of the picture that stands in for an unreadable photo in test: nobody is seen in it.
@@ -23,7 +23,7 @@ _GREY = 128
 
 
 @DATASETS.register_module()
-class CocoPoseDataset(OtherPhotos, BaseDataset):
+class CocoPoseDataset(OtherItems, BaseDataset):
     """Photos with the keypoints of their people.
 
     In training, photos without any labelled keypoint are left out; in test all are kept. Photos are looked for

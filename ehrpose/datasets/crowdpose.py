@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ehrpose.datasets.coco import CocoPoseDataset
+from ehrpose.oks import AREA_OF_BOX
 from ehrpose.registry import DATASETS
-
-# CrowdPose has boxes and no areas; its evaluation takes this share of the box.
-AREA_OF_BOX = 0.53
 
 
 @DATASETS.register_module()

@@ -15,10 +15,17 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ehrpose.cli import run_cli
-from ehrpose.deploy import trt_config, trt_network
-from ehrpose.deploy.cuda import Cuda
-from ehrpose.deploy.engine_info import DEFAULT_WORKSPACE_MIB, PRECISIONS, SUFFIX, BuildOptions, commands
 from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash, read_sidecar, sidecar_path
+from ehrpose.deploy.tensorrt import build_config
+from ehrpose.deploy.tensorrt import network as trt_network
+from ehrpose.deploy.tensorrt.cuda import Cuda
+from ehrpose.deploy.tensorrt.engine_info import (
+    DEFAULT_WORKSPACE_MIB,
+    PRECISIONS,
+    SUFFIX,
+    BuildOptions,
+    commands,
+)
 
 __all__ = ["BuildOptions", "build_engine", "commands", "describe_engine"]
 
@@ -91,25 +98,25 @@ def _build(
     network, _parser = trt_network.parse_onnx(trt, builder, logger, onnx)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
-    precision, flags = trt_config.set_precision(trt, config, network, options)
-    pinned = trt_config.pin_peaks(trt, config, network) if precision != "fp32" else {}
+    precision, flags = build_config.set_precision(trt, config, network, options)
+    pinned = build_config.pin_peaks(trt, config, network) if precision != "fp32" else {}
     if sidecar.decode == "peaks" and pinned == {} and precision != "fp32":
         raise DeployError(f"{onnx} should find peaks, but has no top-k: export it again with tools/deploy.py")
     if pinned:
         flags.append("OBEY_PRECISION_CONSTRAINTS")
-    flags += trt_config.set_device(trt, builder, config, options, precision)
-    max_batch = trt_config.set_batch(builder, config, network, sidecar, options)
-    trt_config.set_optimization_level(trt, config, options)
+    flags += build_config.set_device(trt, builder, config, options, precision)
+    max_batch = build_config.set_batch(builder, config, network, sidecar, options)
+    build_config.set_optimization_level(trt, config, options)
     calibrator = None
     if options.calib_data is not None and trt_network.typed_precision(trt, network) != "int8":
         # Here, because reading photos needs OpenCV, which building else does not.
-        from ehrpose.deploy.trt_calibrator import make_calibrator
+        from ehrpose.deploy.tensorrt.calibrator import make_calibrator
 
         calibrator = make_calibrator(trt, cuda, sidecar, options.calib_data)
         config.int8_calibrator = calibrator
     # TensorRT-RTX times nothing while it builds.
     cache_file = options.timing_cache_of(engine) if options.backend == "tensorrt" else None
-    trt_config.read_timing_cache(config, cache_file)
+    build_config.read_timing_cache(config, cache_file)
     options = replace(options, precision=precision, max_batch=max_batch if options.max_batch else None)
     name = sidecar.input.get("name", network.get_input(0).name)
     lines = commands(onnx, None, engine, options, (name, sidecar.input["shape"]), pinned)
@@ -123,7 +130,7 @@ def _build(
             f"TensorRT {trt.__version__} could not build {engine.name}: {logger.said()}. If memory ran out: close "
             f"other programs, add swap, or change --workspace-mib (now {options.workspace_mib})"
         )
-    trt_config.write_timing_cache(config, cache_file)
+    build_config.write_timing_cache(config, cache_file)
     record = _record(trt, cuda, onnx, engine, options)
     record.update(flags=flags, pinned_layers=len(pinned or ()), build_s=round(time.perf_counter() - start, 1))
     record["max_batch"] = max_batch

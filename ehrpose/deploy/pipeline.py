@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,93 +13,24 @@ import cv2
 import numpy as np
 import torch
 
-from ehrpose.apis import init_model
 from ehrpose.config import load_config
-from ehrpose.deploy import checks
-from ehrpose.deploy.export import DEFAULT_OPSET, DeployNetwork, export_onnx, output_shapes, torch_maps
-from ehrpose.deploy.precision import lower_precision
+from ehrpose.deploy.export import parity
+from ehrpose.deploy.export.onnx import DeployNetwork, export_onnx, output_shapes, torch_maps
+from ehrpose.deploy.export.options import ExportOptions as ExportOptions
+from ehrpose.deploy.export.precision import lower_precision
+from ehrpose.deploy.export.torch_program import export_torch
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar
-from ehrpose.deploy.torch_export import export_torch
 from ehrpose.image_io import read_image
-from ehrpose.image_warp import centred_warp, warp_image
+from ehrpose.image_warp import letterbox_warp, warp_image
+from ehrpose.models.loading import init_model
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps
 from ehrpose.version import __version__
 
-# What each backend's files can be. Float16 is a matter of building for TensorRT up to 10, and of the file from 11 on.
-PRECISIONS = {
-    "onnxruntime": ("fp32", "int8"),
-    "openvino": ("fp32", "bf16", "fp16", "int8"),
-    "torch": ("fp32", "bf16"),
-    "tensorrt": ("fp32", "fp16", "int8"),
-    "tensorrt_rtx": ("fp32", "fp16", "int8"),
-}
 ONNX_NAME, TORCH_NAME = "end2end.onnx", "end2end.pt2"
 # Where candidates are found TensorRT must compute in float32; whether all outputs of the layer are such numbers.
 PEAK_LAYERS = {"/peaks/MaxPool": True, "/peaks/Equal": False, "/peaks/Where": True, "/peaks/TopK": False}
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What is exported.
-
-    Attributes:
-        backend: A key of PRECISIONS.
-        precision: One that the backend has there.
-        input_wh: Width and height of the input, px; None: a square of the codec's input size.
-        batch_size: Images at once.
-        dynamic_batch: Any number of images at once.
-        opset: Version of ONNX's operators.
-        input_dtype: ``"uint8"`` or ``"float32"``; None: what the backend takes without a detour.
-        layout: ``"NCHW"`` or ``"NHWC"``.
-        decode: ``"none"`` or ``"peaks"``, see ``DeployNetwork``.
-        typed: For TensorRT from 11 on: float16 is written into the file.
-        calib_data: Folder of photos for int8.
-        max_calib_images: The most of them that are used.
-        half_range: int8 with weights of 7 bits, for x86 processors without VNNI: their sums of 16 bits saturate.
-    """
-
-    backend: str = "onnxruntime"
-    precision: str = "fp32"
-    input_wh: tuple[int, int] | None = None
-    batch_size: int = 1
-    dynamic_batch: bool = False
-    opset: int = DEFAULT_OPSET
-    input_dtype: str | None = None
-    layout: str = "NCHW"
-    decode: str = "none"
-    typed: bool = False
-    calib_data: str | None = None
-    max_calib_images: int = 64
-    half_range: bool = False
-
-    def __post_init__(self) -> None:
-        if self.backend not in PRECISIONS:
-            raise ValueError(f"wanted a backend of {list(PRECISIONS)}, got {self.backend}")
-        if self.precision not in PRECISIONS[self.backend]:
-            raise ValueError(
-                f"wanted a precision of {PRECISIONS[self.backend]} for {self.backend}, got {self.precision}"
-            )
-        if self.precision == "int8" and (self.calib_data is None or self.max_calib_images < 1):
-            raise ValueError(
-                "int8 is calibrated on photos like those it will see: give a folder of some tens with --calib-data"
-            )
-        if self.half_range and (self.precision != "int8" or self.for_tensorrt):
-            raise ValueError(
-                "--half-range is for int8 of onnxruntime and openvino on x86 processors without VNNI, "
-                f"got precision {self.precision} of {self.backend}"
-            )
-
-    @property
-    def for_tensorrt(self) -> bool:
-        """Whether the file must suit TensorRT."""
-        return self.backend.startswith("tensorrt")
-
-    @property
-    def dtype(self) -> str:
-        """Type of the input."""
-        return self.input_dtype or ("float32" if self.for_tensorrt else "uint8")
 
 
 class Exported(NamedTuple):
@@ -193,9 +123,9 @@ def export(
 
 def _checked_onnx(network: DeployNetwork, size_wh: tuple[int, int], options: ExportOptions) -> bytes:
     content = export_onnx(network, size_wh, options.batch_size, options.dynamic_batch, options.opset)
-    parsed = checks.check_model(content, options.opset)
+    parsed = parity.check_model(content, options.opset)
     if options.for_tensorrt:
-        checks.check_tensorrt_85(parsed)
+        parity.check_tensorrt_85(parsed)
     return content
 
 
@@ -205,7 +135,7 @@ def compare_with_model(
     """Run an exported network and ``model`` on the same inputs; return the largest errors.
 
     Raises:
-        DeployError: They differ by more than ``checks`` allows.
+        DeployError: They differ by more than ``parity`` allows.
     """
     with PoseRuntime(path, backend, **options) as runtime:
         size_wh = runtime.sidecar.size_wh
@@ -216,19 +146,18 @@ def compare_with_model(
             pixels, _ = runtime.prepare(photo)
             batch = np.repeat(pixels[None], runtime.sidecar.batch_size, axis=0)
             ours.append(runtime.run(batch).image(0))
-            scale = min(size_wh[0] / photo.shape[1], size_wh[1] / photo.shape[0])
-            warp = centred_warp(photo.shape[1::-1], size_wh, scale)
+            warp = letterbox_warp(photo.shape[1::-1], size_wh)
             wanted.append(torch_maps(model, warp_image(photo, warp, size_wh)).image(0))
         if runtime.sidecar.decode == "peaks":
             codec = CODECS.build({**runtime.sidecar.codec, "fill_missing": False})
             pairs = [(runtime.decode(peaks), codec.decode(maps)) for peaks, maps in zip(ours, wanted)]
-            return checks.check_people(pairs, Path(path).name)
-        return checks.check_parity(ours, wanted, runtime.codec, Path(path).name)
+            return parity.check_people(pairs, Path(path).name)
+        return parity.check_parity(ours, wanted, runtime.codec, Path(path).name)
 
 
 def drawn_scene(meta: Any, size_wh: tuple[int, int]) -> np.ndarray:
     """Return a picture of drawn people, (H, W, 3) uint8 BGR; of colours only if the skeleton cannot be drawn."""
-    from ehrpose.datasets.synthetic import SyntheticPeople
+    from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 
     try:
         scenes = SyntheticPeople(meta, length=1, image_size=max(size_wh), num_people=(2, 3))
@@ -268,7 +197,7 @@ def build_or_explain(path: Path, options: ExportOptions, workspace_mib: int = 10
         DeployError: TensorRT is there and fails.
     """
     from ehrpose.deploy.build_engine import build_engine
-    from ehrpose.deploy.engine_info import BuildOptions, commands
+    from ehrpose.deploy.tensorrt.engine_info import BuildOptions, commands
 
     batch = options.batch_size if options.dynamic_batch else None
     build = BuildOptions(options.precision, options.backend, workspace_mib, max_batch=batch)

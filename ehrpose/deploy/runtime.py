@@ -12,13 +12,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 
-from ehrpose.deploy.sidecar import DeployError, Sidecar, read_sidecar
-from ehrpose.image_io import read_image
-from ehrpose.image_warp import centred_warp, warp_image
+from ehrpose.deploy.network_input import Image, prepare_image
+from ehrpose.deploy.sidecar import DeployError, read_sidecar
 from ehrpose.registry import BACKENDS, CODECS
 from ehrpose.structures import Maps, PeakMaps, People, invert_warp
-
-Image = Union[str, "os.PathLike[str]", np.ndarray]
 
 
 class PoseRuntime:
@@ -130,22 +127,3 @@ class PoseRuntime:
         traceback: Optional[TracebackType],
     ) -> None:
         self.close()
-
-
-def prepare_image(image: Image, sidecar: Sidecar) -> Tuple[np.ndarray, np.ndarray]:
-    """Return one photo as the network of ``sidecar`` takes it, without the batch axis, and the (2, 3) warp from it."""
-    if not isinstance(image, np.ndarray):
-        image = read_image(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(
-            f"a photo must be a (H, W, 3) uint8 BGR array, got {image.shape} {image.dtype}; read_image gives one"
-        )
-    width, height = sidecar.size_wh
-    scale = min(width / image.shape[1], height / image.shape[0])
-    warp = centred_warp(image.shape[1::-1], (width, height), scale)
-    pixels = warp_image(image, warp, (width, height), (0, 0, 0))
-    if sidecar.input["color"] == "RGB":
-        pixels = pixels[:, :, ::-1]
-    if sidecar.input["layout"] == "NCHW":
-        pixels = pixels.transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels, sidecar.input["dtype"]), warp

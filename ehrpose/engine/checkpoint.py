@@ -1,10 +1,9 @@
-"""Checkpoints that are whole or not there: written beside, flushed to the disk, then renamed."""
+"""Checkpoints that are whole or not there, and that fit the model."""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
 from torch import Tensor
 
-from ehrpose.models.checkpoint import checkpoint_bytes
+from ehrpose.files import PARTIAL, WriteError, written_beside
+from ehrpose.models.weights.checkpoint import checkpoint_bytes, state_dict_of
+from ehrpose.models.weights.state_dict_diff import compare_tensors
 from ehrpose.registry import HOOKS
-
-PARTIAL = ".partial"
 
 
 class CheckpointError(RuntimeError):
@@ -26,25 +26,22 @@ class CheckpointError(RuntimeError):
 
 
 @contextmanager
-def written_beside(path: str | os.PathLike) -> Iterator[str]:
-    """Give the name of a file beside ``path`` to write to; once on the disk it takes the place of ``path``.
+def checkpoint_beside(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a file's name as ``written_beside`` does, for a checkpoint.
 
     Raises:
         CheckpointError: The file cannot be written. The partial one is removed, ``path`` is as it was.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + PARTIAL)
     try:
-        yield str(partial)
-        _flush(partial)
-        os.replace(partial, path)
-        _flush(path.parent)
+        with written_beside(path) as partial:
+            yield partial
     except OSError as error:
-        _remove(partial)
-        raise CheckpointError(_explain(path, error)) from error
-    except BaseException:
-        _remove(partial)
-        raise
+        explained = isinstance(error, WriteError)
+        reason = error.strerror if explained else f"{path} could not be written: {error.strerror}"
+        advice = (
+            "; make room, then go on with --resume" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        )
+        raise CheckpointError(f"{reason}{advice}. Checkpoints that were there are untouched") from error
 
 
 def write_weights(path: str | os.PathLike, state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -61,30 +58,8 @@ def write_weights(path: str | os.PathLike, state_dict: Mapping[str, Tensor], met
     path = Path(path)
     content = checkpoint_bytes(state_dict, meta, path.suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(path) as partial:
-        Path(partial).write_bytes(content)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: str | os.PathLike | None) -> None:
-    if path is not None:
-        Path(path).unlink(missing_ok=True)
-
-
-def _explain(path: Path, error: OSError) -> str:
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(path.parent).free / 2**20
-        reason += f" ({free:.0f} MB free); make room, then go on with --resume"
-    return f"{path} could not be written: {reason}. Checkpoints that were there are untouched"
+    with checkpoint_beside(path) as partial:
+        partial.write_bytes(content)
 
 
 @HOOKS.register_module()
@@ -99,8 +74,8 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
-            for partial in Path(self.out_dir).glob(f"*.pth{PARTIAL}"):  # a killed run's
-                _remove(partial)
+            for partial in Path(self.out_dir).glob(f".*{PARTIAL}.pth"):  # a killed run's
+                partial.unlink(missing_ok=True)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         outdated: int | None = None
@@ -124,10 +99,10 @@ class SafeCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        with written_beside(os.path.join(runner.work_dir, "last_checkpoint")) as partial:
-            Path(partial).write_text(self.last_ckpt, encoding="utf-8")
+        with checkpoint_beside(os.path.join(runner.work_dir, "last_checkpoint")) as partial:
+            partial.write_text(self.last_ckpt, encoding="utf-8")
         if outdated is not None:
-            _remove(os.path.join(self.out_dir, self.filename_tmpl.format(outdated)))
+            Path(self.out_dir, self.filename_tmpl.format(outdated)).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
         """Hide the previous best from MMEngine, which would delete it before the new one is written."""
@@ -143,7 +118,7 @@ class SafeCheckpointHook(CheckpointHook):
         current = {"": self.best_ckpt_path} if single else self.best_ckpt_path_dict
         for key, old in previous.items():
             if current[key] and old and old != current[key] and is_main_process():
-                _remove(old)
+                Path(old).unlink(missing_ok=True)
                 runner.logger.info(f"The previous best checkpoint {old} is removed")
         self._set_best(single, {key: current[key] or old for key, old in previous.items()})
 
@@ -152,3 +127,24 @@ class SafeCheckpointHook(CheckpointHook):
             self.best_ckpt_path = paths[""]
         else:
             self.best_ckpt_path_dict = paths
+
+
+@HOOKS.register_module()
+class CheckpointFitHook(Hook):
+    """Make ``load_from`` and ``--resume`` an error where names or shapes differ; PoseRunner registers it by itself.
+
+    MMEngine alone goes on with random weights in their place, and a log line.
+    """
+
+    priority = "HIGHEST"
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Raise ValueError with the first tensor that differs."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        filename = str(runner._load_from or "the checkpoint")
+        differences = compare_tensors(state_dict_of(checkpoint, filename), model.state_dict())
+        if differences:
+            raise ValueError(
+                f"{filename} does not fit the model: {differences.describe()}. To start from what fits instead: "
+                "model.init_cfg=dict(type='Pretrained', checkpoint=..., min_match=0.5)"
+            )

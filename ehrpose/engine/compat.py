@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
 
 import ehrpose.registry  # noqa: F401 its registries come first
-from ehrpose.models.checkpoint import SAFE_GLOBALS, read_checkpoint
+from ehrpose.models.weights.checkpoint import allowed_globals, read_checkpoint
 
 SCOPE = "ehrpose"
 
@@ -29,7 +29,7 @@ def allow_resume() -> None:
     Since 2.6 that is PyTorch's default, and it refuses every class that is not allowed, so MMEngine could not
     resume, with averaged weights or without.
     """
-    torch.serialization.add_safe_globals(SAFE_GLOBALS())
+    torch.serialization.add_safe_globals(allowed_globals())
 
 
 def load_checkpoints_safely() -> None:

@@ -6,9 +6,14 @@ import atexit
 import os
 import subprocess
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.distributed
+from mmengine.hooks import EMAHook, Hook
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ehrpose.registry import HOOKS
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 # torch's names for rank, number of processes and rank on this machine, and where each launcher keeps them.
@@ -55,3 +60,39 @@ def leave_processes() -> None:
     """Leave the process group, if this process is in one."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+@HOOKS.register_module()
+class SyncStatisticsHook(Hook):
+    """Average the running statistics over the processes before they are saved or used.
+
+    Each process sees its own images, so without this every one would validate with a network of its own.
+    PoseRunner registers it where there are several processes.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(self) -> None:
+        self._same = False
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        self._same = False
+
+    def before_val_epoch(self, runner: Any) -> None:  # in iteration-based training, within an epoch
+        self._average(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self._average(runner)
+
+    def _average(self, runner: Any) -> None:
+        if self._same:
+            return
+        models = [runner.model, *(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))]
+        for model in models:
+            for module in model.modules():
+                if isinstance(module, _BatchNorm) and module.track_running_stats:
+                    for statistic in (module.running_mean, module.running_var):
+                        assert statistic is not None
+                        torch.distributed.all_reduce(statistic)
+                        statistic.div_(torch.distributed.get_world_size())
+        self._same = True

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank, is_distributed, master_only
+from mmengine.dist import get_rank, is_distributed, is_main_process, master_only
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -17,12 +18,9 @@ from torch.utils.data import DataLoader
 from ehrpose.config import resolve
 from ehrpose.engine import compat
 from ehrpose.engine.allocator import keep_freed_memory
-from ehrpose.engine.checkpoint import PARTIAL, written_beside
-from ehrpose.engine.distributed import check_launcher, init_cpu_processes
-from ehrpose.engine.fit_hook import CheckpointFitHook
-from ehrpose.engine.resume_hook import ExactResumeHook
-from ehrpose.engine.seeding import SeededDataset, SeededSampler
-from ehrpose.engine.sync_hook import SyncStatisticsHook
+from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
+from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
+from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
 from ehrpose.registry import RUNNERS
 
 CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False}
@@ -142,8 +140,8 @@ class PoseRunner(Runner):
         if "://" in str(out_dir):  # not a local folder
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        with written_beside(os.path.join(out_dir, filename)):
-            super().save_checkpoint(out_dir, filename + PARTIAL, *args, **kwargs)
+        with checkpoint_beside(os.path.join(out_dir, filename)) as partial:
+            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
 
 
 def build_runner(
@@ -167,3 +165,37 @@ def build_runner(
     check_launcher(cfg.launcher)
     cfg.setdefault("default_scope", "ehrpose")
     return RUNNERS.get(cfg.get("runner_type") or "PoseRunner").from_cfg(cfg)
+
+
+def evaluate_checkpoint(
+    cfg: Config,
+    checkpoint: str | os.PathLike,
+    work_dir: str | os.PathLike | None = None,
+    launcher: str | None = None,
+    out: str | os.PathLike | None = None,
+) -> dict[str, Any]:
+    """Return the metrics of a checkpoint on the test data of a config.
+
+    Args:
+        cfg: Config of ``load_config``.
+        checkpoint: File with the weights, loaded as data alone, or the name of a model of the zoo.
+        work_dir: As for ``build_runner``.
+        launcher: As for ``build_runner``.
+        out: Name for the result file that ``options.set_test_output`` asked for.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It does not fit the model, is no plain data, or no model has such a name.
+    """
+    from ehrpose.models.weights.checkpoint import load_checkpoint, weights_file
+
+    checkpoint = weights_file(checkpoint)
+    if not os.path.isfile(checkpoint):
+        raise FileNotFoundError(f"checkpoint not found: {checkpoint}")
+    runner = build_runner(cfg, work_dir, launcher)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
+    metrics = runner.test()
+    if out is not None and is_main_process():
+        os.replace(f"{os.fspath(out).removesuffix('.json')}.keypoints.json", out)  # the metric's name for it
+    return metrics

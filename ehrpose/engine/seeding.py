@@ -7,16 +7,23 @@ random generators change nothing, and a resumed run draws the same numbers as on
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop
+from torch import nn
 from torch.utils.data import Dataset, Sampler
 
-from ehrpose.registry import DATA_SAMPLERS, DATASETS
+from ehrpose.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS
 
 
 def derive_seeds(*key: int) -> list[int]:
@@ -132,3 +139,87 @@ def seed_process(*key: int) -> None:
     random.seed(seeds[0])
     np.random.seed(seeds[1])  # noqa: NPY002
     torch.manual_seed(seeds[2])
+
+
+@LOOPS.register_module()
+class ResumableIterBasedTrainLoop(IterBasedTrainLoop):
+    """MMEngine's loop by iterations, but a resumed run goes straight to its place in the data.
+
+    MMEngine reads and augments again every batch that was trained before. Here each item's randomness depends on
+    its position alone, so the sampler can start in the middle. Arguments as for IterBasedTrainLoop.
+    """
+
+    dataloader_iterator: Iterator[Any]
+
+    def run(self) -> nn.Module:
+        """Train from the iteration that was resumed to the last."""
+        sampler, count = self.dataloader.sampler, self._iter * (self.dataloader.batch_size or 0)
+        if count > 0 and isinstance(sampler, SeededSampler) and sampler.start_at(count):
+            # The parent class draws the batches to be skipped itself.
+            nothing = itertools.repeat(None, self._iter)
+            self.dataloader_iterator = itertools.chain(nothing, iter(self.dataloader))
+        return super().run()
+
+
+GRADIENTS = "accumulated_gradients"
+META = "dataset_meta"
+
+
+@HOOKS.register_module()
+class ExactResumeHook(Hook):
+    """Seed each training iteration by its number, keep gradients that are still being accumulated, save plain data.
+
+    What a checkpoint holds beside tensors, such as the data set's keypoint metadata, becomes dicts and lists, so
+    that it loads where only plain data is allowed.
+
+    PoseRunner registers it by itself. In several processes the accumulated gradients are those of the first
+    one, so there a checkpoint should fall on a whole number of updates.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        seed_process(runner.seed, get_rank(), runner.iter)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        for holder in (checkpoint["meta"], checkpoint["message_hub"]["runtime_info"]):
+            if META in holder:
+                holder[META] = plain(holder[META])
+        if "optimizer" not in checkpoint:  # a best checkpoint: weights alone
+            return
+        # MMEngine counts in its optimizer wrapper, which starts again from the iteration when resumed.
+        if runner.optim_wrapper.should_update():
+            return
+        gradients = {n: p.grad.cpu() for n, p in _bare(runner.model).named_parameters() if p.grad is not None}
+        checkpoint[GRADIENTS] = gradients
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        if not runner._resume:
+            return
+        # MMEngine warns of another data set unless the two are pickled alike.
+        metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None)
+        if checkpoint["meta"].get(META) == plain(metainfo):
+            checkpoint["meta"][META] = metainfo
+        if GRADIENTS not in checkpoint:
+            return
+        gradients = checkpoint.pop(GRADIENTS)
+        for name, parameter in _bare(runner.model).named_parameters():
+            if name in gradients:
+                parameter.grad = gradients[name].to(parameter)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as dicts, lists, numbers and strings: data classes by field, arrays by element."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _bare(model: Any) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

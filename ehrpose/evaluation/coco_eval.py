@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from ehrpose.oks import mean_similarity, similarity
+
 NUMBERS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 # What the evaluation reads of an annotation; segmentations are left behind.
 ANNOTATION_FIELDS = (
@@ -164,13 +166,6 @@ def _summarize(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
     return numbers
 
 
-def similarity(first: np.ndarray, second: np.ndarray, area: Any, sigmas: np.ndarray) -> np.ndarray:
-    """Return (..., K) ``exp(-d**2 / (2 area (2 sigma)**2))`` of (..., K, 2) places; ``area`` (...) is the person's."""
-    distance = ((first - second) ** 2).sum(axis=-1)
-    tolerance = 2 * np.asarray(area)[..., None] * (2 * np.asarray(sigmas, np.float64)) ** 2
-    return np.asarray(np.exp(-distance / tolerance))
-
-
 def labelled_people(truth: Mapping[str, Any]) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
     """Return, by image, (N, K, 3) labels and (N,) areas of the annotated people that are no crowds."""
     annotations = defaultdict(list)
@@ -199,8 +194,7 @@ def match_people(
     """
     labelled, free, matches = labels[..., 2] > 0, np.ones(len(labels), bool), []
     for n, predicted in enumerate(predictions):
-        alike = similarity(predicted, labels[..., :2], area, sigmas)
-        oks = np.where(free, (alike * labelled).sum(axis=1) / labelled.sum(axis=1), -1)
+        oks = np.where(free, mean_similarity(predicted, labels[..., :2], area, sigmas, labelled), -1)
         best = int(oks.argmax())
         if oks[best] >= min_oks:
             free[best] = False

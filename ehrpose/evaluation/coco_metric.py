@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.evaluation.coco_eval import (
     ANNOTATION_FIELDS,
     check_fast_evaluator,
@@ -23,6 +22,7 @@ from ehrpose.evaluation.coco_eval import (
     person_category,
     prepare_truth,
 )
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import METRICS
 
 

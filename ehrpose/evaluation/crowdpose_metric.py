@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ehrpose.datasets.crowdpose import AREA_OF_BOX
 from ehrpose.evaluation.coco_eval import evaluate
 from ehrpose.evaluation.coco_metric import CocoMetric
+from ehrpose.oks import AREA_OF_BOX
 from ehrpose.registry import METRICS
 
 _NUMBERS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")

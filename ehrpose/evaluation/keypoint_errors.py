@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.evaluation.coco_eval import labelled_people, match_people, prepare_truth, similarity
+from ehrpose.evaluation.coco_eval import labelled_people, match_people, prepare_truth
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.oks import similarity
 
 GOOD, NEAR = 0.85, 0.5  # similarity: good, and near enough to be that keypoint at all
 KINDS = ("good", "jitter", "inversion", "swap", "miss")

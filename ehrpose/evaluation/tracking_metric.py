@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.codecs.selection import AREA_OF_BOX
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.oks import areas_of, similarity
 from ehrpose.structures import People
 
 
@@ -46,13 +46,12 @@ def match_oks(truth: TruePeople, people: People, sigmas: np.ndarray) -> np.ndarr
     counts = truth.visible > 0
     counts = counts | ~counts.any(axis=1, keepdims=True)
     xy = truth.keypoints.astype(np.float64)
-    sides = np.ptp(xy, axis=1) if xy.size else np.zeros((len(xy), 2))
-    areas = AREA_OF_BOX * np.maximum(sides, 1.0).prod(axis=1)
+    areas = areas_of(xy, np.ones(xy.shape[:2], bool))
     present = np.isfinite(people.keypoints).all(axis=2) & (people.keypoint_scores > 0)
     found = np.where(present[..., None], people.keypoints, 0.0)
-    squares = ((xy[:, None] - found[None]) ** 2).sum(axis=3)
-    tolerance = 2 * (2 * sigmas.astype(np.float64)) ** 2 * areas[:, None, None]
-    alike = np.where(counts[:, None] & present[None], np.exp(-squares / tolerance), 0.0)
+    alike = np.where(
+        counts[:, None] & present[None], similarity(xy[:, None], found[None], areas[:, None], sigmas), 0.0
+    )
     return alike.sum(axis=2) / counts.sum(axis=1)[:, None]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.image_io import ImageReadError, read_image
+from ehrpose.image_io import ImageReadError, check_image, read_image
 from ehrpose.media.video import VIDEO_SUFFIXES, VideoError, VideoReader
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -123,11 +123,11 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
     if isinstance(inputs, InputSource):
         return inputs
     if isinstance(inputs, np.ndarray):
-        return InputSource([checked_array(inputs)], fps=fps, name=_SEQUENCE)
+        return InputSource([check_image(inputs)], fps=fps, name=_SEQUENCE)
     if isinstance(inputs, (list, tuple)):
         if not inputs:
             raise ValueError("got an empty list, wanted photos")
-        photos = [checked_array(p) if isinstance(p, np.ndarray) else _photo(p) for p in inputs]
+        photos = [check_image(p) if isinstance(p, np.ndarray) else _photo(p) for p in inputs]
         return InputSource(photos, fps=fps, name=_SEQUENCE)
     if not isinstance(inputs, (str, Path)):
         raise ValueError(
@@ -145,13 +145,6 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
         return InputSource(found)
     folder = found[0].resolve().parent.name
     return InputSource(sorted(found, key=_by_numbers), fps=fps, name=folder or _SEQUENCE)
-
-
-def checked_array(photo: np.ndarray) -> np.ndarray:
-    """Return ``photo`` if it is a (H, W, 3) uint8 array with pixels; else raise ValueError."""
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-        raise ValueError(f"a photo must be a (H, W, 3) uint8 BGR array, got {photo.shape} {photo.dtype}")
-    return photo
 
 
 def list_images(path: str | Path) -> list[Path]:

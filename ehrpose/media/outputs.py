@@ -13,7 +13,7 @@ import numpy as np
 from ehrpose.media.inputs import Frame, InputSource
 from ehrpose.media.sound import SoundError, copy_sound
 from ehrpose.media.video import VideoError, VideoWriter
-from ehrpose.predictions import FrameFile, write_predictions
+from ehrpose.people_json import FrameFile, write_predictions
 from ehrpose.visualization.drawing import write_picture
 
 # Pictures that may wait for the thread that draws them.

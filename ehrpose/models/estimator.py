@@ -12,9 +12,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ehrpose.data_sample import PoseDataSample
-from ehrpose.models.targets import collate_targets
+from ehrpose.models.target_batch import collate_targets
 from ehrpose.registry import MODELS
-from ehrpose.structures import Maps, People, invert_warp
+from ehrpose.structures import Maps, invert_warp
 
 
 @MODELS.register_module()
@@ -123,18 +123,5 @@ class BottomUpEstimator(BaseModel):
             people = self.codec.decode(maps)
             if "warp" in sample.metainfo_keys():
                 people = people.warped(invert_warp(np.asarray(sample.warp)))
-            sample.pred_instances = people_to_instances(people)
+            sample.pred_instances = InstanceData(**people.to_fields())
         return samples
-
-
-def people_to_instances(people: People) -> InstanceData:
-    """Return people as InstanceData: keypoints, keypoint_scores, bbox_scores, bboxes (N, 4) xyxy.
-
-    A box spans the keypoints that have a score.
-    """
-    return InstanceData(
-        keypoints=people.keypoints,
-        keypoint_scores=people.keypoint_scores,
-        bbox_scores=people.scores,
-        bboxes=people.boxes(),
-    )

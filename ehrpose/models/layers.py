@@ -182,7 +182,7 @@ class GaussianSmoothing(nn.Module):
         return F.conv2d(x, self.kernel_y.to(x.dtype), padding=(self.radius, 0), groups=self.channels)
 
 
-def run(block: Callable[[Tensor], Any], x: Tensor, with_cp: bool) -> Any:
+def checkpointed(block: Callable[[Tensor], Any], x: Tensor, with_cp: bool) -> Any:
     """Apply ``block``; with ``with_cp`` its activations are computed again in the backward pass.
 
     Recomputing passes the batch norms a second time, so their running statistics move twice a step.

@@ -13,11 +13,12 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.oks import keypoint_boxes, pairwise_oks
 from ehrpose.registry import TRACKERS
 from ehrpose.structures import People
 from ehrpose.tracking.one_euro import OneEuroFilter
-from ehrpose.tracking.similarity import box_areas, enlarged_boxes, keypoint_boxes, pairwise_iou, pairwise_oks
+from ehrpose.tracking.similarity import box_areas, enlarged_boxes, pairwise_iou
 from ehrpose.tracking.tracks import TENTATIVE, Tracks
 
 

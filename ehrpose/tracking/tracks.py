@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ehrpose.tracking.similarity import box_areas, keypoint_boxes
+from ehrpose.oks import keypoint_boxes
+from ehrpose.tracking.similarity import box_areas
 
 # Not yet a person, just a few sightings.
 TENTATIVE = -1

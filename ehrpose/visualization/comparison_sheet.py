@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.image_warp import centred_warp, warp_image, warp_points
+from ehrpose.image_warp import letterbox_warp, warp_image, warp_points
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.drawing import draw_people
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -44,9 +44,7 @@ def draw_cell(
         cell_wh: Width and height of the cell, px.
         options: More arguments of ``draw_people``.
     """
-    height, width = photo.shape[:2]
-    scale = min(cell_wh[0] / width, cell_wh[1] / height)
-    warp = centred_warp((width, height), cell_wh, scale)
+    warp = letterbox_warp(photo.shape[1::-1], cell_wh)
     picture = warp_image(photo, warp, cell_wh, _BARS)
     points = np.asarray(keypoints, np.float64)
     return draw_people(picture, warp_points(points, warp), keypoint_scores, meta, **options)

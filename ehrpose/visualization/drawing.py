@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.visualization.labels import Label, draw_labels, label_height
+from ehrpose.image_io import check_image
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.map_view import draw_heatmaps as draw_heatmaps
 from ehrpose.visualization.openpose_style import LIMB_OPACITY, to_openpose
 from ehrpose.visualization.person_colors import color_of_id, color_of_person, in_one_color
 from ehrpose.visualization.strokes import Color, draw_box, draw_disc, draw_ellipse, draw_line, to_bgr
+from ehrpose.visualization.text_labels import Label, draw_labels, label_height
 
 STYLES = ("mmpose", "openpose")
 COLORINGS = ("limb", "person", "id")
@@ -125,8 +126,7 @@ def _check_shapes(
     meta: KeypointMeta,
     bboxes: np.ndarray | None,
 ) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"wanted a (H, W, 3) uint8 BGR image, got {image.shape} {image.dtype}")
+    check_image(image)
     n, k = len(keypoints), meta.num_keypoints
     if keypoints.shape != (n, k, 2) or scores.shape != (n, k):
         raise ValueError(

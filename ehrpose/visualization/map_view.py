@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps
 
 # Tags of one person differ by less than this, the distance from which decoding starts a new person; so that the

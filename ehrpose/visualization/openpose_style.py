@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 _SIDED = ("shoulder", "elbow", "wrist")
 _NAMES = ("nose", "neck", *(f"right_{part}" for part in _SIDED), *(f"left_{part}" for part in _SIDED),

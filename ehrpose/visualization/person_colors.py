@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 # Of a person without an id.
 _NO_ID = (160, 160, 160)

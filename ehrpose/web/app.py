@@ -18,9 +18,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.predictions import people_to_dicts
-from ehrpose.predictors import photo_maps
+from ehrpose.inference.predictors import photo_maps
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.people_json import people_to_dicts
 from ehrpose.version import __version__
 from ehrpose.web.model_pool import BusyError, ModelPool
 from ehrpose.web.uploads import UploadError, decode_photo, read_limited

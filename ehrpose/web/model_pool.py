@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ehrpose.inference.predictors import Predictor, open_predictor
 from ehrpose.model_zoo import list_models
-from ehrpose.predictors import Predictor, open_predictor
 from ehrpose.structures import People
 
 # Photos that wait for a model, beside the one that it works on.

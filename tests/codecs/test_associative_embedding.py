@@ -5,7 +5,7 @@ import oracle
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.codecs.selection import AREA_OF_BOX
+from ehrpose.oks import AREA_OF_BOX
 from ehrpose.structures import Maps
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ehrpose.codecs.decoding import find_by_tag
 from ehrpose.codecs.heatmap import (
     draw_gaussians,
     find_peaks,
@@ -14,6 +13,7 @@ from ehrpose.codecs.heatmap import (
     resize_maps,
     sample_bilinear,
 )
+from ehrpose.codecs.paper_decoding import find_by_tag
 
 
 def gaussian(height, width, x, y, sigma=2.0):

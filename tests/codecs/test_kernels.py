@@ -8,7 +8,7 @@ from ehrpose.codecs import AssociativeEmbedding, fast_decoding, grouping, heatma
 from ehrpose.codecs.accelerator import kernels
 from ehrpose.structures import Maps, People
 
-compiled = pytest.importorskip("ehrpose.codecs.kernels", reason="numba is not installed")
+compiled = pytest.importorskip("ehrpose.codecs.compiled.kernels", reason="numba is not installed")
 
 SEEDS = range(12)
 changed_sides = []

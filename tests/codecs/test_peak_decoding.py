@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.deploy.peaks import PeakExtractor
+from ehrpose.deploy.export.peaks import PeakExtractor
 from ehrpose.structures import Maps, PeakMaps
 
 

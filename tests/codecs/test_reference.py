@@ -6,10 +6,10 @@ import numpy as np
 import oracle
 import pytest
 
+from ehrpose.analysis.codec.maps_from_labels import Noise, noisy_maps, place_people
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.codecs.accelerator import kernels
 from ehrpose.codecs.reference import decode_reference
-from ehrpose.evaluation.label_maps import Noise, noisy_maps, place_people
 from ehrpose.structures import Maps
 
 NUM_CASES = 2000

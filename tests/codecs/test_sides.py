@@ -8,7 +8,7 @@ import pytest
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.codecs.sides import paired_limbs
 from ehrpose.config import load_config, resolve
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps, PeakMaps
 
 SIDE = 128
@@ -175,7 +175,7 @@ def test_values_out_of_range_are_named(options, message):
 @pytest.mark.parametrize("seed", range(6))
 def test_candidates_of_an_exported_network_give_the_same(seed):
     torch = pytest.importorskip("torch")
-    from ehrpose.deploy.peaks import PeakExtractor
+    from ehrpose.deploy.export.peaks import PeakExtractor
 
     rng = np.random.default_rng(seed)
     heat4, heat2, tag4 = (rng.normal(0, 0.15, (4, s, s)).astype(np.float32) for s in (16, 32, 16))

@@ -24,7 +24,7 @@ from four_photos import (
 from mmengine.registry import init_default_scope
 
 from ehrpose.datasets.coco import CocoPoseDataset
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import DATASETS
 
 

@@ -10,8 +10,8 @@ from fake_cudart import FakeCudart
 from fake_tensorrt import PLAN, make_tensorrt, write_onnx
 from trt_api import RELEASES
 
-from ehrpose.deploy import cuda
 from ehrpose.deploy.build_engine import BuildOptions, build_engine
+from ehrpose.deploy.tensorrt import cuda
 
 JETSON, TRT_10, TRT_11, RTX = RELEASES[0], RELEASES[3], RELEASES[4], RELEASES[5]
 WEAK = RELEASES[:4]

@@ -6,7 +6,8 @@ from build_machine import Machine
 pytest.importorskip("onnx", reason="onnx is in the extra 'deploy'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'deploy'")
 
-from ehrpose.deploy.pipeline import ExportOptions, export
+from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.deploy.pipeline import export
 
 
 @pytest.fixture(scope="session")

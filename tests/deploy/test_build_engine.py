@@ -12,8 +12,8 @@ from fake_cudart import FakeCudart
 from fake_tensorrt import CONVOLUTION, HALF_CONVOLUTION, PLAN, QUANTIZE, SHAPE, write_onnx
 from trt_api import RELEASES
 
-from ehrpose.deploy import cuda
 from ehrpose.deploy.sidecar import DeployError, read_sidecar
+from ehrpose.deploy.tensorrt import cuda
 from ehrpose.registry import BACKENDS
 
 PEAKS = [

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fake_cudart import FakeCudart
 
-from ehrpose.deploy import cuda
-from ehrpose.deploy.cuda import TO_DEVICE, TO_HOST, Cuda
 from ehrpose.deploy.sidecar import DeployError
+from ehrpose.deploy.tensorrt import cuda
+from ehrpose.deploy.tensorrt.cuda import TO_DEVICE, TO_HOST, Cuda
 
 
 def test_memory_goes_to_the_device_and_back():

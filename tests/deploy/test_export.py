@@ -13,13 +13,16 @@ import torch
 from onnx import TensorProto, helper
 from scipy.ndimage import gaussian_filter
 
-from ehrpose.apis import inference, init_model
-from ehrpose.deploy import checks, pipeline, signal_stack
-from ehrpose.deploy.export import DeployNetwork, fold_batch_norms, torch_maps
-from ehrpose.deploy.pipeline import ExportOptions, export
+from ehrpose.apis import inference
+from ehrpose.deploy import pipeline, signal_stack
+from ehrpose.deploy.export import parity
+from ehrpose.deploy.export.onnx import DeployNetwork, fold_batch_norms, torch_maps
+from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.deploy.export.trt85_ops import unsupported
+from ehrpose.deploy.pipeline import export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar, sidecar_path
-from ehrpose.deploy.trt85_ops import unsupported
+from ehrpose.models.loading import init_model
 from ehrpose.registry import CODECS
 from ehrpose.structures import PeakMaps, invert_warp
 
@@ -91,7 +94,7 @@ def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
     model = randomized(config)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pth")
     path, errors, _ = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", ExportOptions())
-    assert errors["map_error"] <= checks.MAX_MAP_ERROR
+    assert errors["map_error"] <= parity.MAX_MAP_ERROR
     photo = pipeline.drawn_scene(model.codec.meta, (128, 128))
     with PoseRuntime(path) as runtime:
         people = runtime(photo)
@@ -114,7 +117,7 @@ def test_smoothing_is_part_of_the_exported_network(config, tmp_path, backend):
             config, str(tmp_path / "weights.pth"), tmp_path / name, ExportOptions(backend=backend),
             cfg_options=cfg_options,
         )  # fmt: skip
-        assert errors["map_error"] <= checks.MAX_MAP_ERROR
+        assert errors["map_error"] <= parity.MAX_MAP_ERROR
         graph = onnx.load(str(path))
         assert not list(unsupported(graph)) or backend != "tensorrt"
         assert not {node.op_type for node in graph.graph.node} & {"Shape", "Pad"}
@@ -186,7 +189,7 @@ def test_bad_options_are_refused(config, tmp_path, options, message):
 
 def test_a_failed_check_leaves_nothing(config, tmp_path, monkeypatch):
     (tmp_path / "end2end.onnx").write_bytes(b"old")
-    monkeypatch.setattr(checks, "MAX_MAP_ERROR", -1.0)
+    monkeypatch.setattr(parity, "MAX_MAP_ERROR", -1.0)
     with pytest.raises(DeployError, match="maps that differ from the model's"):
         export(config, None, tmp_path, ExportOptions())
     assert [p.name for p in tmp_path.iterdir()] == ["end2end.onnx"]
@@ -204,13 +207,13 @@ def test_other_people_fail_the_check(config):
         return Maps(np.zeros((17, 16, 16), np.float32), np.zeros((17, 16, 16), np.float32), fine)
 
     with pytest.raises(DeployError, match="0 people were found, the model finds 1"):
-        checks.compare_people(codec.decode(maps(0 * heat)), codec.decode(maps(heat)))
-    moved = checks.compare_people(codec.decode(maps(np.roll(heat, 1, axis=2))), codec.decode(maps(heat)))
+        parity.compare_people(codec.decode(maps(0 * heat)), codec.decode(maps(heat)))
+    moved = parity.compare_people(codec.decode(maps(np.roll(heat, 1, axis=2))), codec.decode(maps(heat)))
     assert moved == pytest.approx(2.0, abs=0.2)
     with pytest.raises(DeployError, match="heat2 holds NaN"):
-        checks.compare_maps(maps(heat * np.nan), maps(heat))
+        parity.compare_maps(maps(heat * np.nan), maps(heat))
     with pytest.raises(DeployError, match="heat2 has shape"):
-        checks.compare_maps(maps(heat[:, :8]), maps(heat))
+        parity.compare_maps(maps(heat[:, :8]), maps(heat))
 
 
 def node_model(nodes, opset=13, inputs=("x",), constants=(), kind=TensorProto.FLOAT):
@@ -260,7 +263,7 @@ def test_what_tensorrt_85_does_not_take_is_named(message):
     assert len(problems) == 1
     assert message in problems[0]
     with pytest.raises(DeployError, match="does not take this network"):
-        checks.check_tensorrt_85(BAD_GRAPHS[message])
+        parity.check_tensorrt_85(BAD_GRAPHS[message])
 
 
 def test_sidecar_mistakes(exported, tmp_path):
@@ -321,7 +324,7 @@ def test_other_backends_give_the_same_maps(config, exported, backend):
     wanted = PoseRuntime(path).run(batch)
     for options in ({}, {"hint": "throughput"}):
         with PoseRuntime(path, backend, num_threads=1, **options) as runtime:
-            assert checks.compare_maps(runtime.run(batch), wanted) < checks.MAX_MAP_ERROR
+            assert parity.compare_maps(runtime.run(batch), wanted) < parity.MAX_MAP_ERROR
     with pytest.raises(ValueError, match="hint must be one of"):
         PoseRuntime(path, backend, hint="speed")
 

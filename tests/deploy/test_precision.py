@@ -12,12 +12,14 @@ import torch
 from onnx import TensorProto
 from test_export import randomized
 
-from ehrpose.deploy import pipeline, quantization
-from ehrpose.deploy.checks import compare_maps
-from ehrpose.deploy.pipeline import ExportOptions, build_or_explain, export
+from ehrpose.deploy import pipeline
+from ehrpose.deploy.export import quantization
+from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.deploy.export.parity import compare_maps
+from ehrpose.deploy.export.trt85_ops import unsupported
+from ehrpose.deploy.pipeline import build_or_explain, export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar
-from ehrpose.deploy.trt85_ops import unsupported
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def weights(config, tmp_path_factory):
 @pytest.fixture(scope="module")
 def photos(config, tmp_path_factory):
     """A folder of three scenes, and a file that is no photo."""
-    from ehrpose.apis import init_model
+    from ehrpose.models.loading import init_model
 
     folder = tmp_path_factory.mktemp("photos")
     meta = init_model(config).codec.meta

@@ -7,7 +7,7 @@ import importlib.util
 import cv2
 import pytest
 
-from ehrpose.datasets.synthetic import SyntheticPeople
+from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.deploy.sidecar import read_sidecar
 
 pytestmark = [

@@ -14,8 +14,8 @@ from fake_cudart import FakeCudart
 from fake_tensorrt import OUTPUTS, PLAN, SHAPE, make_tensorrt, write_onnx
 from trt_api import RELEASES
 
-from ehrpose.deploy import cuda
 from ehrpose.deploy.sidecar import DeployError, file_hash, read_sidecar
+from ehrpose.deploy.tensorrt import cuda
 from ehrpose.registry import BACKENDS
 
 DYNAMIC = {"tensors": [[n, m, [-1, *s[1:]], d] for n, m, s, d in PLAN["tensors"]], "max": 2}

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from ehrpose.apis import init_model
-from ehrpose.deploy.pipeline import ExportOptions, compare_with_model, export
+from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.deploy.pipeline import compare_with_model, export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar
+from ehrpose.models.loading import init_model
 from ehrpose.structures import Maps, PeakMaps
 
 VARIANTS = {

@@ -12,7 +12,7 @@ from mmengine.fileio import LocalBackend
 from toy_parts import toy_config, weights
 
 from ehrpose.engine import CheckpointError, build_runner
-from ehrpose.engine.checkpoint import written_beside
+from ehrpose.engine.checkpoint import checkpoint_beside
 
 
 def fail_at(monkeypatch, number: int, action):
@@ -71,7 +71,7 @@ def test_kill_while_saving_leaves_the_last_good_checkpoint(tmp_path, monkeypatch
     assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / "last_checkpoint").read_text() == str(tmp_path / "epoch_1.pth")
     assert torch.load(tmp_path / "epoch_1.pth", weights_only=False)["meta"]["epoch"] == 1
-    assert (tmp_path / "epoch_2.pth.partial").exists()
+    assert [*tmp_path.glob(".epoch_2.*.partial.pth")]
     assert not (tmp_path / "epoch_2.pth").exists()
     build_runner(quiet_config(tmp_path, resume=True)).train()
     # Half-written and outdated ones are gone.
@@ -129,7 +129,7 @@ def test_failed_write_leaves_the_file_as_it_was(tmp_path):
     path.write_text("old")
 
     def write():
-        with written_beside(path) as partial:
+        with checkpoint_beside(path) as partial:
             Path(partial).write_text("new")
             raise KeyError
 

@@ -5,7 +5,7 @@ import torch
 from toy_parts import loader, toy_config
 
 from ehrpose.engine import CheckpointError, NonFiniteLossError, build_runner
-from ehrpose.engine.finite_hook import image_names
+from ehrpose.engine.hooks.finite import image_names
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_names_the_images(tmp_path):

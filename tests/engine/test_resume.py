@@ -8,7 +8,7 @@ import torch
 from toy_parts import loader, toy_config, weights
 
 from ehrpose.engine import build_runner, compat
-from ehrpose.engine.resume_hook import plain
+from ehrpose.engine.seeding import plain
 
 EMA = {"type": "EMAHook", "momentum": 0.1, "update_buffers": True}
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from toy_parts import loader, toy_config
 
-from ehrpose.engine import PoseRunner, build_runner, compat, options
+from ehrpose.commands import config_options as options
+from ehrpose.engine import PoseRunner, build_runner, compat
 from ehrpose.engine.distributed import check_launcher
 from ehrpose.engine.seeding import SeededDataset, SeededIndex
 

@@ -11,8 +11,8 @@ import pytest
 
 from ehrpose.cli import run_cli
 from ehrpose.config import load_config, resolve
-from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.evaluation.keypoint_errors import KINDS, diagnose
+from ehrpose.keypoint_meta import KeypointMeta
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "ehrnet" / "small_coco-320.py"

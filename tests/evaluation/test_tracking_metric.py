@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.evaluation.tracking_metric import TrackingMetric, TruePeople, match_oks
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import People
 
 pytest.importorskip("trackeval", reason="trackeval is in the extras 'tracking' and 'tests'")

@@ -12,7 +12,6 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from ehrpose.data_sample import PoseDataSample
-from ehrpose.models.estimator import people_to_instances
 from ehrpose.registry import CODECS, MODELS
 from ehrpose.structures import People, invert_warp
 
@@ -188,8 +187,8 @@ def test_boxes_span_the_keypoints_that_were_found():
         np.array([[0.5, 0.5, 0]], np.float32),
         np.ones(1, np.float32),
     )
-    assert people_to_instances(people).bboxes.tolist() == [[1, 2, 5, 9]]
-    assert people_to_instances(People.empty(3)).bboxes.shape == (0, 4)
+    assert people.to_fields()["bboxes"].tolist() == [[1, 2, 5, 9]]
+    assert People.empty(3).to_fields()["bboxes"].shape == (0, 4)
 
 
 def test_mistakes_are_named(coco_keypoints):

@@ -11,11 +11,12 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch.utils.data import Dataset
 
 import ehrpose.models
-from ehrpose.apis import init_model
 from ehrpose.config import load_config, resolve
 from ehrpose.engine import build_runner
 from ehrpose.model_zoo import find_model
-from ehrpose.models import EfficientNet, checkpoint
+from ehrpose.models import EfficientNet
+from ehrpose.models.loading import init_model
+from ehrpose.models.weights import checkpoint
 from ehrpose.registry import DATASETS, MODELS
 
 

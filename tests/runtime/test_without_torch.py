@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'deploy'")
 
-from ehrpose.deploy.memory_probe import own_peak, peak_memory
+from ehrpose.analysis.speed.memory_probe import own_peak, peak_memory
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError
-from ehrpose.inferencer import PoseInferencer
+from ehrpose.inference.inferencer import PoseInferencer
 from ehrpose.media import VideoReader, VideoWriter
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, invert_warp

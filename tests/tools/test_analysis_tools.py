@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from ehrpose.analysis.training.logs import plot_curves, read_curve, read_log, summarize_times
 from ehrpose.config import load_config
-from ehrpose.engine.log_analysis import plot_curves, read_curve, read_log, summarize_times
 
 ROOT = Path(__file__).parents[2]
 H_4 = str(ROOT / "configs" / "ehrnet" / "h-4_coco-384.py")

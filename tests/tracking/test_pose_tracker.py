@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import TRACKERS
 from ehrpose.structures import People
 from ehrpose.tracking import PoseTracker, Tracked

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ehrpose.tracking.similarity import box_areas, enlarged_boxes, keypoint_boxes, pairwise_iou, pairwise_oks
+from ehrpose.oks import keypoint_boxes, pairwise_oks
+from ehrpose.tracking.similarity import box_areas, enlarged_boxes, pairwise_iou
 
 SIGMAS = np.array([0.05, 0.1])
 

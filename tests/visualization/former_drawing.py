@@ -8,7 +8,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 # cv2 draws with whole numbers of 1 / 2**4 px.
 _SHIFT = 4

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.comparison_sheet import SheetCell, caption_height, compose_sheet, draw_cell
 
 WHITE = np.full((96, 128, 3), 255, np.uint8)

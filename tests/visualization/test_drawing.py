@@ -5,10 +5,10 @@ import pytest
 from mmengine.structures import InstanceData
 
 from ehrpose.data_sample import PoseDataSample
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.engine.visualizer import PoseVisualizer
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import VISUALIZERS
 from ehrpose.visualization.drawing import draw_heatmaps, draw_people, write_picture
-from ehrpose.visualization.pose_visualizer import PoseVisualizer
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_positions_count_in_parts_of_a_pixel(meta, person):
 
 def test_drawing_mistakes_are_named(meta, person):
     image = np.zeros((100, 100, 3), np.uint8)
-    with pytest.raises(ValueError, match="uint8 BGR image"):
+    with pytest.raises(ValueError, match="uint8 BGR array"):
         draw_people(image[..., 0], person, np.ones((1, 5)), meta)
     with pytest.raises(ValueError, match="bboxes"):
         draw_people(image, person, np.ones((1, 5)), meta, bboxes=np.zeros((2, 4)))

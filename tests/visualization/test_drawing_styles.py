@@ -6,11 +6,11 @@ import former_drawing
 import numpy as np
 import pytest
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.drawing import draw_people
-from ehrpose.visualization.labels import Label, draw_labels, text_color
 from ehrpose.visualization.openpose_style import to_openpose
 from ehrpose.visualization.person_colors import color_of_id
+from ehrpose.visualization.text_labels import Label, draw_labels, text_color
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ehrpose.analysis.codec.maps_from_labels import perfect_maps
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.datasets.keypoint_meta import KeypointMeta
-from ehrpose.evaluation.label_maps import perfect_maps
 from ehrpose.image_warp import centred_warp, warp_points
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps
 from ehrpose.visualization.map_view import draw_heatmaps, draw_tags, maps_of_photo
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps, People
 
 FIVE = {

@@ -30,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run one of the commands."""
     args = parse_args(argv)
-    from ehrpose.engine.log_analysis import plot_curves, read_log, summarize_times
+    from ehrpose.analysis.training.logs import plot_curves, read_log, summarize_times
 
     logs = {path: read_log(path) for path in args.json_logs}
     if args.command == "plot_curve":

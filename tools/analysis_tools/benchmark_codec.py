@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from ehrpose.evaluation.codec_benchmark import print_benchmark
+    from ehrpose.analysis.codec.codec_benchmark import print_benchmark
 
     print_benchmark(
         args.keypoints, args.labels, args.people, args.sides, args.num_maps, args.rounds, not args.no_plain,

@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from ehrpose.engine.data_benchmark import print_data_benchmark
+    from ehrpose.analysis.training.data_benchmark import print_data_benchmark
 
     print_data_benchmark(
         args.config, args.cfg_options, args.batch_size, args.num_batches, args.rounds, args.num_items

@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from ehrpose.engine.startup_benchmark import print_startup_times
+    from ehrpose.analysis.training.startup_benchmark import print_startup_times
 
     print_startup_times(args.config, args.steps, args.photos, STARTED)
 

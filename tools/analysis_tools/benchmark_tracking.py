@@ -51,7 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from ehrpose.evaluation.tracking_benchmark import print_benchmark
+    from ehrpose.analysis.tracking.tracking_benchmark import print_benchmark
 
     if (args.config is None) != (args.checkpoint is None):
         raise ValueError("give both --config and --checkpoint, or neither")

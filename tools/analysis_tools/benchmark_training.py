@@ -22,7 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    from ehrpose.engine.train_benchmark import print_train_benchmark
+    from ehrpose.analysis.training.train_benchmark import print_train_benchmark
 
     print_train_benchmark(args.configs, args.batch_size, args.rounds, args.device, args.threads)
 

@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Time both ways."""
     args = parse_args(argv)
-    from ehrpose.evaluation.video_benchmark import print_benchmark
+    from ehrpose.analysis.speed.video_benchmark import print_benchmark
 
     size_wh = (args.size[0], args.size[1])
     print_benchmark(

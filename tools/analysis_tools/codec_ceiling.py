@@ -66,9 +66,9 @@ def make_noise(values: dict[str, float], noise: Any) -> Any:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    from ehrpose.analysis.codec.codec_ceiling import config_ceiling, print_ceilings
+    from ehrpose.analysis.codec.maps_from_labels import Noise
     from ehrpose.config import load_config
-    from ehrpose.evaluation.codec_ceiling import config_ceiling, print_ceilings
-    from ehrpose.evaluation.label_maps import Noise
 
     if (args.labels is None) == (args.config is None):
         raise ValueError("give either --labels or --config")

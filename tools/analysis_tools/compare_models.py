@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Compare, print and write."""
     args = parse_args(argv)
-    from ehrpose.engine.model_comparison import compare_models
+    from ehrpose.analysis.pictures.model_comparison import compare_models
 
     compare_models(**vars(args))
 

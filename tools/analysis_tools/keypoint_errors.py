@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     """Compare and print."""
     args = parse_args(argv)
     from ehrpose.config import load_config, resolve
-    from ehrpose.datasets.keypoint_meta import KeypointMeta
     from ehrpose.evaluation.keypoint_errors import print_errors
+    from ehrpose.keypoint_meta import KeypointMeta
 
     meta = KeypointMeta.build(resolve(load_config(args.config)).keypoints)
     print_errors(meta, args.results, args.ann_file, args.min_oks)

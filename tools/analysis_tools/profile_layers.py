@@ -26,7 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Profile and print."""
     args = parse_args(argv)
-    from ehrpose.deploy.layer_profile import profile_layers, report
+    from ehrpose.analysis.speed.layer_profile import profile_layers, report
 
     print(report(profile_layers(args.network, args.backend, args.threads, args.runs), args.top))
 

@@ -28,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Evaluate and print."""
     args = parse_args(argv)
-    from ehrpose.evaluation.runtime_eval import print_evaluation
+    from ehrpose.analysis.speed.exported_ap import print_evaluation
 
     print_evaluation(**vars(args))
 

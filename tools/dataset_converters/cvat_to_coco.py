@@ -16,7 +16,7 @@ from ehrpose.datasets.converters.coco_export import CocoExport
 from ehrpose.datasets.converters.cvat import CvatXml
 from ehrpose.datasets.converters.photo_search import PhotoSearch
 from ehrpose.datasets.converters.skeleton_config import load_keypoints
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ehrpose.datasets.converters.skeleton_config import load_keypoints
 from ehrpose.datasets.converters.synthetic_folder import splits_of_config, write_synthetic_folder
-from ehrpose.datasets.synthetic import SyntheticPeople
+from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 
 ROOT = Path(__file__).resolve().parents[2]
 

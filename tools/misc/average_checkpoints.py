@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from ehrpose.config import load_config, resolve
     from ehrpose.engine.checkpoint import write_weights
-    from ehrpose.models.averaging import average_checkpoints
+    from ehrpose.models.weights.averaging import average_checkpoints
     from ehrpose.registry import MODELS
 
     model = MODELS.build(resolve(load_config(args.config)).model)

@@ -32,10 +32,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     from mmengine.registry import init_default_scope
 
+    from ehrpose.analysis.pictures.training_sample import draw_dataset
     from ehrpose.config import load_config, resolve
-    from ehrpose.datasets.keypoint_meta import KeypointMeta
+    from ehrpose.keypoint_meta import KeypointMeta
     from ehrpose.registry import DATASETS
-    from ehrpose.visualization.target_view import draw_dataset
 
     cfg = resolve(load_config(args.config, args.cfg_options))
     init_default_scope(cfg.get("default_scope", "ehrpose"))

@@ -65,8 +65,8 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"OUT must be a file, {output} is a folder")
 
     from ehrpose.engine.checkpoint import write_weights
-    from ehrpose.models.checkpoint import read_state_dict
-    from ehrpose.models.conversion import convert
+    from ehrpose.models.weights.checkpoint import read_state_dict
+    from ehrpose.models.weights.conversion import convert
 
     source = find_weights(args.input)
     tensors = read_state_dict(source)

@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Draw and write."""
     args = parse_args(argv)
-    from ehrpose.engine.codec_gallery import write_codec_gallery
+    from ehrpose.analysis.pictures.codec_gallery import write_codec_gallery
 
     write_codec_gallery(args.config, args.out, args.seed)
     print(f"written: {args.out}")

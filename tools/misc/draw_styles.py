@@ -25,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Draw and write, or time."""
     args = parse_args(argv)
-    from ehrpose.engine.style_gallery import print_drawing_times, write_style_gallery
+    from ehrpose.analysis.pictures.style_gallery import print_drawing_times, write_style_gallery
 
     if args.out is None and not args.time:
         raise ValueError("nothing to do: give --out, --time, or both")

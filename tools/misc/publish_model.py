@@ -61,8 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     if output.is_dir():
         raise ValueError(f"OUT must be a file, {output} is a folder")
 
-    from ehrpose.engine.checkpoint import written_beside
-    from ehrpose.models.checkpoint import checkpoint_bytes, read_checkpoint, state_dict_of
+    from ehrpose.engine.checkpoint import checkpoint_beside
+    from ehrpose.models.weights.checkpoint import checkpoint_bytes, read_checkpoint, state_dict_of
 
     checkpoint = read_checkpoint(args.input)
     tensors = state_dict_of(checkpoint, args.input, args.ema)
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     data = checkpoint_bytes(tensors, meta, output.suffix)
     final = output.with_name(f"{output.stem}-{hashlib.sha256(data).hexdigest()[:8]}{output.suffix}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(final) as partial:
+    with checkpoint_beside(final) as partial:
         Path(partial).write_bytes(data)
     print(f"{final}: {len(tensors)} tensors, {len(data) / 2**20:.1f} MB")
 

@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> None:
 
     from ehrpose.config import load_config, resolve
     from ehrpose.engine.checkpoint import write_weights
-    from ehrpose.models.checkpoint import read_state_dict
-    from ehrpose.models.mirror_pairs import pair_likeness, separate_pairs
+    from ehrpose.models.weights.checkpoint import read_state_dict
+    from ehrpose.models.weights.mirror_pairs import pair_likeness, separate_pairs
     from ehrpose.registry import MODELS
 
     model = MODELS.build(resolve(load_config(args.config)).model)

@@ -14,11 +14,10 @@ import numpy as np
 from mmengine.utils import ProgressBar
 
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
-from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.image_io import ImageReadError, read_image
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.oks import AREA_OF_BOX
 
-# Share of its box that a person without an outline covers; the one that CrowdPose's evaluation takes.
-_AREA_OF_BOX = 0.53
 # A box of keypoints alone is this much wider on each side: heads and feet reach beyond their keypoints.
 _BOX_MARGIN = 0.1
 
@@ -185,7 +184,7 @@ class CocoFolderWriter:
             ],
             "num_keypoints": int(labelled.sum()),
             "bbox": [round(float(value), 2) for value in box],
-            "area": round(_area(person.polygons) or _AREA_OF_BOX * box[2] * box[3], 2),
+            "area": round(_area(person.polygons) or AREA_OF_BOX * box[2] * box[3], 2),
             "iscrowd": int(person.crowd),
             "segmentation": [list(map(float, polygon)) for polygon in person.polygons],
         }

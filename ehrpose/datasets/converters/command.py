@@ -13,7 +13,7 @@ from typing import Any
 from ehrpose.datasets.converters.coco_folder import CocoFolderWriter, new_folder, split_photos
 from ehrpose.datasets.converters.labelled import LabelledPhoto
 from ehrpose.datasets.converters.skeleton_config import write_keypoints
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

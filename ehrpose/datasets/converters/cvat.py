@@ -12,7 +12,7 @@ import numpy as np
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints
 from ehrpose.datasets.converters.photo_search import PhotoSearch
 from ehrpose.datasets.converters.skeleton_config import guess_keypoints
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 
 class CvatXml:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 _CROWD = ("crowd", "ignore")
 _BOXES = ("rectangle", "oriented_rectangle")

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 # COCO's tolerances by body part, for keypoints of the same name.
 _SIGMAS = {

@@ -10,7 +10,7 @@ from mmengine.utils import ProgressBar
 
 from ehrpose.config import load_config, resolve
 from ehrpose.datasets.converters.coco_folder import new_folder, write_annotations
-from ehrpose.datasets.synthetic import SyntheticPeople
+from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 
 _JPEG_QUALITY = 95
 

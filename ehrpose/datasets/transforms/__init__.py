@@ -1,3 +1,4 @@
+from ehrpose.datasets.transforms.encoding import EncodeTargets
 from ehrpose.datasets.transforms.geometry import (
     BottomUpAffine,
     BottomUpLetterbox,
@@ -8,7 +9,6 @@ from ehrpose.datasets.transforms.loading import LoadImage
 from ehrpose.datasets.transforms.mixing import CopyPaste, Mosaic
 from ehrpose.datasets.transforms.packing import PackPose
 from ehrpose.datasets.transforms.photometric import PhotometricDistortion, RandomErase
-from ehrpose.datasets.transforms.targets import EncodeTargets
 
 __all__ = [
     "BottomUpAffine",

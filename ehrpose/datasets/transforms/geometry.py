@@ -14,10 +14,17 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from ehrpose.datasets.keypoint_meta import KeypointMeta
 from ehrpose.datasets.transforms.loss_mask import draw_loss_mask
-from ehrpose.image_warp import centred_warp, compose_warps, plan_inputs, warp_image, warp_points
+from ehrpose.image_warp import (
+    centred_warp,
+    compose_warps,
+    letterbox_warp,
+    plan_inputs,
+    warp_image,
+    warp_points,
+)
 from ehrpose.image_warp import resize_warp as resize_warp
+from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS, TRANSFORMS
 
 
@@ -212,9 +219,7 @@ class BottomUpLetterbox(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         photo = results["img"]
-        photo_wh = photo.shape[1::-1]
-        scale = min(size / length for size, length in zip(self.size_wh, photo_wh))
-        warp = centred_warp(photo_wh, self.size_wh, scale)
+        warp = letterbox_warp(photo.shape[1::-1], self.size_wh)
         results["img"] = warp_image(photo, warp, self.size_wh, self.border)
         results["img_shape"] = results["img"].shape[:2]
         results["warp"] = compose_warps(warp, results.get("warp", np.eye(2, 3)))

@@ -1,7 +1,7 @@
 """Training samples of several photos: four tiles, or people cut out of another photo.
 
 Both come after LoadImage and before BottomUpAffine, and ask the data set for other photos through the item's
-``other_photo`` (``ehrpose.datasets.other_photos``). What they give is a photo of its own: ``width``, ``height``,
+``other_photo`` (``ehrpose.datasets.other_items``). What they give is a photo of its own: ``width``, ``height``,
 ``keypoints``, ``visible``, ``bbox``, ``area`` and ``mask_regions`` are in its px, and ``raw_anns`` is empty.
 """
 

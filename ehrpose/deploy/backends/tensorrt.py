@@ -13,10 +13,10 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 import numpy as np
 
 from ehrpose.deploy.backends.base import Backend
-from ehrpose.deploy.cuda import TO_DEVICE, TO_HOST, Cuda
-from ehrpose.deploy.engine_info import SUFFIX, check_engine
 from ehrpose.deploy.sidecar import DeployError
-from ehrpose.deploy.trt_network import create, import_tensorrt, make_logger
+from ehrpose.deploy.tensorrt.cuda import TO_DEVICE, TO_HOST, Cuda
+from ehrpose.deploy.tensorrt.engine_info import SUFFIX, check_engine
+from ehrpose.deploy.tensorrt.network import create, import_tensorrt, make_logger
 from ehrpose.registry import BACKENDS
 
 # Names in TensorRT's DataType; INT64 is not in 8.x.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ehrpose.models.layers import ConvBNAct, MBConv, run
+from ehrpose.models.layers import ConvBNAct, MBConv, checkpointed
 from ehrpose.models.scaling import (
     HEAD_CHANNELS,
     MBCONV_STAGES,
@@ -120,7 +120,7 @@ class EfficientNet(BaseModule):
         outs = {}
         for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
             for block in stage:
-                x = run(block, x, self.with_cp and self.training)
+                x = checkpointed(block, x, self.with_cp and self.training)
             outs[i] = x
         return tuple(outs[i] for i in self.out_indices)
 

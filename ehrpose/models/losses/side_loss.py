@@ -20,7 +20,7 @@ class SideLoss(nn.Module):
     """Logistic loss of the difference between a keypoint's heatmap and its mirror keypoint's, in float32.
 
     The squared error alone teaches left and right late: while the two heatmaps are alike, its gradient for what tells
-    them apart is near nothing (see ``ehrpose.models.mirror_pairs``). Here that gradient is the largest then.
+    them apart is near nothing (see ``ehrpose.models.weights.mirror_pairs``). Here that gradient is the largest then.
 
     With d the mean of own minus mirrored heatmap over the pixels around a keypoint, its loss is
     ``softplus(-scale * d)``. It counts ``1 - exp(-r**2 / (2 * apart**2))`` times, with r the distance to the next

@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ehrpose.models.layers import BasicBlock, init_convs, init_residuals, run
+from ehrpose.models.layers import BasicBlock, checkpointed, init_convs, init_residuals
 from ehrpose.models.scaling import compound_scaling
 from ehrpose.registry import MODELS
 
@@ -142,7 +142,7 @@ class HighResolutionNeck(BaseModule):
 
     def _run_module(self, module: nn.Module, maps: list[Tensor]) -> list[Tensor]:
         if self.with_cp and self.training and maps[0].requires_grad:
-            return run(lambda first: module([first, *maps[1:]]), maps[0], True)
+            return checkpointed(lambda first: module([first, *maps[1:]]), maps[0], True)
         return module(maps)
 
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
-from ehrpose.datasets.synthetic import SyntheticPeople
+from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 
 NAMES = ["nose", "left_wrist", "right_wrist", "left_ankle", "right_ankle"]
 LIMBS = [(1, 2), (1, 3), (2, 4), (3, 5)]  # counted from 1

@@ -10,7 +10,7 @@ from labelling_tools import shape
 
 from ehrpose.datasets.converters.coco_folder import CocoFolderWriter
 from ehrpose.datasets.converters.labelme import LabelmeReader
-from ehrpose.datasets.keypoint_meta import KeypointMeta
+from ehrpose.keypoint_meta import KeypointMeta
 
 SIDE = 64
 

@@ -11,7 +11,7 @@ import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.datasets.coco import CocoPoseDataset
-from ehrpose.datasets.synthetic import SyntheticPeople
+from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.datasets.transforms import CopyPaste, LoadImage, Mosaic
 from ehrpose.engine.seeding import SeededDataset, SeededIndex
 from ehrpose.registry import TRANSFORMS

@@ -1,0 +1,171 @@
+"""Several models on the same photos, on one sheet: what each finds, how many people, in what time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from ehrpose.datasets.coco_json import read_coco_json
+from ehrpose.image_io import read_image
+from ehrpose.inference.predictors import Predictor, is_exported, open_predictor
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.media.inputs import list_images
+from ehrpose.structures import People
+from ehrpose.visualization.comparison_sheet import SheetCell, caption_height, compose_sheet, draw_cell
+from ehrpose.visualization.drawing import write_picture
+
+# Sides of the largest JPEG, px.
+_LARGEST = 65000
+
+
+class ModelFiles(NamedTuple):
+    """Name and files of a model: config and checkpoint, or an exported network or a name of the zoo alone."""
+
+    name: str
+    path: str
+    checkpoint: str | None
+
+
+def parse_model(text: str) -> ModelFiles:
+    """Return the files that ``NAME=CONFIG:CHECKPOINT`` or ``NAME=EXPORTED`` names.
+
+    Raises:
+        ValueError: It is neither, or a config comes without its checkpoint.
+    """
+    name, found, files = text.partition("=")
+    config, colon, checkpoint = files.partition(".py:")
+    if colon and config and checkpoint:
+        files = f"{config}.py"
+    elif files.endswith((".py", ".py:")):
+        raise ValueError(f"{text}: the config has no checkpoint; wanted NAME=CONFIG:CHECKPOINT")
+    if not (name and found and files):
+        raise ValueError(
+            f"wanted NAME=CONFIG:CHECKPOINT, NAME=EXPORTED (such as end2end.onnx) or NAME=ZOO_MODEL, got {text!r}"
+        )
+    return ModelFiles(name, files, checkpoint or None)
+
+
+def compare_models(
+    images: Sequence[str],
+    models: Sequence[str],
+    out: str,
+    ann_file: str | None = None,
+    device: str = "cpu",
+    mode: str = "fast",
+    kpt_thr: float = 0.3,
+    score_thr: float = 0.1,
+    cell_size: Sequence[int] = (480, 360),
+    style: str = "mmpose",
+    color_by: str = "limb",
+    fade: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a sheet with a row for each photo and a column for each model, and print counts and times.
+
+    A time is that from the photo in memory to its people, in the second of two runs, as the first prepares for the
+    photo's shape. Exported networks run in the backend that they were exported for, on its device.
+
+    Args:
+        images: Photos, folders or globs.
+        models: ``NAME=CONFIG:CHECKPOINT`` or ``NAME=EXPORTED`` each.
+        out: Picture to write.
+        ann_file: COCO keypoint json with the photos; its people, with the first model's skeleton, get the first column.
+        device: Of the models that are not exported.
+        mode: Decoding of all models, ``"fast"`` or ``"paper"``.
+        kpt_thr: Keypoints below it are not drawn, 0 to 1.
+        score_thr: People below it are left out, 0 to 1.
+        cell_size: Width and height of a photo on the sheet, px.
+        style: See ``draw_people``, as ``color_by`` and ``fade``.
+        color_by: ``"limb"`` or ``"person"``.
+        fade: Draw keypoints of low confidence fainter.
+        cfg_options: Replace values of all configs.
+
+    Raises:
+        FileNotFoundError: A photo, config, checkpoint or network is missing.
+        ValueError: A model cannot be used, a photo cannot be read or is not in the json, or the sheet would be no
+            picture that can be written.
+    """
+    parsed = [parse_model(text) for text in models]
+    photos = [path for image in images for path in list_images(image)]
+    cell_wh = (int(cell_size[0]), int(cell_size[1]))
+    _check_sheet(Path(out), len(photos), len(parsed) + (ann_file is not None), cell_wh)
+    options: dict[str, Any] = {"style": style, "color_by": color_by}
+    rows: list[list[SheetCell]] = [[] for _ in photos]
+    for number, files in enumerate(parsed):
+        model = _open(files, device, mode, cfg_options)
+        try:
+            if number == 0 and ann_file is not None:
+                _add_annotated(rows, photos, ann_file, model.meta, cell_wh, options)
+            for row, path in zip(rows, photos):
+                photo = read_image(path)
+                people, milliseconds = _timed(model, photo)
+                keep = people.scores >= score_thr
+                picture = draw_cell(photo, people.keypoints[keep], people.keypoint_scores[keep], model.meta,
+                                    cell_wh, kpt_thr=kpt_thr, fade=fade, **options)  # fmt: skip
+                caption = f"{files.name}: {_count(int(keep.sum()))}, {milliseconds:.0f} ms"
+                row.append(SheetCell(picture, caption))
+                print(f"{path}: {caption}", flush=True)
+        finally:
+            model.close()
+    write_picture(out, compose_sheet(rows))
+    print(f"sheet -> {out}")
+
+
+def _check_sheet(out: Path, num_rows: int, num_columns: int, cell_wh: tuple[int, int]) -> None:
+    """Raise ValueError for what could not be written in the end."""
+    if not out.suffix or not cv2.haveImageWriter(str(out)):
+        raise ValueError(f"{out}: pictures cannot be written as {out.suffix!r}; use .jpg or .png")
+    if min(cell_wh) < 32:
+        raise ValueError(f"cells must be at least 32 px wide and high, got {cell_wh[0]} x {cell_wh[1]}")
+    height = num_rows * (cell_wh[1] + caption_height(cell_wh[0]) + 6)
+    if max(height, num_columns * (cell_wh[0] + 6)) > _LARGEST:
+        raise ValueError(
+            f"a sheet of {num_rows} photos x {num_columns} columns would have sides over {_LARGEST} px: take fewer "
+            "photos, or smaller cells"
+        )
+
+
+def _open(files: ModelFiles, device: str, mode: str, cfg_options: Mapping[str, Any] | None) -> Predictor:
+    if is_exported(files.path):
+        return open_predictor(files.path, mode=mode)
+    return open_predictor(
+        files.path, files.checkpoint, device, mode=mode, cfg_options=dict(cfg_options or {}) or None
+    )
+
+
+def _timed(model: Predictor, photo: np.ndarray) -> tuple[People, float]:
+    model.predict([photo])
+    start = time.perf_counter()
+    (people,) = model.predict([photo])
+    return people, 1000 * (time.perf_counter() - start)
+
+
+def _add_annotated(
+    rows: Sequence[list[SheetCell]],
+    photos: Sequence[Path],
+    ann_file: str,
+    meta: KeypointMeta,
+    cell_wh: tuple[int, int],
+    options: Mapping[str, Any],
+) -> None:
+    """Add a cell with the annotated people to each row."""
+    known = {Path(item["file_name"]).name: item for item in read_coco_json(ann_file, meta).items}
+    for row, path in zip(rows, photos):
+        if path.name not in known:
+            raise ValueError(f"{ann_file} has no photo {path.name}: leave it, or the annotations, out")
+        item, photo = known[path.name], read_image(path)
+        size, wanted = photo.shape[1::-1], (item["width"], item["height"])
+        if size != wanted:
+            raise ValueError(f"{path} has {size[0]} x {size[1]} px, in {ann_file} {wanted[0]} x {wanted[1]}")
+        labelled = (item["visible"] > 0).astype(np.float64)
+        picture = draw_cell(photo, item["keypoints"], labelled, meta, cell_wh, kpt_thr=0.5, **options)
+        row.append(SheetCell(picture, f"ground truth: {_count(len(item['keypoints']))}"))
+
+
+def _count(number: int) -> str:
+    return f"{number} person" if number == 1 else f"{number} people"

@@ -1,0 +1,214 @@
+"""How long photos take from file to people: models x backends x precisions, interleaved, in one run."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import nn
+
+from ehrpose.analysis.speed.benchmark_report import Row
+from ehrpose.analysis.speed.memory_probe import peak_memory
+from ehrpose.analysis.speed.power import Energy, PowerSensor, measure_idle
+from ehrpose.analysis.speed.torch_runtime import TorchRuntime
+from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.deploy.pipeline import drawn_scene, export
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.image_io import read_image
+from ehrpose.media.inputs import list_images
+from ehrpose.models.loading import init_model
+
+# The model itself in torch; "torch exported" is the backend torch.
+EAGER = ("torch", "torch, channels_last")
+EXPORTED_TORCH = "torch exported"
+IDLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """How it is measured.
+
+    Attributes:
+        images: Photo, folder or glob; None draws a scene.
+        checkpoint: Weights, for one config; None leaves them random, which finds few people or many.
+        num_threads: Threads of the network.
+        rounds: Photos timed in each form.
+        calib_data: Folder of photos for int8.
+        cfg_options: Replace config values.
+        memory: Measure peak memory, each form in a process of its own.
+        sensor: Power sensor; None: no energy.
+        power_seconds: Seconds that each form runs while its energy is measured.
+    """
+
+    images: str | None = None
+    checkpoint: str | None = None
+    num_threads: int = 2
+    rounds: int = 30
+    calib_data: str | None = None
+    cfg_options: Mapping[str, Any] | None = None
+    memory: bool = False
+    sensor: PowerSensor | None = None
+    power_seconds: float = 10.0
+
+
+def run_benchmark(
+    configs: Sequence[str], forms: Sequence[tuple[str, str]], options: BenchmarkOptions
+) -> list[Row]:
+    """Time every config in every (backend, precision) form.
+
+    Args:
+        configs: Config files.
+        forms: Such as ("onnxruntime", "int8"); backends of ``tools/deploy.py``, EXPORTED_TORCH, or one of EAGER with
+            "fp32".
+        options: How.
+
+    Raises:
+        ValueError: Several configs and one checkpoint, or int8 without photos.
+        DeployError: A form cannot be made or run.
+    """
+    if options.checkpoint is not None and len(configs) > 1:
+        raise ValueError(f"one checkpoint fits one config, got {len(configs)} configs")
+    torch.set_num_threads(options.num_threads)
+    cv2.setNumThreads(options.num_threads)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for config in configs:
+            rows += _ConfigBenchmark(config, forms, options, Path(folder) / Path(config).stem).measure()
+    return rows
+
+
+def form_of(name: str) -> tuple[str, str]:
+    """Return backend and precision of a form as the command line writes it: ``NAME`` or ``NAME:PRECISION``."""
+    backend, _, precision = name.partition(":")
+    names = {"torch-channels-last": EAGER[1], "torch-exported": EXPORTED_TORCH}
+    return names.get(backend, backend.replace("-", "_")), precision or "fp32"
+
+
+class _ConfigBenchmark:
+    """One config in all forms, side by side in memory."""
+
+    def __init__(
+        self, config: str, forms: Sequence[tuple[str, str]], options: BenchmarkOptions, folder: Path
+    ):
+        self.config, self.forms, self.options, self.folder = config, forms, options, folder
+        self.cfg_options = dict(options.cfg_options or {}) or None
+        self.checkpoint = options.checkpoint or str(folder.with_suffix(".pth"))
+        if options.checkpoint is None:
+            _save_random(config, self.cfg_options, self.checkpoint)
+        self.exact = PoseRuntime(self._export("exact", ExportOptions()))
+        self.jobs = [self._job(backend, precision) for backend, precision in forms]
+        self.rows = [Row(Path(config).stem, backend, precision) for backend, precision in forms]
+        self.photos = self._find_photos()
+
+    def measure(self) -> list[Row]:
+        """Time the forms in turn, then measure what cannot be interleaved."""
+        runtimes = [self._open(job) for job in self.jobs]
+        found: list[list[int]] = [[] for _ in runtimes]
+        for number in range(-2, self.options.rounds):  # the first ones warm up
+            path = str(self.photos[number % len(self.photos)])
+            pixels = self.exact.prepare(read_image(path))[0][None]
+            for row, runtime, counts in zip(self.rows, runtimes, found):
+                runtime.run(
+                    pixels
+                )  # threads of the form before may still be spinning, and the caches are its own
+                network = _milliseconds(lambda: runtime.run(pixels))  # noqa: B023
+                start = time.perf_counter()
+                (people,) = runtime.predict([path])
+                whole = 1000 * (time.perf_counter() - start)
+                if number >= 0:
+                    row.network_ms.append(network)
+                    row.whole_ms.append(whole)
+                    counts.append(len(people))
+        for row, counts in zip(self.rows, found):
+            row.people = statistics.mean(counts)
+        if self.options.sensor is not None:
+            self._measure_energy(runtimes, self.options.sensor)
+        for runtime in (*runtimes, self.exact):
+            runtime.close()
+        if self.options.memory:
+            for row, job in zip(self.rows, self.jobs):
+                row.peak_mib = peak_memory(job)
+        return self.rows
+
+    def _measure_energy(self, runtimes: Sequence[Any], sensor: PowerSensor) -> None:
+        idle = measure_idle(sensor, min(IDLE_SECONDS, self.options.power_seconds))
+        for row, runtime in zip(self.rows, runtimes):
+            frames, begin = 0, time.perf_counter()
+            sensor.start()
+            while time.perf_counter() - begin < self.options.power_seconds:
+                runtime.predict([str(self.photos[frames % len(self.photos)])])
+                frames += 1
+            joules, seconds = sensor.stop(), time.perf_counter() - begin
+            row.energy = Energy(joules, seconds, sensor.scope, sensor.source, idle)
+            row.energy_frames = frames
+
+    def _export(self, name: str, options: ExportOptions) -> Path:
+        return export(self.config, self.checkpoint, self.folder / name, options, (), self.cfg_options).path
+
+    def _job(self, backend: str, precision: str) -> dict[str, Any]:
+        """Return how a form is opened, as plain data: it may be opened in another process."""
+        job: dict[str, Any] = {
+            "path": str(self.exact.path),
+            "threads": self.options.num_threads,
+            "options": {},
+        }
+        if backend in EAGER:
+            return {**job, "config": self.config, "checkpoint": self.checkpoint, "cfg_options": self.cfg_options,
+                    "channels_last": backend.endswith("channels_last")}  # fmt: skip
+        options = ExportOptions(
+            backend="torch" if backend == EXPORTED_TORCH else backend,
+            precision=precision,
+            calib_data=self.options.calib_data if precision == "int8" else None,
+        )
+        return {**job, "path": str(self._export(f"{backend}_{precision}", options))}
+
+    @staticmethod
+    def _open(job: Mapping[str, Any]) -> Any:
+        if "config" in job:
+            return TorchRuntime(
+                job["path"], job["config"], job["checkpoint"], job["cfg_options"], job["channels_last"]
+            )
+        return PoseRuntime(job["path"], num_threads=job["threads"], **job["options"])
+
+    def _find_photos(self) -> list[Path]:
+        if self.options.images is not None:
+            photos = list_images(self.options.images)
+        else:
+            photos = [self.folder / "scene.png"]
+            cv2.imwrite(str(photos[0]), drawn_scene(self.exact.codec.meta, self.exact.sidecar.size_wh))
+        for job in self.jobs:
+            job["photo"] = str(photos[0])
+        return photos
+
+
+@torch.no_grad()
+def _save_random(config: str, cfg_options: Any, path: str) -> None:
+    """Save random weights whose maps are of the size that trained ones are: 0 could not be compared in int8."""
+    torch.manual_seed(0)
+    model = init_model(config, cfg_options=cfg_options)
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(layer.weight)
+    for name, layer in model.head.named_children():
+        if name.startswith("output"):  # one after the other: the second sees what the first gives
+            seen: list[torch.Tensor] = []
+            hook = layer.register_forward_hook(lambda module, inputs, result: seen.append(result))  # noqa: B023
+            model(torch.randn(1, 3, 128, 128))
+            hook.remove()
+            layer.weight *= (
+                0.02 / seen[0].std()
+            )  # few values over the threshold: people of chance are no stable ones
+    torch.save({"state_dict": model.state_dict()}, path)
+
+
+def _milliseconds(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return 1000 * (time.perf_counter() - start)

@@ -1,0 +1,66 @@
+"""COCO's AP of exported networks, on photos and a COCO keypoint json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ehrpose.datasets.coco_json import read_coco_json
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.evaluation.coco_metric import CocoMetric
+from ehrpose.image_io import read_image
+from ehrpose.keypoint_meta import KeypointMeta
+
+
+def evaluate_runtime(
+    runtime: PoseRuntime,
+    ann_file: str | os.PathLike,
+    img_dir: str | os.PathLike,
+    max_images: int | None = None,
+) -> dict[str, float]:
+    """Return COCO's ten numbers of an exported network.
+
+    Args:
+        runtime: The network.
+        ann_file: COCO keypoint json with the skeleton that the network was trained for.
+        img_dir: Folder of the photos.
+        max_images: Only the first so many photos.
+
+    Raises:
+        ImageReadError: A photo is missing or broken.
+        ValueError: The json does not fit the skeleton.
+    """
+    meta = KeypointMeta.build(runtime.sidecar.codec["keypoints"])
+    items = list(read_coco_json(Path(ann_file), meta, need_annotations=True)[0])[:max_images]
+    metric = CocoMetric(keypoints=runtime.sidecar.codec["keypoints"])
+    for item in items:
+        photo = read_image(Path(img_dir) / item["file_name"])
+        people = runtime(photo)
+        sample: dict[str, Any] = {
+            "img_id": item["img_id"],
+            "ori_shape": photo.shape[:2],
+            "raw_anns": item["raw_anns"],
+            "pred_instances": people.to_fields(),
+        }
+        metric.process({}, [sample])
+    return dict(metric.evaluate(len(items)))
+
+
+def print_evaluation(
+    paths: Sequence[str],
+    ann_file: str,
+    img_dir: str,
+    max_images: int | None = None,
+    backend: str | None = None,
+    num_threads: int | None = None,
+) -> None:
+    """Print a row for each exported network; see ``evaluate_runtime``."""
+    print("| network | backend | precision | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
+    for path in paths:
+        with PoseRuntime(path, backend, num_threads=num_threads) as runtime:
+            found = evaluate_runtime(runtime, ann_file, img_dir, max_images)
+            kind, precision = type(runtime.backend).name, runtime.sidecar.precision
+        numbers = " | ".join(f"{found[f'coco/{name}']:.4f}" for name in ("AP", "AP50", "AP75"))
+        print(f"| {path} | {kind} | {precision} | {numbers} |", flush=True)

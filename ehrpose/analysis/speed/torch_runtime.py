@@ -1,0 +1,64 @@
+"""The model itself, as torch runs it in training, behind the methods of an exported network's runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ehrpose.deploy.network_input import prepare_image
+from ehrpose.deploy.sidecar import read_sidecar
+from ehrpose.models.loading import init_model
+from ehrpose.registry import CODECS
+from ehrpose.structures import Maps, People, invert_warp
+
+
+class TorchRuntime:
+    """A model of a config on the inputs of its exported network, so that both see the same pixels.
+
+    Args:
+        path: The exported network, whose JSON says what the input is.
+        config: Config file.
+        checkpoint: Weights.
+        cfg_options: Replace config values.
+        channels_last: Keep weights and images in channels-last memory.
+    """
+
+    def __init__(
+        self,
+        path: Any,
+        config: str,
+        checkpoint: str,
+        cfg_options: Mapping[str, Any] | None = None,
+        channels_last: bool = False,
+    ):
+        self.sidecar = read_sidecar(path, check_hashes=False)
+        self.codec = CODECS.build(self.sidecar.codec)
+        self.model = init_model(config, checkpoint, cfg_options=cfg_options)
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        self.model.to(memory_format=self.format)
+
+    def prepare(self, image: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return one image as the network takes it, without the batch axis, and the warp from the photo."""
+        return prepare_image(image, self.sidecar)
+
+    @torch.no_grad()
+    def run(self, batch: np.ndarray) -> Maps:
+        """Run the network on a batch of prepared images."""
+        images = torch.from_numpy(batch).contiguous(memory_format=self.format)
+        maps = self.model.maps(self.model.data_preprocessor.normalize(images))
+        return Maps(*(None if part is None else part.numpy() for part in maps))
+
+    def predict(self, images: Sequence[Any]) -> list[People]:
+        """Return the people of each photo."""
+        found = []
+        for image in images:
+            pixels, warp = self.prepare(image)
+            people = self.codec.decode(self.run(pixels[None]).image(0))
+            found.append(people.warped(invert_warp(warp)))
+        return found
+
+    def close(self) -> None:
+        """There is nothing to give back."""

@@ -1,0 +1,121 @@
+"""From grouped candidates to people: what ``paper`` and ``fast`` mode share.
+
+Axes: K keypoint types, T tag length, N people, M candidates of a type.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Tuple
+
+import numpy as np
+
+from ehrpose.codecs.grouping import Groups, group_candidates
+from ehrpose.codecs.heatmap import Peaks
+from ehrpose.codecs.selection import distinct_people, far_members, person_scores
+from ehrpose.codecs.settings import DecodeSettings
+from ehrpose.codecs.sides import separate_sides
+from ehrpose.structures import People
+
+
+def group_peaks(peaks: Peaks, scores: np.ndarray, tags: np.ndarray, settings: DecodeSettings) -> Groups:
+    """Group the peaks; ``scores`` (M,) and ``tags`` (M, T) are those that count."""
+    return group_candidates(scores, tags, peaks.offsets, settings.order, settings.max_tag_dist)
+
+
+def assemble(groups: Groups, peaks: Peaks, positions: np.ndarray, scores: np.ndarray) -> People:
+    """Return the people of ``groups`` before filling, in the order in which they were started."""
+    num_people, num_types = groups.candidate.shape
+    keypoints = np.zeros((num_people, num_types, 2), np.float32)
+    keypoint_scores = np.zeros((num_people, num_types), np.float32)
+    owners, types = np.nonzero(groups.candidate >= 0)
+    members = peaks.offsets[types] + groups.candidate[owners, types]
+    keypoints[owners, types] = positions[members]
+    keypoint_scores[owners, types] = scores[members]
+    return People(keypoints, keypoint_scores, keypoint_scores.mean(axis=1))
+
+
+def fill(
+    people: People, owners: np.ndarray, types: np.ndarray, positions: np.ndarray, scores: np.ndarray
+) -> None:
+    """Give people keypoints in place, unless their heat is not positive; person scores stay."""
+    found = scores > 0
+    people.keypoints[owners[found], types[found]] = positions[found]
+    people.keypoint_scores[owners[found], types[found]] = scores[found]
+
+
+def by_score(people: People, tags: np.ndarray) -> People:
+    """Return the people, best score first, with their (N, T) tags."""
+    best = np.argsort(-people.scores, kind="stable")
+    return People(
+        people.keypoints[best],
+        people.keypoint_scores[best],
+        people.scores[best],
+        tags[best].astype(np.float32),
+    )
+
+
+def people_of(
+    peaks: Peaks,
+    positions: np.ndarray,
+    scores: np.ndarray,
+    tags: np.ndarray,
+    input_wh: Tuple[int, int],
+    settings: DecodeSettings,
+    complete: Optional[Callable[[People, Groups], None]] = None,
+) -> People:
+    """Return the people that candidates form, best score first.
+
+    Args:
+        peaks: The M candidates of all types.
+        positions: (M, 2) x and y, input px.
+        scores: (M,) what counts in the grouping.
+        tags: (M, T).
+        input_wh: Width and height of the network input, px.
+        settings: Thresholds and options.
+        complete: Gives people their missing keypoints, in place.
+    """
+    groups = _group_by_tag_and_place(peaks, positions, scores, tags, input_wh, settings)
+    if settings.min_keypoints > 1:
+        enough = (groups.candidate >= 0).sum(axis=1) >= settings.min_keypoints
+        groups = Groups(groups.candidate[enough], groups.tags[enough])
+    people = assemble(groups, peaks, positions, scores)
+    if settings.max_spread is not None:
+        groups.candidate[far_members(people.keypoints, groups.candidate >= 0, settings.max_spread)] = -1
+        people = assemble(groups, peaks, positions, scores)
+    members = people.keypoint_scores.copy()
+    if complete is not None and len(groups):
+        complete(people, groups)
+    if (settings.score_power, settings.score_size) != (1.0, 0.0):
+        people.scores[:] = person_scores(
+            members, people.keypoints, people.keypoint_scores > 0, settings.score_power, settings.score_size,
+            input_wh[0] * input_wh[1],
+        )  # fmt: skip
+    people = by_score(people, groups.tags)
+    if settings.nms_oks is not None:
+        kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
+        assert people.tags is not None
+        people = People(
+            people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
+        )
+    if settings.pair_ratio is not None:
+        separate_sides(
+            people, positions, scores, tags, peaks.offsets, settings.paired_limbs, settings.sigmas,
+            settings.max_tag_dist, settings.pair_ratio, settings.limb_weight,
+        )  # fmt: skip
+    return people
+
+
+def _group_by_tag_and_place(
+    peaks: Peaks,
+    positions: np.ndarray,
+    scores: np.ndarray,
+    tags: np.ndarray,
+    input_wh: Tuple[int, int],
+    settings: DecodeSettings,
+) -> Groups:
+    """Group the peaks by their tags, and by place as two more numbers of a tag where the settings ask for it."""
+    if not settings.place_weight:
+        return group_peaks(peaks, scores, tags, settings)
+    places = positions * (settings.place_weight / min(input_wh))
+    groups = group_peaks(peaks, scores, np.concatenate([tags, places.astype(tags.dtype)], axis=1), settings)
+    return Groups(groups.candidate, groups.tags[:, : tags.shape[1]])

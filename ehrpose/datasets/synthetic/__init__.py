@@ -1,0 +1,5 @@
+"""People that ehrpose draws itself: scenes and videos with labels."""
+
+from ehrpose.datasets.synthetic.dataset import SyntheticPeople
+
+__all__ = ["SyntheticPeople"]

@@ -1,0 +1,1 @@
+"""From a model to files for a device; needs torch."""

@@ -1,0 +1,209 @@
+"""From a trained model to a checked ONNX file.
+
+What is exported normalises the image itself, has its batch norms folded into the convolutions, and gives maps
+under the field names of ``Maps``. Nothing that looks finished is left behind when a check fails.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ehrpose.deploy.export.peaks import PeakExtractor
+from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
+from ehrpose.models.layers import SplitPadConv2d
+from ehrpose.structures import Maps, PeakMaps
+
+LAYOUTS = ("NCHW", "NHWC")
+INPUT_DTYPES = ("uint8", "float32")
+DECODES = ("none", "peaks")
+# The largest opset that TensorRT 8.5, the last on a Jetson Xavier, reads; what torch's exporter writes without tricks.
+DEFAULT_OPSET = 13
+
+
+class DeployNetwork(nn.Module):
+    """Backbone, neck and head of an estimator, from raw pixels to maps.
+
+    Args:
+        model: A BottomUpEstimator; copied, not changed.
+        layout: Of the input, ``"NCHW"`` or ``"NHWC"``.
+        dtype: Of the input, ``"uint8"`` or ``"float32"``; 0 to 255 in both, BGR.
+        decode: ``"none"``: the outputs are maps; ``"peaks"``: the candidates of keypoints in them.
+    """
+
+    def __init__(self, model: Any, layout: str = "NCHW", dtype: str = "uint8", decode: str = "none"):
+        super().__init__()
+        if layout not in LAYOUTS or dtype not in INPUT_DTYPES or decode not in DECODES:
+            raise ValueError(
+                f"wanted a layout of {LAYOUTS}, a dtype of {INPUT_DTYPES} and to decode one of {DECODES}, "
+                f"got {layout}, {dtype}, {decode}"
+            )
+        model = copy.deepcopy(model).eval().cpu().float()
+        self.layout, self.dtype = layout, dtype
+        self.normalise = _normalisation(model.data_preprocessor)
+        self.backbone, self.neck, self.head = model.backbone, model.neck, model.head
+        self.names = tuple(model.codec.output_names)
+        self.peaks = None
+        if decode == "peaks":
+            self.names = PeakMaps._fields
+            self.peaks = PeakExtractor(model.codec.settings.max_candidates, model.codec.num_keypoints)
+        self.num_folded = fold_batch_norms(self)
+        _write_padding_into_convs(self)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of (B, 3, H, W) or (B, H, W, 3) images, in the order of ``names``."""
+        if self.layout == "NHWC":
+            images = images.permute(0, 3, 1, 2)
+        maps = self.head(self.neck(self.backbone(self.normalise(images.float()))))
+        if self.peaks is not None:
+            return tuple(self.peaks(maps))
+        return tuple(getattr(maps, name) for name in self.names)
+
+
+def _normalisation(preprocessor: Any) -> nn.Conv2d:
+    """Return the preprocessor's arithmetic, BGR to RGB included, as a 1x1 convolution."""
+    mean, std = preprocessor.mean.reshape(3).double(), preprocessor.std.reshape(3).double()
+    order = [2, 1, 0] if preprocessor.bgr_to_rgb else [0, 1, 2]
+    conv = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        conv.weight.zero_()
+        conv.weight[torch.arange(3), torch.tensor(order), 0, 0] = (1 / std).float()
+        conv.bias.copy_((-mean / std).float())  # type: ignore[union-attr]
+    return conv.eval()
+
+
+def fold_batch_norms(network: nn.Module) -> int:
+    """Put every batch norm that follows a convolution into it, in place; return how many.
+
+    A norm belongs to the convolution that was registered just before it in the same module.
+    """
+    folded = 0
+    for parent in list(network.modules()):
+        for (name, conv), (norm_name, norm) in _neighbours(parent):
+            if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(norm, nn.BatchNorm2d):
+                transposed = isinstance(conv, nn.ConvTranspose2d)
+                setattr(parent, name, fuse_conv_bn_eval(conv, norm, transpose=transposed))
+                setattr(parent, norm_name, nn.Identity())
+                folded += 1
+    return folded
+
+
+def _neighbours(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Module], tuple[str, nn.Module]]]:
+    children = list(parent.named_children())
+    yield from zip(children, children[1:])
+
+
+class _SplitPadConv(torch.autograd.Function):
+    """A convolution padded unevenly, one node in ONNX where torch writes a Pad whose size it computes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: Any, stride: Any, groups: int
+    ) -> Tensor:
+        """Convolve ``x`` padded by (left, right, top, bottom)."""
+        return nn.functional.conv2d(nn.functional.pad(x, padding), weight, bias, stride, 0, 1, groups)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, weight: Any, bias: Any, padding: Any, stride: Any, groups: int) -> Any:
+        """Write the node."""
+        left, right, top, bottom = padding
+        return g.op(
+            "Conv", x, weight, bias, kernel_shape_i=weight.type().sizes()[2:], strides_i=stride,
+            pads_i=[top, left, bottom, right], group_i=groups,
+        )  # fmt: skip
+
+
+class _ExportedConv(nn.Module):
+    def __init__(self, conv: SplitPadConv2d):
+        super().__init__()
+        self.weight = conv.weight
+        self.bias = nn.Parameter(torch.zeros(conv.out_channels)) if conv.bias is None else conv.bias
+        self.arguments = (conv.split_padding, conv.stride, conv.groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _SplitPadConv.apply(x, self.weight, self.bias, *self.arguments)
+
+
+def _write_padding_into_convs(network: nn.Module) -> None:
+    for parent in list(network.modules()):
+        for name, conv in list(parent.named_children()):
+            if isinstance(conv, SplitPadConv2d) and conv.split_padding is not None:
+                setattr(parent, name, _ExportedConv(conv))
+
+
+def export_onnx(
+    network: DeployNetwork,
+    size_wh: tuple[int, int],
+    batch_size: int = 1,
+    dynamic_batch: bool = False,
+    opset: int = DEFAULT_OPSET,
+) -> bytes:
+    """Return the ONNX file of a network for one input size.
+
+    Args:
+        network: What is exported.
+        size_wh: Width and height of the input, multiples of 32.
+        batch_size: Images at once.
+        dynamic_batch: Any number of images at once.
+        opset: Version of the operators.
+
+    Raises:
+        DeployError: torch cannot export it, or wrote another opset.
+        ValueError: The size does not fit.
+    """
+    import onnx
+
+    width, height = size_wh
+    if width % 32 or height % 32 or min(size_wh) < 32 or batch_size < 1:
+        raise ValueError(
+            f"wanted an input of multiples of 32 px and a batch of at least 1, got {width} x {height}, {batch_size}"
+        )
+    example = example_input(network, size_wh, batch_size)
+    axes = {name: {0: "batch"} for name in (INPUT_NAME, *network.names)} if dynamic_batch else None
+    buffer: Any = io.BytesIO()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the older exporter is the one that writes old opsets
+            torch.onnx.export(
+                network, (example,), buffer, dynamo=False, opset_version=opset, input_names=[INPUT_NAME],
+                output_names=list(network.names), dynamic_axes=axes, do_constant_folding=True,
+            )  # fmt: skip
+    except (RuntimeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:
+        raise DeployError(f"torch cannot export this model with opset {opset}: {error}") from error
+    written = onnx.load_from_string(buffer.getvalue())
+    found = {item.domain: item.version for item in written.opset_import}
+    if found != {"": opset}:
+        raise DeployError(f"wanted opset {opset} and nothing else, torch wrote {found}")
+    return buffer.getvalue()
+
+
+def example_input(network: DeployNetwork, size_wh: tuple[int, int], batch_size: int = 1) -> Tensor:
+    """Return a random batch of images as the network takes them."""
+    shape = (batch_size, 3, size_wh[1], size_wh[0])
+    images = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0))
+    if network.layout == "NHWC":
+        images = images.permute(0, 2, 3, 1).contiguous()
+    return images.to(getattr(torch, network.dtype))
+
+
+def torch_maps(model: Any, image: np.ndarray) -> Maps:
+    """Return the maps that ``model`` itself gives for one (H, W, 3) uint8 BGR image, H and W multiples of 32."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+    with torch.no_grad():
+        maps = model.maps(model.data_preprocessor.normalize(tensor.to(next(model.parameters()).device)))
+    return Maps(*(None if field is None else field.float().cpu().numpy() for field in maps))
+
+
+def output_shapes(network: DeployNetwork, size_wh: tuple[int, int], batch_size: int) -> dict[str, list[int]]:
+    """Return name and shape of each output."""
+    with torch.no_grad():
+        outputs: Sequence[Tensor] = network(example_input(network, size_wh, batch_size))
+    return {name: list(output.shape) for name, output in zip(network.names, outputs)}

@@ -1,0 +1,138 @@
+"""Forms of lower precision of an exported network, each measured against the float32 one."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ehrpose.deploy.export import parity
+from ehrpose.deploy.export.quantization import (
+    QuantizationReport,
+    calibration_batches,
+    compressed_openvino,
+    float16_onnx,
+    quantize_onnx,
+    quantize_openvino,
+    relative_error,
+)
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash
+
+if TYPE_CHECKING:
+    from ehrpose.deploy.export.options import ExportOptions
+
+NAME = "end2end"
+# A form whose maps are off by more than their own spread finds nothing any more.
+MAX_FORM_ERROR = 1.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """Files of a network, the first the one that is loaded; its precision; what was measured."""
+
+    files: dict[str, bytes]
+    precision: str
+    report: str
+
+
+def lower_precision(path: Path, content: bytes, sidecar: Sidecar, options: ExportOptions) -> Form:
+    """Return the form of a float32 ONNX network that ``options`` ask for.
+
+    Args:
+        path: The float32 network, with its JSON.
+        content: The same as bytes.
+        sidecar: Its JSON.
+        options: Backend and precision.
+
+    Raises:
+        DeployError: A package is missing, or what came out is not usable.
+        FileNotFoundError: There is no photo to calibrate on.
+    """
+    name = f"{NAME}{path.suffix}"
+    if options.precision == "int8":
+        return _int8(path, sidecar, options)
+    if options.precision == "bf16":
+        # The arithmetic is chosen when the network is loaded; the file stays.
+        form = Form({name: content}, "bf16", "bfloat16 arithmetic, chosen when it is loaded")
+        return _measured(form, path, sidecar, options.backend)
+    if options.precision == "fp16" and options.backend == "openvino":
+        form = Form(
+            compressed_openvino(path, NAME), "fp16", "float16 weights; the CPU computes in what it has"
+        )
+        return _measured(form, path, sidecar, options.backend)
+    if options.precision == "fp16" and (options.typed or options.backend == "tensorrt_rtx"):
+        form = Form({name: float16_onnx(content)}, "fp16", "float16 in the file")
+        return _measured(form, path, sidecar, "onnxruntime")
+    return Form({name: content}, "fp32", "")
+
+
+def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str) -> Form:
+    """Return the form with what its maps are off, in its report; where its backend is missing it says so."""
+    try:
+        error, used = _error_of(path, sidecar, form.files, backend, _noise(sidecar), form.precision)
+    except DeployError as problem:
+        if "not installed" not in str(problem):
+            raise
+        return replace(form, report=f"{form.report}; not measured: {problem}")
+    computed = f", computed in {used}" if used else ""
+    return replace(form, report=f"{form.report}: maps off by {error:.2g} of their spread{computed}")
+
+
+def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
+    assert options.calib_data is not None
+    with PoseRuntime(path, "onnxruntime") as runtime:
+        batches, bad = calibration_batches(runtime, options.calib_data, options.max_calib_images)
+    if options.backend != "openvino":
+        content, report = quantize_onnx(path, batches, options.for_tensorrt, bad, options.half_range)
+        if options.for_tensorrt:
+            parity.check_tensorrt_85(parity.check_model(content, options.opset))
+        return Form({f"{NAME}.onnx": content}, "int8", _checked(report).describe())
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / f"{NAME}.xml"
+        quantize_openvino(path, batches, target, options.half_range)
+        files = {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
+    measured = np.concatenate(batches[-6:])
+    error, _ = _error_of(path, sidecar, files, "openvino", measured, "int8")
+    number = sum(len(batch) for batch in batches)
+    return Form(files, "int8", _checked(QuantizationReport(number, bad, {}, (), error)).describe())
+
+
+def _checked(report: QuantizationReport) -> QuantizationReport:
+    if not report.error <= MAX_FORM_ERROR:
+        raise DeployError(
+            f"int8 moves the maps by {report.error:.2g} of their spread, at most {MAX_FORM_ERROR:g} is allowed: "
+            "calibrate on more photos, or stay with float"
+        )
+    return report
+
+
+def _noise(sidecar: Sidecar) -> np.ndarray:
+    shape = [4 * sidecar.batch_size, *sidecar.input["shape"][1:]]
+    return np.random.default_rng(0).integers(0, 256, shape).astype(sidecar.input["dtype"])
+
+
+def _error_of(
+    path: Path, sidecar: Sidecar, files: dict[str, bytes], backend: str, images: np.ndarray, precision: str
+) -> tuple[float, str]:
+    """Return what a form's outputs are off from those of the float32 network, over their spread; the worst output's.
+
+    The second value is the type that the backend really computes in, where it tells.
+    """
+    size = sidecar.batch_size
+    parts = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
+    exact_backend = "torch" if path.suffix == ".pt2" else "onnxruntime"
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        target = Path(folder) / next(iter(files))
+        copied = Sidecar(**{**vars(sidecar), "precision": precision})
+        copied.sha256 = {name: file_hash(Path(folder) / name) for name in files}
+        copied.write(target)
+        with PoseRuntime(path, exact_backend) as exact, PoseRuntime(target, backend) as form:
+            found, wanted = ([list(r.backend.run(part).values()) for part in parts] for r in (form, exact))
+            used = getattr(form.backend, "used_precision", "")
+    return relative_error(found, wanted), used

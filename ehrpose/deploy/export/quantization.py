@@ -1,0 +1,281 @@
+"""Int8 forms of an exported network: calibrated on photos, with the parts that hurt left in float by measurement.
+
+Q/DQ form for ONNX Runtime and for TensorRT (symmetric, zero points 0, no quantised biases, which is all that TensorRT
+takes); NNCF's for OpenVINO. Ranges are calibrated once; then each part of the network (stem, a stage, a module of the
+neck, the head) is quantised alone, and what it does to the maps is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
+from ehrpose.deploy.signal_stack import kept_signal_stack
+from ehrpose.image_io import ImageReadError, read_image
+from ehrpose.media.inputs import list_images
+
+# Parts whose quantisation alone moves the maps by more than this share of their spread stay in float.
+MAX_PART_ERROR = 0.05
+# Of the calibration photos, so many measure; ranges come from all.
+NUM_MEASURED = 6
+_KINDS = ["Conv", "ConvTranspose", "Add", "MaxPool", "GlobalAveragePool"]
+_PART = re.compile(
+    r"^/?(normalise|backbone/stem|backbone/stages\.\d+|neck/\w+\.\d+|neck/\w+|head/\w+(?:\.\d+)?|head|peaks)"
+)
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """What quantisation did.
+
+    Attributes:
+        num_images: Calibration photos that were used.
+        bad_images: Calibration photos that could not be read, with the reason.
+        part_errors: Part of the network to what quantising it alone does to the maps: root mean square of the
+            difference over the standard deviation of the map, the worst map's.
+        kept_float: Parts that stay in float.
+        error: The same measure of the whole.
+    """
+
+    num_images: int
+    bad_images: tuple[str, ...]
+    part_errors: dict[str, float]
+    kept_float: tuple[str, ...]
+    error: float
+
+    def describe(self) -> str:
+        """Return the report as text."""
+        lines = [f"calibrated on {self.num_images} photos, {len(self.bad_images)} could not be read"]
+        lines += [f"  {reason}" for reason in self.bad_images[:5]]
+        if not self.part_errors:
+            return "\n".join([*lines, f"maps off by {self.error:.4f} of their spread (rms)"])
+        lines += ["what each part's quantisation alone does to the maps (rms error over spread):"]
+        for part, error in sorted(self.part_errors.items(), key=lambda item: -item[1]):
+            lines.append(f"  {part:<24}{error:8.4f}{'   left in float' if part in self.kept_float else ''}")
+        return "\n".join([*lines, f"  {'all but those':<24}{self.error:8.4f}"])
+
+
+def calibration_batches(
+    runtime: PoseRuntime, source: str | os.PathLike[str], max_images: int = 64
+) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Return batches (batch size of the network each) of the photos of a folder, and why some could not be read.
+
+    Raises:
+        FileNotFoundError: There is no photo.
+        DeployError: None of them can be read.
+    """
+    paths = list_images(str(source))
+    # Spread over the folder: its first photos may be of one scene.
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(max_images, len(paths))).astype(int)]
+    images, bad = [], []
+    for path in chosen:
+        try:
+            images.append(runtime.prepare(read_image(path))[0])
+        except ImageReadError as error:
+            bad.append(str(error))
+    if not images:
+        raise DeployError(f"no photo of {source} can be read for calibration, e.g. {bad[0]}")
+    size = runtime.sidecar.batch_size
+    images += images[-1:] * (-len(images) % size)
+    return [np.stack(images[i : i + size]) for i in range(0, len(images), size)], tuple(bad)
+
+
+def quantize_onnx(
+    path: Path,
+    batches: Sequence[np.ndarray],
+    symmetric: bool,
+    bad_images: Sequence[str] = (),
+    half_range: bool = False,
+) -> tuple[bytes, QuantizationReport]:
+    """Return an int8 form of an ONNX file, and what it cost.
+
+    Args:
+        path: The float32 network.
+        batches: Calibration batches of ``calibration_batches``.
+        symmetric: The form that TensorRT takes; else the one that is fast in ONNX Runtime on CPUs.
+        bad_images: For the report.
+        half_range: Weights of 7 bits, see ``ExportOptions``.
+
+    Raises:
+        DeployError: onnxruntime's quantiser is missing or fails.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise DeployError(
+            f"int8 needs onnx and onnxruntime: pip install onnx onnxruntime ({error})"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        ranges = _ranges(prepared, batches, Path(folder) / "augmented.onnx", symmetric)
+        graph = onnx.load(str(prepared))
+        measured = batches[-NUM_MEASURED:]
+        wanted = [_outputs(graph.SerializeToString(), [batch])[0] for batch in measured]
+
+        def quantized(excluded: Iterable[str]) -> bytes:
+            return _quantized(onnx.load(str(prepared)), ranges, symmetric, list(excluded), half_range)
+
+        def error_of(content: bytes) -> float:
+            return relative_error(_outputs(content, measured), wanted)
+
+        parts = _parts(graph)
+        everything = [name for names in parts.values() for name in names]
+        errors = {
+            part: error_of(quantized(name for name in everything if name not in set(names)))
+            for part, names in parts.items()
+        }
+        kept = tuple(part for part, error in errors.items() if error > MAX_PART_ERROR)
+        content = quantized(name for part in kept for name in parts[part])
+        report = QuantizationReport(
+            sum(len(batch) for batch in batches), tuple(bad_images), errors, kept, error_of(content)
+        )
+    return content, report
+
+
+def _parts(graph: Any) -> dict[str, list[str]]:
+    """Return the names of the nodes that can be quantised, by part of the network."""
+    parts: dict[str, list[str]] = {}
+    for node in graph.graph.node:
+        if node.op_type in _KINDS:
+            found = _PART.match(node.name)
+            parts.setdefault(found.group(1) if found else "others", []).append(node.name)
+    return parts
+
+
+def _ranges(prepared: Path, batches: Sequence[np.ndarray], augmented: Path, symmetric: bool) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.items: Iterator[np.ndarray] = iter(batches)
+
+        def get_next(self) -> Any:
+            batch = next(self.items, None)
+            return None if batch is None else {INPUT_NAME: batch}
+
+    calibrator = create_calibrator(
+        prepared, _KINDS, augmented_model_path=str(augmented), calibrate_method=CalibrationMethod.MinMax,
+        extra_options={"symmetric": symmetric},
+    )  # fmt: skip
+    calibrator.collect_data(Reader())
+    return calibrator.compute_data()
+
+
+def _quantized(model: Any, ranges: Any, symmetric: bool, excluded: list[str], half_range: bool) -> bytes:
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    options = {"ActivationSymmetric": symmetric, "WeightSymmetric": True}
+    if symmetric:
+        options.update(AddQDQPairToWeight=True, QuantizeBias=False)
+    activation = QuantType.QInt8 if symmetric else QuantType.QUInt8
+    quantizer = QDQQuantizer(
+        model, True, half_range, QuantType.QInt8, activation, ranges, [], excluded, _KINDS, options
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    result = quantizer.model.model
+    used = {node.domain for node in result.graph.node}
+    for item in [item for item in result.opset_import if item.domain not in used | {""}]:
+        result.opset_import.remove(item)
+    return bytes(result.SerializeToString())
+
+
+def _outputs(content: bytes, batches: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return [session.run(None, {INPUT_NAME: batch}) for batch in batches]
+
+
+def relative_error(found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Sequence[np.ndarray]]) -> float:
+    """Return the worst float output's root mean square difference over its standard deviation."""
+    worst = 0.0
+    for ours, theirs in zip(zip(*found), zip(*wanted)):
+        if theirs[0].dtype.kind != "f":
+            continue
+        difference = np.concatenate([(a - b).ravel() for a, b in zip(ours, theirs)])
+        spread = np.concatenate([b.ravel() for b in theirs]).std()
+        worst = max(
+            worst, float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))) / max(spread, 1e-12))
+        )
+    return worst
+
+
+def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
+    """Return OpenVINO's files of an ONNX network with its weights in float16: ``name``.xml and ``name``.bin.
+
+    Raises:
+        DeployError: OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise DeployError(f"openvino is not installed ({error}): pip install openvino") from error
+    with tempfile.TemporaryDirectory() as folder, kept_signal_stack():
+        target = Path(folder) / f"{name}.xml"
+        openvino.save_model(openvino.Core().read_model(str(path)), str(target), compress_to_fp16=True)
+        return {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
+
+
+def quantize_openvino(
+    path: Path, batches: Sequence[np.ndarray], target: Path, half_range: bool = False
+) -> None:
+    """Write an int8 OpenVINO network (``.xml`` and ``.bin``) from an ONNX file, by NNCF.
+
+    Args:
+        path: The float32 network.
+        batches: Calibration batches of ``calibration_batches``.
+        target: The ``.xml`` file.
+        half_range: Weights of 7 bits, see ``ExportOptions``.
+
+    Raises:
+        DeployError: openvino or nncf is missing.
+    """
+    try:
+        import nncf
+        import openvino
+    except ImportError as error:
+        raise DeployError(f"int8 for OpenVINO needs nncf: pip install openvino nncf ({error})") from error
+    network = openvino.Core().read_model(str(path))
+    dataset = nncf.Dataset(list(batches), lambda batch: {INPUT_NAME: batch})
+    # NNCF's default halves the first layer's range alone.
+    overflow_fix = nncf.OverflowFix.ENABLE if half_range else nncf.OverflowFix.FIRST_LAYER
+    quantized = nncf.quantize(
+        network, dataset, subset_size=len(batches), preset=nncf.QuantizationPreset.MIXED,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
+    )  # fmt: skip
+    openvino.save_model(quantized, str(target), compress_to_fp16=False)
+
+
+def float16_onnx(content: bytes) -> bytes:
+    """Return an ONNX network whose arithmetic is float16, with float32 inputs and outputs, for TensorRT from 11 on.
+
+    Raises:
+        DeployError: onnxruntime is missing.
+    """
+    try:
+        import onnx
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+    except ImportError as error:
+        raise DeployError(
+            f"fp16 needs onnx and onnxruntime: pip install onnx onnxruntime ({error})"
+        ) from error
+    model = convert_float_to_float16(
+        onnx.load_from_string(content),
+        keep_io_types=True,
+        op_block_list=["MaxPool", "Equal", "Where", "TopK"],
+    )
+    return bytes(model.SerializeToString())

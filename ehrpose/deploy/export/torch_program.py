@@ -1,0 +1,43 @@
+"""From a trained model to a file that torch runs without ehrpose's model code."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import torch
+
+from ehrpose.deploy.export.onnx import DeployNetwork
+from ehrpose.deploy.sidecar import DeployError
+
+
+def export_torch(
+    network: DeployNetwork, size_wh: tuple[int, int], batch_size: int = 1, dynamic_batch: bool = False
+) -> bytes:
+    """Return the file of ``torch.export`` for a network.
+
+    Args:
+        network: See DeployNetwork.
+        size_wh: Width and height of the input, px.
+        batch_size: Images at once.
+        dynamic_batch: Any number of images at once.
+
+    Raises:
+        DeployError: torch cannot export it; the message says why.
+    """
+    width, height = size_wh
+    # A batch of 1 would be taken for a constant.
+    shape = [max(batch_size, 2) if dynamic_batch else batch_size, 3, height, width]
+    if network.layout == "NHWC":
+        shape = [shape[0], height, width, 3]
+    example = torch.zeros(shape, dtype=getattr(torch, network.dtype))
+    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic_batch else None
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(network, (example,), dynamic_shapes=shapes)
+            torch.export.save(program, buffer)
+    except Exception as error:  # of many kinds
+        raise DeployError(f"torch cannot export this network: {str(error).splitlines()[0]}") from error
+    return buffer.getvalue()

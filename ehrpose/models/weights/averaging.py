@@ -1,0 +1,99 @@
+"""Averages of checkpoints: several trainings from one start, their weights averaged, are often better than each.
+
+Source: Wortsman et al., Model soups, arXiv:2203.05482 (uniform soup).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ehrpose.models.layers import BasicBlock
+from ehrpose.models.necks.high_resolution import HighResolutionModule
+from ehrpose.models.weights.checkpoint import read_state_dict
+from ehrpose.models.weights.state_dict_diff import compare_tensors, first_names
+
+_NORM_PARAMETERS = ("weight", "bias")
+
+
+def average_checkpoints(model: nn.Module, filenames: Sequence[str | os.PathLike]) -> dict[str, Tensor]:
+    """Return the mean of several files' weights, tensor by tensor, computed in float32.
+
+    A file may be of a smaller model, where the new blocks of ``model`` start as identities (``zero_init_residual``):
+    then the scale and shift of their last norms count as 0 for it, and what else it lacks is averaged over the
+    other files.
+
+    Args:
+        model: The model, as its config starts it.
+        filenames: Two files or more; see ``read_checkpoint``.
+
+    Returns:
+        Tensors of all of the model's names; counters are those of the last file that has them.
+
+    Raises:
+        FileNotFoundError: A file does not exist.
+        ValueError: Fewer than two files, one that is no checkpoint, has other shapes or names, or lacks what the model
+            does not start as identities; or no file has a tensor.
+    """
+    if len(filenames) < 2:
+        raise ValueError(f"an average needs two checkpoints or more, got {len(filenames)}")
+    start = model.state_dict()
+    identities, new_parts = _identities(model), _possibly_new_parts(model)
+    files = []
+    for filename in filenames:
+        tensors = read_state_dict(filename)
+        differences = compare_tensors(tensors, start)
+        if differences.misshaped or differences.unexpected:
+            raise ValueError(f"{filename} does not fit the model: {differences.describe()}")
+        lacking = _unexplained(differences.missing, tensors, new_parts)
+        if lacking:
+            raise ValueError(
+                f"{filename} does not fit the model: {len(lacking)} missing: {first_names(lacking)}; a smaller model "
+                "may lack whole blocks and modules that start as identities: set zero_init_residual=True"
+            )
+        files.append(tensors)
+    return {name: _mean(name, files, identities) for name in start}
+
+
+def _mean(name: str, files: Sequence[Mapping[str, Tensor]], identities: set[str]) -> Tensor:
+    found = [tensors[name] for tensors in files if name in tensors]
+    if not found:
+        raise ValueError(f"none of the {len(files)} checkpoints has {name}")
+    if not found[-1].is_floating_point():
+        return found[-1]
+    number = len(files) if name in identities else len(found)
+    return torch.stack([tensor.float() for tensor in found]).sum(dim=0) / number
+
+
+def _identities(model: nn.Module) -> set[str]:
+    """Return the names of scale and shift of the norms that start with a scale of 0."""
+    return {
+        f"{prefix}.{parameter}"
+        for prefix, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.weight.any()
+        for parameter in _NORM_PARAMETERS
+    }
+
+
+def _possibly_new_parts(model: nn.Module) -> list[str]:
+    """Return the prefixes of blocks, modules and ways to one branch that start without any effect."""
+    parts: dict[str, nn.Module] = {}
+    for prefix, module in model.named_modules():
+        if isinstance(module, BasicBlock):
+            parts[prefix] = module
+        elif isinstance(module, HighResolutionModule):
+            parts[prefix] = module
+            # The last module of a smaller neck gives only the finest branch.
+            parts.update({f"{prefix}.fuse.{target}": paths for target, paths in enumerate(module.fuse)})
+    return [f"{prefix}." for prefix, part in parts.items() if _identities(part)]
+
+
+def _unexplained(
+    missing: Sequence[str], tensors: Mapping[str, Tensor], new_parts: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the missing names that lie in none of the new parts that the file lacks as a whole."""
+    absent = tuple(part for part in new_parts if not any(name.startswith(part) for name in tensors))
+    return tuple(name for name in missing if not name.startswith(absent))

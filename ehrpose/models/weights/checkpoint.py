@@ -1,0 +1,309 @@
+"""Reading checkpoints: only tensors and plain data are ever loaded, and what does not fit is an error.
+
+``Pretrained`` of MMEngine's ``init_cfg`` is replaced here: MMEngine's own starts at random, with no more than a log
+line, where names or shapes do not fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import update_init_info
+from mmengine.model.weight_init import PretrainedInit
+from mmengine.registry import WEIGHT_INITIALIZERS
+from torch import Tensor, nn
+
+from ehrpose.model_zoo import find_model, is_model_name
+from ehrpose.models.weights.allowed_globals import allowed_globals
+from ehrpose.models.weights.state_dict_diff import (
+    COUNTER,
+    Differences,
+    compare_tensors,
+    first_names,
+    strip_prefix,
+)
+
+SAFETENSORS = ".safetensors"
+_META_KEY = "ehrpose"
+_REFUSED = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
+# Counters that MMEngine's and torch's averaged models keep beside the weights.
+_EMA_COUNTERS = ("steps", "n_averaged")
+
+
+@contextlib.contextmanager
+def _allowed_globals() -> Iterator[None]:
+    # Leaving torch's context forgets the entries also where they were allowed before: these stay out of it.
+    known = torch.serialization.get_safe_globals()
+    with torch.serialization.safe_globals([entry for entry in allowed_globals() if entry not in known]):
+        yield
+
+
+def weights_file(name: str | os.PathLike) -> str:
+    """Return the file of weights that is meant: ``name`` itself, or that of the zoo's model of this name.
+
+    Raises:
+        FileNotFoundError: The model's weights are missing.
+        ValueError: There is no model of this name, it comes without weights, or they are damaged.
+    """
+    if is_model_name(name) and not Path(name).suffix:
+        model = find_model(str(name))
+        model.check()
+        return str(model.checkpoint)
+    return str(name)
+
+
+def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a local checkpoint without running any code in it.
+
+    Args:
+        filename: File of ``torch.save``, or of safetensors if its name ends so (gives ``state_dict`` and ``meta``); or
+            the name of a model of the zoo that comes with weights.
+        map_location: Device of the tensors.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, is cut short, holds no dict, or asks for anything but plain data; or
+            safetensors is needed and not installed.
+    """
+    if "://" in str(filename):
+        raise ValueError(f"{filename} is not a local file: download it first and give the file's name")
+    filename = Path(weights_file(filename)).expanduser()
+    if not filename.exists():
+        raise FileNotFoundError(f"checkpoint not found: {filename}")
+    if not filename.is_file():
+        raise ValueError(f"{filename} is no checkpoint but a folder: give the file in it")
+    if filename.suffix == SAFETENSORS:
+        return _read_safetensors(filename, map_location)
+    try:
+        with _allowed_globals():
+            checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
+    except PermissionError:
+        raise
+    except (
+        Exception
+    ) as error:  # torch raises a dozen different ones for files that are cut short or something else
+        raise ValueError(_explain(filename, error)) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{filename} holds a {type(checkpoint).__name__}, wanted a dict of tensors")
+    return checkpoint
+
+
+def _explain(filename: Path, error: Exception) -> str:
+    refused = _REFUSED.search(str(error))
+    if refused:
+        return (
+            f"{filename} is refused: it asks for {refused.group(1)}, and only tensors and plain data are loaded, "
+            "since anything else could run code. If you trust it, save only its state_dict() and load that"
+        )
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{filename} is no checkpoint, or is cut short: {reason}"
+
+
+def _read_safetensors(filename: Path, map_location: Any) -> dict[str, Any]:
+    safetensors = import_safetensors()
+    try:
+        with safetensors.safe_open(str(filename), framework="pt", device=str(map_location or "cpu")) as file:
+            metadata = file.metadata() or {}
+            return {
+                "meta": json.loads(metadata[_META_KEY]) if _META_KEY in metadata else metadata,
+                "state_dict": {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
+            }
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{filename} is no safetensors file, or is cut short: {error}") from error
+
+
+def import_safetensors() -> Any:
+    """Return the package safetensors.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ValueError(
+            f"{SAFETENSORS} files need the package safetensors: pip install safetensors"
+        ) from error
+    return safetensors
+
+
+def read_state_dict(
+    filename: str | os.PathLike, map_location: Any = "cpu", ema: bool = False
+) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint: a plain state dict, or one under ``state_dict`` or ``model``.
+
+    A prefix ``module.`` that all names have is taken off.
+
+    Args:
+        filename: See ``read_checkpoint``.
+        map_location: Device of the tensors.
+        ema: Insist on averaged weights. A checkpoint of MMEngine has them as ``state_dict`` already (and the
+            weights in training as ``ema_state_dict``), others have them as ``ema_state_dict``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: As for ``read_checkpoint``, or there are no (averaged) weights in it.
+    """
+    return state_dict_of(read_checkpoint(filename, map_location), str(filename), ema)
+
+
+def state_dict_of(checkpoint: Mapping[str, Any], filename: str, ema: bool = False) -> dict[str, Tensor]:
+    """Return the weights in what ``read_checkpoint`` gave; see ``read_state_dict``."""
+    weights: Any = checkpoint
+    if ema and "ema_state_dict" not in checkpoint:
+        raise ValueError(
+            f"{filename} has no averaged weights: wanted ema_state_dict, got {first_names(tuple(checkpoint))}"
+        )
+    of_mmengine = "message_hub" in checkpoint or "steps" in checkpoint.get("ema_state_dict", {})
+    keys = ("ema_state_dict",) if ema and not of_mmengine else ("state_dict", "model")
+    for key in keys:
+        if isinstance(checkpoint.get(key), Mapping):
+            weights = checkpoint[key]
+            break
+    weights = {name: value for name, value in weights.items() if name not in _EMA_COUNTERS}
+    others = tuple(str(name) for name, value in weights.items() if not isinstance(value, Tensor))
+    if others or not weights:
+        raise ValueError(
+            f"{filename} holds no weights: wanted a state dict, or one under 'state_dict' or 'model', "
+            f"got a dict with {first_names(others) or 'nothing in it'}"
+        )
+    return strip_prefix(weights, "module.")
+
+
+def load_checkpoint(
+    model: nn.Module, filename: str | os.PathLike, map_location: Any = "cpu", strict: bool = True
+) -> Differences:
+    """Load a checkpoint into the model that it was trained with.
+
+    Args:
+        model: The model, of any wrapper-free kind.
+        filename: See ``read_checkpoint``.
+        map_location: Device of the tensors while they are read.
+        strict: Also missing and unexpected tensors are errors; shapes that differ always are.
+
+    Returns:
+        What is missing and unexpected; nothing if ``strict``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, or does not fit; the message names the first tensor that differs.
+    """
+    tensors = read_state_dict(filename, map_location)
+    differences = compare_tensors(tensors, model.state_dict())
+    if differences.misshaped or (strict and differences):
+        raise ValueError(
+            f"{filename} does not fit the model: {differences.describe()}{_conversion_hint(tensors)}"
+        )
+    model.load_state_dict(tensors, strict=False)
+    return differences
+
+
+def load_pretrained(
+    module: nn.Module,
+    filename: str | os.PathLike,
+    prefix: str = "",
+    min_match: float = 0.9,
+    map_location: Any = "cpu",
+) -> Differences:
+    """Start a module from the tensors of a file that fit it; the others stay as they are and are logged.
+
+    Args:
+        module: Model, backbone, neck or head.
+        filename: See ``read_checkpoint``.
+        prefix: Take the tensors whose names begin with it, and take it off: ``"backbone."``.
+        min_match: Least share, 0 to 1, of the module's tensors (counters left out) that the file must have.
+        map_location: Device of the tensors while they are read.
+
+    Returns:
+        What did not fit.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, or too few of its tensors fit.
+    """
+    everything = read_state_dict(filename, map_location)
+    prefix = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
+    tensors = {name[len(prefix) :]: value for name, value in everything.items() if name.startswith(prefix)}
+    if not tensors:
+        raise ValueError(
+            f"{filename} has no tensor under the prefix {prefix!r}; there are {_beginnings(everything)}"
+        )
+    wanted = module.state_dict()
+    differences = compare_tensors(tensors, wanted)
+    unfit = {*differences.missing, *(name for name, _, _ in differences.misshaped)}
+    counted = [name for name in wanted if not name.endswith(COUNTER)]
+    matching = sum(name not in unfit for name in counted)
+    summary = f"{matching} of {len(counted)} tensors of {type(module).__name__} from {filename}"
+    if matching < min_match * len(counted):
+        hint = _conversion_hint(tensors)
+        if not hint and matching == 0:
+            hint = (
+                f"; the file's names begin with {_beginnings(everything)}: set prefix to take one part of it"
+            )
+        raise ValueError(f"only {summary} fit, wanted {min_match:.0%}: {differences.describe()}{hint}")
+    module.load_state_dict({name: tensors[name] for name in wanted if name not in unfit}, strict=False)
+    print_log(f"loaded {summary}{'; ' if differences else ''}{differences.describe()}", logger="current")
+    return differences
+
+
+def _beginnings(tensors: Mapping[str, Tensor]) -> str:
+    return first_names(tuple(dict.fromkeys(name.split(".")[0] + "." for name in tensors)))
+
+
+def _conversion_hint(tensors: Mapping[str, Tensor]) -> str:
+    if any(name.removeprefix("1.").startswith(("features.", "_conv_stem.")) for name in tensors):
+        return (
+            "; it has the layout of another project: convert it with tools/misc/convert_checkpoint.py first"
+        )
+    return ""
+
+
+@WEIGHT_INITIALIZERS.register_module(name=["PretrainedWeights", "Pretrained"], force=True)
+class PretrainedWeights(PretrainedInit):
+    """``init_cfg=dict(type="Pretrained", checkpoint=...)`` that loads plain data only, and fails rather than skip.
+
+    Args:
+        checkpoint: Local file, or the name of a model of the zoo, ``"ehrnet-small"``.
+        prefix: Part of the file to take, ``"backbone."``; None takes all of it.
+        map_location: Device of the tensors while they are read.
+        min_match: Least share, 0 to 1, of the module's tensors that must fit.
+    """
+
+    def __init__(
+        self, checkpoint: str, prefix: str | None = None, map_location: str = "cpu", min_match: float = 0.9
+    ):
+        super().__init__(weights_file(checkpoint), prefix, map_location)
+        self.min_match = min_match
+
+    def __call__(self, module: nn.Module) -> None:
+        load_pretrained(module, self.checkpoint, self.prefix or "", self.min_match, self.map_location)
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=self._get_init_info())
+
+
+def checkpoint_bytes(
+    state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], suffix: str = ".pth"
+) -> bytes:
+    """Return the contents of a file that ``read_checkpoint`` reads; the same weights give the same bytes.
+
+    Args:
+        state_dict: Weights.
+        meta: Plain values: numbers, strings, lists of them.
+        suffix: ``".safetensors"``, or anything else for ``torch.save``.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()}
+    if suffix == SAFETENSORS:
+        # More than one entry would be written in an order that changes from run to run.
+        return import_safetensors().torch.save(tensors, metadata={_META_KEY: json.dumps(dict(meta))})
+    buffer = io.BytesIO()
+    torch.save({"state_dict": tensors, "meta": dict(meta)}, buffer)
+    return buffer.getvalue()

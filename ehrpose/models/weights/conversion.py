@@ -1,0 +1,268 @@
+"""Weights from elsewhere, renamed to ours.
+
+Three layouts are known: the public EfficientHRNet checkpoints (``features.*``, ``trans*_branch*``, ``stage*``,
+``final_layers.*``, ``deconv_layers.*``), ImageNet classifiers in the same layout (``features.*``, ``classifier.*``),
+and EfficientNet-Lite (``_conv_stem``, ``_blocks.*``, ``_fc``). Every tensor has its place, or nothing is converted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ehrpose.models.backbones import EfficientNet, EfficientNetLite
+from ehrpose.models.heads import AEHead, ClassificationHead
+from ehrpose.models.necks import HighResolutionNeck
+from ehrpose.models.scaling import compound_scaling
+from ehrpose.models.weights.conversion_names import (
+    classifier_name,
+    lite_name,
+    one_classifier_form,
+    public_name,
+)
+from ehrpose.models.weights.state_dict_diff import Differences, compare_tensors, first_names, strip_prefix
+
+PAPER_PHIS = (0, -1, -2, -3, -4)
+# Width and depth of the published Lite models.
+LITE_SIZES = {
+    "Lite0": (1.0, 1.0),
+    "Lite1": (1.0, 1.1),
+    "Lite2": (1.1, 1.2),
+    "Lite3": (1.2, 1.4),
+    "Lite4": (1.4, 1.8),
+}
+KINDS = ("pose", "classification", "lite")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Weights under our names.
+
+    Attributes:
+        state_dict: The weights. Of ``pose``: for BottomUpEstimator; of the others: for the backbone alone, or for
+            ImageClassifier if its head was kept.
+        kind: ``"pose"``, ``"classification"`` or ``"lite"``.
+        sizes: What the model's config must say: phi, or width and depth; num_keypoints and tag_strides, or
+            num_classes.
+        dropped: Names of the classifier's tensors, if it was not kept.
+    """
+
+    state_dict: dict[str, Tensor]
+    kind: str
+    sizes: dict[str, Any]
+    dropped: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One model that the file could be of: its sizes, and our name and shape of each of the file's names."""
+
+    label: str
+    sizes: dict[str, Any]
+    names: dict[str, str]
+    shapes: dict[str, Tensor]
+
+
+def convert(
+    tensors: Mapping[str, Tensor], kind: str = "auto", phi: float | None = None, keep_classifier: bool = False
+) -> Converted:
+    """Rename weights of a known layout.
+
+    Args:
+        tensors: State dict; a prefix ``module.`` or ``1.`` of all names is taken off.
+        kind: ``"pose"``, ``"classification"``, ``"lite"``; ``"auto"`` tells by the names.
+        phi: Scaling coefficient, any real number; None finds one of 0 to -4 by the shapes. Not for Lite.
+        keep_classifier: Keep the head of a classifier.
+
+    Raises:
+        ValueError: The layout is not known, or a tensor is left over, missing or of another shape.
+    """
+    tensors = strip_prefix(tensors, "module.", "1.")
+    if kind == "auto":
+        kind = detect_kind(tensors)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be 'auto' or one of {', '.join(KINDS)}, got {kind!r}")
+    if kind == "lite" and phi is not None:
+        raise ValueError(
+            f"EfficientNet-Lite has no phi: leave out phi={phi}, width and depth are found by the shapes"
+        )
+    if kind == "pose" and keep_classifier:
+        raise ValueError("a pose checkpoint has no classifier to keep: leave out keep_classifier")
+    if kind == "classification":
+        tensors = one_classifier_form(tensors)
+    chosen = _best(_candidates(kind, tensors, phi), tensors)
+    result = {ours: tensors[theirs] for theirs, ours in chosen.names.items()}
+    dropped: tuple[str, ...] = ()
+    if kind != "pose":
+        if keep_classifier and "num_classes" not in chosen.sizes:
+            raise ValueError("the file has no classifier to keep: leave out keep_classifier")
+        if not keep_classifier:
+            dropped = tuple(name for name, ours in chosen.names.items() if ours.startswith("head."))
+            result = {k.removeprefix("backbone."): v for k, v in result.items() if k.startswith("backbone.")}
+    return Converted(result, kind, chosen.sizes, dropped)
+
+
+def detect_kind(tensors: Mapping[str, Tensor]) -> str:
+    """Return the kind whose names these are.
+
+    Raises:
+        ValueError: None of them.
+    """
+    if "_conv_stem.weight" in tensors:
+        return "lite"
+    if "final_layers.0.weight" in tensors:
+        return "pose"
+    if "features.0.1.weight" in tensors:
+        return "classification"
+    raise ValueError(
+        "the layout is not known: wanted names like final_layers.0.weight (pose), features.0.1.weight "
+        f"(classification) or _conv_stem.weight (lite), got {first_names(tuple(tensors))}"
+    )
+
+
+def _candidates(kind: str, tensors: Mapping[str, Tensor], phi: float | None) -> Iterator[_Candidate]:
+    """Give the models that the tensors could be of, each built when it is asked for."""
+    if kind == "lite":
+        yield from (_lite_candidate(name, tensors) for name in LITE_SIZES)
+        return
+    phis = _likely_first(tensors) if phi is None else [phi]
+    if kind == "classification":
+        yield from (_classifier_candidate(p, tensors) for p in phis)
+        return
+    outputs = _outputs(tensors)
+    yield from (_pose_candidate(p, *outputs) for p in phis)
+
+
+def _likely_first(tensors: Mapping[str, Tensor]) -> list[float]:
+    """Order the paper's phis by the number of blocks in the backbone."""
+    blocks = {match[1] for match in (re.match(r"features\.(\d+)\.conv\.", name) for name in tensors) if match}
+    return sorted(PAPER_PHIS, key=lambda phi: abs(sum(compound_scaling(phi).stage_repeats) - len(blocks)))
+
+
+def _best(candidates: Iterable[_Candidate], tensors: Mapping[str, Tensor]) -> _Candidate:
+    """Return the first candidate that fits without any difference."""
+    found = {}
+    for candidate in candidates:
+        differences = compare_tensors(tensors, candidate.shapes)
+        if not differences:
+            return candidate
+        found[candidate.label] = differences
+    label = min(found, key=lambda name: _count(found[name]))
+    counts = ", ".join(f"{name}: {_count(differences)}" for name, differences in found.items())
+    others = (
+        f"; tensors that do not fit, by size: {counts}; give phi if it is another" if len(found) > 1 else ""
+    )
+    raise ValueError(f"the tensors are not those of {label}: {found[label].describe()}{others}")
+
+
+def _count(differences: Differences) -> int:
+    return len(differences.misshaped) + len(differences.missing) + len(differences.unexpected)
+
+
+def _candidate(
+    label: str,
+    sizes: dict[str, Any],
+    build: Callable[[], nn.Module],
+    rename: Callable[[str, Sequence[int]], str],
+) -> _Candidate:
+    """Build the model without memory for its weights, and rename its tensors."""
+    with torch.device("meta"):
+        model = build()
+    repeats = [len(stage) for stage in model.backbone.stages]
+    ours = model.state_dict()
+    names = {rename(name, repeats): name for name in ours}
+    return _Candidate(label, sizes, names, {theirs: ours[name] for theirs, name in names.items()})
+
+
+def _parts(**parts: nn.Module) -> nn.Module:
+    return nn.ModuleDict(parts)
+
+
+# ---- the public pose layout
+
+
+def _outputs(tensors: Mapping[str, Tensor]) -> tuple[int, bool]:
+    """Return the number of keypoints, and whether there are tags at stride 2 too."""
+    shapes = []
+    for name in ("final_layers.0.weight", "final_layers.1.weight"):
+        if name not in tensors:
+            raise ValueError(
+                f"{name} is missing, so the number of keypoints cannot be told: is it a pose checkpoint?"
+            )
+        if tensors[name].ndim != 4:
+            raise ValueError(
+                f"{name} has shape {tuple(tensors[name].shape)}, wanted that of a 1x1 convolution"
+            )
+        shapes.append(tensors[name].shape[0])
+    first, second = shapes
+    if first % 2 or second not in (first // 2, first):
+        raise ValueError(
+            f"final_layers.0 and .1 have {first} and {second} channels; wanted 2K and K, or 2K and 2K, of K keypoints"
+        )
+    return first // 2, second == first
+
+
+def _pose_candidate(phi: float, num_keypoints: int, with_tag2: bool) -> _Candidate:
+    tag_strides = (4, 2) if with_tag2 else (4,)
+
+    def build() -> nn.Module:
+        codec = SimpleNamespace(
+            num_keypoints=num_keypoints, tag_dim=1, strides=(4, 2), tag_strides=tag_strides
+        )
+        backbone = EfficientNet(phi=phi)
+        neck = HighResolutionNeck(backbone.out_channels, phi=phi)
+        return _parts(backbone=backbone, neck=neck, head=AEHead(neck.out_channels, codec))
+
+    sizes = {"phi": phi, "num_keypoints": num_keypoints, "tag_strides": tag_strides}
+    return _candidate(_label(phi), sizes, build, public_name)
+
+
+def _label(phi: float) -> str:
+    return "H0 (phi 0)" if phi == 0 else f"H{phi:+g} (phi {phi:g})"
+
+
+# ---- classifiers in the public layout
+
+
+def _classifier_parts(backbone: EfficientNet, num_classes: int | None, lite: bool) -> nn.Module:
+    if num_classes is None:
+        return _parts(backbone=backbone)
+    head = ClassificationHead(backbone.last_channels, num_classes, backbone.head_channels, lite)
+    return _parts(backbone=backbone, head=head)
+
+
+def _num_classes(tensors: Mapping[str, Tensor], name: str) -> dict[str, int]:
+    return {"num_classes": tensors[name].shape[0]} if name in tensors else {}
+
+
+def _classifier_candidate(phi: float, tensors: Mapping[str, Tensor]) -> _Candidate:
+    classes = _num_classes(tensors, "classifier.weight")
+
+    return _candidate(
+        _label(phi).replace("H", "B", 1),
+        {"phi": phi, **classes},
+        lambda: _classifier_parts(EfficientNet(phi=phi), classes.get("num_classes"), lite=False),
+        classifier_name,
+    )
+
+
+# ---- EfficientNet-Lite
+
+
+def _lite_candidate(label: str, tensors: Mapping[str, Tensor]) -> _Candidate:
+    width, depth = LITE_SIZES[label]
+    classes = _num_classes(tensors, "_fc.weight")
+    return _candidate(
+        label,
+        {"width": width, "depth": depth, **classes},
+        lambda: _classifier_parts(
+            EfficientNetLite(width=width, depth=depth), classes.get("num_classes"), lite=True
+        ),
+        lite_name,
+    )
