@@ -5,7 +5,7 @@
 #   make test-web  the web page in a real browser (Debian: apt install chromium chromium-driver)
 #   make test-deploy  the real TensorRT-RTX builder on every model, without a GPU (a package of 90 MB)
 #   make test-runtime  what a device runs, without torch, on PYTHON38 (default: python3.8)
-#   make lint      ruff and mypy            make format   let ruff tidy up
+#   make lint      ruff, mypy and the import rules      make format   let ruff tidy up
 #   make docs      the documentation's site, in site/
 #   make clean     remove the environment and the caches
 # Settings: PYTHON (3.10 or newer), PYTHON38, VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
@@ -80,6 +80,7 @@ lint: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .

@@ -137,6 +137,14 @@ def test_runtime_part_uses_no_newer_library_features():
     assert result.returncode == 0, result.stdout
 
 
+def test_imports_run_downward():
+    pytest.importorskip("importlinter", reason="import-linter is in the extra 'tests'")
+    result = run_python(
+        "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"
+    )
+    assert result.returncode == 0, result.stdout
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_script_answers_help(path):
     result = run_python(str(path), "--help")
