@@ -5,6 +5,7 @@ codec = dict(
 )
 
 model = dict(
+    _scope_="ehrpose",
     type="BottomUpEstimator",
     # EfficientNet-Lite's own normalisation.
     data_preprocessor=dict(
