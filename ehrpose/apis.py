@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from ehrpose.config import check, load_config, merge_options, resolve
+from ehrpose.config import INFERENCE_PARTS, check, load_config, merge_options, resolve
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.inferencer import PoseInferencer as PoseInferencer
 from ehrpose.media.inputs import checked_array
@@ -54,9 +54,9 @@ def init_model(
     if isinstance(config, Config):
         config = Config(config.to_dict(), filename=config.filename)
         merge_options(config, cfg_options)
-        check(config)
+        check(config, INFERENCE_PARTS)
     else:
-        config = load_config(config, cfg_options)
+        config = load_config(config, cfg_options, INFERENCE_PARTS)
     cfg = resolve(config)
     model = MODELS.build(cfg.model)
     if checkpoint is not None:
