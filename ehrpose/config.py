@@ -13,32 +13,33 @@ import difflib
 import inspect
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import mmengine.registry as root
 from mmengine.config import Config
 
-from ehrpose import registry
-from ehrpose.config_keys import TOP_LEVEL_KEYS, untyped_nodes
+from ehrpose.config_keys import TOP_LEVEL_KEYS, find_class, known_names, untyped_nodes
+from ehrpose.registry import is_reference
 
-_REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
-               "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
-_ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",
-                    "OPTIM_WRAPPER_CONSTRUCTORS", "WEIGHT_INITIALIZERS", "FUNCTIONS", "STRATEGIES", "INFERENCERS",
-                    "TASK_UTILS", "RUNNER_CONSTRUCTORS")  # fmt: skip
+# The parts of a config that inference reads.
+INFERENCE_PARTS = ("model", "codec", "keypoints", "test_dataloader")
 # Keys that the builder around a component takes, or MMEngine's registries, never the component itself.
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "priority", "init_cfg", "constructor", "paramwise_cfg"}
 _BUILDER_KEYS |= {"convert_to_iter_based", "collate_fn", "sampler", "batch_sampler"}
 
 
-def load_config(path: str | os.PathLike, cfg_options: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | os.PathLike,
+    cfg_options: Mapping[str, Any] | None = None,
+    parts: Collection[str] | None = None,
+) -> Config:
     """Read a config file, merge options into it and check it; references stay as they are.
 
     Args:
         path: A Python config file.
         cfg_options: Dotted keys and values that replace those of the file.
+        parts: Top-level keys to check, such as ``INFERENCE_PARTS``; None checks all.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -51,7 +52,7 @@ def load_config(path: str | os.PathLike, cfg_options: Mapping[str, Any] | None =
     except Exception as error:
         raise ValueError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
     merge_options(cfg, cfg_options)
-    check(cfg)
+    check(cfg, parts)
     return cfg
 
 
@@ -75,23 +76,33 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
         ) from error
 
 
-def resolve(cfg: Config) -> Config:
+def resolve(cfg: Config, keep: Collection[str] = ()) -> Config:
     """Return a copy of ``cfg`` with every reference replaced by a copy of the top-level value.
+
+    Args:
+        cfg: Config with references; of ``load_config`` or MMEngine's ``Config.fromfile``.
+        keep: Top-level keys whose references stay.
 
     Raises:
         ValueError: A reference is unknown or leads back to itself.
     """
     plain = cfg.to_dict()
-    resolved = {key: _replace(value, plain, (), key) for key, value in plain.items()}
+    resolved = {key: _replace(value, plain, (), key, keep) for key, value in plain.items()}
     # Formatting would take seconds on a config with a skeleton in every part.
     return Config(resolved, filename=cfg.filename, format_python_code=False)
 
 
-def check(cfg: Config) -> None:
-    """Raise ValueError where a config has an unknown type, key or reference, or disagrees with itself."""
+def check(cfg: Config, parts: Collection[str] | None = None) -> None:
+    """Raise ValueError where a config has an unknown type, key or reference, or disagrees with itself.
+
+    Args:
+        cfg: Config with references.
+        parts: Top-level keys to check, such as ``INFERENCE_PARTS``; None checks all.
+    """
     _check_top_level(cfg)
     _import_custom(cfg)
-    plain = resolve(cfg).to_dict()
+    top = cfg.to_dict()
+    plain = {key: _replace(top[key], top, (), key) for key in top if parts is None or key in parts}
     _check_agreement(plain)
     for path, node in _typed_nodes(plain, ""):
         _check_component(path, node)
@@ -101,12 +112,14 @@ def check(cfg: Config) -> None:
                 raise ValueError(f"{path} has no key {key!r}{_nearest(key, known)}")
 
 
-def _replace(value: Any, top: Mapping[str, Any], chain: tuple[str, ...], path: str) -> Any:
+def _replace(
+    value: Any, top: Mapping[str, Any], chain: tuple[str, ...], path: str, keep: Collection[str] = ()
+) -> Any:
     if isinstance(value, Mapping):
-        return {key: _replace(item, top, chain, f"{path}.{key}") for key, item in value.items()}
+        return {key: _replace(item, top, chain, f"{path}.{key}", keep) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_replace(item, top, chain, f"{path}[{i}]") for i, item in enumerate(value))
-    if not isinstance(value, str) or not value.startswith("$") or not value[1:].isidentifier():
+        return type(value)(_replace(item, top, chain, f"{path}[{i}]", keep) for i, item in enumerate(value))
+    if not is_reference(value):
         return value
     name = value[1:]
     if name not in top:
@@ -115,7 +128,7 @@ def _replace(value: Any, top: Mapping[str, Any], chain: tuple[str, ...], path: s
         )
     if name in chain:
         raise ValueError(f"{path}: reference {' -> '.join((*chain, name))} leads back to itself")
-    return _replace(copy.deepcopy(top[name]), top, (*chain, name), path)
+    return value if name in keep else _replace(copy.deepcopy(top[name]), top, (*chain, name), path, keep)
 
 
 def _nearest(name: str, known: Any) -> str:
@@ -193,38 +206,16 @@ def _typed_nodes(node: Any, path: str) -> Iterator[tuple[str, Mapping]]:
             yield from _typed_nodes(value, f"{path}[{i}]")
 
 
-def _all_registries() -> Iterator[Any]:
-    for name in _REGISTRIES:
-        yield getattr(registry, name)
-    for name in (*_REGISTRIES, *_ROOT_REGISTRIES):
-        if hasattr(root, name):
-            yield getattr(root, name)
-
-
-def _known() -> set[str]:
-    return {key for reg in _all_registries() for key in reg.module_dict}
-
-
-def _find_class(name: str) -> Any:
-    """Return the component registered under ``name``, None if there is none anywhere."""
-    for reg in _all_registries():
-        reg.import_from_location()
-        found = reg.module_dict.get(name)
-        if found is not None:
-            return found
-    return None
-
-
 def _check_component(path: str, node: Mapping) -> None:
     name = node["type"].split(".")[-1] if node["type"].startswith("mmengine.") else node["type"]
-    component = _find_class(name)
+    component = find_class(name, path)
     if component is None:
         if path.startswith("env_cfg") or "." in name or path.endswith("collate_fn"):
             return
-        raise ValueError(f"{path}: unknown type {name!r}{_nearest(name, _known())}")
-    if isinstance(node.get("ema_type"), str) and _find_class(node["ema_type"]) is None:
+        raise ValueError(f"{path}: unknown type {name!r}{_nearest(name, known_names())}")
+    if isinstance(node.get("ema_type"), str) and find_class(node["ema_type"]) is None:
         raise ValueError(
-            f"{path}: unknown ema_type {node['ema_type']!r}{_nearest(node['ema_type'], _known())}"
+            f"{path}: unknown ema_type {node['ema_type']!r}{_nearest(node['ema_type'], known_names())}"
         )
     accepted = _accepted_arguments(component)
     if accepted is None:

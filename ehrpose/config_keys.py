@@ -1,10 +1,20 @@
-"""The keys that a config's parts without a type may have."""
+"""The types that a config may name, and the keys of its parts without a type.
+
+A component is looked up in the registry that its place in the config implies, so that checking what inference needs
+loads no training code.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib import import_module
 from typing import Any
+
+import mmengine.registry as root
+
+from ehrpose import registry
 
 # What MMEngine's Runner reads from the top level, and what ehrpose adds.
 TOP_LEVEL_KEYS = (
@@ -15,38 +25,117 @@ TOP_LEVEL_KEYS = (
     "default_scope", "env_cfg", "randomness", "launcher", "model_wrapper_cfg", "custom_imports", "runner_type",
     "channels_last", "keep_freed_memory",
 )  # fmt: skip
+_REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
+               "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
+_ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",
+                    "OPTIM_WRAPPER_CONSTRUCTORS", "WEIGHT_INITIALIZERS", "FUNCTIONS", "STRATEGIES", "INFERENCERS",
+                    "TASK_UTILS", "RUNNER_CONSTRUCTORS")  # fmt: skip
+# The registry of a component by its place in the config; the first that fits.
+_REGISTRY_OF_PATH = (
+    (r"(^|\.)codec$", "CODECS"),
+    (r"(^|\.)init_cfg(\[\d+\])?$", "WEIGHT_INITIALIZERS"),
+    (r"\.pipeline\[", "TRANSFORMS"),
+    (r"_dataloader\.(batch_)?sampler$", "DATA_SAMPLERS"),
+    (r"\.dataset(s\[\d+\])?$", "DATASETS"),
+    (r"^model(\.|$)", "MODELS"),
+)
 _HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "visualization")
 _LOOP_ARGUMENTS = {"runner", "dataloader", "evaluator"}
 
 
 def untyped_nodes(plain: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Collection[str]]]:
     """Yield path, value and known keys of each part of a config that has no type of its own."""
-    from mmengine.optim import OptimWrapper
-    from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, TestLoop, ValLoop
-    from torch.utils.data import DataLoader
-
-    loader = {*arguments(DataLoader), "num_batch_per_epoch"}
-    by_name: dict[str, Collection[str]] = {
-        **{f"{split}_dataloader": loader for split in ("train", "val", "test")},
-        "train_cfg": {"by_epoch", *arguments(EpochBasedTrainLoop), *arguments(IterBasedTrainLoop)},
-        "val_cfg": arguments(ValLoop),
-        "test_cfg": arguments(TestLoop),
-        "optim_wrapper": {*arguments(OptimWrapper), "constructor", "paramwise_cfg"},
-        "auto_scale_lr": ("enable", "base_batch_size"),
-        "randomness": ("seed", "diff_rank_seed", "deterministic"),
-        "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
-        "env_cfg.mp_cfg": ("mp_start_method", "opencv_num_threads"),
-        "log_processor": arguments(LogProcessor),
-        "default_hooks": _HOOKS,
-    }
-    for path, known in by_name.items():
+    for path, known in _KNOWN_KEYS.items():
         node: Any = plain
         for part in path.split("."):
             node = node.get(part) if isinstance(node, Mapping) else None
         if isinstance(node, Mapping) and "type" not in node:
-            yield path, node, [key for key in known if key not in _LOOP_ARGUMENTS]
+            yield path, node, [key for key in known() if key not in _LOOP_ARGUMENTS]
 
 
 def arguments(component: Any) -> list[str]:
     """Return the names of the arguments of a class."""
     return [name for name in inspect.signature(component.__init__).parameters if name != "self"]
+
+
+def _of_loader() -> list[str]:
+    from torch.utils.data import DataLoader
+
+    return [*arguments(DataLoader), "num_batch_per_epoch"]
+
+
+def _of_runner(*names: str) -> list[str]:
+    from mmengine import runner
+
+    return [key for name in names for key in arguments(getattr(runner, name))]
+
+
+def _of_optim_wrapper() -> list[str]:
+    from mmengine.optim import OptimWrapper
+
+    return [*arguments(OptimWrapper), "constructor", "paramwise_cfg"]
+
+
+# Called only for the parts that a config has: what inference reads needs no Runner.
+_KNOWN_KEYS: dict[str, Callable[[], Collection[str]]] = {
+    **{f"{split}_dataloader": _of_loader for split in ("train", "val", "test")},
+    "train_cfg": lambda: ["by_epoch", *_of_runner("EpochBasedTrainLoop", "IterBasedTrainLoop")],
+    "val_cfg": lambda: _of_runner("ValLoop"),
+    "test_cfg": lambda: _of_runner("TestLoop"),
+    "optim_wrapper": _of_optim_wrapper,
+    "auto_scale_lr": lambda: ("enable", "base_batch_size"),
+    "randomness": lambda: ("seed", "diff_rank_seed", "deterministic"),
+    "env_cfg": lambda: ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
+    "env_cfg.mp_cfg": lambda: ("mp_start_method", "opencv_num_threads"),
+    "log_processor": lambda: _of_runner("LogProcessor"),
+    "default_hooks": lambda: _HOOKS,
+}
+
+
+def _all_registries() -> Iterator[Any]:
+    for name in _REGISTRIES:
+        yield getattr(registry, name)
+    for name in (*_REGISTRIES, *_ROOT_REGISTRIES):
+        if hasattr(root, name):
+            yield getattr(root, name)
+
+
+def known_names() -> set[str]:
+    """Return the names of all components whose modules are imported."""
+    return {key for reg in _all_registries() for key in reg.module_dict}
+
+
+def find_class(name: str, path: str = "") -> Any:
+    """Return the component registered under ``name``, None if there is none anywhere.
+
+    The registry that ``path`` implies is asked first, and as few modules as possible are imported.
+    """
+    kind = next((kind for pattern, kind in _REGISTRY_OF_PATH if re.search(pattern, path)), None)
+    found = _find_in(kind, name) if kind else None
+    if found is not None:
+        return found
+    for reg in _all_registries():
+        reg.import_from_location()
+        found = reg.module_dict.get(name)
+        if found is not None:
+            return found
+    return None
+
+
+def _find_in(kind: str, name: str) -> Any:
+    """Look for ``name`` in the registry ``kind``: ours, MMEngine's, then in our modules, one after another."""
+    ours, theirs = getattr(registry, kind, None), getattr(root, kind, None)
+    known = [reg for reg in (ours, theirs) if reg is not None]
+    for reg in known:
+        if name in reg.module_dict:
+            return reg.module_dict[name]
+    if theirs is not None:
+        theirs.import_from_location()
+    locations = () if ours is None else ours._locations
+    for location in (None, *locations):
+        if location is not None:
+            import_module(location)
+        for reg in known:
+            if name in reg.module_dict:
+                return reg.module_dict[name]
+    return None

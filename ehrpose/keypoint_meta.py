@@ -12,6 +12,8 @@ from typing import Any, Dict, Mapping, Sequence, Set, Tuple, Union
 
 import numpy as np
 
+from ehrpose.registry import refuse_reference
+
 _REQUIRED = ("dataset_name", "names", "swap", "skeleton", "sigmas")
 _OPTIONAL = ("order", "keypoint_colors", "limb_colors")
 
@@ -59,6 +61,7 @@ class KeypointMeta:
         """
         if isinstance(keypoints, KeypointMeta):
             return keypoints
+        refuse_reference(keypoints)
         if not isinstance(keypoints, Mapping):
             raise ValueError(f"keypoints must be a mapping, got {type(keypoints).__name__}")
         keypoints = {key: value for key, value in keypoints.items() if not key.startswith("_")}

@@ -6,6 +6,8 @@ Each is a child of MMEngine's registry of the same kind, so MMEngine's own compo
 
 from __future__ import annotations
 
+from typing import Any, Mapping
+
 import mmengine.registry as root
 from mmengine.registry import Registry
 
@@ -37,3 +39,27 @@ VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
 CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
 BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
 TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a config value stands for a top-level one, such as ``"$codec"``."""
+    return isinstance(value, str) and value.startswith("$") and value[1:].isidentifier()
+
+
+def refuse_reference(value: Any) -> None:
+    """Raise ValueError for a value that ``ehrpose.config.resolve`` should have replaced."""
+    if is_reference(value):
+        raise ValueError(
+            f"unresolved reference {value!r}: load the config with ehrpose.config.load_config(path) and pass it "
+            "through ehrpose.config.resolve(cfg)"
+        )
+
+
+def build_codec(codec: Any) -> Any:
+    """Return the codec of a config; an object stays as it is.
+
+    Raises:
+        ValueError: It is a reference, or its arguments are wrong.
+    """
+    refuse_reference(codec)
+    return CODECS.build(codec) if isinstance(codec, Mapping) else codec

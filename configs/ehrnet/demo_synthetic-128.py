@@ -3,7 +3,7 @@
 _base_ = [
     "../_base_/models/ehrnet.py",
     "../_base_/datasets/synthetic.py",
-    "../_base_/runtime/default.py",
+    "../_base_/schedules/iterations.py",
 ]
 
 phi = -8
@@ -50,15 +50,10 @@ train_dataloader = dict(
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = val_dataloader
 
-train_cfg = dict(type="ResumableIterBasedTrainLoop", max_iters="$max_iters", val_interval="$max_iters")
-val_cfg = dict()
-test_cfg = dict()
-optim_wrapper = dict(optimizer=dict(type="Adam", lr=3e-3))
+optim_wrapper = dict(_delete_=True, optimizer=dict(type="Adam", lr=3e-3))
 param_scheduler = [
     dict(type="LinearLR", begin=0, end=50, start_factor=0.1, by_epoch=False),
     dict(type="CosineAnnealingLR", begin=0, end="$max_iters", by_epoch=False, eta_min=1e-6),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval="$max_iters"))
 custom_hooks = [dict(type="NonFiniteLossHook"), dict(type="ProgressBarHook")]
-log_processor = dict(by_epoch=False)
 log_level = "WARNING"

@@ -8,7 +8,7 @@ Eight photos with 2 to 6 people each. The AP must come near what perfect maps re
 _base_ = [
     "../_base_/phi/h-4.py",
     "../_base_/datasets/coco.py",
-    "../_base_/runtime/default.py",
+    "../_base_/schedules/iterations.py",
 ]
 
 codec = dict(input_size=256, unbiased=True, mode="fast")
@@ -58,13 +58,10 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-train_cfg = dict(type="ResumableIterBasedTrainLoop", max_iters="$max_iters", val_interval=500)
-val_cfg = dict()
-test_cfg = dict()
-optim_wrapper = dict(optimizer=dict(type="Adam", lr=2e-3))
+train_cfg = dict(val_interval=500)
+optim_wrapper = dict(_delete_=True, optimizer=dict(type="Adam", lr=2e-3))
 param_scheduler = [
     dict(type="LinearLR", begin=0, end=50, start_factor=0.1, by_epoch=False),
     dict(type="CosineAnnealingLR", begin=0, end="$max_iters", by_epoch=False, eta_min=1e-5),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=500))
-log_processor = dict(by_epoch=False)
+default_hooks = dict(checkpoint=dict(interval=500))

@@ -3,9 +3,23 @@
 Windows about the photos' people, and targets as wide as OKS tolerates: see docs/training.md.
 """
 
-_base_ = "small_coco-256.py"
+_base_ = [
+    "../_base_/models/small.py",
+    "../_base_/datasets/coco.py",
+    "../_base_/schedules/iterations.py",
+]
 
-codec = dict(input_size=320, oks_sigma=0.5, nms_oks=0.5)
+# Ranking, grouping and the widths of targets: see docs/codec.md.
+codec = dict(
+    input_size=320,
+    oks_sigma=0.5,
+    nms_oks=0.5,
+    place_weight=1.5,
+    score_power=2.0,
+    score_size=0.25,
+    pair_ratio=0.5,
+)
+test_size = 320
 max_iters = 1400
 
 model = dict(
@@ -16,7 +30,9 @@ model = dict(
 
 train_dataloader = dict(
     batch_size=16,
+    sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),
     dataset=dict(
+        min_keypoints=3,
         pipeline=[
             dict(type="LoadImage"),
             dict(
@@ -35,8 +51,19 @@ train_dataloader = dict(
         ],
     ),
 )
-train_cfg = dict(val_interval="$max_iters")
+val_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImage"),
+            dict(type="BottomUpResize", codec="$codec", size_divisor=32, input_size="$test_size"),
+            dict(type="PackPose"),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+
 optim_wrapper = dict(optimizer=dict(lr=6e-4))
+default_hooks = dict(checkpoint=dict(interval=250))
 custom_hooks = [
     dict(type="EMAHook", ema_type="MomentumAnnealingEMA", momentum=0.001, gamma=10, update_buffers=True),
     dict(type="NonFiniteLossHook"),

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from ehrpose.config import load_config
+from ehrpose.config import INFERENCE_PARTS, load_config
 from ehrpose.deploy.export import parity
 from ehrpose.deploy.export.onnx import DeployNetwork, export_onnx, output_shapes, torch_maps
 from ehrpose.deploy.export.options import ExportOptions as ExportOptions
@@ -73,7 +73,7 @@ def export(
         FileNotFoundError: A file is missing.
         ValueError: An option does not fit.
     """
-    model = init_model(load_config(config, cfg_options), checkpoint)
+    model = init_model(load_config(config, cfg_options, INFERENCE_PARTS), checkpoint)
     side = model.codec.input_size
     size_wh = options.input_wh or (side, side)
     network = DeployNetwork(model, options.layout, options.dtype, options.decode)

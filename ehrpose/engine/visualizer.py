@@ -36,12 +36,12 @@ class PoseVisualizer(Visualizer):
         drawing: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
+        self.keypoint_meta = KeypointMeta.build(keypoints)
         super().__init__(name=name, **kwargs)
         self.drawing = dict(drawing or {})
         unknown = sorted(set(self.drawing) - _OPTIONS)
         if unknown:
             raise ValueError(f"drawing: unknown {unknown}; there are {sorted(_OPTIONS)}")
-        self.keypoint_meta = KeypointMeta.build(keypoints)
         self.kpt_thr = kpt_thr
 
     def add_datasample(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from ehrpose.config import check, load_config, merge_options, resolve
+from ehrpose.config import INFERENCE_PARTS, check, load_config, merge_options, resolve
 from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.models.weights.checkpoint import load_checkpoint
 from ehrpose.registry import MODELS
@@ -45,9 +45,9 @@ def init_model(
     if isinstance(config, Config):
         config = Config(config.to_dict(), filename=config.filename)
         merge_options(config, cfg_options)
-        check(config)
+        check(config, INFERENCE_PARTS)
     else:
-        config = load_config(config, cfg_options)
+        config = load_config(config, cfg_options, INFERENCE_PARTS)
     cfg = resolve(config)
     model = MODELS.build(cfg.model)
     if checkpoint is not None:

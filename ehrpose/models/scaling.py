@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ehrpose.registry import refuse_reference
+
 # (expansion t, channels c, repeats n, stride s, kernel k) of the seven MBConv stages of EfficientNet-B0.
 MBCONV_STAGES = (
     (1, 16, 1, 1, 3),
@@ -63,6 +65,7 @@ def compound_scaling(phi: float) -> CompoundScaling:
     Raises:
         ValueError: ``phi`` is no finite number, or the input would be smaller than 32 px.
     """
+    refuse_reference(phi)
     if isinstance(phi, bool) or not isinstance(phi, (int, float)) or not math.isfinite(phi):
         raise ValueError(f"phi must be a finite number, got {phi!r}")
     # The network halves its input five times, so sides are multiples of 32.

@@ -237,5 +237,5 @@ def test_the_command_says_what_it_does_not_know(tool, capsys):
 
 def test_cocos_parts_are_where_configs_look_for_them(root):
     dataset = module.REMOTE_DATASETS["coco2017"]
-    config = (root / "configs/_base_/datasets/coco_form.py").read_text()
+    config = (root / "configs/_base_/datasets/coco.py").read_text()
     assert all(dataset.files[part].marker in config for part in dataset.default)

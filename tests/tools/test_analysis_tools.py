@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from ehrpose.analysis.training.logs import plot_curves, read_curve, read_log, summarize_times
-from ehrpose.config import load_config
+from ehrpose.config import load_config, resolve
+from ehrpose.config_text import config_text
 
 ROOT = Path(__file__).parents[2]
 H_4 = str(ROOT / "configs" / "ehrnet" / "h-4_coco-384.py")
@@ -90,7 +93,41 @@ def test_print_config_resolves_references(capsys, tmp_path, five_keypoints):
     tool.main([str(config), "--resolved"])
     printed = tmp_path / "printed.py"
     printed.write_text(capsys.readouterr().out)
-    assert load_config(printed).codec.keypoints == five_keypoints
+    cfg = load_config(printed)
+    assert cfg.codec.keypoints == "$keypoints"
+    assert resolve(cfg).codec.keypoints == five_keypoints
+
+
+@pytest.mark.parametrize(
+    "name", ["small_coco-320", "medium_coco-384", "h-4_crowdpose-384", "demo_synthetic-128"]
+)
+def test_a_resolved_config_is_short_and_loads_as_the_same(name, root, capsys, tmp_path):
+    config = root / f"configs/ehrnet/{name}.py"
+    load_tool("print_config").main([str(config), "--resolved"])
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert len(lines) < 350
+    assert max(map(len, lines)) <= 120
+    references = set(re.findall(r"'\$(\w+)'", text))
+    assert references == {"keypoints"}
+    printed = tmp_path / "printed.py"
+    printed.write_text(text)
+    assert resolve(load_config(printed)).to_dict() == resolve(load_config(config)).to_dict()
+
+
+def test_config_text_keeps_every_kind_of_value(tmp_path):
+    values = {
+        "a": {"b.c": 1, "d": (1,), "e": ()},
+        "f": [float("inf"), None, True, -0.5, 1e-6],
+        "g": {"class": {"x": list(range(100))}},
+        "h": "quote ' and \" and line\nbreak " * 9,
+        "i": [[0, 255, 0]] * 40,
+        "j": {},
+        "k": [{"type": "X", "numbers": [(1, 2)] * 30}],
+    }
+    printed = tmp_path / "printed.py"
+    printed.write_text(config_text(Config(values)))
+    assert Config.fromfile(str(printed)).to_dict() == values
 
 
 def test_curve_counts_iterations_in_training_and_epochs_in_validation(log):

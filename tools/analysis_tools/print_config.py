@@ -17,7 +17,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--cfg-options", "--options", nargs="+", action=DictAction, help="replace config values, key=value"
     )
     parser.add_argument(
-        "--resolved", action="store_true", help='put values in place of references such as "$codec"'
+        "--resolved",
+        action="store_true",
+        help='put values in place of references such as "$codec"; "$keypoints" stays, the skeleton is printed once',
     )
     return parser.parse_args(argv)
 
@@ -26,9 +28,10 @@ def main(argv: list[str] | None = None) -> None:
     """Load, check and print the config."""
     args = parse_args(argv)
     from ehrpose.config import load_config, resolve
+    from ehrpose.config_text import config_text
 
     cfg = load_config(args.config, args.cfg_options)
-    print((resolve(cfg) if args.resolved else cfg).pretty_text)
+    print(config_text(resolve(cfg, keep=("keypoints",)) if args.resolved else cfg))
 
 
 if __name__ == "__main__":

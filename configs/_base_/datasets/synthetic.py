@@ -1,6 +1,9 @@
-"""The embedded data set: cartoon people drawn by ehrpose itself, one scene for every seed and index."""
+"""The embedded data set: cartoon people drawn by ehrpose itself, one scene for every seed and index.
 
-_base_ = ["../keypoints/coco.py"]
+Of coco.py it keeps the skeleton and the metric.
+"""
+
+_base_ = "coco.py"
 
 image_size = 256
 num_people = (1, 4)
@@ -19,6 +22,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(
+        _delete_=True,
         type="SyntheticPeople",
         keypoints="$keypoints",
         length=4000,
@@ -45,6 +49,7 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type="DefaultSampler", shuffle=False, round_up=False),
     dataset=dict(
+        _delete_=True,
         type="SyntheticPeople",
         keypoints="$keypoints",
         length=200,
@@ -65,6 +70,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type="CocoMetric", keypoints="$keypoints")
-test_evaluator = val_evaluator

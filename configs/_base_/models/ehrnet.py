@@ -3,6 +3,7 @@
 codec = dict(type="AssociativeEmbedding", keypoints="$keypoints", sigma=2.0, max_people=30, mode="paper")
 
 model = dict(
+    _scope_="ehrpose",
     type="BottomUpEstimator",
     data_preprocessor=dict(
         type="PosePreprocessor",

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmcv.transforms import BaseTransform
 
-from ehrpose.registry import CODECS, TRANSFORMS
+from ehrpose.registry import TRANSFORMS, build_codec
 
 
 @TRANSFORMS.register_module()
@@ -28,7 +28,7 @@ class EncodeTargets(BaseTransform):
 
     def __init__(self, codec: Mapping | Any, heatmaps: bool = False):
         self.heatmaps = heatmaps
-        self.codec = CODECS.build(codec) if isinstance(codec, Mapping) else codec
+        self.codec = build_codec(codec)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         side = self.codec.input_size

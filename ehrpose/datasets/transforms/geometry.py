@@ -25,7 +25,7 @@ from ehrpose.image_warp import (
 )
 from ehrpose.image_warp import resize_warp as resize_warp
 from ehrpose.keypoint_meta import KeypointMeta
-from ehrpose.registry import CODECS, TRANSFORMS
+from ehrpose.registry import TRANSFORMS, build_codec
 
 
 @TRANSFORMS.register_module()
@@ -75,7 +75,7 @@ class BottomUpAffine(BaseTransform):
             )
         if not 0 <= on_person <= 1:
             raise ValueError(f"on_person must be 0 to 1, got {on_person}")
-        self.input_size = _build_codec(codec).input_size
+        self.input_size = build_codec(codec).input_size
         self.rotate = rotate
         self.scale = tuple(scale)
         self.scale_type = scale_type
@@ -172,7 +172,7 @@ class BottomUpResize(BaseTransform):
             raise ValueError(f"input_size must be positive, got {input_size}")
         if max_aspect < 1:
             raise ValueError(f"max_aspect must be at least 1, got {max_aspect}")
-        self.codec = _build_codec(codec)
+        self.codec = build_codec(codec)
         self.input_size = self.codec.input_size if input_size is None else input_size
         self.size_divisor = size_divisor
         self.scales = tuple(float(scale) for scale in scales)
@@ -268,10 +268,6 @@ class RandomFlip(BaseTransform):
             results["keypoints"] = results["keypoints"][:, self.flip_indices]
             results["visible"] = results["visible"][:, self.flip_indices]
         return results
-
-
-def _build_codec(codec: Mapping | Any) -> Any:
-    return CODECS.build(codec) if isinstance(codec, Mapping) else codec
 
 
 def _warp_people(results: dict[str, Any], warp: np.ndarray) -> None:

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from ehrpose.datasets.transforms.geometry import _build_codec, _drop_outside, _warp_people
+from ehrpose.datasets.transforms.geometry import _drop_outside, _warp_people
 from ehrpose.datasets.transforms.loading import OTHER_PHOTO
 from ehrpose.datasets.transforms.loss_mask import draw_loss_mask
 from ehrpose.image_warp import centred_warp, warp_image
-from ehrpose.registry import TRANSFORMS
+from ehrpose.registry import TRANSFORMS, build_codec
 
 _PEOPLE = ("keypoints", "visible", "bbox", "area")
 
@@ -52,7 +52,7 @@ class Mosaic(BaseTransform):
             raise ValueError(f"wanted prob 0 to 1 and zoom from 1, got {prob} and {zoom}")
         if len(centre) != 2 or not 0.1 <= centre[0] <= centre[1] <= 0.9:
             raise ValueError(f"centre must be (least, greatest) within 0.1 to 0.9, got {centre}")
-        self.side = 2 * _build_codec(codec).input_size
+        self.side = 2 * build_codec(codec).input_size
         self.prob = prob
         self.centre = tuple(centre)
         self.zoom = zoom

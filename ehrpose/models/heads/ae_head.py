@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ehrpose.models.layers import BasicBlock, GaussianSmoothing, init_convs, init_residuals
-from ehrpose.registry import CODECS, MODELS
+from ehrpose.registry import MODELS, build_codec
 from ehrpose.structures import Maps
 
 HeatmapLosses = Mapping | Sequence[Mapping] | None
@@ -34,7 +34,7 @@ class _Head(BaseModule):
         init_cfg: dict | None,
     ):
         super().__init__(init_cfg)
-        self.codec = CODECS.build(codec) if isinstance(codec, Mapping) else codec
+        self.codec = build_codec(codec)
         self.num_keypoints = self.codec.num_keypoints
         self.num_tags = self.num_keypoints * self.codec.tag_dim
         self.heatmap_losses = self._build_heatmap_losses(heatmap_loss or {"type": "HeatmapLoss"})
