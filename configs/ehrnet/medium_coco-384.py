@@ -1,7 +1,7 @@
 """The medium model: the small one made deeper, trained further from its own weights, tested at 384 px.
 
 Small people are larger there than at 320 px. What it gave, and the windows of 416 px that its weights were trained in:
-see docs/training.md.
+see docs/experiments/shipped_models.md.
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """The small model, trained further at 320 px from the shipped weights, tested at 320 px.
 
-Windows about the photos' people, and targets as wide as OKS tolerates: see docs/training.md.
+Windows about the photos' people, and targets as wide as OKS tolerates: see docs/experiments/shipped_models.md.
 """
 
 _base_ = [

@@ -1,4 +1,4 @@
-"""As small_coco-320.py, with drawn scenes beside the photos, one in five: docs/training.md has what they gave."""
+"""As small_coco-320.py, with drawn scenes beside the photos, one in five: docs/experiments/shipped_models.md has what they gave."""
 
 _base_ = "small_coco-320.py"
 
