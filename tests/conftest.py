@@ -119,3 +119,23 @@ def scene_photos(_scenes, tmp_path) -> Path:
         cv2.imwrite(str(folder / f"{index}.png"), scene)
     (folder / "notes.txt").write_text("not a photo")
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported(demo_config, tmp_path_factory):
+    """Return a function that exports the model of ``demo_config`` with options, each only once."""
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is in the extra 'deploy'")
+    from ehrpose.deploy.export.options import ExportOptions
+    from ehrpose.deploy.pipeline import export
+
+    done = {}
+
+    def run(**options):
+        key = tuple(sorted(options.items()))
+        if key not in done:
+            folder = tmp_path_factory.mktemp("deploy")
+            done[key] = export(str(demo_config), None, folder, ExportOptions(**options))[0]
+        return done[key]
+
+    return run

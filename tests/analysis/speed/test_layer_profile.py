@@ -30,8 +30,8 @@ def test_nodes_have_times_and_nearly_all_multiply_adds(exported, backend):
     assert 0.85 * sum(unique.values()) < known
 
 
-def test_multiply_adds_are_those_of_get_flops(exported, config):
-    model = init_model(config)
+def test_multiply_adds_are_those_of_get_flops(exported, demo_config):
+    model = init_model(demo_config)
     counted = count_complexity(model, (128, 128))
     macs = convolution_macs(exported())
     ours = {name: value for name, value in macs.items() if name.endswith(("/Conv", "/ConvTranspose"))}
