@@ -3,9 +3,13 @@
 Importing this package is cheap: neither torch nor the training parts are loaded.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ehrpose.version import __version__
+
+if TYPE_CHECKING:  # static types of the names that __getattr__ loads
+    from ehrpose.apis import PoseInferencer, inference, init_model
+    from ehrpose.deploy.runtime import PoseRuntime
 
 __all__ = ["PoseInferencer", "PoseRuntime", "__version__", "inference", "init_model"]
 

@@ -23,6 +23,16 @@ from ehrpose.predictions import write_predictions as write_predictions
 from ehrpose.registry import MODELS, TRANSFORMS
 from ehrpose.structures import People
 
+__all__ = [
+    "PoseInferencer",
+    "inference",
+    "init_model",
+    "list_images",
+    "sample_people",
+    "to_predictions",
+    "write_predictions",
+]
+
 
 def init_model(
     config: str | Path | Config,

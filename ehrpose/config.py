@@ -23,6 +23,8 @@ from mmengine.config import Config
 from ehrpose import registry
 from ehrpose.config_keys import TOP_LEVEL_KEYS, untyped_nodes
 
+__all__ = ["check", "load_config", "merge_options", "resolve"]
+
 _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
                "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
 _ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mmengine.structures import BaseDataElement, InstanceData
 
+__all__ = ["PoseDataSample"]
+
 
 class PoseDataSample(BaseDataElement):
     """One image's ground truth and predictions, in MMEngine's form.

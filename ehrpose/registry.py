@@ -9,6 +9,22 @@ from __future__ import annotations
 import mmengine.registry as root
 from mmengine.registry import Registry
 
+__all__ = [
+    "BACKENDS",
+    "CODECS",
+    "DATASETS",
+    "DATA_SAMPLERS",
+    "HOOKS",
+    "LOOPS",
+    "METRICS",
+    "MODELS",
+    "OPTIM_WRAPPERS",
+    "RUNNERS",
+    "TRACKERS",
+    "TRANSFORMS",
+    "VISUALIZERS",
+]
+
 
 def _child(parent: Registry, *locations: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="ehrpose", locations=list(locations))

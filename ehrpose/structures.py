@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+__all__ = ["Maps", "PeakMaps", "People", "invert_warp"]
+
 
 class Maps(NamedTuple):
     """Output of the network; the field names are the output names of every exported model.

@@ -14,6 +14,8 @@ from ehrpose.datasets.other_photos import OTHER_PHOTO, OtherPhotos
 from ehrpose.datasets.people_renderer import KEYPOINT_NAMES, Person, render_scene
 from ehrpose.registry import DATASETS, TRANSFORMS
 
+__all__ = ["SyntheticPeople"]
+
 # Less than this share of the person's drawn pixels left: annotated without keypoints, as COCO does.
 _MIN_VISIBLE_SHARE = 0.15
 _MAX_PEOPLE = 99  # annotation ids are 100 * scene + number of the person

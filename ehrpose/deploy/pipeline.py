@@ -28,6 +28,8 @@ from ehrpose.registry import CODECS
 from ehrpose.structures import Maps
 from ehrpose.version import __version__
 
+__all__ = ["ExportOptions", "Exported", "export"]
+
 # What each backend's files can be. Float16 is a matter of building for TensorRT up to 10, and of the file from 11 on.
 PRECISIONS = {
     "onnxruntime": ("fp32", "int8"),

@@ -18,6 +18,8 @@ from ehrpose.image_warp import centred_warp, warp_image
 from ehrpose.registry import BACKENDS, CODECS
 from ehrpose.structures import Maps, PeakMaps, People, invert_warp
 
+__all__ = ["PoseRuntime"]
+
 Image = Union[str, "os.PathLike[str]", np.ndarray]
 
 
