@@ -21,10 +21,11 @@ _LAZY = {
     "init_model": "ehrpose.apis",
 }
 
+if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'ehrpose' has no attribute {name!r}")
-    import importlib
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'ehrpose' has no attribute {name!r}")
+        import importlib
 
-    return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(importlib.import_module(_LAZY[name]), name)
