@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNTIME_PYTHONS = ("3.8", "3.10", "3.12", "3.13")
 NETWORK = ROOT / "tests" / "data" / "tiny_network.onnx"
 PROGRAM = ROOT / "tests" / "data" / "typed_program.py"
+# setuptools is here already, by the pip options that make was given.
+BUILD = (sys.executable, "-m", "build", "--no-isolation", "--outdir")
 # Public signatures do not name these; following them would only take time.
 MYPY_CONFIG = "[mypy]\nstrict = True\n[mypy-torch.*,mmcv.*,scipy.*]\nfollow_imports = skip\n"
 DRAW_NOISE = """
@@ -68,7 +70,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="ehrpose-dist-") as folder:
             scratch = Path(folder)
             check_files(out_dir, scratch)
-            skipped = check_runtime(wheel_in(out_dir), args.runtime_pythons, pip_args, scratch)
+            skipped = check_runtime(built(out_dir), args.runtime_pythons, pip_args, scratch)
             check_training(out_dir, args.python, pip_args, scratch)
     except CheckError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -81,14 +83,13 @@ def run(what: str, *command: str | Path, cwd: Path | None = None) -> str:
     """Return the output of a command; if it fails, raise CheckError with its last line."""
     hidden = ("PYTHONPATH", "MYPYPATH", "PYTHONHOME")
     env = {name: value for name, value in os.environ.items() if name not in hidden}
-    words = [str(word) for word in command]
     result = subprocess.run(
-        words, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if result.returncode != 0:
         lines = [line for line in result.stdout.splitlines() if line.strip()] or ["no output"]
         print(*lines[-30:-1], sep="\n", file=sys.stderr)
-        raise CheckError(f"{what}: {words[0]} ended with {result.returncode}: {lines[-1].strip()}")
+        raise CheckError(f"{what}: {command[0]} ended with {result.returncode}: {lines[-1].strip()}")
     return result.stdout
 
 
@@ -112,21 +113,16 @@ def check_files(out_dir: Path, scratch: Path) -> None:
     for old in [*out_dir.glob("ehrpose-*.whl"), *out_dir.glob("ehrpose-*.tar.gz")]:
         old.unlink()
     with step("build the sdist, and the wheel from it"):
-        run("build", sys.executable, "-m", "build", "--outdir", out_dir, checkout)
+        run("build", *BUILD, out_dir, checkout)
     with step("build the wheel from the checkout"):
-        run("build", sys.executable, "-m", "build", "--wheel", "--outdir", direct, checkout)
-    wheel, sdist = wheel_in(out_dir), sdist_in(out_dir)
+        run("build", *BUILD, direct, "--wheel", checkout)
+    wheel, sdist = built(out_dir), built(out_dir, ".tar.gz")
     with step("metadata and file lists"):
         run("metadata", sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
         run("wheel contents", sys.executable, "-m", "check_wheel_contents", wheel, cwd=ROOT)
         compare("the wheel", packaged(wheel), expected_files(tracked))
-        compare(
-            "the wheel built from the sdist, against the checkout's,",
-            digests(wheel),
-            digests(wheel_in(direct)),
-        )
-    for path in (wheel, sdist):
-        print(f"  {path.name}: {path.stat().st_size / 1e6:.1f} MB")
+        compare("the sdist's wheel", digests(wheel), digests(built(direct)))
+    print(*(f"  {path.name}: {path.stat().st_size / 1e6:.1f} MB" for path in (wheel, sdist)), sep="\n")
 
 
 def copy_tracked(target: Path) -> list[str]:
@@ -195,13 +191,13 @@ def check_runtime(wheel: Path, wanted: list[str], pip_args: list[str], scratch: 
             )
             env.run_code(DRAW_NOISE, "picture.png")
             env.predict(network)
-            env.remove()
+            shutil.rmtree(env.folder)
     return skipped
 
 
 def check_training(out_dir: Path, python: str, pip_args: list[str], scratch: Path) -> None:
     """Use a zoo model by name from the wheel and from the sdist, with torch."""
-    wheel, constraints = wheel_in(out_dir), ROOT / "requirements" / "constraints.txt"
+    wheel, constraints = built(out_dir), ROOT / "requirements" / "constraints.txt"
     env = Environment(python, scratch / "training", [*pip_args, "-c", str(constraints)])
     with step("wheel with torch: install, find people with ehrnet-small"):
         env.install(f"{wheel}[train]")
@@ -215,7 +211,7 @@ def check_training(out_dir: Path, python: str, pip_args: list[str], scratch: Pat
         run("types", sys.executable, "-m", "mypy", *options, program, cwd=env.work)
     with step("sdist with torch: install, find people with ehrnet-small"):
         run("uninstall", env.python, "-m", "pip", "uninstall", "--yes", "--quiet", "ehrpose")
-        env.install("--no-deps", str(sdist_in(out_dir)))
+        env.install("--no-deps", str(built(out_dir, ".tar.gz")))
         env.check_command(wheel)
         env.predict("ehrnet-small")
 
@@ -270,10 +266,6 @@ class Environment:
                 f"predict with {model}: expected people in one JSON, got {len(people)} in {files}"
             )
 
-    def remove(self) -> None:
-        """Free the disk."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 def find_python(name: str) -> str | None:
     """Return the program of a Python version (or path) that runs: from the PATH, else of pyenv."""
@@ -294,15 +286,9 @@ def find_python(name: str) -> str | None:
     return None
 
 
-def wheel_in(folder: Path) -> Path:
-    return only(folder, "ehrpose-*.whl")
-
-
-def sdist_in(folder: Path) -> Path:
-    return only(folder, "ehrpose-*.tar.gz")
-
-
-def only(folder: Path, pattern: str) -> Path:
+def built(folder: Path, suffix: str = ".whl") -> Path:
+    """Return the one wheel or sdist of a folder."""
+    pattern = f"ehrpose-*{suffix}"
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
         raise CheckError(f"expected one {pattern} in {folder}, got {len(found)}")
