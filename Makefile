@@ -7,6 +7,7 @@
 #   make test-runtime  what a device runs, without torch, on PYTHON38 (default: python3.8)
 #   make lint      ruff, mypy and the import rules      make format   let ruff tidy up
 #   make docs      the documentation's site, in site/
+#   make dist      sdist and wheel in dist/, checked, installed and used in clean environments (some minutes)
 #   make clean     remove the environment and the caches
 # Settings: PYTHON (3.10 or newer), PYTHON38, VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
 
@@ -26,7 +27,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-web test-deploy test-runtime lint format docs clean
+.PHONY: help install demo test test-all test-web test-deploy test-runtime lint format docs dist clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -90,6 +91,14 @@ docs: $(TEST_STAMP)
 	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[docs]"
 	$(BIN)/mkdocs build --strict
 
+dist:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make dist needs Python 3.10 or newer as '$(PYTHON)'. Name one: make dist PYTHON=python3.11"; exit 1; }
+	@"$(PYTHON)" -m venv "$(VENV)-dist"
+	@"$(VENV)-dist/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) \
+	  -c requirements/constraints.txt -r requirements/dist.txt
+	"$(VENV)-dist/bin/python" tools/misc/check_dist.py --python "$(PYTHON)" --pip-args "$(PIP_ARGS)"
+
 clean:
-	rm -rf "$(VENV)" "$(VENV)-runtime" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" "$(VENV)-runtime" "$(VENV)-dist" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

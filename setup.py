@@ -46,11 +46,22 @@ setup(
     long_description=readme.read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(8, 14)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     cmdclass={"build_py": BuildWithZoo},
     packages=find_packages(include=["ehrpose", "ehrpose.*"]),
     # The runtime part (structures, codecs, tracking, deploy) runs on 3.8; the extra "train" wants 3.10.
     python_requires=">=3.8",
-    package_data={"ehrpose.web": ["static/*"]},
+    package_data={"ehrpose": ["py.typed"], "ehrpose.web": ["static/*"]},
     entry_points={
         "console_scripts": ["ehrpose=ehrpose.__main__:main", "ehrpose-web=ehrpose.web.server:main"]
     },

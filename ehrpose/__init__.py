@@ -3,9 +3,13 @@
 Importing this package is cheap: neither torch nor the training parts are loaded.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ehrpose.version import __version__
+
+if TYPE_CHECKING:  # static types of the names that __getattr__ loads
+    from ehrpose.apis import PoseInferencer, inference, init_model
+    from ehrpose.deploy.runtime import PoseRuntime
 
 __all__ = ["PoseInferencer", "PoseRuntime", "__version__", "inference", "init_model"]
 
@@ -17,10 +21,11 @@ _LAZY = {
     "init_model": "ehrpose.models.loading",
 }
 
+if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'ehrpose' has no attribute {name!r}")
-    import importlib
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'ehrpose' has no attribute {name!r}")
+        import importlib
 
-    return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(importlib.import_module(_LAZY[name]), name)

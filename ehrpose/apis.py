@@ -18,6 +18,17 @@ from ehrpose.models.loading import init_model as init_model
 from ehrpose.people_json import people_to_dicts
 from ehrpose.people_json import write_predictions as write_predictions
 from ehrpose.registry import TRANSFORMS
+from ehrpose.structures import People
+
+__all__ = [
+    "PoseInferencer",
+    "inference",
+    "init_model",
+    "list_images",
+    "sample_people",
+    "to_predictions",
+    "write_predictions",
+]
 
 
 def inference(
@@ -68,3 +79,8 @@ def to_predictions(sample: PoseDataSample, min_score: float = 0.0) -> list[dict[
         min_score: People below it are left out.
     """
     return people_to_dicts(sample.people(), min_score)
+
+
+def sample_people(sample: PoseDataSample) -> People:
+    """Return the people of a sample; the same as ``sample.people()``."""
+    return sample.people()

@@ -22,6 +22,8 @@ from mmengine.config import Config
 from ehrpose.config_keys import TOP_LEVEL_KEYS, find_class, known_names, untyped_nodes
 from ehrpose.registry import is_reference
 
+__all__ = ["INFERENCE_PARTS", "check", "load_config", "merge_options", "resolve"]
+
 # The parts of a config that inference reads.
 INFERENCE_PARTS = ("model", "codec", "keypoints", "test_dataloader")
 # Keys that the builder around a component takes, or MMEngine's registries, never the component itself.

@@ -6,6 +6,8 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from ehrpose.structures import People
 
+__all__ = ["PoseDataSample"]
+
 
 class PoseDataSample(BaseDataElement):
     """One image's ground truth and predictions, in MMEngine's form.

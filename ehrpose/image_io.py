@@ -15,6 +15,8 @@ from typing import Callable, List, Optional, Tuple, Union
 import cv2
 import numpy as np
 
+__all__ = ["ImageReadError", "ImageSource", "read_image"]
+
 ImageSource = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview]
 
 BACKENDS = ("opencv", "pillow")

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+__all__ = ["ZooModel", "find_model", "list_models", "zoo_root"]
+
 INDEX = "model-index.yml"
 TABLE_BEGIN, TABLE_END = "<!-- model zoo -->", "<!-- end of model zoo -->"
 

@@ -11,6 +11,22 @@ from typing import Any, Mapping
 import mmengine.registry as root
 from mmengine.registry import Registry
 
+__all__ = [
+    "BACKENDS",
+    "CODECS",
+    "DATASETS",
+    "DATA_SAMPLERS",
+    "HOOKS",
+    "LOOPS",
+    "METRICS",
+    "MODELS",
+    "OPTIM_WRAPPERS",
+    "RUNNERS",
+    "TRACKERS",
+    "TRANSFORMS",
+    "VISUALIZERS",
+]
+
 
 def _child(parent: Registry, *locations: str) -> Registry:
     return Registry(parent.name, parent=parent, scope="ehrpose", locations=list(locations))

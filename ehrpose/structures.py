@@ -12,6 +12,8 @@ import numpy as np
 
 from ehrpose.oks import extents
 
+__all__ = ["Maps", "PeakMaps", "People", "invert_warp"]
+
 
 class Maps(NamedTuple):
     """Output of the network; the field names are the output names of every exported model.

@@ -145,7 +145,7 @@ def test_demo_names_bad_photos_and_does_the_others(image_demo, photos, config, c
     assert stop.value.code == 1
     error = capsys.readouterr().err
     assert "0.png" in error
-    assert "1 of 3 photos" in error
+    assert "could not be read" in error
     assert {p.name for p in out.iterdir()} == {"1.jpg", "1.json", "2.jpg", "2.json"}
 
 
@@ -161,7 +161,7 @@ def test_demo_mistakes_end_in_one_line(image_demo, photos, config, checkpoint, t
     with pytest.raises(SystemExit) as stop:
         run_cli(lambda: image_demo(arguments))
     assert stop.value.code == 2
-    assert "--out-dir" in capsys.readouterr().err
+    assert "there are 3" in capsys.readouterr().err
 
 
 def test_options_also_change_a_config_that_is_read_already(config):
@@ -193,7 +193,7 @@ def test_demo_never_overwrites_a_photo_or_a_picture(image_demo, photos, config, 
     drawn = {p.name for p in (tmp_path / "out").glob("*.jpg")}
     assert drawn == {"0.jpg.jpg", "0.png.jpg", "1.jpg", "2.jpg"}
     (photos / "0.png").unlink()
-    with pytest.raises(ValueError, match="overwrite a photo"):
+    with pytest.raises(ValueError, match="would overwrite its input"):
         image_demo([*arguments, "--out-dir", str(photos)])
     assert (photos / "0.jpg").read_bytes() == before
 

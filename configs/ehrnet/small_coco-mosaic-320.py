@@ -1,4 +1,4 @@
-"""As small_coco-320.py, half of the samples made of four photos: docs/experiments/shipped_models.md has what that gave."""
+"""As small_coco-320.py, half of the samples made of four photos; results: docs/experiments/shipped_models.md."""
 
 _base_ = "small_coco-320.py"
 

@@ -1,4 +1,4 @@
-"""As small_coco-320.py, with drawn scenes beside the photos, one in five: docs/experiments/shipped_models.md has what they gave."""
+"""As small_coco-320.py, one sample in five a drawn scene; results: docs/experiments/shipped_models.md."""
 
 _base_ = "small_coco-320.py"
 

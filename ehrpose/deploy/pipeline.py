@@ -28,6 +28,8 @@ from ehrpose.registry import CODECS
 from ehrpose.structures import Maps
 from ehrpose.version import __version__
 
+__all__ = ["ExportOptions", "Exported", "export"]
+
 ONNX_NAME, TORCH_NAME = "end2end.onnx", "end2end.pt2"
 # Where candidates are found TensorRT must compute in float32; whether all outputs of the layer are such numbers.
 PEAK_LAYERS = {"/peaks/MaxPool": True, "/peaks/Equal": False, "/peaks/Where": True, "/peaks/TopK": False}

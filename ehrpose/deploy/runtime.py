@@ -17,6 +17,8 @@ from ehrpose.deploy.sidecar import DeployError, read_sidecar
 from ehrpose.registry import BACKENDS, CODECS
 from ehrpose.structures import Maps, PeakMaps, People, invert_warp
 
+__all__ = ["PoseRuntime"]
+
 
 class PoseRuntime:
     """An exported network with everything around it; call it with a photo.

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
+__all__ = ["DeployError", "Sidecar", "read_sidecar"]
+
 FORMAT = 1
 SUFFIX = ".json"
 INPUT_NAME = "input"

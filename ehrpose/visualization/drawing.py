@@ -17,6 +17,8 @@ from ehrpose.visualization.person_colors import color_of_id, color_of_person, in
 from ehrpose.visualization.strokes import Color, draw_box, draw_disc, draw_ellipse, draw_line, to_bgr
 from ehrpose.visualization.text_labels import Label, draw_labels, label_height
 
+__all__ = ["draw_people", "write_picture"]
+
 STYLES = ("mmpose", "openpose")
 COLORINGS = ("limb", "person", "id")
 # With ``fade`` a keypoint of this score or more is drawn in full, one at the threshold with the least opacity and size.

@@ -35,6 +35,7 @@ FOREIGN = {
     "mkdir",
     "source",
     "curl",
+    "docker",
     "shuf",
 }
 NOT_SCRIPTS = {"setup.py", "utils.py"}

@@ -14,6 +14,8 @@ from ehrpose.datasets.synthetic.scene import KEYPOINT_NAMES, Person, render_scen
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import DATASETS, TRANSFORMS
 
+__all__ = ["SyntheticPeople"]
+
 # Less than this share of the person's drawn pixels left: annotated without keypoints, as COCO does.
 _MIN_VISIBLE_SHARE = 0.15
 _MAX_PEOPLE = 99  # annotation ids are 100 * scene + number of the person

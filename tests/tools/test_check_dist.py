@@ -1,0 +1,86 @@
+"""Checks of make dist that need no network: file lists, interpreters, messages."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import zipfile
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def check_dist(root):
+    path = root / "tools/misc/check_dist.py"
+    spec = importlib.util.spec_from_file_location("check_dist", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    path = tmp_path / "ehrpose-9.9.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("ehrpose/py.typed", "ehrpose/a.py", "ehrpose-9.9.0.dist-info/RECORD"):
+            archive.writestr(name, name)
+    return path
+
+
+def test_wheel_must_carry_the_package_and_the_zoo(check_dist):
+    tracked = [
+        "ehrpose/py.typed", "ehrpose/web/static/index.html", "configs/ehrnet/metafile.yml", "checkpoints/a.pth",
+        "tests/test_a.py", "model-index.yml", "tools/a.py",
+    ]  # fmt: skip
+    assert check_dist.expected_files(tracked) == {
+        "ehrpose/py.typed",
+        "ehrpose/web/static/index.html",
+        "ehrpose/zoo/configs/ehrnet/metafile.yml",
+        "ehrpose/zoo/checkpoints/a.pth",
+        "ehrpose/zoo/model-index.yml",
+    }
+    with pytest.raises(check_dist.CheckError, match=r"expected ehrpose/py\.typed in the checkout, got none"):
+        check_dist.expected_files(tracked[1:])
+
+
+def test_missing_and_superfluous_files_are_named(check_dist, wheel):
+    got = check_dist.packaged(wheel)
+    assert got == {"ehrpose/py.typed", "ehrpose/a.py"}
+    with pytest.raises(check_dist.CheckError, match=r"^the wheel lacks 1 files: ehrpose/b.py$"):
+        check_dist.compare("the wheel", got, got | {"ehrpose/b.py"})
+    with pytest.raises(check_dist.CheckError, match=r"^the wheel must not carry 1 files: ehrpose/a.py$"):
+        check_dist.compare("the wheel", got, {"ehrpose/py.typed"})
+
+
+def test_another_content_of_the_same_name_is_seen(check_dist, wheel, tmp_path):
+    other = tmp_path / "other.whl"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("ehrpose/py.typed", "ehrpose/py.typed")
+        archive.writestr("ehrpose/a.py", "changed")
+    with pytest.raises(check_dist.CheckError, match=r"lacks 1 files: ehrpose/a\.py"):
+        check_dist.compare("the sdist's wheel", check_dist.digests(other), check_dist.digests(wheel))
+
+
+def test_one_wheel_is_expected(check_dist, wheel, tmp_path):
+    assert check_dist.built(tmp_path) == wheel
+    with pytest.raises(check_dist.CheckError, match=r"expected one ehrpose-\*.tar.gz in .*, got 0"):
+        check_dist.built(tmp_path, ".tar.gz")
+
+
+def test_interpreters_are_found_or_none(check_dist):
+    assert check_dist.find_python(sys.executable) == sys.executable
+    assert check_dist.find_python("2.99") is None
+
+
+def test_a_failing_command_gives_its_last_line(check_dist):
+    code = "print('first'); print('the reason'); raise SystemExit(3)"
+    with pytest.raises(check_dist.CheckError, match=r"^trial: .* ended with 3: the reason$"):
+        check_dist.run("trial", sys.executable, "-c", code)
+
+
+def test_the_tools_of_make_dist_have_pinned_versions(root):
+    lines = (root / "requirements/dist.txt").read_text(encoding="utf-8").splitlines()
+    pinned = (root / "requirements/constraints.txt").read_text(encoding="utf-8")
+    names = [line for line in lines if not line.startswith("#") and ">=" not in line]
+    assert names
+    assert [name for name in names if f"\n{name}==" not in pinned] == []
