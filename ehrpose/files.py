@@ -177,7 +177,8 @@ def _reason(path: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     if error.errno in _FULL_DISK:
         with contextlib.suppress(OSError):
-            reason += f" ({shutil.disk_usage(path.parent).free / 2**20:.0f} MB free)"
+            folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+            reason += f" ({shutil.disk_usage(folder).free / 2**20:.0f} MB free)"
     return f"{path} could not be written: {reason}"
 
 

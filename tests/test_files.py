@@ -119,6 +119,12 @@ def test_a_disk_that_is_really_full_is_named(tmp_path):
         write()
 
 
+def test_a_folder_that_cannot_be_made_on_a_full_disk_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "mkdir", raise_full_disk)
+    with pytest.raises(WriteError, match=r"a\.json could not be written: No space left .*\(\d+ MB free\)"):
+        write_text(tmp_path / "new" / "folder" / "a.json", "x")
+
+
 def test_other_errors_leave_what_was_there_too(old):
     for error in (KeyError("x"), KeyboardInterrupt(), ValueError("y")):
 
