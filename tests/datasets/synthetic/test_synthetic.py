@@ -301,6 +301,8 @@ def test_a_broken_conversion_leaves_nothing(converter, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fill_up)
-    with pytest.raises(WriteError, match=r"\.jpg could not be written: No space left on device \(\d+ MB free\)"):
+    with pytest.raises(
+        WriteError, match=r"\.jpg could not be written: No space left on device \(\d+ MB free\)"
+    ):
         converter.main(["--out", str(tmp_path / "people"), "--length", "1", "--val-length", "0"])
     assert list(tmp_path.iterdir()) == []
