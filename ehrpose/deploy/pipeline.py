@@ -22,7 +22,7 @@ from ehrpose.deploy.export.precision import lower_precision
 from ehrpose.deploy.export.torch_program import export_torch
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar, sidecar_path
-from ehrpose.files import PartialFile
+from ehrpose.files import PartialFile, make_parent
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import letterbox_warp, warp_image
 from ehrpose.models.loading import init_model
@@ -87,7 +87,7 @@ def export(
     if options.layout == "NHWC":
         shape = [shape[0], *shape[2:], 3]
     folder = Path(work_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_parent(folder / name)
     sidecar = Sidecar(
         name=Path(config).stem,
         backend=options.backend,
