@@ -13,7 +13,7 @@ DEBUG_VARIABLE = "EHRPOSE_DEBUG"
 _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Exit codes: 2 for what the user can set right on the command line or in the config, 1 for a run that broke.
 USER_ERROR, RUN_ERROR = 2, 1
-_RUN_ERRORS = ("CheckpointError", "NonFiniteLossError")
+_RUN_ERRORS = ("CheckpointError", "NonFiniteLossError", "WriteError")
 
 
 def run_cli(main: Callable[[], None]) -> None:

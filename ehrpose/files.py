@@ -1,78 +1,230 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, then renamed."""
+"""Files that are whole or not there: written next to their place, flushed to the disk, then renamed.
+
+A name that is a symlink becomes a plain file; the file that it pointed to keeps its content, as it may be shared (by a
+data set made of links, or a cache). Links among the folders are followed.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
 import shutil
-from contextlib import contextmanager
+import stat
 from pathlib import Path
-from typing import Iterator, Union
+from typing import ContextManager, Iterator, Optional, Union
 
 PARTIAL = ".partial"
-# What the user can set right: these stay as the system raises them.
+PathLike = Union[str, "os.PathLike[str]"]
+# What the user can set right: these keep their type, which the command line ends with exit code 2.
 _USER_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
-_NUMBERS = itertools.count()
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+# Said by file systems that cannot flush, some of networks: what they were given is as safe as it gets there.
+_CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+# Two containers that share a folder may have the same process id, so each process counts from its own number.
+_NUMBERS = itertools.count(int.from_bytes(os.urandom(3), "big"))
 
 
 class WriteError(OSError):
     """A file could not be written, for example on a full disk; what was there before is untouched."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
 
-@contextmanager
-def written_beside(path: Union[str, os.PathLike[str]]) -> Iterator[Path]:
+
+class PartialFile:
+    """A file that is written next to its place; ``commit`` puts it there, ``abort`` leaves nothing of it.
+
+    For files that stay open for long; ``written_beside`` does for the others.
+
+    Attributes:
+        path: Where the file goes.
+        partial: The name to write to. It has the suffix of ``path``, so that writers who choose the format by it work,
+            is hidden and is used by nobody else.
+
+    Args:
+        path: The file to write; its folder need not exist before ``partial`` is written.
+        durable: ``commit`` waits until the file is on the disk. Without, a power cut in the next half minute may leave
+            an empty file; for what is written by the thousand and can be made again, where waiting takes longer than
+            the work.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder.
+        PermissionError: ``path`` is a device or a pipe, or may not be looked at.
+    """
+
+    def __init__(self, path: PathLike, durable: bool = True):
+        self.path, self.durable = Path(path), durable
+        self.partial = partial_path(self.path)
+        with self.explained():
+            _check_replaceable(self.path)
+
+    def commit(self) -> None:
+        """Put the file in its place, with the permissions of the one that it replaces.
+
+        Raises:
+            FileNotFoundError, PermissionError: It cannot be put there. As all errors, this removes the partial file
+                and leaves ``path`` as it was.
+            WriteError: The disk is full or fails.
+        """
+        try:
+            with self.explained():
+                if self.durable:
+                    _flush(self.partial)
+                _copy_permissions(self.path, self.partial)
+                os.replace(self.partial, self.path)
+        except BaseException:
+            self.abort()
+            raise
+        if self.durable:
+            _flush_names(self.path.parent)
+
+    def abort(self) -> None:
+        """Remove the partial file, if there is one."""
+        with contextlib.suppress(OSError):  # its reason would hide the one for which it is removed
+            self.partial.unlink()
+
+    def explained(self) -> ContextManager[None]:
+        """Turn errors of writing within the block into those that ``written_beside`` raises."""
+        return explained(self.path, self.partial)
+
+
+@contextlib.contextmanager
+def explained(path: PathLike, partial: Optional[PathLike] = None) -> Iterator[None]:
+    """Turn errors of writing within the block into those that ``written_beside`` raises.
+
+    Args:
+        path: What is written, for the message.
+        partial: The name that it has until then; messages of the system that name it name ``path`` instead.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except _USER_ERRORS as error:
+        if partial is not None and str(error.filename) == str(partial):
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+        raise
+    except OSError as error:
+        raise WriteError(error.errno, _reason(Path(path), error)) from error
+
+
+@contextlib.contextmanager
+def written_beside(path: PathLike, durable: bool = True) -> Iterator[Path]:
     """Give the name of a file next to ``path`` to write to; once on the disk it takes the place of ``path``.
-
-    The name has the suffix of ``path``, so that writers who choose the format by it work, and is unique to this call.
 
     Args:
         path: The file to write; its folder exists.
+        durable: As for ``PartialFile``.
 
     Raises:
         FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: ``path`` cannot be written to.
         WriteError: The disk is full or fails. In each case the partial file is removed and ``path`` is as it was.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.stem[:100]}.{os.getpid()}-{next(_NUMBERS)}{PARTIAL}{path.suffix}")
+    file = PartialFile(path, durable)
     try:
-        yield partial
-        _flush(partial)
-        os.replace(partial, path)
-        _flush(path.parent)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not isinstance(error, _USER_ERRORS):
-            raise WriteError(error.errno, _explain(path, error)) from error
+        with file.explained():
+            yield file.partial
+        file.commit()
+    except BaseException:
+        file.abort()
         raise
 
 
-def write_bytes(path: Union[str, os.PathLike[str]], content: bytes) -> None:
-    """Write a file, whole or not at all; missing folders are made. Raises as ``written_beside``."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(path) as partial:
+def write_bytes(path: PathLike, content: bytes, durable: bool = True) -> None:
+    """Write a file, whole or not at all; missing folders are made. Arguments and errors as for ``written_beside``."""
+    make_parent(path)
+    with written_beside(path, durable) as partial:
         partial.write_bytes(content)
 
 
-def write_text(path: Union[str, os.PathLike[str]], content: str) -> None:
-    """Write a file in UTF-8, whole or not at all; missing folders are made. Raises as ``written_beside``."""
-    write_bytes(path, content.encode("utf-8"))
+def write_text(path: PathLike, content: str, durable: bool = True) -> None:
+    """Write a file in UTF-8, whole or not at all; missing folders are made. Otherwise as ``written_beside``."""
+    write_bytes(path, content.encode("utf-8"), durable)
+
+
+def make_parent(path: PathLike) -> None:
+    """Make the folder of a file, if it is missing.
+
+    Raises:
+        NotADirectoryError: A file lies where a folder should be.
+        PermissionError: It may not be made.
+        WriteError: The disk is full, fails or is read-only.
+    """
+    folder = Path(path).parent
+    with explained(path):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+
+
+def partial_path(path: PathLike) -> Path:
+    """Return a hidden name next to ``path``, with its suffix, that nobody else uses.
+
+    Raises:
+        IsADirectoryError: ``path`` is ``.`` or ``/``.
+    """
+    path = Path(path)
+    if not path.name:  # "." or "/"
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    # 40 characters are at most 160 bytes, which leaves room for the rest in the 255 of a name.
+    return path.with_name(f".{path.stem[:40]}.{os.getpid()}-{next(_NUMBERS)}{PARTIAL}{path.suffix}")
+
+
+def _reason(path: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.errno in _FULL_DISK:
+        with contextlib.suppress(OSError):
+            folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+            reason += f" ({shutil.disk_usage(folder).free / 2**20:.0f} MB free)"
+    return f"{path} could not be written: {reason}"
+
+
+def _check_replaceable(path: Path) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise PermissionError(errno.EPERM, "Expected a regular file, got a device or pipe", str(path))
+
+
+def _copy_permissions(replaced: Path, new: Path) -> None:
+    """Give a new file the permissions of the one that it replaces, where there is one and the file system has them."""
+    if os.name == "nt":  # there a file can only be read-only, and such a file cannot be replaced
+        return
+    with contextlib.suppress(OSError):
+        mode = os.lstat(replaced).st_mode
+        if stat.S_ISREG(mode):
+            os.chmod(new, mode & 0o777)
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows opens no folders
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file is on the disk, as far as its file system can tell."""
+    # Windows flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            raise
     finally:
         os.close(descriptor)
 
 
-def _explain(path: Path, error: OSError) -> str:
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason += f" ({shutil.disk_usage(path.parent).free / 2**20:.0f} MB free)"
-    return f"{path} could not be written: {reason}"
+def _flush_names(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where that is possible.
+
+    The new file is in its place by now, so nothing here is an error: Windows opens no folders, file systems of networks
+    do not flush them, and a folder may be writable but not readable.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

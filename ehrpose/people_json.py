@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from ehrpose.files import PartialFile, make_parent, write_text
 from ehrpose.structures import People
 
 
@@ -39,11 +40,8 @@ def people_to_dicts(
 
 def write_predictions(predictions: list[dict[str, Any]], path: str | Path) -> None:
     """Write people to a json file, whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_text(json.dumps(predictions))
-    beside.replace(target)
+    # One for each photo of a folder: a disk takes longer to flush it than a small network to find the people.
+    write_text(path, json.dumps(predictions), durable=False)
 
 
 class FrameFile:
@@ -53,33 +51,39 @@ class FrameFile:
 
     Args:
         path: File to write. No frames, no file.
+
+    Raises:
+        NotADirectoryError, IsADirectoryError, PermissionError: ``path`` cannot be written to.
+        WriteError: The disk is full or fails.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._beside = self.path.with_name(f".{self.path.name}.part")
+        self._partial = PartialFile(path)
         self._file: TextIO | None = None
 
     def add(self, frame: dict[str, Any]) -> None:
         """Write one frame."""
         first = self._file is None
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._beside.open("w", encoding="utf-8")
-        self._file.write(("[" if first else ",\n") + json.dumps(frame))
+        with self._partial.explained():
+            if self._file is None:
+                make_parent(self.path)
+                self._file = self._partial.partial.open("w", encoding="utf-8")
+            self._file.write(("[" if first else ",\n") + json.dumps(frame))
 
     def close(self) -> bool:
         """End the list and put the file in its place; return whether there were frames."""
         if self._file is None:
             return False
         try:
-            self._file.write("]\n")
-            self._file.close()
+            with self._partial.explained():
+                self._file.write("]\n")
+                self._file.close()
         except OSError:
             self.abort()
             raise
         self._file = None
-        self._beside.replace(self.path)
+        self._partial.commit()
         return True
 
     def abort(self) -> None:
@@ -89,7 +93,7 @@ class FrameFile:
         with contextlib.suppress(OSError):  # a full disk takes the last words neither
             self._file.close()
         self._file = None
-        self._beside.unlink()
+        self._partial.abort()
 
 
 def _rounded(values: np.ndarray, digits: int) -> Any:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from ehrpose.files import explained, make_parent, written_beside
+
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
 # What a flaky line raises; anything else is not cured by asking again.
@@ -110,6 +112,7 @@ def download(
     Raises:
         DownloadError: The server does not have the file, the line stays broken, the disk is too small, or the
             checksum is wrong. In the last case the part is removed, in the others it stays for the next try.
+        WriteError: The disk is full or fails; the part stays.
     """
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if target.is_file():
@@ -156,6 +159,7 @@ def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int,
     Raises:
         ConnectionError: The server closed the line before the end.
         DownloadError: The server's file has another size.
+        WriteError: The disk is full or fails.
     """
     start = _size(part)
     if start == remote.size:
@@ -168,12 +172,14 @@ def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int,
         length = answer.headers.get("Content-Length")
         if length is not None and done + int(length) != remote.size:
             raise DownloadError(f"{url} has {done + int(length)} bytes there, wanted {remote.size}")
-        with part.open("ab" if resumed else "wb") as file:
-            while chunk := answer.read(_CHUNK):
+        mode = "ab" if resumed else "wb"
+        while chunk := answer.read(_CHUNK):
+            with explained(part), part.open(mode) as file:
                 file.write(chunk)
-                done += len(chunk)
-                if on_progress is not None:
-                    on_progress(done, remote.size)
+            mode = "ab"
+            done += len(chunk)
+            if on_progress is not None:
+                on_progress(done, remote.size)
     if done < remote.size:
         raise ConnectionError(f"the server closed the line after {done} of {remote.size} bytes")
 
@@ -225,16 +231,19 @@ def unpack(archive: Path, folder: Path, on_progress: Callable[[int, int], None] 
             _check_room(_existing(folder), sum(m.file_size for m in missing), f"unpacked, {archive.name}")
             for count, member in enumerate(missing, len(members) - len(missing) + 1):
                 target = _place(member, folder, archive)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                beside = target.with_name(f".{target.name}.part")
-                with content.open(member) as source, beside.open("wb") as file:
-                    shutil.copyfileobj(source, file, _CHUNK)
-                os.replace(beside, target)
+                _unpack_file(content, member, target)
                 if on_progress is not None:
                     on_progress(count, len(members))
     except zipfile.BadZipFile as error:
         raise DownloadError(f"{archive} is damaged: {error}; remove it and fetch it again") from error
     return len(missing)
+
+
+def _unpack_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    make_parent(target)
+    # Not flushed, for there are 118,287 in one archive: an empty one is found by its size and unpacked again.
+    with written_beside(target, durable=False) as new, archive.open(member) as source, new.open("wb") as file:
+        shutil.copyfileobj(source, file, _CHUNK)
 
 
 def _existing(folder: Path) -> Path:

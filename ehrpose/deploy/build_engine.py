@@ -26,6 +26,7 @@ from ehrpose.deploy.tensorrt.engine_info import (
     BuildOptions,
     commands,
 )
+from ehrpose.files import PartialFile, make_parent
 
 __all__ = ["BuildOptions", "build_engine", "commands", "describe_engine"]
 
@@ -55,18 +56,18 @@ def build_engine(
     engine = _engine_path(onnx, out)
     sidecar = read_sidecar(onnx)
     trt = trt_network.import_tensorrt(options.backend) if trt is None else trt
-    partial = engine.with_name(f".partial.{engine.name}")
-    _check_writable(partial)
+    file = _writable(engine)
     cuda = _cuda(options)
     try:
         plan, record = _build(trt, cuda, onnx, engine, sidecar, options)
-        partial.write_bytes(plan)
-        _publish(partial, engine, sidecar, options.backend, record)
+        with file.explained():
+            file.partial.write_bytes(plan)
+        _describe(file.partial, engine, sidecar, options.backend, record)
+        _publish(file)
     finally:
         if cuda is not None:
             cuda.close()
-        if partial.exists():
-            partial.unlink()
+        file.abort()
     return engine
 
 
@@ -85,7 +86,7 @@ def describe_engine(onnx: PathLike, engine: PathLike, options: BuildOptions, trt
     trt = trt_network.import_tensorrt(options.backend) if trt is None else trt
     cuda = _cuda(options)
     record = _record(trt, cuda, onnx, engine, options)
-    _publish(engine, engine, sidecar, options.backend, record)
+    _describe(engine, engine, sidecar, options.backend, record)
     return engine
 
 
@@ -169,8 +170,8 @@ def _record(
     }
 
 
-def _publish(source: Path, engine: Path, sidecar: Sidecar, backend: str, record: Dict[str, Any]) -> None:
-    """Write the JSON of an engine, then give it its name: an engine that is there has its JSON."""
+def _describe(source: Path, engine: Path, sidecar: Sidecar, backend: str, record: Dict[str, Any]) -> None:
+    """Write the JSON of an engine whose content is in ``source``."""
     described = replace(
         sidecar,
         backend=backend,
@@ -180,13 +181,15 @@ def _publish(source: Path, engine: Path, sidecar: Sidecar, backend: str, record:
         engine=record,
     )
     described.write(engine)
-    if source == engine:
-        return
+
+
+def _publish(file: PartialFile) -> None:
+    """Give an engine its name, after its JSON was written: an engine that is there has its JSON."""
     try:
-        os.replace(str(source), str(engine))
+        file.commit()
     except BaseException:
-        if not engine.exists():
-            sidecar_path(engine).unlink()
+        if not file.path.exists():
+            sidecar_path(file.path).unlink()
         raise
 
 
@@ -197,16 +200,18 @@ def _engine_path(onnx: Path, out: Optional[PathLike]) -> Path:
     return engine
 
 
-def _check_writable(partial: Path) -> None:
-    """Raise DeployError now rather than after minutes of building."""
+def _writable(engine: Path) -> PartialFile:
+    """Return the file to write; raise DeployError now rather than after minutes of building."""
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(b"")
-        partial.unlink()
+        make_parent(engine)
+        file = PartialFile(engine)
+        file.partial.touch()
+        file.abort()
     except OSError as error:
         raise DeployError(
-            f"cannot write to {partial.parent}: {error.strerror}; name another file with --out"
+            f"cannot write to {engine.parent}: {error.strerror}; name another file with --out"
         ) from error
+    return file
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ from ehrpose.deploy.export.options import ExportOptions as ExportOptions
 from ehrpose.deploy.export.precision import lower_precision
 from ehrpose.deploy.export.torch_program import export_torch
 from ehrpose.deploy.runtime import PoseRuntime
-from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar
+from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar, sidecar_path
+from ehrpose.files import PartialFile, make_parent
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import letterbox_warp, warp_image
 from ehrpose.models.loading import init_model
@@ -87,8 +89,7 @@ def export(
     if options.layout == "NHWC":
         shape = [shape[0], *shape[2:], 3]
     folder = Path(work_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial.{name}"
+    make_parent(folder / name)
     sidecar = Sidecar(
         name=Path(config).stem,
         backend=options.backend,
@@ -101,26 +102,31 @@ def export(
         phi=model.cfg.get("phi"),
         versions=versions(),
     )  # fmt: skip
-    try:
-        partial.write_bytes(content)
-        sidecar.sha256 = {partial.name: file_hash(partial)}
-        sidecar.write(partial)
+    with ExitStack() as stack:
+        tried = _partial_file(stack, folder / name, content)
+        stack.callback(sidecar_path(tried.partial).unlink, missing_ok=True)
+        sidecar.sha256 = {tried.partial.name: file_hash(tried.partial)}
+        sidecar.write(tried.partial)
         backend = "torch" if options.backend == "torch" else "onnxruntime"
-        errors = compare_with_model(partial, backend, model, test_images)
-        form = lower_precision(partial, content, sidecar, options)
+        errors = compare_with_model(tried.partial, backend, model, test_images)
+        form = lower_precision(tried.partial, content, sidecar, options)
         sidecar.precision = form.precision
         sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in form.files.items()}
-        target = folder / next(iter(form.files))
-        for name, part in form.files.items():
-            (folder / f".partial.{name}").write_bytes(part)
+        files = [_partial_file(stack, folder / name, part) for name, part in form.files.items()]
         # The JSON first: a network's file that is there is a whole one.
-        sidecar.write(target)
-        for name in reversed(form.files):
-            os.replace(folder / f".partial.{name}", folder / name)
-    finally:
-        for leftover in folder.glob(".partial.*"):
-            leftover.unlink(missing_ok=True)
-    return Exported(target, errors, form.report)
+        sidecar.write(files[0].path)
+        for file in reversed(files):
+            file.commit()
+    return Exported(files[0].path, errors, form.report)
+
+
+def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:
+    """Write a file next to its place; it vanishes with the stack unless it is committed."""
+    file = PartialFile(path)
+    stack.callback(file.abort)
+    with file.explained():
+        file.partial.write_bytes(content)
+    return file
 
 
 def _checked_onnx(network: DeployNetwork, size_wh: tuple[int, int], options: ExportOptions) -> bytes:

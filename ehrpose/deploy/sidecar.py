@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
+from ehrpose.files import write_text
+
 __all__ = ["DeployError", "Sidecar", "read_sidecar"]
 
 FORMAT = 1
@@ -67,15 +69,8 @@ class Sidecar:
     def write(self, path: Union[str, os.PathLike[str]]) -> Path:
         """Write the JSON of the network file ``path``; return its name."""
         target = sidecar_path(path)
-        partial = target.with_name(target.name + ".partial")
-        try:
-            text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=_plain)
-            partial.write_text(text + "\n", encoding="utf-8")
-            os.replace(str(partial), str(target))
-        except BaseException:
-            if partial.exists():
-                partial.unlink()
-            raise
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=_plain)
+        write_text(target, text + "\n")
         return target
 
 

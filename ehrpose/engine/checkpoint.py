@@ -15,7 +15,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor
 
-from ehrpose.files import PARTIAL, WriteError, written_beside
+from ehrpose.files import PARTIAL, WriteError, make_parent, written_beside
 from ehrpose.models.weights.checkpoint import checkpoint_bytes, state_dict_of
 from ehrpose.models.weights.state_dict_diff import compare_tensors
 from ehrpose.registry import HOOKS
@@ -57,7 +57,7 @@ def write_weights(path: str | os.PathLike, state_dict: Mapping[str, Tensor], met
     """
     path = Path(path)
     content = checkpoint_bytes(state_dict, meta, path.suffix)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(path)
     with checkpoint_beside(path) as partial:
         partial.write_bytes(content)
 

@@ -6,7 +6,6 @@ Source: the COCO keypoint evaluation; pycocotools computes, so the numbers are t
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ehrpose.evaluation.coco_eval import (
     person_category,
     prepare_truth,
 )
+from ehrpose.files import write_text
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import METRICS
 
@@ -197,9 +197,5 @@ class CocoMetric(BaseMetric):
 
 
 def write_json(content: Any, path: str) -> None:
-    """Write a json file beside its place, then rename it."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_text(json.dumps(content))
-    os.replace(beside, target)
+    """Write a json file, whole or not at all."""
+    write_text(path, json.dumps(content))

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from ehrpose.files import written_beside
+
 # AVI holds neither AAC nor sound that begins between two packets in time, so its sound is always encoded.
 _AVI, _AVI_ENCODER, _ENCODER = ".avi", "libmp3lame", "aac"
 # How much of ffmpeg's words goes into a message.
@@ -59,27 +61,24 @@ def copy_sound(
         raise SoundError("no program ffmpeg is on the PATH: install it, or leave the sound out")
     if not has_sound(source, ffmpeg):
         return False
-    beside = target.with_name(f".{target.stem}.sound{target.suffix}")
     part = ["-ss", f"{start:.3f}"] + ([] if seconds is None else ["-t", f"{seconds:.3f}"])
     streams = ["-map", "0:v:0", "-map", "1:a", "-c:v", "copy", "-map_metadata", "1"]
     command = [ffmpeg, "-v", "error", "-nostdin", "-y", "-i", str(target), *part, "-i", str(source), *streams]
-    reason = ""
-    try:
+    with written_beside(target) as partial:
         for encoder in _encoders(target.suffix.lower(), start):
             done = subprocess.run(
-                [*command, "-c:a", encoder, str(beside)],
+                [*command, "-c:a", encoder, str(partial)],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 check=False,
                 start_new_session=True,  # a Ctrl-C in the terminal is not for it
             )
             if done.returncode == 0:
-                beside.replace(target)
-                return True
+                break
+        else:
             reason = " ".join(done.stderr.decode(errors="replace").split())[-_MAX_REASON:]
-    finally:
-        beside.unlink(missing_ok=True)
-    raise SoundError(f"ffmpeg could not add the sound of {source}: {reason}")
+            raise SoundError(f"ffmpeg could not add the sound of {source}: {reason}")
+    return True
 
 
 def _encoders(suffix: str, start: float) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ehrpose.files import PartialFile, make_parent
+
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 # Of suffix: a code that OpenCV's own FFmpeg writes without further libraries.
 _CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".m4v": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
@@ -140,6 +142,8 @@ class VideoWriter:
     Raises:
         VideoError: The suffix or codec is unknown here, or the file cannot be written. OpenCV says nothing of a full
             disk, so what was written is opened again and its frames are counted before it takes its place.
+        NotADirectoryError, IsADirectoryError, PermissionError: ``path`` cannot be written to.
+        WriteError: The disk fails.
     """
 
     def __init__(self, path: str | Path, fps: float, codec: str | None = None):
@@ -152,7 +156,7 @@ class VideoWriter:
         if not (np.isfinite(fps) and fps > 0):
             raise VideoError(f"fps must be positive, got {fps}")
         self.codec, self.fps = codec or _CODECS[suffix], float(fps)
-        self.beside = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
+        self._file = PartialFile(path)
         self.num_frames = 0
         self._writer: cv2.VideoWriter | None = None
         self._size_wh: tuple[int, int] | None = None
@@ -184,15 +188,15 @@ class VideoWriter:
             self._raise_error()
             self._check_written()
         except BaseException:
-            self.beside.unlink(missing_ok=True)
+            self._file.abort()
             raise
-        self.beside.replace(self.path)
+        self._file.commit()
 
     def abort(self) -> None:
         """Leave no file."""
         if self._thread is not None:
             self._finish()
-        self.beside.unlink(missing_ok=True)
+        self._file.abort()
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -204,11 +208,13 @@ class VideoWriter:
             self.abort()
 
     def _open(self, size_wh: tuple[int, int]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_parent(self.path)
+        with self._file.explained():
+            self._file.partial.touch()  # OpenCV does not say why it cannot write
         code = cv2.VideoWriter.fourcc(*self.codec)
-        writer = cv2.VideoWriter(str(self.beside), code, self.fps, size_wh)
+        writer = cv2.VideoWriter(str(self._file.partial), code, self.fps, size_wh)
         if not writer.isOpened():
-            self.beside.unlink(missing_ok=True)
+            self._file.abort()
             raise VideoError(
                 f"{self.path}: no encoder for codec {self.codec!r} of {size_wh} px; try --codec MJPG in .avi"
             )
@@ -242,7 +248,7 @@ class VideoWriter:
 
     def _check_written(self) -> None:
         """Raise VideoError unless the file holds all frames: the last one where it says so, else each is counted."""
-        capture = cv2.VideoCapture(str(self.beside))
+        capture = cv2.VideoCapture(str(self._file.partial))
         try:
             found = 0
             if capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_COUNT) == self.num_frames:

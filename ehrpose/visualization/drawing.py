@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from ehrpose.files import write_bytes
 from ehrpose.image_io import check_image
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.map_view import draw_heatmaps as draw_heatmaps
@@ -244,15 +245,13 @@ def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = N
     Raises:
         ValueError: The suffix is no image format that can be written.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    suffix = Path(path).suffix
     try:
         options = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
-        written, encoded = cv2.imencode(target.suffix or ".none", picture, options)
+        written, encoded = cv2.imencode(suffix or ".none", picture, options)
     except cv2.error:
         written = False
     if not written:
-        raise ValueError(f"{path}: pictures cannot be written as {target.suffix!r}; use .jpg or .png")
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_bytes(encoded.tobytes())
-    beside.replace(target)
+        raise ValueError(f"{path}: pictures cannot be written as {suffix!r}; use .jpg or .png")
+    # Thousands are written in a run, and a disk takes longer to flush one than a small network to find its people.
+    write_bytes(path, encoded.tobytes(), durable=False)

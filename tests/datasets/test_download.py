@@ -7,12 +7,14 @@ import importlib.util
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ehrpose.datasets import download as module
 from ehrpose.datasets.download import DownloadError, RemoteDataset, RemoteFile, download, unpack
+from ehrpose.files import WriteError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -85,6 +87,16 @@ def test_a_cut_line_is_taken_up_where_it_broke(server, tmp_path):
     path = download(remote(), server.url, tmp_path, retries=1, wait=0.01)
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-", "bytes=150000-", "bytes=150000-", "bytes=270000-"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_disk_that_fills_up_ends_the_download(server, tmp_path):
+    (tmp_path / "a.zip.part").symlink_to("/dev/full")
+    with pytest.raises(
+        WriteError, match=r"a\.zip\.part could not be written: No space left on device \(\d+ MB"
+    ):
+        download(remote(), server.url, tmp_path)
+    assert server.ranges == [None]  # asking again would not help
 
 
 def test_the_next_run_goes_on(server, tmp_path):

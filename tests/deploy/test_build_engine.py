@@ -172,8 +172,8 @@ def test_renaming_that_fails_leaves_nothing_half_written(machine, monkeypatch, n
     rename = os.replace
 
     def refuse(source, target):
-        if target.endswith(name):
-            raise PermissionError(13, "denied", target)
+        if str(target).endswith(name):
+            raise PermissionError(13, "denied", str(target))
         rename(source, target)
 
     onnx = write_onnx(machine.folder)

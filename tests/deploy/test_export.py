@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import math
+import os
 import shutil
 import sys
 
@@ -22,6 +24,7 @@ from ehrpose.deploy.export.trt85_ops import unsupported
 from ehrpose.deploy.pipeline import export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar, sidecar_path
+from ehrpose.files import WriteError
 from ehrpose.models.loading import init_model
 from ehrpose.registry import CODECS
 from ehrpose.structures import PeakMaps, invert_warp
@@ -48,6 +51,25 @@ def randomized(config, seed=0):
             layer.weight.data.uniform_(0.5, 1.5)
             layer.bias.data.normal_(0, 0.2)
     return model
+
+
+def test_a_network_that_is_there_has_its_json(config, tmp_path, monkeypatch):
+    placed, replace = [], os.replace
+
+    def place(source, target):
+        if target.name == "end2end.onnx":
+            raise OSError(errno.EIO, "Input/output error")
+        placed.append(target.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", place)
+    with pytest.raises(WriteError, match=r"end2end\.onnx could not be written: Input/output error"):
+        export(config, None, tmp_path / "new", ExportOptions())
+    assert placed[-1] == "end2end.onnx.json"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["end2end.onnx.json"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="file"):
+        export(config, None, tmp_path / "file", ExportOptions())
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)

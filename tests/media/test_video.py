@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -86,6 +87,27 @@ def test_no_frames_no_file(tmp_path):
 def test_what_cannot_be_written_is_named(tmp_path, name, fps, codec, message):
     with pytest.raises(VideoError, match=message):
         VideoWriter(tmp_path / name, fps, codec)
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "a.mp4").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IsADirectoryError, match=r"a\.mp4"):
+        VideoWriter(tmp_path / "a.mp4", 10)
+    with pytest.raises(NotADirectoryError, match="file"):
+        VideoWriter(tmp_path / "file" / "b.mp4", 10)
+
+
+def test_the_system_says_why_a_video_cannot_be_begun(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(
+        Path, "touch", refuse
+    )  # a read-only folder, which OpenCV takes for an unknown encoder
+    with pytest.raises(PermissionError) as caught:
+        VideoWriter(tmp_path / "a.mp4", 10).write(frames(1)[0])
+    assert caught.value.filename == str(tmp_path / "a.mp4")
 
 
 def test_an_unknown_encoder_is_named(tmp_path, capfd):

@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"OUT must be a file, {output} is a folder")
 
     from ehrpose.engine.checkpoint import checkpoint_beside
+    from ehrpose.files import make_parent
     from ehrpose.models.weights.checkpoint import checkpoint_bytes, read_checkpoint, state_dict_of
 
     checkpoint = read_checkpoint(args.input)
@@ -72,9 +73,9 @@ def main(argv: list[str] | None = None) -> None:
     meta = {key: old[key] for key in KEPT_META if key in old} if isinstance(old, Mapping) else {}
     data = checkpoint_bytes(tensors, meta, output.suffix)
     final = output.with_name(f"{output.stem}-{hashlib.sha256(data).hexdigest()[:8]}{output.suffix}")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(final)
     with checkpoint_beside(final) as partial:
-        Path(partial).write_bytes(data)
+        partial.write_bytes(data)
     print(f"{final}: {len(tensors)} tensors, {len(data) / 2**20:.1f} MB")
 
 

@@ -25,13 +25,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Put the table between the page's marks."""
     args = parse_args(argv)
+    from ehrpose.files import write_text
     from ehrpose.model_zoo import list_models, with_table, zoo_root, zoo_table
 
     page = Path(args.page)
     text = with_table(page.read_text(encoding="utf-8"), zoo_table(list_models(), zoo_root()))
-    beside = page.with_name(f".{page.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(page)
+    write_text(page, text)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ehrpose.analysis.speed.power import Energy
+from ehrpose.files import make_parent, write_text, written_beside
 from ehrpose.machine_info import processor_name
 
 
@@ -133,11 +134,7 @@ def describe_power(rows: Sequence[Row], watts: float | None) -> str:
 def write_json(rows: Sequence[Row], machine: dict[str, Any], path: str | Path) -> None:
     """Write everything that was measured, whole or not at all."""
     times = [{**r.summary(), "network_times_ms": r.network_ms, "whole_times_ms": r.whole_ms} for r in rows]
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_text(json.dumps({"machine": machine, "rows": times}))
-    beside.replace(target)
+    write_text(path, json.dumps({"machine": machine, "rows": times}))
 
 
 def plot(rows: Sequence[Row], path: str | Path, title: str = "") -> None:
@@ -173,11 +170,12 @@ def plot(rows: Sequence[Row], path: str | Path, title: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     axes.set_title(title, fontsize=9)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.stem}.part{target.suffix}")
-    figure.savefig(beside, dpi=110)
-    pyplot.close(figure)
-    beside.replace(target)
+    make_parent(target)
+    try:
+        with written_beside(target) as partial:
+            figure.savefig(partial, dpi=110)
+    finally:
+        pyplot.close(figure)
 
 
 def accuracy_efficiency(ap: float, fps: float, watts: float) -> float:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ehrpose.files import make_parent, written_beside
+
 Records = Sequence[Mapping[str, Any]]
 
 
@@ -170,10 +172,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _save(figure: Any, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.stem}.partial{out.suffix}")
-    try:
+    make_parent(out)
+    with written_beside(out) as partial:
         figure.savefig(partial)
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import numpy as np
 from mmengine.utils import ProgressBar
 
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
+from ehrpose.files import explained, make_parent, partial_path, write_text
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import AREA_OF_BOX
@@ -28,17 +29,19 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises:
         ValueError: ``out`` is there and not empty, or is a file.
+        WriteError: The disk is full or fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty: remove it or choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = out.parent / f".{out.name}.{os.getpid()}.partial"
+    make_parent(out)
+    partial = partial_path(out)
     try:
-        beside.mkdir()
-        yield beside
-        os.replace(beside, out)
+        with explained(out, partial):
+            partial.mkdir()
+            yield partial
+            os.replace(partial, out)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def category(meta: KeypointMeta) -> dict[str, Any]:
@@ -57,7 +60,6 @@ def write_annotations(
 ) -> None:
     """Write ``annotations/person_keypoints_{split}2017.json`` below a folder."""
     path = folder / "annotations" / f"person_keypoints_{split}2017.json"
-    path.parent.mkdir(exist_ok=True)
     content = {
         "info": {"description": description, "version": "1.0"},
         "licenses": [],
@@ -65,7 +67,7 @@ def write_annotations(
         "annotations": annotations,
         "categories": [category(meta)],
     }
-    path.write_text(json.dumps(content))
+    write_text(path, json.dumps(content))
 
 
 def split_photos(

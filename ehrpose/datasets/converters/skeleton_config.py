@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pprint
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ehrpose.files import write_text
 from ehrpose.keypoint_meta import KeypointMeta
 
 # COCO's tolerances by body part, for keypoints of the same name.
@@ -81,7 +81,7 @@ def _sigma(name: str) -> float:
 
 
 def write_keypoints(keypoints: Mapping[str, Any], path: str | Path) -> None:
-    """Write a keypoint config as a Python file, beside its place and then renamed."""
+    """Write a keypoint config as a Python file, whole or not at all."""
     KeypointMeta.build(keypoints)
     lines = [
         '"""Skeleton of a data set; sigmas are COCO\'s where names are, else a guess."""',
@@ -91,7 +91,4 @@ def write_keypoints(keypoints: Mapping[str, Any], path: str | Path) -> None:
     for key, value in keypoints.items():
         text = pprint.pformat(value, width=100, compact=True).replace("\n", "\n    ")
         lines.append(f"    {key}={text},")
-    target = Path(path)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_text("\n".join([*lines, ")", ""]), encoding="utf-8")
-    os.replace(beside, target)
+    write_text(path, "\n".join([*lines, ")", ""]))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 from mmengine.utils import ProgressBar
 
 from ehrpose.config import load_config, resolve
 from ehrpose.datasets.converters.coco_folder import new_folder, write_annotations
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
+from ehrpose.visualization.drawing import write_picture
 
 _JPEG_QUALITY = 95
 
@@ -42,7 +42,7 @@ def write_synthetic_folder(splits: Iterable[tuple[str, SyntheticPeople]], out: P
 
     Raises:
         ValueError: The folder is there and not empty, or is a file.
-        OSError: A photo cannot be written.
+        WriteError: The disk is full or fails.
     """
     with new_folder(out) as folder:
         for split, dataset in splits:
@@ -59,9 +59,7 @@ def _write_split(dataset: SyntheticPeople, folder: Path, split: str) -> None:
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         name = f"{info['img_id']:012d}.jpg"
-        # OpenCV's writer reports a full disk only by its return value.
-        if not cv2.imwrite(str(photo_dir / name), info["img"], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
-            raise OSError(f"could not write {photo_dir / name}; is the disk full?")
+        write_picture(photo_dir / name, info["img"], _JPEG_QUALITY)
         images.append(
             {"id": info["img_id"], "file_name": name, "width": info["width"], "height": info["height"]}
         )

@@ -6,13 +6,13 @@ allow fp16 and int8, and TensorRT picks. From 11 on, and in TensorRT-RTX, the ty
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from ehrpose.deploy.sidecar import DeployError, Sidecar
 from ehrpose.deploy.tensorrt.engine_info import PRODUCTS, BuildOptions
 from ehrpose.deploy.tensorrt.network import peak_layers, typed_precision
+from ehrpose.files import write_bytes
 
 
 def set_precision(trt: Any, config: Any, network: Any, options: BuildOptions) -> Tuple[str, List[str]]:
@@ -147,10 +147,4 @@ def write_timing_cache(config: Any, path: Optional[Path]) -> None:
     cache = None if path is None else config.get_timing_cache()
     if path is None or cache is None:
         return
-    partial = path.with_name(f".partial.{path.name}")
-    try:
-        partial.write_bytes(cache.serialize())
-        os.replace(str(partial), str(path))
-    finally:
-        if partial.exists():
-            partial.unlink()
+    write_bytes(path, cache.serialize())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.engine.hooks.visualization import photo_of
+from ehrpose.files import write_text
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import mean_similarity
 from ehrpose.registry import HOOKS
@@ -107,7 +106,8 @@ class BadCaseHook(Hook):
                     out_file=str(self.out_dir / case.file),
                 )
         if is_main_process():
-            _write([case._asdict() for case in chosen], self.out_dir / BAD_CASES)
+            content = [case._asdict() for case in chosen]
+            write_text(self.out_dir / BAD_CASES, json.dumps(content, indent=1))
             runner.logger.info(f"the {len(chosen)} photos with the lowest OKS are in {self.out_dir}")
         self._worst = []
 
@@ -134,9 +134,3 @@ def photo_oks(sample: PoseDataSample, sigmas: np.ndarray) -> float | None:
     oks = mean_similarity(xy[:, None], found[None], areas[:, None], sigmas, labelled[:, None])
     rows, columns = linear_sum_assignment(oks, maximize=True)
     return float(oks[rows, columns].sum() / len(oks))
-
-
-def _write(content: Sequence[dict], path: Path) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps(content, indent=1))
-    os.replace(beside, path)

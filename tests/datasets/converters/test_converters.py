@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import shutil
@@ -14,6 +15,7 @@ from labelling_tools import LIMBS, NAMES, coco_export, draw_scenes, people_of, w
 from mmengine.config import Config
 
 from ehrpose.datasets.coco import CocoPoseDataset
+from ehrpose.files import WriteError
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +195,21 @@ def test_nothing_is_left_behind_where_a_photo_is_broken(
     assert "left out: scene2.png" in capsys.readouterr().out
     assert sorted(read_back(tmp_path / "out", five_keypoints)) == [f"scene{i}.png" for i in (0, 1, 3, 4, 5)]
     assert not (tmp_path / "out/train2017/scene2.png").exists()
+
+
+def test_a_full_disk_is_named_and_nothing_is_left_behind(tool, labelme, skeleton_file, tmp_path, monkeypatch):
+    def fill_up(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+
+    folder, _ = labelme
+    monkeypatch.setattr(shutil, "copyfile", fill_up)
+    with pytest.raises(
+        WriteError, match=r"out could not be written: No space left on device \(\d+ MB free\)"
+    ):
+        tool("labelme_to_coco")(
+            [str(folder), "--keypoints", str(skeleton_file), "--out", str(tmp_path / "out")]
+        )
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_a_zip_cannot_be_linked_to(tool, coco, tmp_path):

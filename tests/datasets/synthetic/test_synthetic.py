@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.datasets.synthetic.scene import KEYPOINT_NAMES, render_scene
+from ehrpose.files import WriteError
 
 NUM_SCENES = 25
 
@@ -294,7 +297,12 @@ def test_converter_refuses_a_folder_in_use(converter, tmp_path):
 
 
 def test_a_broken_conversion_leaves_nothing(converter, tmp_path, monkeypatch):
-    monkeypatch.setattr(cv2, "imwrite", lambda *args: False)
-    with pytest.raises(OSError, match="disk full"):
+    def fill_up(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(
+        WriteError, match=r"\.jpg could not be written: No space left on device \(\d+ MB free\)"
+    ):
         converter.main(["--out", str(tmp_path / "people"), "--length", "1", "--val-length", "0"])
     assert list(tmp_path.iterdir()) == []
