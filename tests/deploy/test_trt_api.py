@@ -16,7 +16,7 @@ import pytest
 from trt_api import RELEASES, TABLE
 
 FILES = [f"ehrpose/deploy/{name}.py" for name in
-         ("build_engine", "trt_network", "trt_config", "trt_calibrator", "backends/tensorrt")]  # fmt: skip
+         ("build_engine", "tensorrt/network", "tensorrt/build_config", "tensorrt/calibrator", "backends/tensorrt")]  # fmt: skip
 # How the code calls an object of each class, and what its methods give.
 VARIABLES = {"trt": "", "builder": "Builder", "config": "IBuilderConfig", "network": "INetworkDefinition",
              "parser": "OnnxParser", "problem": "ParserError", "layer": "ILayer", "tensor": "ITensor",
