@@ -6,7 +6,7 @@ from typing import Sequence
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.structures import Maps
 
 
@@ -38,9 +38,9 @@ def checked_maps(names: Sequence[str], num_keypoints: int, maps: Maps) -> Maps:
 
 def all_finite(array: np.ndarray) -> bool:
     """Whether a float32 array of any shape holds neither NaN nor infinity."""
-    compiled = kernels()
+    compiled = kernel("all_finite")
     if compiled is not None:
-        return bool(compiled.all_finite(np.ascontiguousarray(array).reshape(-1).view(np.int32)))
+        return bool(compiled(np.ascontiguousarray(array).reshape(-1).view(np.int32)))
     # A sum costs half of a look at each value; one that overflows is no proof.
     return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 

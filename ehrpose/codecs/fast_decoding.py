@@ -9,7 +9,7 @@ from typing import Tuple
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.assembly import fill, people_of
 from ehrpose.codecs.grouping import Groups, tag_distance
 from ehrpose.codecs.heatmap import find_peaks, parabola_peak, sample_bilinear
@@ -120,8 +120,7 @@ def fill_nearby(
     reach = FILL_REACH * (high - low).max(axis=1)
     reach = np.maximum(reach, FILL_LEAST * max(height, width)).astype(np.int64)[:, None]
     low, high = np.maximum(low - reach, 0), np.minimum(high + reach + 1, (width, height))
-    compiled = kernels()
-    best_in_windows = _best_in_windows if compiled is None else compiled.best_in_windows
+    best_in_windows = kernel("best_in_windows") or _best_in_windows
     person_tags = groups.tags.astype(np.float32)
     ys, xs = best_in_windows(heat, tags, person_tags, owners, types, low, high)
     return owners, types, ys, xs

@@ -12,7 +12,7 @@ from typing import Sequence, Tuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 
 
 @dataclass
@@ -80,10 +80,10 @@ def group_candidates(
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
     """
     scores, tags = scores.astype(np.float64), tags.astype(np.float64)
-    compiled = kernels()
+    compiled = kernel("group")
     if compiled is not None:
         arguments = np.ascontiguousarray(tags), np.asarray(offsets), np.asarray(order), float(max_tag_dist)
-        return Groups(*compiled.group(scores, *arguments))
+        return Groups(*compiled(scores, *arguments))
     return Groups(*_group(scores, tags, offsets.tolist(), order, max_tag_dist))
 
 

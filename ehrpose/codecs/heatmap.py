@@ -11,7 +11,7 @@ from typing import NamedTuple, Tuple, Union
 import cv2
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 
 
 def draw_gaussians(
@@ -88,7 +88,7 @@ def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np
     """Return the flat pixels over ``min_score`` that no neighbour within ``reach`` exceeds, rising."""
     # Few pixels are over the threshold, unless something is wrong: then looking at all costs less.
     few = heatmaps.size // 16
-    compiled = kernels()
+    compiled = kernel("local_maxima")
     if compiled is None:
         found = np.flatnonzero(heatmaps.reshape(-1) > min_score)
         return (
@@ -98,7 +98,7 @@ def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np
         )
     bits = heatmaps.reshape(-1).view(np.int32)
     lowest = min_score.view(np.int32) if min_score >= 0 else np.iinfo(np.int32).min
-    found, is_all = compiled.local_maxima(heatmaps, bits, reach, min_score, np.int32(lowest), few)
+    found, is_all = compiled(heatmaps, bits, reach, min_score, np.int32(lowest), few)
     return found if is_all else _all_maxima(heatmaps, 2 * reach + 1, min_score)
 
 

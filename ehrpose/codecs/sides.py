@@ -11,7 +11,7 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import areas_of, tolerated_squares
 from ehrpose.structures import People
@@ -85,8 +85,7 @@ def separate_sides(
     index = np.asarray(pairs, np.int64)
     area = areas_of(people.keypoints, people.keypoint_scores > 0).astype(np.float64)
     near = tolerated_squares(ONE_PLACE, np.asarray(sigmas)[index[:, 0]])
-    compiled = kernels()
-    separate = _separate if compiled is None else compiled.separate
+    separate = kernel("separate_sides") or _separate
     keypoints, keypoint_scores = (
         people.keypoints.astype(np.float64),
         people.keypoint_scores.astype(np.float64),

@@ -10,7 +10,7 @@ from typing import List, Tuple
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.heatmap import highest_first
 from ehrpose.codecs.upsampling import BLOCK, ROUNDING, UpsampledMaps
 
@@ -31,9 +31,9 @@ def find_upsampled_by_tag(
         types: (F,) type of each search.
         person_tags: (F, T).
     """
-    compiled = kernels()
+    compiled = kernel("best_by_tag")
     if compiled is not None:
-        found = compiled.best_by_tag(*heat.arrays(), tags.arrays()[0], types, person_tags)
+        found = compiled(*heat.arrays(), tags.arrays()[0], types, person_tags)
         return np.asarray(found[0]), np.asarray(found[1])
     search = _Search(heat, tags, person_tags.shape[1])
     batches = [slice(start, start + BATCH) for start in range(0, len(types), BATCH)]

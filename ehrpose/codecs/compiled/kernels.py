@@ -11,20 +11,21 @@ from typing import Tuple
 import numpy as np
 from numba import njit
 
-from ehrpose.codecs.compiled import upsampled_kernels as upsampled
 from ehrpose.codecs.compiled.fill_kernels import best_in_windows
-from ehrpose.codecs.compiled.side_kernels import separate
+from ehrpose.codecs.compiled.side_kernels import separate as separate_sides
 from ehrpose.codecs.compiled.tag_search_kernels import best_by_tag
+from ehrpose.codecs.compiled.upsampled_kernels import peaks as upsampled_peaks
+from ehrpose.codecs.compiled.upsampled_kernels import pixels as upsampled_pixels
 
 __all__ = [
     "all_finite",
-    "assign",
     "best_by_tag",
     "best_in_windows",
     "group",
     "local_maxima",
-    "separate",
-    "upsampled",
+    "separate_sides",
+    "upsampled_peaks",
+    "upsampled_pixels",
 ]
 
 compiled = njit(cache=True, nogil=True)
