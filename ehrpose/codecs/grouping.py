@@ -51,16 +51,18 @@ def group_by_tag(
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
 
     Raises:
-        ValueError: ``order`` is no permutation, or scores and tags disagree in number.
+        ValueError: ``order`` is not a permutation, or scores and tags disagree in number.
     """
     num_types = len(scores)
     if sorted(order) != list(range(num_types)) or len(tags) != num_types:
         raise ValueError(
-            f"wanted {num_types} tag arrays and an order of them, got {len(tags)} and {list(order)}"
+            f"expected {num_types} arrays of tags and an order of them, got {len(tags)} and {list(order)}"
         )
     for k in range(num_types):
         if len(scores[k]) != len(tags[k]):
-            raise ValueError(f"type {k} has {len(scores[k])} scores and {len(tags[k])} tags")
+            raise ValueError(
+                f"type {k}: expected one tag per score, got {len(scores[k])} scores and {len(tags[k])} tags"
+            )
     offsets = np.cumsum([0, *map(len, scores)])
     if not num_types:
         return Groups(np.zeros((0, 0), np.int64), np.zeros((0, 1)))
