@@ -1,7 +1,7 @@
 """Filling of missing keypoints at the size of the network input, without scans of it.
 
-For a person and a type the pixel of highest ``heat - round(tag distance)`` is wanted. Blocks of 4 x 4 pixels have
-bounds of heat and of tags, so few blocks can hold it. Axes: K types, T tag length, S blocks of a type, F searches.
+For a person and a type, find the pixel of highest ``heat - round(tag distance)``. Blocks of 4 x 4 pixels have bounds
+of heat and of tags, so few blocks can hold it. Axes: K types, T tag length, S blocks of a type, F searches.
 """
 
 from __future__ import annotations

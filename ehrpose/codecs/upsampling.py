@@ -113,9 +113,6 @@ class UpsampledMaps:
 
     def pixels(self, channels: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         """Return (M,) values at pixels of the network input, rows ``ys`` and columns ``xs``."""
-        compiled = kernel("upsampled_pixels")
-        if compiled is not None:
-            return np.asarray(compiled(*self.arrays(), channels, ys, xs))
         total = None
         for maps, taps in self.levels:
             height, width = maps.shape[1:]

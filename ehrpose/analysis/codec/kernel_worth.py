@@ -1,4 +1,4 @@
-"""What each compiled loop is worth: decoding with only that one switched off, against decoding with all of them."""
+"""What each compiled loop is worth: decoding with only that one switched off, relative to all of them on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ehrpose.analysis.codec.maps_from_labels import Noise
 from ehrpose.codecs import AssociativeEmbedding, accelerator
 from ehrpose.keypoint_meta import KeypointMeta
 
-# The decoding of the shipped models (configs/ehrnet/small_coco-256.py) sorts left from right as well.
+# The codec options of the shipped models, configs/ehrnet/small_coco-320.py.
 SHIPPED = {
     "unbiased": True, "place_weight": 1.5, "score_power": 2.0, "score_size": 0.25, "pair_ratio": 0.5, "nms_oks": 0.5,
 }  # fmt: skip
@@ -36,18 +36,20 @@ def time_without(case: Case, codec: AssociativeEmbedding, rounds: int) -> dict[s
     Args:
         case: Its maps are decoded.
         codec: Decodes them.
-        rounds: Decodes of each map in each form; forms take turns.
+        rounds: Decodes of each map in each form, interleaved.
 
     Returns:
-        Processor time, the mean over the maps of the median over the rounds: of ``""`` with all loops compiled, of
-        the name of each loop without it, of ``ALL`` with NumPy alone.
+        Processor time of this thread, which other processes disturb least; the mean over the maps of the median over
+        the rounds. Under ``""`` with all loops, under a loop's name without that one, under ``ALL`` without any.
 
     Raises:
         RuntimeError: numba is not installed or is switched off.
     """
     loops = _loops()
     if not loops:
-        raise RuntimeError("expected numba, to compare with its loops; got none: pip install -e '.[speed]'")
+        raise RuntimeError(
+            "expected compiled loops to compare with, got none: pip install -e '.[speed]' and unset EHRPOSE_NUMBA"
+        )
     used = _used(loops, case, codec)
     forms = {"": [], **{name: [name] for name in used}, ALL: used}
     ms: dict[str, list[list[float]]] = {form: [[] for _ in case.maps] for form in forms}
@@ -70,7 +72,9 @@ def _loops() -> dict[str, Any]:
 
 def _decoding_with(loops: Mapping[str, Any]) -> AbstractContextManager[Any]:
     """Decode with these loops; one that is None has its NumPy form."""
-    return mock.patch.object(accelerator, "kernels", lambda: SimpleNamespace(**loops))
+    module = SimpleNamespace(**loops)
+    # A mock that returns it would take longer than some of the loops.
+    return mock.patch.object(accelerator, "kernels", lambda: module)  # noqa: PT008
 
 
 def _used(loops: Mapping[str, Any], case: Case, codec: AssociativeEmbedding) -> list[str]:
@@ -92,12 +96,15 @@ def print_kernels(
     num_threads: int,
     decodings: Mapping[str, Mapping[str, Any]] = DECODINGS,
 ) -> None:
-    """Print a table: a column for each compiled loop, how many times as long decoding takes without it."""
+    """Print a table with a column for each compiled loop: how many times as long decoding takes without it.
+
+    An empty cell stands for a loop that the decoding does not use. See ``tools/analysis_tools/benchmark_codec.py``.
+    """
     cv2.setNumThreads(num_threads)
     names = [*_loops(), ALL]
     keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
     cases = make_cases(keypoints, load_poses(keypoints, labels), people, sides, num_maps)
-    print(f"Processor time, medians of {rounds} decodes of {num_maps} maps each, noise: {Noise()}")
+    print(f"Processor time, medians of {rounds} decodes of each of {num_maps} maps, noise: {Noise()}")
     head = ["decoding", "input", "people", "ms", *(f"`{name}`" for name in names[:-1]), ALL]
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     for decoding, options in decodings.items():
