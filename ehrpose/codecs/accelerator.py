@@ -1,11 +1,11 @@
-"""Compiled forms of the codec's loops, where numba is installed; the NumPy forms give the same bits without it."""
+"""Compiled forms of the codec's slowest loops, where numba is installed; the NumPy forms give the same bits."""
 
 from __future__ import annotations
 
 import os
 from functools import lru_cache
 from types import ModuleType
-from typing import Optional
+from typing import Any, Callable, Optional
 
 SWITCH = "EHRPOSE_NUMBA"
 
@@ -14,7 +14,7 @@ SWITCH = "EHRPOSE_NUMBA"
 def kernels() -> Optional[ModuleType]:
     """Return the module of compiled loops, or None without numba or with ``EHRPOSE_NUMBA=0``.
 
-    The first decode of an installation compiles them, which takes seconds; numba keeps the result beside the
+    The first decode of an installation compiles them, which takes seconds; numba caches the result next to the
     package, or in the user's cache folder.
     """
     if os.environ.get(SWITCH, "1") == "0":
@@ -24,3 +24,9 @@ def kernels() -> Optional[ModuleType]:
     except ImportError:
         return None
     return compiled
+
+
+def kernel(name: str) -> Optional[Callable[..., Any]]:
+    """Return the compiled loop called ``name``, or None where its NumPy form is to be used."""
+    module = kernels()
+    return None if module is None else getattr(module, name)

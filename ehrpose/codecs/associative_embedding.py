@@ -12,7 +12,7 @@ middle. Unbiased targets keep the fraction, with corner pixel centres of input a
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
 from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
 from ehrpose.codecs.peak_decoding import decode_peaks
-from ehrpose.codecs.settings import DecodeSettings
-from ehrpose.codecs.sides import paired_limbs
+from ehrpose.codecs.settings import DecodeSettings, takes_decode_options
 from ehrpose.codecs.target_widths import oks_widths, shrink_mask
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import extents
@@ -46,30 +45,14 @@ class AssociativeEmbedding:
         max_people: People per image that get tags in training (the largest ones).
         unbiased: UDP targets.
         mode: ``"fast"`` or ``"paper"`` decoding.
-        max_candidates: Peaks per keypoint type.
-        min_score: Peaks at or below it are no candidates, 0 to 1.
-        max_tag_dist: Largest tag distance inside one person.
-        fill_missing: Give people their missing keypoints from the heatmap near their tag.
-        min_keypoints: ``fast`` only: people with fewer keypoints (before filling) are dropped.
-        max_spread: ``fast`` only: a keypoint farther from the person's median keypoint than this many times the
-            median distance is not theirs (see ``far_members``); None: all are.
-        nms_oks: ``fast`` only: of two people with a larger OKS the lower score is dropped; None: none is.
-        place_weight: ``fast`` only: place counts in the grouping, a short side of the input as much as this tag
-            distance; 0: it does not.
-        score_power: ``fast`` only: a person's score is the power mean of the scores of its keypoints (0 for missing
-            ones), before filling; 1 is the mean, 2 the root of the mean square.
-        score_size: ``fast`` only: power of the person's size, as a share of the input's, that the score is
-            multiplied by; 0: size does not count.
-        pair_ratio: ``fast`` only: where a left keypoint and its right one are at one place, one of them goes to the
-            best other place of their candidates, if it has at least this share of the score, 0 to 1, and pairs are
-            exchanged where that is likelier (see ``separate_sides``); None: they stay.
-        limb_weight: ``fast`` with ``pair_ratio`` only: limbs that are longer by the square root of the person's area
-            count against an assignment of left and right as much as this difference of scores; 0: scores decide.
+        options: Options of decoding: the fields of ``DecodeSettings`` that have a default, such as ``min_score``.
 
     Raises:
-        ValueError: A value is out of range; the message says which and what was wanted.
+        TypeError: An option does not exist; the message names the nearest one.
+        ValueError: A value is out of range; the message names it and what was expected.
     """
 
+    @takes_decode_options
     def __init__(
         self,
         input_size: int,
@@ -82,63 +65,35 @@ class AssociativeEmbedding:
         max_people: int = 30,
         unbiased: bool = False,
         mode: str = "fast",
-        max_candidates: int = 30,
-        min_score: float = 0.1,
-        max_tag_dist: float = 1.0,
-        fill_missing: bool = True,
-        min_keypoints: int = 1,
-        max_spread: Optional[float] = None,
-        nms_oks: Optional[float] = None,
-        place_weight: float = 0.0,
-        score_power: float = 1.0,
-        score_size: float = 0.0,
-        pair_ratio: Optional[float] = None,
-        limb_weight: float = 0.3,
+        **options: Any,
     ):
         self.meta = KeypointMeta.build(keypoints)
         self.input_size = positive_int(input_size, "input_size")
         if input_size % 32:
             raise ValueError(
-                f"input_size must be a multiple of 32, the network's largest stride; got {input_size}"
+                f"input_size: expected a multiple of 32, the network's largest stride, got {input_size}"
             )
         self.strides = tuple(strides)
         self.tag_strides = tuple(tag_strides)
         if self.strides not in ((4,), (4, 2)):
-            raise ValueError(f"strides must be (4,) or (4, 2), got {self.strides}")
+            raise ValueError(f"strides: expected (4,) or (4, 2), got {self.strides}")
         if self.tag_strides not in ((4,), (4, 2)) or not set(self.tag_strides) <= set(self.strides):
             raise ValueError(
-                f"tag_strides must be (4,) or (4, 2) and among strides {self.strides}, got {tag_strides}"
+                f"tag_strides: expected (4,) or (4, 2), all among strides {self.strides}, got {self.tag_strides}"
             )
-        if sigma <= 0:
-            raise ValueError(f"sigma must be positive, got {sigma}")
+        if not 0 < sigma < np.inf:
+            raise ValueError(f"sigma: expected a finite number above 0, got {sigma}")
         if not 0 <= oks_sigma < np.inf:
-            raise ValueError(f"oks_sigma must be at least 0, got {oks_sigma}")
+            raise ValueError(f"oks_sigma: expected a finite number of at least 0, got {oks_sigma}")
         if mode not in ("fast", "paper"):
-            raise ValueError(f"mode must be 'fast' or 'paper', got {mode!r}")
+            raise ValueError(f"mode: expected 'fast' or 'paper', got {mode!r}")
         self.tag_dim = positive_int(tag_dim, "tag_dim")
         self.max_people = positive_int(max_people, "max_people")
         self.sigma = float(sigma)
         self.oks_sigma = float(oks_sigma)
         self.unbiased = bool(unbiased)
         self.mode = mode
-        self.settings = DecodeSettings(
-            order=self.meta.order,
-            unbiased=self.unbiased,
-            max_candidates=positive_int(max_candidates, "max_candidates"),
-            min_score=float(min_score),
-            max_tag_dist=float(max_tag_dist),
-            fill_missing=bool(fill_missing),
-            sigmas=self.meta.sigmas,
-            min_keypoints=positive_int(min_keypoints, "min_keypoints"),
-            max_spread=max_spread,
-            nms_oks=nms_oks,
-            place_weight=float(place_weight),
-            score_power=float(score_power),
-            score_size=float(score_size),
-            pair_ratio=pair_ratio,
-            limb_weight=float(limb_weight),
-            paired_limbs=paired_limbs(self.meta),
-        )
+        self.settings = DecodeSettings.from_options(self.meta, self.unbiased, **options)
 
     @property
     def num_keypoints(self) -> int:
@@ -148,8 +103,8 @@ class AssociativeEmbedding:
     @property
     def output_names(self) -> Tuple[str, ...]:
         """Names of the maps that the network gives, in the order of ``Maps``."""
-        wanted = {f"heat{s}" for s in self.strides} | {f"tag{s}" for s in self.tag_strides}
-        return tuple(name for name in Maps._fields if name in wanted)
+        names = {f"heat{s}" for s in self.strides} | {f"tag{s}" for s in self.tag_strides}
+        return tuple(name for name in Maps._fields if name in names)
 
     def encode(
         self,
@@ -190,7 +145,7 @@ class AssociativeEmbedding:
         loss_mask: Union[np.ndarray, None] = None,
         areas: Union[np.ndarray, None] = None,
     ) -> Dict[str, np.ndarray]:
-        """Make what ``encode`` makes, but points in place of heatmaps: small enough to be sent to another process.
+        """Make the targets of ``encode`` with points in place of heatmaps: small enough to send to another process.
 
         Args:
             keypoints: (N, K, 2) x and y, input px.
@@ -209,7 +164,7 @@ class AssociativeEmbedding:
         keypoints, visible = self._checked(keypoints, visible)
         side = self.input_size
         if loss_mask is not None and np.shape(loss_mask) != (side, side):
-            raise ValueError(f"loss_mask has shape {np.shape(loss_mask)}, wanted {(side, side)}")
+            raise ValueError(f"loss_mask: expected shape {(side, side)}, got {np.shape(loss_mask)}")
         labelled = visible > 0
         types = np.nonzero(labelled)[1].astype(np.float32)
         points = [types, keypoints[labelled]]
@@ -274,7 +229,7 @@ class AssociativeEmbedding:
         return decode_fast(merge_scales(scales, self.unbiased), input_wh, self.settings)
 
     def decode_peaks(self, peaks: PeakMaps, input_wh: Tuple[int, int]) -> People:
-        """Find the people of one image from the candidates of a network that was exported with ``--decode peaks``.
+        """Find the people of one image from the candidates of a network exported with ``--decode peaks``.
 
         Args:
             peaks: Candidates, without the batch axis.
@@ -288,16 +243,16 @@ class AssociativeEmbedding:
         """
         if self.mode != "fast" or self.settings.min_score < 0:
             raise ValueError(
-                f"candidates are decoded in mode 'fast' with min_score of at least 0, got {self.mode!r} and "
+                f"decoding candidates: expected mode 'fast' and a min_score of at least 0, got {self.mode!r} and "
                 f"{self.settings.min_score}"
             )
         fields = PeakMaps(*(np.asarray(field) for field in peaks))
         k, m = fields.peak_scores.shape[:2]
-        wanted = PeakMaps((k, m), (k, m), (k, m, 4), (k, m, 9), (fields.peak_tags.shape[0], k, m, 9))
-        for name, field, shape in zip(PeakMaps._fields, fields, wanted):
+        expected = PeakMaps((k, m), (k, m), (k, m, 4), (k, m, 9), (fields.peak_tags.shape[0], k, m, 9))
+        for name, field, shape in zip(PeakMaps._fields, fields, expected):
             if field.shape != shape or k != self.num_keypoints:
                 raise ValueError(
-                    f"{name} has shape {field.shape}, wanted {shape} with K = {self.num_keypoints}"
+                    f"{name}: expected shape {shape} with K = {self.num_keypoints}, got {field.shape}"
                 )
             if not np.isfinite(field).all():
                 raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
@@ -309,9 +264,9 @@ class AssociativeEmbedding:
         """Find the people of several images: what ``decode`` gives for each.
 
         Args:
-            batch: What ``decode`` takes, for each image.
-            num_threads: Images decoded at a time. More than one pays where the loops are compiled (numba): they
-                let other threads run, NumPy's many small steps do not.
+            batch: The maps of each image, as ``decode`` takes them.
+            num_threads: Images decoded at a time. More than one pays off with numba: compiled loops let other
+                threads run, NumPy's many small steps do not.
 
         Raises:
             ValueError: ``num_threads`` is below 1, or as from ``decode``.
@@ -327,7 +282,7 @@ class AssociativeEmbedding:
         n, k = len(keypoints), self.num_keypoints
         if keypoints.shape != (n, k, 2) or visible.shape != (n, k):
             raise ValueError(
-                f"wanted keypoints (N, {k}, 2) and visible (N, {k}), got {keypoints.shape} and {visible.shape}"
+                f"expected keypoints (N, {k}, 2) and visible (N, {k}), got {keypoints.shape} and {visible.shape}"
             )
         return keypoints, visible
 

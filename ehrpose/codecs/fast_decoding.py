@@ -9,15 +9,15 @@ from typing import Tuple
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.assembly import fill, people_of
 from ehrpose.codecs.grouping import Groups, tag_distance
 from ehrpose.codecs.heatmap import find_peaks, parabola_peak, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import Maps, People
 
-# A missing keypoint is looked for around the person's others: this many times their extent, and at least this
-# share of the map, away.
+# A missing keypoint is searched for around the person's others: within this many times their extent, and at least
+# within this share of the map.
 FILL_REACH = 3.0
 FILL_LEAST = 0.2
 
@@ -30,35 +30,31 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     """
     coarse = maps.heat4
     fine = coarse if maps.heat2 is None else maps.heat2
-    geometry = Geometry(input_wh, settings.unbiased)
-    fine_wh, coarse_wh = fine.shape[:0:-1], coarse.shape[:0:-1]
+    on_fine, on_coarse = (
+        Geometry(input_wh, (m.shape[2], m.shape[1]), settings.unbiased) for m in (fine, coarse)
+    )
     tags = maps.tag4.reshape(-1, len(coarse), *coarse.shape[1:])
 
     peaks = find_peaks(fine, 3, settings.min_score, settings.max_candidates)
-    positions = geometry.to_input(parabola_peak(fine, peaks.types, peaks.ys, peaks.xs), fine_wh)
-    at_coarse = geometry.to_map(positions, coarse_wh)
+    positions = on_fine.to_input(parabola_peak(fine, peaks.types, peaks.ys, peaks.xs))
+    at_coarse = on_coarse.to_map(positions)
     scores = peaks.scores
     if fine is not coarse:
         scores = 0.5 * (scores + sample_bilinear(coarse, peaks.types, at_coarse))
     # Training holds a tag to its person at one pixel only: the nearest is better than a mix of neighbours.
-    nearest = nearest_pixels(at_coarse, coarse_wh)
+    nearest = on_coarse.nearest_pixels(at_coarse)
     peak_tags = tags[:, peaks.types, nearest[:, 1], nearest[:, 0]].T
 
     def complete(people: People, groups: Groups) -> None:
         owners, types, ys, xs = fill_nearby(coarse, tags, groups, nearest, peaks.offsets)
-        start = geometry.to_map(geometry.to_input(np.stack([xs, ys], axis=-1), coarse_wh), fine_wh)
+        start = on_fine.to_map(on_coarse.to_input(np.array([xs, ys]).T))
         fine_ys, fine_xs = _climb(fine, types, start)
-        filled = geometry.to_input(parabola_peak(fine, types, fine_ys, fine_xs), fine_wh)
+        filled = on_fine.to_input(parabola_peak(fine, types, fine_ys, fine_xs))
         fill(people, owners, types, filled, coarse[types, ys, xs])
 
     return people_of(
         peaks, positions, scores, peak_tags, input_wh, settings, complete if settings.fill_missing else None
     )
-
-
-def nearest_pixels(positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:
-    """Return the pixels (M, 2) x, y int64 of a map that are nearest to positions on it."""
-    return np.clip(np.rint(positions), 0, np.asarray(map_wh) - 1).astype(np.int64)
 
 
 def _climb(
@@ -68,10 +64,10 @@ def _climb(
     height, width = heatmaps.shape[1:]
     # Start positions lie on halves: a window of whole pixels around them is the same for a mirrored map.
     steps = np.arange(int(2 * reach) + 1)
-    low = np.ceil(start - reach - 1e-6).astype(np.int64)
-    high = np.floor(start + reach + 1e-6).astype(np.int64)
-    xs = np.clip(np.minimum(low[:, :1] + steps, high[:, :1]), 0, width - 1)
-    ys = np.clip(np.minimum(low[:, 1:] + steps, high[:, 1:]), 0, height - 1)
+    low = np.ceil(start - reach - 1e-6).astype(np.int64)[..., None]
+    high = np.floor(start + reach + 1e-6).astype(np.int64)[..., None]
+    at = np.minimum(np.maximum(np.minimum(low + steps, high), 0), [[width - 1], [height - 1]])
+    xs, ys = at[:, 0], at[:, 1]
     window = heatmaps[types[:, None, None], ys[:, :, None], xs[:, None]]
     best = window.reshape(len(start), len(steps) ** 2).argmax(axis=1)
     rows = np.arange(len(start))
@@ -79,21 +75,32 @@ def _climb(
 
 
 class Geometry:
-    """Moves positions between network input and maps of any size."""
+    """Moves (M, 2) x, y positions between the network input and a map.
 
-    def __init__(self, input_wh: Tuple[int, int], unbiased: bool):
-        self.input_wh = np.asarray(input_wh, np.float64)
+    Args:
+        input_wh: Width and height of the network input, px.
+        map_wh: Width and height of the map, px.
+        unbiased: Whether the centers of the corner pixels coincide; else the corners of the images do.
+    """
+
+    def __init__(self, input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool):
         self.unbiased = unbiased
+        self.last = np.array(map_wh) - 1
+        sizes = np.array([input_wh, map_wh], np.float64) - unbiased
+        self.input_per_map, self.map_per_input = sizes[0] / sizes[1], sizes[1] / sizes[0]
 
-    def to_input(self, positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:
-        if self.unbiased:
-            return positions * ((self.input_wh - 1) / (np.asarray(map_wh) - 1))
-        return (positions + 0.5) * (self.input_wh / np.asarray(map_wh))
+    def to_input(self, positions: np.ndarray) -> np.ndarray:
+        """Return positions on the map as positions on the input."""
+        return (positions if self.unbiased else positions + 0.5) * self.input_per_map
 
-    def to_map(self, positions: np.ndarray, map_wh: Tuple[int, int]) -> np.ndarray:
-        if self.unbiased:
-            return positions * ((np.asarray(map_wh) - 1) / (self.input_wh - 1))
-        return positions * (np.asarray(map_wh) / self.input_wh) - 0.5
+    def to_map(self, positions: np.ndarray) -> np.ndarray:
+        """Return positions on the input as positions on the map."""
+        on_map = positions * self.map_per_input
+        return on_map if self.unbiased else on_map - 0.5
+
+    def nearest_pixels(self, positions: np.ndarray) -> np.ndarray:
+        """Return the pixels (M, 2) x, y int64 of the map that are nearest to positions on it."""
+        return np.minimum(np.maximum(np.rint(positions), 0), self.last).astype(np.int64)
 
 
 def fill_nearby(
@@ -120,8 +127,7 @@ def fill_nearby(
     reach = FILL_REACH * (high - low).max(axis=1)
     reach = np.maximum(reach, FILL_LEAST * max(height, width)).astype(np.int64)[:, None]
     low, high = np.maximum(low - reach, 0), np.minimum(high + reach + 1, (width, height))
-    compiled = kernels()
-    best_in_windows = _best_in_windows if compiled is None else compiled.best_in_windows
+    best_in_windows = kernel("best_in_windows") or _best_in_windows
     person_tags = groups.tags.astype(np.float32)
     ys, xs = best_in_windows(heat, tags, person_tags, owners, types, low, high)
     return owners, types, ys, xs

@@ -12,7 +12,7 @@ from typing import Sequence, Tuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 
 
 @dataclass
@@ -51,16 +51,18 @@ def group_by_tag(
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
 
     Raises:
-        ValueError: ``order`` is no permutation, or scores and tags disagree in number.
+        ValueError: ``order`` is not a permutation, or scores and tags disagree in number.
     """
     num_types = len(scores)
     if sorted(order) != list(range(num_types)) or len(tags) != num_types:
         raise ValueError(
-            f"wanted {num_types} tag arrays and an order of them, got {len(tags)} and {list(order)}"
+            f"expected {num_types} arrays of tags and an order of them, got {len(tags)} and {list(order)}"
         )
     for k in range(num_types):
         if len(scores[k]) != len(tags[k]):
-            raise ValueError(f"type {k} has {len(scores[k])} scores and {len(tags[k])} tags")
+            raise ValueError(
+                f"type {k}: expected one tag per score, got {len(scores[k])} scores and {len(tags[k])} tags"
+            )
     offsets = np.cumsum([0, *map(len, scores)])
     if not num_types:
         return Groups(np.zeros((0, 0), np.int64), np.zeros((0, 1)))
@@ -80,10 +82,10 @@ def group_candidates(
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
     """
     scores, tags = scores.astype(np.float64), tags.astype(np.float64)
-    compiled = kernels()
+    compiled = kernel("group")
     if compiled is not None:
         arguments = np.ascontiguousarray(tags), np.asarray(offsets), np.asarray(order), float(max_tag_dist)
-        return Groups(*compiled.group(scores, *arguments))
+        return Groups(*compiled(scores, *arguments))
     return Groups(*_group(scores, tags, offsets.tolist(), order, max_tag_dist))
 
 

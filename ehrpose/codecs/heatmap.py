@@ -11,8 +11,6 @@ from typing import NamedTuple, Tuple, Union
 import cv2
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
-
 
 def draw_gaussians(
     heatmaps: np.ndarray, positions: np.ndarray, types: np.ndarray, sigma: Union[float, np.ndarray]
@@ -86,20 +84,23 @@ def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: i
 
 def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.ndarray:
     """Return the flat pixels over ``min_score`` that no neighbour within ``reach`` exceeds, rising."""
+    found = _pixels_over(heatmaps.reshape(-1), min_score)
     # Few pixels are over the threshold, unless something is wrong: then looking at all costs less.
-    few = heatmaps.size // 16
-    compiled = kernels()
-    if compiled is None:
-        found = np.flatnonzero(heatmaps.reshape(-1) > min_score)
-        return (
-            _maxima_among(heatmaps, found, reach)
-            if len(found) <= few
-            else _all_maxima(heatmaps, 2 * reach + 1, min_score)
-        )
-    bits = heatmaps.reshape(-1).view(np.int32)
-    lowest = min_score.view(np.int32) if min_score >= 0 else np.iinfo(np.int32).min
-    found, is_all = compiled.local_maxima(heatmaps, bits, reach, min_score, np.int32(lowest), few)
-    return found if is_all else _all_maxima(heatmaps, 2 * reach + 1, min_score)
+    if len(found) > heatmaps.size // 16:
+        return _all_maxima(heatmaps, 2 * reach + 1, min_score)
+    return _maxima_among(heatmaps, found, reach)
+
+
+def _pixels_over(flat: np.ndarray, min_score: np.float32) -> np.ndarray:
+    """Return the indices of the values over ``min_score``, rising."""
+    over = flat > min_score
+    if len(flat) % 8:
+        return np.flatnonzero(over)
+    # Eight at a time: most are 0.
+    eights = np.flatnonzero(over.view(np.uint64) != 0)
+    inside = np.flatnonzero(over.reshape(-1, 8)[eights])
+    place = inside // 8
+    return inside + 8 * (eights - np.arange(len(eights)))[place]
 
 
 def rank_peaks(found: np.ndarray, scores: np.ndarray, shape: Tuple[int, ...], max_peaks: int) -> Peaks:
@@ -131,14 +132,19 @@ def _maxima_among(heatmaps: np.ndarray, found: np.ndarray, reach: int) -> np.nda
     """Return those flat pixels of ``found`` that no neighbour within ``reach`` exceeds."""
     height, width = heatmaps.shape[1:]
     flat = heatmaps.reshape(-1)
-    offsets = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1) if y or x]
-    # The nearest neighbours first: they leave few pixels for the others.
-    for dy, dx in sorted(offsets, key=lambda offset: offset[0] ** 2 + offset[1] ** 2):
-        rows, xs = np.divmod(found, width)
-        ys = rows % height
-        shift = (np.clip(ys + dy, 0, height - 1) - ys) * width + np.clip(xs + dx, 0, width - 1) - xs
-        found = found[flat[found] >= flat[found + shift]]
-    return found
+    values, xs = flat.take(found), found % width
+    # The neighbours in the row and in the column first: they leave few pixels for the others.
+    kept = (values >= flat.take(found - (xs > 0))) & (values >= flat.take(found + (xs < width - 1)))
+    found, values, xs = found[kept], values[kept], xs[kept]
+    ys = found // width % height
+    above, below = found - width * (ys > 0), found + width * (ys < height - 1)
+    kept = (values >= flat.take(above)) & (values >= flat.take(below))
+    found, values, xs, ys = found[kept], values[kept], xs[kept], ys[kept]
+    steps = np.arange(-reach, reach + 1)
+    to_y = np.minimum(np.maximum(ys[:, None] + steps, 0), height - 1) - ys[:, None]
+    to_x = np.minimum(np.maximum(xs[:, None] + steps, 0), width - 1) - xs[:, None]
+    around = flat.take((found[:, None] + to_y * width)[:, :, None] + to_x[:, None])
+    return found[(around <= values[:, None, None]).all(axis=(1, 2))]
 
 
 def _all_maxima(heatmaps: np.ndarray, window: int, min_score: np.float32) -> np.ndarray:
@@ -176,9 +182,10 @@ def parabola_peak(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: n
     Exact for a Gaussian; the result stays within half a pixel of (xs, ys). No shift at the border.
     """
     height, width = heatmaps.shape[1:]
-    left, right = np.maximum(xs - 1, 0), np.minimum(xs + 1, width - 1)
-    above, below = np.maximum(ys - 1, 0), np.minimum(ys + 1, height - 1)
-    cross = heatmaps[types, np.stack([ys, ys, ys, above, below]), np.stack([xs, left, right, xs, xs])]
+    at = (types * height + ys) * width + xs
+    left, right = at - (xs > 0), at + (xs < width - 1)
+    above, below = at - width * (ys > 0), at + width * (ys < height - 1)
+    cross = heatmaps.reshape(-1).take(np.concatenate([at, left, right, above, below])).reshape(5, -1)
     return parabola_of_cross(cross, ys, xs, (width, height))
 
 
@@ -186,18 +193,18 @@ def parabola_of_cross(
     cross: np.ndarray, ys: np.ndarray, xs: np.ndarray, map_wh: Tuple[int, int]
 ) -> np.ndarray:
     """Return what ``parabola_peak`` does, from (5, M) values: the pixel's, left, right, above and below of it."""
-    width, height = map_wh
-    centre, *sides = np.log(np.maximum(cross.astype(np.float64), 1e-6))
-    inner_x, inner_y = (xs > 0) & (xs < width - 1), (ys > 0) & (ys < height - 1)
-    shift_x = np.where(inner_x, _vertex(sides[0], centre, sides[1]), 0.0)
-    shift_y = np.where(inner_y, _vertex(sides[2], centre, sides[3]), 0.0)
-    return np.stack([xs + shift_x, ys + shift_y], axis=-1)
+    logs = np.log(np.maximum(cross.astype(np.float64), 1e-6))
+    shifts = _vertex(before=logs[1::2], centre=logs[0], after=logs[2::2])
+    at = np.array([xs, ys])
+    inner = (at > 0) & (at < [[map_wh[0] - 1], [map_wh[1] - 1]])
+    return (at + np.where(inner, shifts, 0.0)).T
 
 
 def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:
     curvature = before + after - 2 * centre
     flat = curvature > -1e-9
-    return np.clip(np.where(flat, 0.0, 0.5 * (before - after) / np.where(flat, 1.0, curvature)), -0.5, 0.5)
+    shift = np.where(flat, 0.0, 0.5 * (before - after) / np.where(flat, 1.0, curvature))
+    return np.minimum(np.maximum(shift, -0.5), 0.5)
 
 
 def resize_maps(maps: np.ndarray, size_wh: Tuple[int, int], align_corners: bool) -> np.ndarray:
@@ -205,7 +212,7 @@ def resize_maps(maps: np.ndarray, size_wh: Tuple[int, int], align_corners: bool)
 
     Args:
         maps: float32 maps.
-        size_wh: Width and height wanted, px.
+        size_wh: Target width and height, px.
         align_corners: True: the centres of the corner pixels coincide; False: the corners of the images do.
     """
     maps = np.ascontiguousarray(maps, np.float32)
@@ -234,11 +241,13 @@ def _between(source: int, target: int, align_corners: bool) -> Tuple[np.ndarray,
 def sample_bilinear(maps: np.ndarray, channels: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Return (M,) values of (C, H, W) maps at (M,) channels and (M, 2) x, y, clamped to the border."""
     height, width = maps.shape[1:]
-    x = np.clip(positions[:, 0], 0, width - 1)
-    y = np.clip(positions[:, 1], 0, height - 1)
-    x0, y0 = x.astype(np.int64), y.astype(np.int64)
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    fx, fy = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
-    top = maps[channels, y0, x0] * (1 - fx) + maps[channels, y0, x1] * fx
-    bottom = maps[channels, y1, x0] * (1 - fx) + maps[channels, y1, x1] * fx
+    inside = np.minimum(np.maximum(positions, 0), [width - 1, height - 1])
+    low = inside.astype(np.int64)
+    fx, fy = (inside - low).astype(np.float32).T
+    x, y = low.T
+    at = (channels * height + y) * width + x
+    right, below = x < width - 1, width * (y < height - 1)
+    corners = maps.reshape(-1).take(np.concatenate([at, at + right, at + below, at + right + below]))
+    before, after = corners.reshape(2, 2, -1).swapaxes(0, 1)
+    top, bottom = before * (1 - fx) + after * fx
     return top * (1 - fy) + bottom * fy

@@ -32,19 +32,19 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
     heat, tags = UpsampledMaps(levels), UpsampledMaps([scales[0].tag4])
 
     def locate(types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-        last_x, last_y = input_wh[0] - 1, input_wh[1] - 1
-        right = heat.pixels(types, ys, np.minimum(xs + 1, last_x))
-        below = heat.pixels(types, np.minimum(ys + 1, last_y), xs)
-        x = np.where(right > heat.pixels(types, ys, np.maximum(xs - 1, 0)), 0.75, 0.25)
-        y = np.where(below > heat.pixels(types, np.maximum(ys - 1, 0), xs), 0.75, 0.25)
-        return np.stack([xs + x, ys + y], axis=-1)
+        left, right = np.maximum(xs - 1, 0), np.minimum(xs + 1, input_wh[0] - 1)
+        above, below = np.maximum(ys - 1, 0), np.minimum(ys + 1, input_wh[1] - 1)
+        around = np.concatenate([ys, ys, above, below]), np.concatenate([left, right, xs, xs])
+        values = heat.pixels(np.tile(types, 4), *around).reshape(4, -1)
+        shifts = np.where(values[1::2] > values[::2], 0.75, 0.25)
+        return (np.stack([xs, ys]) + shifts).T
 
     types, ys, xs, scores = find_upsampled_peaks(heat, 2, settings.min_score)
     shape = num_types, input_wh[1], input_wh[0]
     peaks = rank_peaks((types * shape[1] + ys) * shape[2] + xs, scores, shape, settings.max_candidates)
-    peak_tags = np.stack(
-        [tags.pixels(t * num_types + peaks.types, peaks.ys, peaks.xs) for t in range(num_tags)], axis=-1
-    )
+    channels = (np.arange(num_tags)[:, None] * num_types + peaks.types).ravel()
+    peak_tags = tags.pixels(channels, np.tile(peaks.ys, num_tags), np.tile(peaks.xs, num_tags))
+    peak_tags = peak_tags.reshape(num_tags, -1).T
     groups = group_peaks(peaks, peaks.scores, peak_tags, settings)
     people = assemble(groups, peaks, locate(peaks.types, peaks.ys, peaks.xs), peaks.scores)
     owners, types = np.nonzero(groups.candidate < 0)

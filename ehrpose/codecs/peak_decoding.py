@@ -13,7 +13,7 @@ from typing import Tuple
 import numpy as np
 
 from ehrpose.codecs.assembly import people_of
-from ehrpose.codecs.fast_decoding import Geometry, nearest_pixels
+from ehrpose.codecs.fast_decoding import Geometry
 from ehrpose.codecs.heatmap import Peaks, parabola_of_cross, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import PeakMaps, People
@@ -43,9 +43,9 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
     scores = peaks.peak_scores[types, ranks]
     found = Peaks(types, ys, xs, scores, np.concatenate([[0], np.cumsum(counts)]))
     cross = np.concatenate([found.scores[None], peaks.peak_cross[types, ranks].T])
-    geometry = Geometry(input_wh, settings.unbiased)
-    positions = geometry.to_input(parabola_of_cross(cross, ys, xs, fine_wh), fine_wh)
-    at_coarse = geometry.to_map(positions, coarse_wh)
+    on_fine, on_coarse = (Geometry(input_wh, wh, settings.unbiased) for wh in (fine_wh, coarse_wh))
+    positions = on_fine.to_input(parabola_of_cross(cross, ys, xs, fine_wh))
+    at_coarse = on_coarse.to_map(positions)
     centre = np.stack([xs, ys], axis=-1) // (4 // stride)
     candidates = np.arange(len(types))
     counted = found.scores
@@ -53,6 +53,6 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
         window = peaks.peak_heat[types, ranks].reshape(-1, 3, 3)
         inside = np.clip(at_coarse, 0, np.asarray(coarse_wh) - 1) - (centre - 1)
         counted = 0.5 * (counted + sample_bilinear(window, candidates, inside))
-    nearest = nearest_pixels(at_coarse, coarse_wh) - (centre - 1)
+    nearest = on_coarse.nearest_pixels(at_coarse) - (centre - 1)
     tags = peaks.peak_tags[:, types, ranks, 3 * nearest[:, 1] + nearest[:, 0]].T
     return people_of(found, positions, counted, tags, input_wh, settings)

@@ -1,4 +1,4 @@
-"""Options of ``fast`` decoding: what is no person, or no part of one, and who comes first (NumPy only).
+"""Options of ``fast`` decoding: dropping people and keypoints, ranking people (NumPy only).
 
 Axes: N people, K keypoint types.
 """
@@ -28,7 +28,7 @@ def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np
     if not len(keypoints):
         return np.zeros_like(present)
     known = np.where(present[..., None], keypoints, np.nan).astype(np.float64)
-    known[~present.any(axis=1)] = 0  # nobody: a median of nothing would warn
+    known[~present.any(axis=1)] = 0  # the median of an empty person would warn
     centre = np.nanmedian(known, axis=1, keepdims=True)
     distance = np.linalg.norm(keypoints - centre, axis=2)
     typical = np.nanmedian(np.linalg.norm(known - centre, axis=2), axis=1)

@@ -1,25 +1,62 @@
-"""What decoding needs to know: thresholds and options."""
+"""Options of decoding: their names, defaults, meanings and checks."""
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
-from dataclasses import dataclass
-from typing import Optional, Tuple
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
 import numpy as np
+
+from ehrpose.codecs.argument_checks import positive_int
+from ehrpose.codecs.sides import paired_limbs
+from ehrpose.keypoint_meta import KeypointMeta
+
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What decoding needs to know; see ``AssociativeEmbedding`` for the meanings."""
+    """All that decoding depends on: four fields that follow from the codec, and options with a default.
+
+    Every field with a default is an option of ``AssociativeEmbedding`` and a key of ``codec`` in configs.
+
+    Attributes:
+        order: Keypoint types in the order in which they are grouped.
+        sigmas: (K,) tolerances of the OKS.
+        paired_limbs: Those of ``sides.paired_limbs``.
+        unbiased: Whether the targets were UDP ones.
+        max_candidates: Peaks per keypoint type.
+        min_score: Peaks at or below it are ignored, 0 to 1.
+        max_tag_dist: Largest tag distance within one person.
+        fill_missing: Give people their missing keypoints from the heatmap near their tag.
+        min_keypoints: ``fast`` only: people with fewer keypoints (before filling) are dropped.
+        max_spread: ``fast`` only: a keypoint farther from the person's median keypoint than this many times the
+            median distance is dropped (see ``far_members``); None: all are kept.
+        nms_oks: ``fast`` only: of two people with a higher OKS the one with the lower score is dropped; None: none is.
+        place_weight: ``fast`` only: place counts in the grouping, the short side of the input as much as this tag
+            distance; 0: it does not.
+        score_power: ``fast`` only: a person's score is the power mean of the scores of its keypoints (0 for missing
+            ones), before filling; 1 is the mean, 2 the root mean square.
+        score_size: ``fast`` only: power of the person's size, relative to the input's, that the score is
+            multiplied by; 0: size does not count.
+        pair_ratio: ``fast`` only: where a left keypoint and its right one are at one place, one of them moves to the
+            best other place of their candidates, if it has at least this share of the score, 0 to 1, and pairs are
+            swapped where that is more likely (see ``separate_sides``); None: they stay.
+        limb_weight: ``fast`` with ``pair_ratio`` only: limbs that are longer by the square root of the person's area
+            count against an assignment of left and right as much as this difference of scores; 0: scores decide.
+    """
 
     order: Tuple[int, ...]
-    unbiased: bool
-    max_candidates: int
-    min_score: float
-    max_tag_dist: float
-    fill_missing: bool
     sigmas: np.ndarray
+    paired_limbs: Tuple[Tuple[int, int, int, int], ...]
+    unbiased: bool
+    max_candidates: int = 30
+    min_score: float = 0.1
+    max_tag_dist: float = 1.0
+    fill_missing: bool = True
     min_keypoints: int = 1
     max_spread: Optional[float] = None
     nms_oks: Optional[float] = None
@@ -27,18 +64,81 @@ class DecodeSettings:
     score_power: float = 1.0
     score_size: float = 0.0
     pair_ratio: Optional[float] = None
-    limb_weight: float = 0.0
-    paired_limbs: Tuple[Tuple[int, int, int, int], ...] = ()
+    limb_weight: float = 0.3
+
+    @classmethod
+    def from_options(cls, meta: KeypointMeta, unbiased: bool = False, **options: Any) -> DecodeSettings:
+        """Return the settings for a skeleton.
+
+        Args:
+            meta: The skeleton.
+            unbiased: Whether the targets were UDP ones.
+            options: Any of the fields with a default.
+
+        Raises:
+            TypeError: An option does not exist; the message names the nearest one.
+            ValueError: A value is out of range; the message names the option and what was expected.
+        """
+        known = [parameter.name for parameter in option_parameters()]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+                raise TypeError(f"unknown codec option {name!r}; {hint}")
+        return cls(tuple(meta.order), meta.sigmas, paired_limbs(meta), bool(unbiased), **options)
 
     def __post_init__(self) -> None:
-        if self.max_spread is not None and self.max_spread <= 1:
-            raise ValueError(f"max_spread must be over 1 (or None), got {self.max_spread}")
-        if self.nms_oks is not None and not 0 <= self.nms_oks <= 1:
-            raise ValueError(f"nms_oks must lie in 0 to 1 (or be None), got {self.nms_oks}")
-        if self.pair_ratio is not None and not 0 <= self.pair_ratio <= 1:
-            raise ValueError(f"pair_ratio must lie in 0 to 1 (or be None), got {self.pair_ratio}")
-        for name in ("place_weight", "score_size", "limb_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 < self.score_power < math.inf:
-            raise ValueError(f"score_power must be positive, got {self.score_power}")
+        for name in ("max_candidates", "min_keypoints"):
+            object.__setattr__(self, name, positive_int(getattr(self, name), name))
+        for name, (expected, is_valid) in _NUMBERS.items():
+            object.__setattr__(self, name, _number(getattr(self, name), name, expected, is_valid))
+        object.__setattr__(self, "fill_missing", bool(self.fill_missing))
+
+
+# What an option must be; those that say "or None" may be None.
+_NUMBERS: Dict[str, Tuple[str, Callable[[float], bool]]] = {
+    "min_score": ("a finite number", math.isfinite),
+    "max_tag_dist": ("a number of at least 0", lambda value: value >= 0),
+    "max_spread": ("a number above 1, or None", lambda value: value > 1),
+    "nms_oks": ("a number from 0 to 1, or None", lambda value: 0 <= value <= 1),
+    "place_weight": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
+    "score_power": ("a finite number above 0", lambda value: 0 < value < math.inf),
+    "score_size": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
+    "pair_ratio": ("a number from 0 to 1, or None", lambda value: 0 <= value <= 1),
+    "limb_weight": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
+}
+
+
+def _number(value: Any, name: str, expected: str, is_valid: Callable[[float], bool]) -> Optional[float]:
+    if value is None and expected.endswith("or None"):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, str) or not is_valid(number):
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+    return number
+
+
+def option_parameters() -> List[inspect.Parameter]:
+    """Return the options as keyword-only parameters of a constructor."""
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+        )
+        for field in fields(DecodeSettings)
+        if field.default is not MISSING
+    ]
+
+
+def takes_decode_options(constructor: Constructor) -> Constructor:
+    """Show the options of decoding in the signature of a constructor, in place of its ``**options``.
+
+    ``ehrpose.config`` reads the keys that a config may have, and ``help`` what it prints, from there.
+    """
+    signature = inspect.signature(constructor)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    shown = signature.replace(parameters=[*own, *option_parameters()])
+    constructor.__signature__ = shown  # type: ignore[attr-defined]
+    return constructor

@@ -11,14 +11,14 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import areas_of, tolerated_squares
 from ehrpose.structures import People
 
 # Two keypoints are at one place where their similarity, as in the OKS, is at least this.
 ONE_PLACE = 0.85
-# Another place is looked for around the middle of the limbs' other ends, so many times as far as the first one lies.
+# Another place is looked for around the middle of the limbs' other ends, this many times as far as the first one lies.
 REACH = 2.0
 LEAST_REACH = 4.0  # input px
 
@@ -62,8 +62,8 @@ def separate_sides(
 
     What counts for a place is the sum of the best scores of the left and of the right candidates there, among those
     with the person's tag. Where both keypoints are at one place and another one has at least ``ratio`` of its sum,
-    each gets one of them; places that an earlier, better person's keypoints of the pair had at the start are no
-    choice. Which is left: the assignment with the higher scores of left at left and right at right,
+    each gets one of them; places that an earlier, better person's keypoints of the pair had at the start are
+    excluded. Which is left: the assignment with the higher scores of left at left and right at right,
     less ``limb_weight`` times the length of the limbs, in square roots of the person's area. Pairs at two places are
     exchanged by the same rule.
 
@@ -85,8 +85,7 @@ def separate_sides(
     index = np.asarray(pairs, np.int64)
     area = areas_of(people.keypoints, people.keypoint_scores > 0).astype(np.float64)
     near = tolerated_squares(ONE_PLACE, np.asarray(sigmas)[index[:, 0]])
-    compiled = kernels()
-    separate = _separate if compiled is None else compiled.separate
+    separate = kernel("separate_sides") or _separate
     keypoints, keypoint_scores = (
         people.keypoints.astype(np.float64),
         people.keypoint_scores.astype(np.float64),

@@ -1,7 +1,7 @@
 """Filling of missing keypoints at the size of the network input, without scans of it.
 
-For a person and a type the pixel of highest ``heat - round(tag distance)`` is wanted. Blocks of 4 x 4 pixels have
-bounds of heat and of tags, so few blocks can hold it. Axes: K types, T tag length, S blocks of a type, F searches.
+For a person and a type, find the pixel of highest ``heat - round(tag distance)``. Blocks of 4 x 4 pixels have bounds
+of heat and of tags, so few blocks can hold it. Axes: K types, T tag length, S blocks of a type, F searches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import List, Tuple
 
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.heatmap import highest_first
 from ehrpose.codecs.upsampling import BLOCK, ROUNDING, UpsampledMaps
 
@@ -31,9 +31,9 @@ def find_upsampled_by_tag(
         types: (F,) type of each search.
         person_tags: (F, T).
     """
-    compiled = kernels()
+    compiled = kernel("best_by_tag")
     if compiled is not None:
-        found = compiled.best_by_tag(*heat.arrays(), tags.arrays()[0], types, person_tags)
+        found = compiled(*heat.arrays(), tags.arrays()[0], types, person_tags)
         return np.asarray(found[0]), np.asarray(found[1])
     search = _Search(heat, tags, person_tags.shape[1])
     batches = [slice(start, start + BATCH) for start in range(0, len(types), BATCH)]

@@ -35,7 +35,7 @@ def oks_widths(
     if areas is None:
         areas = areas_of(keypoints, labelled, least_side=0.0)
     elif np.shape(areas) != (len(keypoints),):
-        raise ValueError(f"wanted areas ({len(keypoints)},), got {np.shape(areas)}")
+        raise ValueError(f"expected areas ({len(keypoints)},), got {np.shape(areas)}")
     sizes = np.sqrt(np.maximum(areas, 0))[:, None]
     return (2 * share * sizes * sigmas).astype(np.float32)
 

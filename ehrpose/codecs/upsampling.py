@@ -15,7 +15,7 @@ from typing import NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-from ehrpose.codecs.accelerator import kernels
+from ehrpose.codecs.accelerator import kernel
 
 BLOCK = 4
 # So many blocks at a time stay in the cache.
@@ -113,9 +113,6 @@ class UpsampledMaps:
 
     def pixels(self, channels: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         """Return (M,) values at pixels of the network input, rows ``ys`` and columns ``xs``."""
-        compiled = kernels()
-        if compiled is not None:
-            return np.asarray(compiled.upsampled.pixels(*self.arrays(), channels, ys, xs))
         total = None
         for maps, taps in self.levels:
             height, width = maps.shape[1:]
@@ -158,9 +155,9 @@ def find_upsampled_peaks(maps: UpsampledMaps, reach: int, min_score: float) -> T
     Returns:
         Channel, y and x, (M,) int64 in raster order, and the values, (M,) float32.
     """
-    compiled = kernels()
+    compiled = kernel("upsampled_peaks")
     if compiled is not None:
-        flat, values = compiled.upsampled.peaks(*maps.arrays(), reach, np.float32(min_score))
+        flat, values = compiled(*maps.arrays(), reach, np.float32(min_score))
         rows, xs = np.divmod(flat, BLOCK * maps.width)
         return *np.divmod(rows, BLOCK * maps.height), xs, values
     bounds = maps.bounds()

@@ -291,16 +291,16 @@ def test_bad_maps_are_named(five_keypoints):
     good = Maps(np.zeros((5, 16, 16)), np.zeros((5, 16, 16)), np.zeros((5, 32, 32)))
     with pytest.raises(ValueError, match="heat2"):
         codec.decode(good._replace(heat2=None))
-    with pytest.raises(ValueError, match="heat2 has shape"):
+    with pytest.raises(ValueError, match="heat2: expected shape"):
         codec.decode(good._replace(heat2=np.zeros((5, 31, 32))))
     broken = np.zeros((5, 16, 16))
     broken[2, 3, 4] = np.nan
     with pytest.raises(ValueError, match="tag4 holds NaN"):
         codec.decode(good._replace(tag4=broken))
-    with pytest.raises(ValueError, match="wanted keypoints"):
+    with pytest.raises(ValueError, match="expected keypoints"):
         codec.encode(np.zeros((1, 4, 2)), np.zeros((1, 4)))
     wide = AssociativeEmbedding(64, five_keypoints, oks_sigma=0.5)
-    with pytest.raises(ValueError, match="wanted areas"):
+    with pytest.raises(ValueError, match="expected areas"):
         wide.encode(np.zeros((1, 5, 2)), np.zeros((1, 5)), areas=np.zeros(2))
 
 

@@ -95,19 +95,22 @@ def test_bilinear_samples_lie_on_a_plane(rng):
     np.testing.assert_allclose(corners, [0, 2 * 8 + 3 * 7])
 
 
+@pytest.mark.parametrize("window", [3, 5])
+@pytest.mark.parametrize("shape", [(3, 13, 17), (3, 12, 16), (3, 1, 1), (3, 2, 40), (3, 40, 1)])
 @pytest.mark.parametrize("kind", ["sparse", "dense", "flat", "ties"])
-def test_peaks_of_many_types_are_those_of_a_plain_search(rng, kind):
-    heat = rng.random((3, 13, 17)).astype(np.float32)
+def test_peaks_of_many_types_are_those_of_a_plain_search(rng, kind, shape, window):
+    heat = rng.random(shape).astype(np.float32)
     if kind == "sparse":
         heat *= rng.random(heat.shape) < 0.05
     elif kind == "flat":
         heat[:] = 0.5
     elif kind == "ties":
         heat = np.round(heat * 3) / 3
-    peaks = find_peaks(heat, 5, 0.1, 30)
+    peaks = find_peaks(heat, window, 0.1, 30)
+    (_, height, width), reach = shape, window // 2
     for k in range(3):
-        padded = np.pad(heat[k], 2)
-        highest = np.max([padded[y : y + 13, x : x + 17] for y in range(5) for x in range(5)], axis=0)
+        padded, steps = np.pad(heat[k], reach), range(window)
+        highest = np.max([padded[y : y + height, x : x + width] for y in steps for x in steps], axis=0)
         found = [(-heat[k, y, x], y, x) for y, x in np.argwhere((heat[k] == highest) & (heat[k] > 0.1))]
         mine = slice(peaks.offsets[k], peaks.offsets[k + 1])
         assert (peaks.types[mine] == k).all()

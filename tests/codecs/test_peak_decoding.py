@@ -64,7 +64,7 @@ def test_what_does_not_fit_is_refused(five_keypoints):
     empty = Maps(*(np.zeros((5, 8 * s, 8 * s), np.float32) for s in (1, 1, 2)))
     peaks = extract(empty, 30)
     codec = AssociativeEmbedding(32, five_keypoints)
-    with pytest.raises(ValueError, match="peak_cross has shape"):
+    with pytest.raises(ValueError, match="peak_cross: expected shape"):
         codec.decode_peaks(peaks._replace(peak_cross=peaks.peak_cross[:, :, :3]), (32, 32))
     with pytest.raises(ValueError, match="peak_heat holds NaN"):
         codec.decode_peaks(peaks._replace(peak_heat=peaks.peak_heat * np.nan), (32, 32))

@@ -112,5 +112,5 @@ def test_eight_threads_give_the_same_people(coco_keypoints, mode):
     assert len(found) == len(batch)
     for one, other in zip(found, wanted):
         assert_same(one, other)
-    with pytest.raises(ValueError, match="num_threads must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_threads: expected a whole number of at least 1, got 0"):
         codec.decode_batch(batch, num_threads=0)

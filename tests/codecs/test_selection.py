@@ -155,22 +155,6 @@ def test_place_parts_people_whose_tags_are_equal(five_keypoints):
     assert np.ptp(placed.keypoints[0, :, 0]) < 32
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"min_keypoints": 0}, "min_keypoints"),
-        ({"max_spread": 1.0}, "max_spread"),
-        ({"nms_oks": 1.5}, "nms_oks"),
-        ({"place_weight": -1.0}, "place_weight"),
-        ({"score_size": float("inf")}, "score_size"),
-        ({"score_power": 0.0}, "score_power"),
-    ],
-)
-def test_values_out_of_range_are_named(five_keypoints, options, message):
-    with pytest.raises(ValueError, match=message):
-        AssociativeEmbedding(64, five_keypoints, **options)
-
-
 def test_paper_mode_leaves_the_options_off(five_keypoints):
     maps = split_person(tag_of_last=1.2)
     plain = AssociativeEmbedding(64, five_keypoints, mode="paper").decode(maps)

@@ -26,6 +26,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num-maps", type=int, default=3, help="maps of each number of people and side")
     parser.add_argument("--rounds", type=int, default=15, help="decodes of each map")
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain decoder")
+    parser.add_argument(
+        "--kernels", action="store_true", help="instead print what each compiled loop is worth: the time without it "
+        "over the time with all of them"
+    )  # fmt: skip
     parser.add_argument("--peer-python", help="python of a virtual environment with mmpose 1.3.2")
     parser.add_argument("--threads", type=int, default=1, help="threads of OpenCV")
     parser.add_argument(
@@ -37,6 +41,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.kernels:
+        from ehrpose.analysis.codec.kernel_worth import print_kernels
+
+        print_kernels(
+            args.keypoints, args.labels, args.people, args.sides, args.num_maps, args.rounds, args.threads
+        )
+        return
     from ehrpose.analysis.codec.codec_benchmark import print_benchmark
 
     print_benchmark(

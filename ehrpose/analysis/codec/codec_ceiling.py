@@ -30,8 +30,8 @@ def load_labels(path: str | Path, max_images: int | None = None) -> list[dict[st
     """Read the images of a COCO keypoint json, each with its annotations under ``"annotations"``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no COCO keypoint json.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a COCO keypoint json.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"label file not found: {path}")
@@ -42,7 +42,7 @@ def load_labels(path: str | Path, max_images: int | None = None) -> list[dict[st
             people[annotation["image_id"]].append(annotation)
         return [{**image, "annotations": people[image["id"]]} for image in content["images"][:max_images]]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no COCO keypoint json: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{path} is not a COCO keypoint json: {type(error).__name__}: {error}") from error
 
 
 def decode_labels(

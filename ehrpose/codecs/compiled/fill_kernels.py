@@ -12,7 +12,7 @@ from typing import Tuple
 import numpy as np
 from numba import njit
 
-from ehrpose.codecs.compiled.upsampled_kernels import compiled
+from ehrpose.codecs.compiled.upsampled_kernels import compiled, greatest
 
 SIDE = 8  # map pixels along the side of a block
 ROUND = np.float32(2.0**23)  # from here on all float32 are whole: adding it rounds
@@ -193,9 +193,18 @@ def _block_limits(plane: np.ndarray, lines: np.ndarray, lowest: np.ndarray, high
             for x in range(width):
                 low[x] = row[x] if row[x] < low[x] else low[x]
                 high[x] = row[x] if row[x] > high[x] else high[x]
-        for bx in range(lowest.shape[1]):
-            least, most = low[SIDE * bx], high[SIDE * bx]
-            for x in range(SIDE * bx + 1, SIDE * bx + SIDE if bx < whole else width):
-                least = low[x] if low[x] < least else least
-                most = high[x] if high[x] > most else most
-            lowest[by, bx], highest[by, bx] = least, most
+        for bx in range(whole):
+            x = SIDE * bx
+            left = _least(_least(low[x], low[x + 1]), _least(low[x + 2], low[x + 3]))
+            right = _least(_least(low[x + 4], low[x + 5]), _least(low[x + 6], low[x + 7]))
+            lowest[by, bx] = _least(left, right)
+            left = greatest(greatest(high[x], high[x + 1]), greatest(high[x + 2], high[x + 3]))
+            right = greatest(greatest(high[x + 4], high[x + 5]), greatest(high[x + 6], high[x + 7]))
+            highest[by, bx] = greatest(left, right)
+        if width % SIDE:
+            lowest[by, whole], highest[by, whole] = low[SIDE * whole :].min(), high[SIDE * whole :].max()
+
+
+@compiled
+def _least(a: np.float32, b: np.float32) -> np.float32:
+    return a if a < b else b

@@ -99,20 +99,6 @@ def pixel(level: np.ndarray, step: int, low: np.ndarray, weight: np.ndarray, y: 
 
 
 @compiled
-def pixels(
-    coarse: np.ndarray, fine: np.ndarray, channels: np.ndarray, ys: np.ndarray, xs: np.ndarray
-) -> np.ndarray:
-    """``UpsampledMaps.pixels``."""
-    out = np.empty(len(ys), np.float32)
-    for i in range(len(ys)):
-        c = channels[i]
-        out[i] = pixel(coarse[c], 1, LOW4, WEIGHT4, ys[i], xs[i])
-        if fine.size:
-            out[i] = (out[i] + pixel(fine[c], 2, LOW2, WEIGHT2, ys[i], xs[i])) / HALF
-    return out
-
-
-@compiled
 def peaks(
     coarse: np.ndarray, fine: np.ndarray, reach: int, min_score: np.float32
 ) -> Tuple[np.ndarray, np.ndarray]:

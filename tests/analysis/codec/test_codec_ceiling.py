@@ -78,5 +78,5 @@ def test_labels_that_are_none_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json"):
         load_labels(tmp_path / "nowhere.json")
     (tmp_path / "x.json").write_text('{"images": []}')
-    with pytest.raises(ValueError, match="no COCO keypoint json"):
+    with pytest.raises(ValueError, match="not a COCO keypoint json"):
         load_labels(tmp_path / "x.json")
