@@ -14,12 +14,11 @@ import numpy as np
 
 from ehrpose.inference.options import DrawOptions, OutputOptions, group_options
 from ehrpose.inference.predictors import open_predictor, photo_maps
-from ehrpose.media.inputs import Frame, InputSource, open_inputs
-from ehrpose.media.prefetch import prefetch
 from ehrpose.people_json import people_to_dicts
 from ehrpose.structures import People
 
-if TYPE_CHECKING:  # loaded where people are followed
+if TYPE_CHECKING:  # loaded with the first photos, and where people are followed
+    from ehrpose.media.inputs import Frame, InputSource
     from ehrpose.tracking.open_tracker import Tracker
 
 
@@ -132,6 +131,8 @@ class PoseInferencer:
             ValueError: An argument is out of range, an output would overwrite an input, or a video cannot be written
                 (VideoError).
         """
+        from ehrpose.media.inputs import open_inputs
+
         draw, write = group_options(options, draw, write, others=_ARGUMENTS)
         _check_counts(batch_size, skip, max_frames)
         if write.show:
@@ -263,6 +264,8 @@ def _batches(
     source: InputSource, batch_size: int, skip: int, max_frames: int | None, show_progress: bool
 ) -> Iterator[list[Frame]]:
     """Give the frames in lists, read ahead in a thread; of a camera always the newest, by itself."""
+    from ehrpose.media.prefetch import prefetch
+
     if source.video is not None and skip:
         source.video.skip(skip)
     is_camera = source.kind == "camera"
