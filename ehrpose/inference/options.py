@@ -10,6 +10,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Ty
 from ehrpose.structures import People
 from ehrpose.visualization import COLORINGS, STYLES
 
+__all__ = ["DrawOptions", "OutputOptions"]
+
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
 # Other names of options: MMPose's.
 _ALIASES = {"skeleton_style": "style"}
