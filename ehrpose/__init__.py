@@ -3,8 +3,9 @@
 Importing this package is cheap: neither torch nor the training parts are loaded.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ehrpose.lazy import lazy_attributes
 from ehrpose.version import __version__
 
 if TYPE_CHECKING:  # static types of the names that __getattr__ loads
@@ -22,10 +23,4 @@ _LAZY = {
 }
 
 if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
-
-    def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
-            raise AttributeError(f"module 'ehrpose' has no attribute {name!r}")
-        import importlib
-
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    __getattr__ = lazy_attributes(__name__, _LAZY)

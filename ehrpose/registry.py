@@ -1,11 +1,12 @@
 """The registries: every exchangeable part of ehrpose is found by name in one of them.
 
 Each is a child of MMEngine's registry of the same kind, so MMEngine's own components are found too.
-``locations`` are imported on the first look-up, so the order of imports does not matter.
+``locations`` are imported at a look-up, one after another until one has the name; what inference needs comes first.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Mapping
 
 import mmengine.registry as root
@@ -28,13 +29,37 @@ __all__ = [
 ]
 
 
+class StepwiseRegistry(Registry):
+    """A registry that imports no more of its locations than a look-up needs; an unknown name takes all of them."""
+
+    def get(self, key: str) -> Any:
+        """Return the component called ``key``, None if there is none; see MMEngine's ``Registry.get``."""
+        scope, name = self.split_scope_key(key)
+        if scope in (None, self.scope):
+            for location in (None, *self._locations):
+                if location is not None:
+                    import_module(location)
+                if name in self._module_dict:
+                    return self._module_dict[name]
+        return super().get(key)
+
+
 def _child(parent: Registry, *locations: str) -> Registry:
-    return Registry(parent.name, parent=parent, scope="ehrpose", locations=list(locations))
+    return StepwiseRegistry(parent.name, parent=parent, scope="ehrpose", locations=list(locations))
 
 
 # Estimators, backbones, necks, heads, losses and data preprocessors; the folder tells which is which.
-MODELS = _child(root.MODELS, "ehrpose.models")
-# The package ehrpose.datasets itself stays free of torch: the codec takes its keypoint metadata from there.
+MODELS = _child(
+    root.MODELS,
+    "ehrpose.models.estimator",
+    "ehrpose.models.data_preprocessor",
+    "ehrpose.models.backbones",
+    "ehrpose.models.necks",
+    "ehrpose.models.heads",
+    "ehrpose.models.losses",
+    "ehrpose.models.heads.classification",
+    "ehrpose.models.classifier",
+)
 DATASETS = _child(
     root.DATASETS,
     "ehrpose.datasets.coco",
@@ -42,12 +67,20 @@ DATASETS = _child(
     "ehrpose.datasets.crowdpose",
     "ehrpose.datasets.synthetic.dataset",
 )
-TRANSFORMS = _child(root.TRANSFORMS, "ehrpose.datasets.transforms")
+TRANSFORMS = _child(
+    root.TRANSFORMS,
+    "ehrpose.datasets.transforms.loading",
+    "ehrpose.datasets.transforms.geometry",
+    "ehrpose.datasets.transforms.packing",
+    "ehrpose.datasets.transforms.encoding",
+    "ehrpose.datasets.transforms.mixing",
+    "ehrpose.datasets.transforms.photometric",
+)
 METRICS = _child(root.METRICS, "ehrpose.evaluation")
 HOOKS = _child(root.HOOKS, "ehrpose.engine")
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "ehrpose.engine")
 LOOPS = _child(root.LOOPS, "ehrpose.engine")
-DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "ehrpose.engine")
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "mmengine.dataset", "ehrpose.engine")
 RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
 VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
 

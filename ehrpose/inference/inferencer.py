@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from ehrpose.inference.options import DrawOptions, OutputOptions, group_options
 from ehrpose.inference.predictors import open_predictor, photo_maps
-from ehrpose.media.inputs import Frame, InputSource, open_inputs
-from ehrpose.media.outputs import Outputs
-from ehrpose.media.prefetch import prefetch
-from ehrpose.media.progress import Progress, Rate
-from ehrpose.media.window import check_window, show_picture, write_rate
 from ehrpose.people_json import people_to_dicts
 from ehrpose.structures import People
-from ehrpose.tracking.open_tracker import Tracker, open_tracker
-from ehrpose.visualization.drawing import draw_people
-from ehrpose.visualization.map_view import draw_heatmaps
-from ehrpose.visualization.map_view import draw_tags as lay_tags
 
-VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
+if TYPE_CHECKING:  # loaded with the first photos, and where people are followed
+    from ehrpose.media.inputs import Frame, InputSource
+    from ehrpose.tracking.open_tracker import Tracker
 
 
 class PoseInferencer:
     """Find people in whatever is given; call it and iterate over the results.
 
     Args:
-        pose2d: Name of a model of the zoo, config file, Config, model of ``init_model``, or exported file
+        pose2d: Name of a zoo model, config file, Config, model of ``init_model``, or exported file
             (``end2end.onnx``, ...), which runs without torch.
         pose2d_weights: Checkpoint; None takes the zoo's.
         device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA where there is some.
         backend: Backend of an exported file; None is the one that it was exported for.
         cfg_options: Dotted keys and values that replace those of the config.
         mode: Decoding, ``"fast"`` or ``"paper"``; None is the config's.
-        flip_test: Look at the mirrored photo as well: better, slower. None is the config's.
+        flip_test: Also run the mirrored photo (more accurate, slower). None is the config's.
         letterbox: Side, or width and height, of an input that every photo is fitted into, so that photos of any
             shape run in one batch; None gives each photo an input of its own shape.
         num_threads: Threads of the network on the CPU.
@@ -88,63 +83,42 @@ class PoseInferencer:
         self,
         inputs: Any,
         batch_size: int = 1,
-        out_dir: str | Path | None = None,
-        vis_out_dir: str | Path | None = None,
-        pred_out_dir: str | Path | None = None,
-        return_vis: bool = False,
-        show: bool = False,
-        wait_time: float = 0,
+        *,
         bbox_thr: float = 0.1,
-        kpt_thr: float = 0.3,
         num_instances: int = -1,
-        draw_heatmap: bool = False,
-        draw_tags: bool = False,
-        show_progress: bool = False,
         skip: int = 0,
         max_frames: int | None = None,
-        video_codec: str | None = None,
-        out_file: str | Path | None = None,
         fps: float | None = None,
-        keep_sound: bool = True,
-        show_fps: bool = False,
         tracker: Tracker | dict[str, Any] | bool | None = None,
-        **draw_options: Any,
+        show_progress: bool = False,
+        draw: DrawOptions | None = None,
+        write: OutputOptions | None = None,
+        **options: Any,
     ) -> Generator[dict[str, Any], None, None]:
-        """Find people; photos that cannot be read are named, counted in ``failed``, and left out.
+        """Find people; photos that cannot be read are named, listed in ``failed``, and left out.
 
         Reading, finding, drawing and encoding run in threads of their own, side by side. A video keeps its sound where
-        the program ffmpeg is on the PATH. Whoever stops iterating, closes the generator or presses Ctrl-C keeps what is
-        done so far as whole files; an error leaves no file of the video.
+        the program ffmpeg is on the PATH. When iteration stops early, by closing the generator or by Ctrl-C, the output
+        written so far is kept as whole files; an error leaves no file of the video.
 
         Args:
             inputs: See ``ehrpose.media.open_inputs``: file, folder, glob, video, array, list, ``"webcam:0"``; an
                 InputSource is closed at the end.
             batch_size: Photos that run through the network at once.
-            out_dir: Folder for both of the following, in ``visualizations`` and ``predictions``.
-            vis_out_dir: Folder for a picture of each photo, or the video (.mp4).
-            pred_out_dir: Folder for a json of each photo (a list of people), or of the video (a list of frames, each
-                with ``frame_id``, ``timestamp`` in seconds and ``instances``).
-            return_vis: Give the pictures in the results.
-            show: Show each picture in a window.
-            wait_time: Seconds that the window stays; 0 waits for a key with photos, and does not wait with a video.
-            bbox_thr: People below it are left out, 0 to 1.
-            kpt_thr: Keypoints below it are not drawn, 0 to 1.
+            bbox_thr: Drop people below this score, 0 to 1.
             num_instances: The most people of a photo, the best; -1 is all.
-            draw_heatmap: Lay the heatmaps over the picture.
-            draw_tags: Lay the tags, as colours, over the picture.
-            show_progress: Show a progress bar.
-            skip: Frames of a video, or photos, that are passed over at the start.
+            skip: Frames of a video, or photos, to skip at the start.
             max_frames: The most frames or photos; None is all.
-            video_codec: Four letters of the encoder of the video that is written.
-            out_file: The picture of the one photo, or the video, to write; instead of ``vis_out_dir``.
-            fps: Take photos as the frames of a video, so many a second; see ``ehrpose.media.open_inputs``.
-            keep_sound: Give the video that is written the sound of the one that was read.
-            show_fps: Write into each picture how many frames a second are done.
+            fps: Take photos as the frames of a video at this rate; see ``ehrpose.media.open_inputs``.
             tracker: Follow people from frame to frame (videos and cameras): True, options of PoseTracker such as
                 ``dict(smoothing={})``, or a tracker. Each person gets a ``track_id`` (-1: not yet followed), drawn as a
-                label, and as a colour with ``color_by="id"``.
-            **draw_options: Further options of ``ehrpose.visualization.drawing.draw_people``; ``draw_bbox`` and
-                ``show_score`` draw boxes and scores, ``skeleton_style`` is its ``style``.
+                label, and as a color with ``color_by="id"``.
+            show_progress: Show a progress line.
+            draw: How people are drawn.
+            write: What is written, shown and given back.
+            **options: Fields of ``DrawOptions`` and ``OutputOptions`` by themselves, as in MMPose: ``kpt_thr=0.5``,
+                ``draw_bbox=True``, ``out_dir="outputs"``, ``return_vis=True``. They replace those of ``draw`` and
+                ``write``.
 
         Yields:
             A dict per batch: ``predictions``, for each photo a list of people (``people_to_dicts``);
@@ -152,43 +126,63 @@ class PoseInferencer:
             ``frames``, for each photo its Frame: picture, file, number, time.
 
         Raises:
-            FileNotFoundError: There is no such input.
+            TypeError: An option is unknown.
+            FileNotFoundError: The input is not found.
             ValueError: An argument is out of range, an output would overwrite an input, or a video cannot be written
                 (VideoError).
         """
-        if draw_heatmap and draw_tags:
-            raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
+        from ehrpose.media.inputs import open_inputs
+
+        draw, write = group_options(options, draw, write, others=_ARGUMENTS)
         _check_counts(batch_size, skip, max_frames)
-        _check_window(show)
-        if out_dir is not None:
-            vis_out_dir = vis_out_dir or Path(out_dir) / VISUALIZATIONS
-            pred_out_dir = pred_out_dir or Path(out_dir) / PREDICTIONS
-        draws = return_vis or show or vis_out_dir is not None or out_file is not None
-        self.failed, self.written, rate = [], [], Rate()
-        with open_inputs(inputs, fps) as source, Outputs(
-            source, vis_out_dir, pred_out_dir, out_file, video_codec, keep_sound
+        if write.show:
+            from ehrpose.media.window import check_window
+
+            check_window()
+        read = partial(
+            _batches, batch_size=batch_size, skip=skip, max_frames=max_frames, show_progress=show_progress
+        )
+        choose = partial(_best, min_score=bbox_thr, most=num_instances)
+        return self._results(partial(open_inputs, inputs, fps), read, choose, tracker, draw, write)
+
+    def _results(
+        self,
+        open_source: Callable[[], InputSource],
+        read: Callable[[InputSource], Iterator[list[Frame]]],
+        choose: Callable[[People], People],
+        tracker: Tracker | dict[str, Any] | bool | None,
+        draw: DrawOptions,
+        write: OutputOptions,
+    ) -> Generator[dict[str, Any], None, None]:
+        """Yield what ``__call__`` promises; nothing is opened before the first result is asked for."""
+        from ehrpose.media.outputs import Outputs
+
+        self.failed, self.written = [], []
+        rate = _rate() if write.draws and draw.show_fps else None
+        with open_source() as source, Outputs(
+            source, write.picture_folder, write.json_folder, write.out_file, write.video_codec, write.keep_sound
         ) as outputs:  # fmt: skip
             self.written = outputs.written
-            follower = open_tracker(tracker, self.predictor.meta, source.fps)
-            for batch in _batches(source, batch_size, skip, max_frames, show_progress):
+            follower = self._tracker(tracker, source)
+            for batch in read(source):
                 frames = self._readable(batch)
                 pictures, predictions = [], []
-                found = self._find([frame.image for frame in frames], bbox_thr, num_instances)
-                for frame, people in zip(frames, found):
+                images = [frame.image for frame in frames if frame.image is not None]
+                found = self.predictor.predict(images) if images else []
+                for frame, people in zip(frames, map(choose, found)):
                     ids = None
                     if follower is not None:
                         people, ids = follower.update(people, frame.timestamp)
                     predictions.append(people_to_dicts(people, track_ids=ids))
                     outputs.add(frame, predictions[-1])
-                    if not draws:
+                    if not write.draws:
                         continue
-                    canvas = self._canvas(frame.image, draw_heatmap, draw_tags)
-                    options = {"kpt_thr": kpt_thr, "ids": ids, **draw_options}
-                    speed = rate.step() if show_fps else None
-                    drawn = outputs.draw(frame, partial(self._draw, canvas, people, options, speed))
-                    if return_vis:
+                    canvas = self._canvas(frame.image, draw)
+                    speed = None if rate is None else rate.step()
+                    drawn = outputs.draw(frame, partial(self._draw, canvas, people, ids, draw, speed))
+                    if write.return_vis:
                         pictures.append(drawn.result())
-                    if show and not _show(drawn.result(), source, wait_time):
+                    if write.show and not _show(drawn.result(), source, write.wait_time):
                         return
                 if frames:
                     yield {"predictions": predictions, "visualization": pictures, "frames": frames}
@@ -210,35 +204,53 @@ class PoseInferencer:
                 print(frame.error, file=sys.stderr)
         return [frame for frame in frames if frame.image is not None]
 
-    def _find(self, images: Sequence[Any], bbox_thr: float, num_instances: int) -> list[People]:
-        found = self.predictor.predict(images) if images else []
-        kept = [people.select(people.scores >= bbox_thr) for people in found]
-        return (
-            kept
-            if num_instances < 0
-            else [people.select(np.arange(len(people)) < num_instances) for people in kept]
-        )
+    def _tracker(self, tracker: Any, source: InputSource) -> Tracker | None:
+        if tracker is None or tracker is False:
+            return None
+        from ehrpose.tracking.open_tracker import open_tracker
 
-    def _canvas(self, image: Any, draw_heatmap: bool, draw_tags: bool) -> np.ndarray:
-        if not (draw_heatmap or draw_tags):
+        return open_tracker(tracker, self.predictor.meta, source.fps)
+
+    def _canvas(self, image: Any, draw: DrawOptions) -> np.ndarray:
+        """Return what people are drawn on; runs where the network does."""
+        if not (draw.draw_heatmap or draw.draw_tags):
             return image
-        return (draw_heatmaps if draw_heatmap else lay_tags)(image, photo_maps(self.predictor, image))
+        from ehrpose.visualization.map_view import draw_heatmaps, draw_tags
+
+        return (draw_heatmaps if draw.draw_heatmap else draw_tags)(image, photo_maps(self.predictor, image))
 
     def _draw(
-        self, canvas: np.ndarray, people: People, options: dict[str, Any], speed: float | None
+        self, canvas: np.ndarray, people: People, ids: Any, draw: DrawOptions, speed: float | None
     ) -> np.ndarray:
-        """Return ``canvas`` with its people; runs beside the network."""
-        options = dict(options)
-        if options.pop("draw_bbox", False):
-            options["bboxes"] = people.boxes()
-        if options.pop("show_score", False):
-            options["person_scores"] = people.scores
-        if "skeleton_style" in options:
-            options["style"] = options.pop("skeleton_style")
+        """Return ``canvas`` with its people; runs in another thread, next to the network."""
+        from ehrpose.visualization.drawing import draw_people
+
+        options = draw.for_people(people, ids)
         picture = draw_people(
             canvas, people.keypoints, people.keypoint_scores, self.predictor.meta, **options
         )
-        return picture if speed is None else write_rate(picture, speed)
+        if speed is None:
+            return picture
+        from ehrpose.media.window import write_rate
+
+        return write_rate(picture, speed)
+
+
+# To suggest for an option that is misspelt.
+_ARGUMENTS = [
+    name for name in inspect.signature(PoseInferencer.__call__).parameters if name not in ("self", "options")
+]
+
+
+def _best(people: People, min_score: float, most: int) -> People:
+    kept = people.select(people.scores >= min_score)
+    return kept if most < 0 else kept.select(np.arange(len(kept)) < most)
+
+
+def _rate() -> Any:
+    from ehrpose.media.progress import Rate
+
+    return Rate()
 
 
 def _check_counts(batch_size: int, skip: int, max_frames: int | None) -> None:
@@ -252,6 +264,8 @@ def _batches(
     source: InputSource, batch_size: int, skip: int, max_frames: int | None, show_progress: bool
 ) -> Iterator[list[Frame]]:
     """Give the frames in lists, read ahead in a thread; of a camera always the newest, by itself."""
+    from ehrpose.media.prefetch import prefetch
+
     if source.video is not None and skip:
         source.video.skip(skip)
     is_camera = source.kind == "camera"
@@ -261,7 +275,7 @@ def _batches(
     total = source.num_frames
     if total is not None:
         total = max(0, total - skip) if max_frames is None else min(max(0, total - skip), max_frames)
-    bar = Progress(total) if show_progress else None
+    bar = _progress(total) if show_progress else None
     done = 0
     try:
         while True:
@@ -280,6 +294,12 @@ def _batches(
         _warn_of_missing(source)
 
 
+def _progress(total: int | None) -> Any:
+    from ehrpose.media.progress import Progress
+
+    return Progress(total)
+
+
 def _warn_of_missing(source: InputSource) -> None:
     video = source.video
     if video is not None and video.num_missing:
@@ -289,13 +309,9 @@ def _warn_of_missing(source: InputSource) -> None:
         )
 
 
-def _check_window(show: bool) -> None:
-    """Raise ValueError before any work is done where pictures shall be shown and cannot."""
-    if show:
-        check_window()
-
-
 def _show(picture: np.ndarray, source: InputSource, wait_time: float) -> bool:
     """Show a picture; return whether to go on."""
+    from ehrpose.media.window import show_picture
+
     waits = not wait_time and source.fps is None
     return show_picture(picture, None if waits else wait_time)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ehrpose.image_io import check_image
+from ehrpose.inference.model_spec import EXPORTED, is_exported
 from ehrpose.structures import Maps, People
-from ehrpose.visualization.map_view import maps_of_photo
-
-# Suffixes of exported networks.
-EXPORTED = (".onnx", ".xml", ".engine", ".plan", ".pt2")
 
 
 class Predictor(Protocol):
@@ -87,18 +86,22 @@ class RuntimePredictor:
 
 
 class TorchPredictor:
-    """A model of a config and a checkpoint, or of the zoo.
+    """A model of a config and a checkpoint, or of the zoo; the one way in which a model runs on photos in torch.
 
     Args:
-        config: Config file, Config, or name in the zoo; or a model of ``init_model``.
+        config: Config file, Config, or name in the zoo; or a model of ``init_model``, without the next five.
         checkpoint: Weights; None takes the zoo's, or random ones.
         device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA where there is some.
         cfg_options: Dotted keys and values that replace those of the config.
         mode: Decoding, ``"fast"`` or ``"paper"``; None is the config's.
-        flip_test: Look at the mirrored photo as well; None is the config's.
+        flip_test: Also run the mirrored photo; None is the config's.
         letterbox: Side, or width and height, of an input into which every photo is fitted, multiples of 32, so that
             photos of any shape run in one batch; None gives each photo an input of its own shape.
         num_threads: Threads on the CPU; None is torch's choice. Holds for the whole process.
+
+    Raises:
+        FileNotFoundError: Config or checkpoint is missing.
+        ValueError: The model cannot be used, or is built already and cannot take an argument.
     """
 
     def __init__(
@@ -113,40 +116,43 @@ class TorchPredictor:
         num_threads: int | None = None,
     ):
         import torch
-        from mmengine.dataset import Compose
         from torch import nn
 
         from ehrpose.models.loading import init_model
-        from ehrpose.registry import TRANSFORMS
 
-        options = dict(cfg_options or {})
-        if mode is not None:
-            options.setdefault("codec.mode", mode)
-        if flip_test is not None:
-            options.setdefault("model.flip_test", flip_test)
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         if isinstance(config, nn.Module):
+            _refuse(
+                checkpoint=checkpoint, device=device, cfg_options=cfg_options, mode=mode, flip_test=flip_test
+            )
             self.model: Any = config
         else:
+            options = dict(cfg_options or {})
+            if mode is not None:
+                options.setdefault("codec.mode", mode)
+            if flip_test is not None:
+                options.setdefault("model.flip_test", flip_test)
             device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
             self.model = init_model(config, checkpoint, device, options)
         self.meta = self.model.codec.meta
         self.name = Path(self.model.cfg.filename or "model").stem
-        steps = [dict(step) for step in self.model.cfg.test_dataloader.dataset.pipeline]
-        if letterbox is not None:
-            fitted = {"type": "BottomUpLetterbox", "size_wh": letterbox}
-            steps = [fitted if step["type"] == "BottomUpResize" else step for step in steps]
-        self._pipeline = Compose([TRANSFORMS.build(step) for step in steps])
+        self._pipeline = _kept_pipeline(self.model) if letterbox is None else _pipeline(self.model, letterbox)
 
-    def samples(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Return a PoseDataSample per photo, those of one input shape run through the network at once."""
+    def samples(self, photos: Sequence[Any], first_id: int = 0) -> list[Any]:
+        """Return a PoseDataSample per photo, those of one input shape run through the network at once.
+
+        Args:
+            photos: File names or (H, W, 3) uint8 BGR arrays.
+            first_id: ``img_id`` of the first; the others count on.
+
+        Raises:
+            ImageReadError: A file is missing or not an image.
+            ValueError: An array has another shape or type.
+        """
         import torch
 
-        items = [
-            self._pipeline({"img_id": i, "img": image, "width": image.shape[1], "height": image.shape[0]})
-            for i, image in enumerate(images)
-        ]
+        items = [self._pipeline(_as_item(photo, first_id + i)) for i, photo in enumerate(photos)]
         batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
         with torch.no_grad():
             return list(self.model.test_step(batch)) if items else []
@@ -159,15 +165,69 @@ class TorchPredictor:
         """Return a photo's maps and warp, at scale 1 where the config tests several."""
         import torch
 
-        height, width = image.shape[:2]
-        item = self._pipeline({"img_id": 0, "img": image, "width": width, "height": height})
+        item = self._pipeline(_as_item(image, 0))
         pixels = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]
         with torch.no_grad():
             maps = self.model.test_maps(self.model.data_preprocessor({"inputs": [pixels]})["inputs"])[0]
         return maps, np.asarray(item["data_samples"].warp)
 
+    def raw_maps(self, inputs: Any) -> Maps:
+        """Return the network's own output, as arrays, for what its exported form takes: no resizing, no flip test.
+
+        Args:
+            inputs: (B, 3, H, W) uint8 BGR tensor on the model's device, H and W multiples of 32.
+        """
+        import torch
+
+        with torch.no_grad():
+            maps = self.model.maps(self.model.data_preprocessor.normalize(inputs))
+        return Maps(*(None if field is None else field.cpu().numpy() for field in maps))
+
     def close(self) -> None:
         """Nothing to do; the model goes with its last user."""
+
+
+# Model -> its test pipeline's config, as text, and what was built from it. Weak, and not on the model itself, which is
+# freed, copied and pickled as if this were not there.
+_PIPELINES: WeakKeyDictionary[Any, tuple[str, Any]] = WeakKeyDictionary()
+
+
+def _kept_pipeline(model: Any) -> Any:
+    """Return the pipeline of a model, built at its first use and again when ``model.cfg`` has changed since."""
+    steps = repr(model.cfg.test_dataloader.dataset.pipeline)  # much faster than comparing configs
+    kept = _PIPELINES.get(model)
+    if kept is None or kept[0] != steps:
+        kept = _PIPELINES[model] = (steps, _pipeline(model))
+    return kept[1]
+
+
+def _pipeline(model: Any, letterbox: int | Sequence[int] | None = None) -> Any:
+    """Return the test pipeline of ``model.cfg``; with ``letterbox`` photos are fitted into an input of that size."""
+    from mmengine.dataset import Compose
+
+    from ehrpose.registry import TRANSFORMS
+
+    steps = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
+    if letterbox is not None:
+        fitted = {"type": "BottomUpLetterbox", "size_wh": letterbox}
+        steps = [fitted if step["type"] == "BottomUpResize" else step for step in steps]
+    return Compose([TRANSFORMS.build(step) for step in steps])
+
+
+def _as_item(photo: Any, number: int) -> dict[str, Any]:
+    """Return a photo as the first transform takes it."""
+    if not isinstance(photo, np.ndarray):
+        return {"img_id": number, "img_path": str(photo)}
+    height, width = check_image(photo).shape[:2]
+    return {"img_id": number, "img": photo, "width": width, "height": height}
+
+
+def _refuse(**arguments: Any) -> None:
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"the model is built already and cannot take {', '.join(given)}: give these to init_model"
+        )
 
 
 def open_predictor(
@@ -205,25 +265,9 @@ def open_predictor(
     return RuntimePredictor(model, backend, **given)
 
 
-def weights_of(model: str, weights: str | None) -> str | None:
-    """Return the checkpoint of a command line; ``"none"`` asks for random weights.
-
-    Raises:
-        ValueError: A config file has none, which is seldom meant.
-    """
-    if weights is None and Path(model).suffix == ".py":
-        raise ValueError(
-            f"{model} is a config without weights: give a checkpoint too, or 'none' for random ones"
-        )
-    return None if weights == "none" else weights
-
-
-def is_exported(model: Any) -> bool:
-    """Whether ``model`` is the name of an exported network's file."""
-    return isinstance(model, (str, Path)) and Path(model).suffix.lower() in EXPORTED
-
-
 def photo_maps(predictor: Predictor, photo: np.ndarray) -> Maps:
     """Return the Maps of a photo (H, W, 3) uint8 BGR, cut to the photo, without the batch axis."""
+    from ehrpose.visualization.map_view import maps_of_photo
+
     maps, warp = predictor.maps(photo)
     return maps_of_photo(maps, warp, photo.shape[1::-1])

@@ -1,7 +1,12 @@
+from typing import TYPE_CHECKING
+
+from ehrpose.lazy import lazy_attributes
 from ehrpose.media.inputs import Frame, InputSource, open_inputs
-from ehrpose.media.outputs import Outputs
 from ehrpose.media.prefetch import prefetch
 from ehrpose.media.video import VideoError, VideoReader, VideoWriter
+
+if TYPE_CHECKING:
+    from ehrpose.media.outputs import Outputs
 
 __all__ = [
     "Frame",
@@ -13,3 +18,6 @@ __all__ = [
     "open_inputs",
     "prefetch",
 ]
+
+if not TYPE_CHECKING:  # it loads the drawing, which reading does not need
+    __getattr__ = lazy_attributes(__name__, {"Outputs": "ehrpose.media.outputs"})

@@ -1,12 +1,19 @@
-from ehrpose.models.backbones import EfficientNet, EfficientNetLite
-from ehrpose.models.classifier import ImageClassifier
-from ehrpose.models.data_preprocessor import PosePreprocessor
-from ehrpose.models.estimator import BottomUpEstimator
-from ehrpose.models.heads import AEHead, ClassificationHead, SingleLevelAEHead
-from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
-from ehrpose.models.necks import HighResolutionNeck, TopDownNeck
-from ehrpose.models.scaling import CompoundScaling, compound_scaling
-from ehrpose.models.weights.checkpoint import load_checkpoint, load_pretrained, read_state_dict
+"""Networks, losses and weights; each part is imported when it is asked for, here or in the registry MODELS."""
+
+from typing import TYPE_CHECKING
+
+from ehrpose.lazy import lazy_attributes
+
+if TYPE_CHECKING:  # static types of the names that __getattr__ loads
+    from ehrpose.models.backbones import EfficientNet, EfficientNetLite
+    from ehrpose.models.classifier import ImageClassifier
+    from ehrpose.models.data_preprocessor import PosePreprocessor
+    from ehrpose.models.estimator import BottomUpEstimator
+    from ehrpose.models.heads import AEHead, ClassificationHead, SingleLevelAEHead
+    from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
+    from ehrpose.models.necks import HighResolutionNeck, TopDownNeck
+    from ehrpose.models.scaling import CompoundScaling, compound_scaling
+    from ehrpose.models.weights.checkpoint import load_checkpoint, load_pretrained, read_state_dict
 
 __all__ = [
     "AEHead",
@@ -28,3 +35,28 @@ __all__ = [
     "load_pretrained",
     "read_state_dict",
 ]
+
+if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
+    __getattr__ = lazy_attributes(
+        __name__,
+        {
+            "EfficientNet": "ehrpose.models.backbones",
+            "EfficientNetLite": "ehrpose.models.backbones",
+            "ImageClassifier": "ehrpose.models.classifier",
+            "PosePreprocessor": "ehrpose.models.data_preprocessor",
+            "BottomUpEstimator": "ehrpose.models.estimator",
+            "AEHead": "ehrpose.models.heads",
+            "ClassificationHead": "ehrpose.models.heads",
+            "SingleLevelAEHead": "ehrpose.models.heads",
+            "AELoss": "ehrpose.models.losses",
+            "HeatmapLoss": "ehrpose.models.losses",
+            "SideLoss": "ehrpose.models.losses",
+            "HighResolutionNeck": "ehrpose.models.necks",
+            "TopDownNeck": "ehrpose.models.necks",
+            "CompoundScaling": "ehrpose.models.scaling",
+            "compound_scaling": "ehrpose.models.scaling",
+            "load_checkpoint": "ehrpose.models.weights.checkpoint",
+            "load_pretrained": "ehrpose.models.weights.checkpoint",
+            "read_state_dict": "ehrpose.models.weights.checkpoint",
+        },
+    )

@@ -12,7 +12,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ehrpose.data_sample import PoseDataSample
-from ehrpose.models.target_batch import collate_targets
 from ehrpose.registry import MODELS
 from ehrpose.structures import Maps, invert_warp
 
@@ -83,6 +82,8 @@ class BottomUpEstimator(BaseModel):
     def _targets(self, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
         if not data_samples:
             raise ValueError("mode 'loss' needs data_samples with targets: is EncodeTargets in the pipeline?")
+        from ehrpose.models.target_batch import collate_targets  # training alone needs it
+
         device = next(self.parameters()).device
         return collate_targets(self.codec, [sample.gt_targets for sample in data_samples], device)
 

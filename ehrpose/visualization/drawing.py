@@ -12,6 +12,7 @@ import numpy as np
 from ehrpose.files import write_bytes
 from ehrpose.image_io import check_image
 from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.visualization import COLORINGS, STYLES
 from ehrpose.visualization.map_view import draw_heatmaps as draw_heatmaps
 from ehrpose.visualization.openpose_style import LIMB_OPACITY, to_openpose
 from ehrpose.visualization.person_colors import color_of_id, color_of_person, in_one_color
@@ -20,8 +21,6 @@ from ehrpose.visualization.text_labels import Label, draw_labels, label_height
 
 __all__ = ["draw_people", "write_picture"]
 
-STYLES = ("mmpose", "openpose")
-COLORINGS = ("limb", "person", "id")
 # With ``fade`` a keypoint of this score or more is drawn in full, one at the threshold with the least opacity and size.
 _FULL_SCORE = 0.8
 _LEAST_OPACITY, _LEAST_SIZE = 0.35, 0.6

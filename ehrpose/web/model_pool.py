@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ehrpose.inference.predictors import Predictor, open_predictor
+from ehrpose.inference.model_spec import ModelSpec
+from ehrpose.inference.predictors import Predictor
 from ehrpose.model_zoo import list_models
 from ehrpose.structures import People
 
@@ -100,26 +102,23 @@ class ModelPool:
 
 
 def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
-    """Return the pool of ``--model`` arguments; none: the models of the zoo with weights.
+    """Return the pool of ``--model`` arguments; without any, the zoo models with weights.
 
     Args:
-        models: ``[NAME=]CONFIG.py:CHECKPOINT``, ``[NAME=]FILE.onnx`` or the name of a model of the zoo.
+        models: Texts of ``ModelSpec.parse``.
         device: Device of models in torch.
 
     Raises:
-        ValueError: There is nothing to offer, or two have one name.
+        ValueError: There is nothing to offer, a text names no model, or two have one name.
     """
-    if not models:
+    if models:
+        specs = [ModelSpec.parse(text) for text in models]
+    else:
         with_weights = [model for model in list_models() if model.checkpoint is not None]
-        models = [model.aliases[0] if model.aliases else model.name for model in with_weights]
+        specs = [ModelSpec.parse(model.aliases[0] if model.aliases else model.name) for model in with_weights]
     openers: dict[str, Callable[[], Predictor]] = {}
-    for text in models:
-        name, equals, files = text.partition("=")
-        if not equals:
-            name, files = text.replace("\\", "/").rsplit("/", 1)[-1], text
-        config, colon, checkpoint = files.partition(".py:")
-        arguments = (f"{config}.py", checkpoint) if colon else (files, None)
-        if name in openers:
-            raise ValueError(f"two models are called {name!r}: give names, --model NAME={files}")
-        openers[name] = lambda arguments=arguments: open_predictor(*arguments, device=device)  # type: ignore[misc]
+    for spec in specs:
+        if spec.name in openers:
+            raise ValueError(f"two models are called {spec.name!r}: give names, such as mine={spec.path}")
+        openers[spec.name] = partial(spec.open, device)
     return ModelPool(openers)

@@ -128,7 +128,7 @@ def test_photos_give_pictures_and_a_broken_one_is_named(scene_photos, model, tmp
     (scene_photos / "1.png").write_bytes(b"broken")
     told = fails(["predict", scene_photos, "--out-dir", tmp_path / "rest", *model], capsys, code=1)
     assert "1.png" in told
-    assert "1 photos could not be read" in told
+    assert "1 of 3 photos could not be read" in told
     assert len(list((tmp_path / "rest").glob("*.jpg"))) == 2
 
 
@@ -193,7 +193,7 @@ def test_ctrl_c_keeps_a_whole_video(scene_photos, model, tmp_path, capsys):
     finger.start()
     told = fails(["predict", clip, "--out-dir", tmp_path / "out", "--no-audio", *model], capsys, code=130)
     finger.join()
-    assert told.splitlines()[-1] == "interrupted: what was done until then is kept"
+    assert told.splitlines()[-1] == "interrupted: the output written so far is kept"
     check_what_is_left(tmp_path / "out")
 
 
@@ -217,7 +217,7 @@ def test_signals_to_the_command_keep_a_whole_video(scene_photos, model, tmp_path
         process.send_signal(number)
         told = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number
-    assert told.splitlines()[-1] == "interrupted: what was done until then is kept"
+    assert told.splitlines()[-1] == "interrupted: the output written so far is kept"
     check_what_is_left(tmp_path / "out")
 
 

@@ -106,8 +106,9 @@ def test_ctrl_c_keeps_what_is_done(inferencer, video, tmp_path, monkeypatch):
 
 
 def test_an_error_in_drawing_is_raised_and_leaves_nothing(inferencer, video, tmp_path):
-    with pytest.raises(ValueError, match="color_by"):
-        list(inferencer(video, out_dir=tmp_path / "out", color_by="mood"))
+    with pytest.raises(ValueError, match="color_by='id' needs ids"):
+        list(inferencer(video, out_dir=tmp_path / "out", color_by="id"))
+    assert (tmp_path / "out").is_dir(), "it had begun to write"
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
 
 

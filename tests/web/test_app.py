@@ -201,16 +201,18 @@ def test_busy_is_503(client, monkeypatch):
 def test_models_of_the_command_line(monkeypatch):
     opened = []
     monkeypatch.setattr(
-        "ehrpose.web.model_pool.open_predictor", lambda *args, **kw: opened.append(args) or TwoPeople()
+        "ehrpose.inference.predictors.open_predictor", lambda *args, **kw: opened.append(args) or TwoPeople()
     )
     pool = pool_of(["a/end2end.onnx", "mine=configs/x.py:weights.pth"])
     assert pool.names == ["end2end.onnx", "mine"]
     assert opened == []  # opened when they are asked for
     for name in pool.names:
         pool.find(name, np.zeros((4, 4, 3), np.uint8))
-    assert opened == [("a/end2end.onnx", None), ("configs/x.py", "weights.pth")]
+    assert [files[:2] for files in opened] == [("a/end2end.onnx", None), ("configs/x.py", "weights.pth")]
     with pytest.raises(ValueError, match=r"two models are called 'end2end.onnx'"):
         pool_of(["a/end2end.onnx", "b/end2end.onnx"])
+    with pytest.raises(ValueError, match="a config without weights"):
+        pool_of(["configs/x.py"])
     monkeypatch.setattr("ehrpose.web.model_pool.list_models", list)
     with pytest.raises(ValueError, match="no model to offer"):
         pool_of([])

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ehrpose.datasets.coco_json import read_coco_json
 from ehrpose.image_io import read_image
-from ehrpose.inference.predictors import Predictor, is_exported, open_predictor
+from ehrpose.inference.model_spec import ModelSpec
+from ehrpose.inference.predictors import Predictor
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.media.inputs import list_images
 from ehrpose.structures import People
@@ -21,33 +22,6 @@ from ehrpose.visualization.drawing import write_picture
 
 # Sides of the largest JPEG, px.
 _LARGEST = 65000
-
-
-class ModelFiles(NamedTuple):
-    """Name and files of a model: config and checkpoint, or an exported network or a name of the zoo alone."""
-
-    name: str
-    path: str
-    checkpoint: str | None
-
-
-def parse_model(text: str) -> ModelFiles:
-    """Return the files that ``NAME=CONFIG:CHECKPOINT`` or ``NAME=EXPORTED`` names.
-
-    Raises:
-        ValueError: It is neither, or a config comes without its checkpoint.
-    """
-    name, found, files = text.partition("=")
-    config, colon, checkpoint = files.partition(".py:")
-    if colon and config and checkpoint:
-        files = f"{config}.py"
-    elif files.endswith((".py", ".py:")):
-        raise ValueError(f"{text}: the config has no checkpoint; wanted NAME=CONFIG:CHECKPOINT")
-    if not (name and found and files):
-        raise ValueError(
-            f"wanted NAME=CONFIG:CHECKPOINT, NAME=EXPORTED (such as end2end.onnx) or NAME=ZOO_MODEL, got {text!r}"
-        )
-    return ModelFiles(name, files, checkpoint or None)
 
 
 def compare_models(
@@ -72,7 +46,7 @@ def compare_models(
 
     Args:
         images: Photos, folders or globs.
-        models: ``NAME=CONFIG:CHECKPOINT`` or ``NAME=EXPORTED`` each.
+        models: Texts of ``ModelSpec.parse``; the names are written on the sheet.
         out: Picture to write.
         ann_file: COCO keypoint json with the photos; its people, with the first model's skeleton, get the first column.
         device: Of the models that are not exported.
@@ -90,14 +64,16 @@ def compare_models(
         ValueError: A model cannot be used, a photo cannot be read or is not in the json, or the sheet would be no
             picture that can be written.
     """
-    parsed = [parse_model(text) for text in models]
+    specs = [ModelSpec.parse(text) for text in models]
     photos = [path for image in images for path in list_images(image)]
     cell_wh = (int(cell_size[0]), int(cell_size[1]))
-    _check_sheet(Path(out), len(photos), len(parsed) + (ann_file is not None), cell_wh)
+    _check_sheet(Path(out), len(photos), len(specs) + (ann_file is not None), cell_wh)
     options: dict[str, Any] = {"style": style, "color_by": color_by}
     rows: list[list[SheetCell]] = [[] for _ in photos]
-    for number, files in enumerate(parsed):
-        model = _open(files, device, mode, cfg_options)
+    for number, spec in enumerate(specs):
+        # An exported network is what it was exported as.
+        changes = None if spec.is_exported else dict(cfg_options or {}) or None
+        model = spec.open(device, mode=mode, cfg_options=changes)
         try:
             if number == 0 and ann_file is not None:
                 _add_annotated(rows, photos, ann_file, model.meta, cell_wh, options)
@@ -107,7 +83,7 @@ def compare_models(
                 keep = people.scores >= score_thr
                 picture = draw_cell(photo, people.keypoints[keep], people.keypoint_scores[keep], model.meta,
                                     cell_wh, kpt_thr=kpt_thr, fade=fade, **options)  # fmt: skip
-                caption = f"{files.name}: {_count(int(keep.sum()))}, {milliseconds:.0f} ms"
+                caption = f"{spec.name}: {_count(int(keep.sum()))}, {milliseconds:.0f} ms"
                 row.append(SheetCell(picture, caption))
                 print(f"{path}: {caption}", flush=True)
         finally:
@@ -128,14 +104,6 @@ def _check_sheet(out: Path, num_rows: int, num_columns: int, cell_wh: tuple[int,
             f"a sheet of {num_rows} photos x {num_columns} columns would have sides over {_LARGEST} px: take fewer "
             "photos, or smaller cells"
         )
-
-
-def _open(files: ModelFiles, device: str, mode: str, cfg_options: Mapping[str, Any] | None) -> Predictor:
-    if is_exported(files.path):
-        return open_predictor(files.path, mode=mode)
-    return open_predictor(
-        files.path, files.checkpoint, device, mode=mode, cfg_options=dict(cfg_options or {}) or None
-    )
 
 
 def _timed(model: Predictor, photo: np.ndarray) -> tuple[People, float]:

@@ -10,7 +10,7 @@ import torch
 
 from ehrpose.deploy.network_input import prepare_image
 from ehrpose.deploy.sidecar import read_sidecar
-from ehrpose.models.loading import init_model
+from ehrpose.inference.predictors import TorchPredictor
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, People, invert_warp
 
@@ -36,7 +36,8 @@ class TorchRuntime:
     ):
         self.sidecar = read_sidecar(path, check_hashes=False)
         self.codec = CODECS.build(self.sidecar.codec)
-        self.model = init_model(config, checkpoint, cfg_options=cfg_options)
+        self._predictor = TorchPredictor(config, checkpoint, "cpu", dict(cfg_options or {}))
+        self.model = self._predictor.model
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.to(memory_format=self.format)
 
@@ -44,12 +45,9 @@ class TorchRuntime:
         """Return one image as the network takes it, without the batch axis, and the warp from the photo."""
         return prepare_image(image, self.sidecar)
 
-    @torch.no_grad()
     def run(self, batch: np.ndarray) -> Maps:
         """Run the network on a batch of prepared images."""
-        images = torch.from_numpy(batch).contiguous(memory_format=self.format)
-        maps = self.model.maps(self.model.data_preprocessor.normalize(images))
-        return Maps(*(None if part is None else part.numpy() for part in maps))
+        return self._predictor.raw_maps(torch.from_numpy(batch).contiguous(memory_format=self.format))
 
     def predict(self, images: Sequence[Any]) -> list[People]:
         """Return the people of each photo."""
@@ -61,4 +59,4 @@ class TorchRuntime:
         return found
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: the model goes with its last user."""

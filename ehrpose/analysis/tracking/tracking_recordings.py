@@ -99,10 +99,10 @@ def make_recordings(
 
 
 def make_noise(values: Mapping[str, float]) -> DetectionNoise:
-    """Return the noise with some values replaced; a ValueError where it has no such field."""
+    """Return the noise with some values replaced; a ValueError for an unknown field."""
     unknown = sorted(set(values) - set(DetectionNoise.__dataclass_fields__))
     if unknown:
         raise ValueError(
-            f"noise has no {', '.join(unknown)}; wanted some of {', '.join(DetectionNoise.__dataclass_fields__)}"
+            f"unknown noise {', '.join(unknown)}: expected some of {', '.join(DetectionNoise.__dataclass_fields__)}"
         )
     return DetectionNoise(**values)

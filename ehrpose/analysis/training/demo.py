@@ -8,10 +8,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
-from ehrpose.config import load_config
+from ehrpose.config import load_config, resolve
+from ehrpose.inference.predictors import TorchPredictor
+from ehrpose.visualization.comparison_sheet import SheetCell, compose_sheet
 from ehrpose.visualization.drawing import draw_people, write_picture
+
+# People and keypoints below it are not drawn: after so short a training scores are low.
+_MIN_SCORE = 0.15
+# Side of a scene on the sheet, px, at least.
+_SIDE = 320
 
 
 @dataclass(frozen=True)
@@ -47,41 +53,37 @@ def run_demo(config: str, work_dir: str, num_scenes: int = 12) -> DemoResult:
     runner.train()
     metrics = runner.test()
     picture = Path(work_dir) / "predictions.jpg"
-    draw_predictions(runner.model, runner.test_loop.dataloader.dataset, picture, num_scenes)
+    runner.model.cfg = resolve(cfg)  # as init_model leaves it
+    dataset = runner.test_loop.dataloader.dataset
+    scenes = [dataset.get_data_info(index)["img"] for index in range(min(num_scenes, len(dataset)))]
+    draw_predictions(runner.model, scenes, picture)
     checkpoint = Path(Path(work_dir, "last_checkpoint").read_text().strip())
     return DemoResult(
         ap=metrics["coco/AP"],
         ap50=metrics["coco/AP50"],
-        num_images=len(runner.test_loop.dataloader.dataset),
+        num_images=len(dataset),
         checkpoint=checkpoint,
         picture=picture,
     )
 
 
-@torch.no_grad()
-def draw_predictions(model: Any, dataset: Any, picture: Path, num_scenes: int, columns: int = 4) -> None:
-    """Write a sheet of the people that ``model`` finds in the first scenes of ``dataset``."""
-    model.eval()
-    tiles = []
-    for index in range(min(num_scenes, len(dataset))):
-        item = dataset[index]
-        sample = model.test_step({"inputs": [item["inputs"]], "data_samples": [item["data_samples"]]})[0]
-        scene = dataset.get_data_info(index)["img"]
-        people = sample.pred_instances
-        keep = people.bbox_scores > 0.15
-        factor = max(1, 320 // max(scene.shape[:2]))
+def draw_predictions(model: Any, scenes: list[np.ndarray], picture: Path, columns: int = 4) -> None:
+    """Write a sheet of the people that a model finds.
+
+    Args:
+        model: The model, with its resolved config as ``model.cfg``.
+        scenes: (H, W, 3) uint8 BGR each, all of one shape, at least one.
+        picture: File to write.
+        columns: Scenes in a row.
+    """
+    predictor = TorchPredictor(model.eval())
+    cells = []
+    for scene in scenes:
+        (people,) = predictor.predict([scene])
+        people = people.select(people.scores > _MIN_SCORE)
+        factor = max(1, _SIDE // max(scene.shape[:2]))
         large = cv2.resize(scene, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-        keypoints = (people.keypoints[keep] + 0.5) * factor - 0.5
-        tiles.append(
-            draw_people(large, keypoints, people.keypoint_scores[keep], model.codec.meta, kpt_thr=0.15)
-        )
-    write_sheet(tiles, picture, columns)
-
-
-def write_sheet(tiles: list[np.ndarray], picture: Path, columns: int) -> None:
-    """Write pictures of one shape (H, W, 3) uint8 BGR side by side, ``columns`` in a row."""
-    blank = np.full_like(tiles[0], 255)
-    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
-    rows[-1] += [blank] * (min(columns, len(tiles)) - len(rows[-1]))
-    sheet = np.vstack([np.hstack(row) for row in rows])
-    write_picture(picture, sheet)
+        keypoints = (people.keypoints + 0.5) * factor - 0.5
+        drawn = draw_people(large, keypoints, people.keypoint_scores, predictor.meta, kpt_thr=_MIN_SCORE)
+        cells.append(SheetCell(drawn, f"{len(people)} found"))
+    write_picture(picture, compose_sheet([cells[i : i + columns] for i in range(0, len(cells), columns)]))

@@ -1,14 +1,21 @@
-from ehrpose.datasets.transforms.encoding import EncodeTargets
-from ehrpose.datasets.transforms.geometry import (
-    BottomUpAffine,
-    BottomUpLetterbox,
-    BottomUpResize,
-    RandomFlip,
-)
-from ehrpose.datasets.transforms.loading import LoadImage
-from ehrpose.datasets.transforms.mixing import CopyPaste, Mosaic
-from ehrpose.datasets.transforms.packing import PackPose
-from ehrpose.datasets.transforms.photometric import PhotometricDistortion, RandomErase
+"""Steps of data pipelines; each is imported when it is asked for, here or in the registry TRANSFORMS."""
+
+from typing import TYPE_CHECKING
+
+from ehrpose.lazy import lazy_attributes
+
+if TYPE_CHECKING:  # static types of the names that __getattr__ loads
+    from ehrpose.datasets.transforms.encoding import EncodeTargets
+    from ehrpose.datasets.transforms.geometry import (
+        BottomUpAffine,
+        BottomUpLetterbox,
+        BottomUpResize,
+        RandomFlip,
+    )
+    from ehrpose.datasets.transforms.loading import LoadImage
+    from ehrpose.datasets.transforms.mixing import CopyPaste, Mosaic
+    from ehrpose.datasets.transforms.packing import PackPose
+    from ehrpose.datasets.transforms.photometric import PhotometricDistortion, RandomErase
 
 __all__ = [
     "BottomUpAffine",
@@ -23,3 +30,21 @@ __all__ = [
     "RandomErase",
     "RandomFlip",
 ]
+
+if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
+    __getattr__ = lazy_attributes(
+        __name__,
+        {
+            "EncodeTargets": "ehrpose.datasets.transforms.encoding",
+            "BottomUpAffine": "ehrpose.datasets.transforms.geometry",
+            "BottomUpLetterbox": "ehrpose.datasets.transforms.geometry",
+            "BottomUpResize": "ehrpose.datasets.transforms.geometry",
+            "RandomFlip": "ehrpose.datasets.transforms.geometry",
+            "LoadImage": "ehrpose.datasets.transforms.loading",
+            "CopyPaste": "ehrpose.datasets.transforms.mixing",
+            "Mosaic": "ehrpose.datasets.transforms.mixing",
+            "PackPose": "ehrpose.datasets.transforms.packing",
+            "PhotometricDistortion": "ehrpose.datasets.transforms.photometric",
+            "RandomErase": "ehrpose.datasets.transforms.photometric",
+        },
+    )

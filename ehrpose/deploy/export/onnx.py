@@ -195,7 +195,18 @@ def example_input(network: DeployNetwork, size_wh: tuple[int, int], batch_size: 
 
 
 def torch_maps(model: Any, image: np.ndarray) -> Maps:
-    """Return the maps that ``model`` itself gives for one (H, W, 3) uint8 BGR image, H and W multiples of 32."""
+    """Return the maps that ``model`` itself gives for one network input: the reference of an exported file's output.
+
+    Not a way to run a model on photos, which is ``ehrpose.inference.predictors.TorchPredictor``: the image is already
+    fitted into the exported input, and neither flip test nor decoding is wanted.
+
+    Args:
+        model: A model of ``init_model``, on any device.
+        image: (H, W, 3) uint8 BGR, H and W multiples of 32.
+
+    Returns:
+        Maps of float32 arrays, with a batch axis of 1.
+    """
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
     with torch.no_grad():
         maps = model.maps(model.data_preprocessor.normalize(tensor.to(next(model.parameters()).device)))

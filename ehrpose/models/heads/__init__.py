@@ -1,4 +1,12 @@
+from typing import TYPE_CHECKING
+
+from ehrpose.lazy import lazy_attributes
 from ehrpose.models.heads.ae_head import AEHead, SingleLevelAEHead
-from ehrpose.models.heads.classification import ClassificationHead
+
+if TYPE_CHECKING:
+    from ehrpose.models.heads.classification import ClassificationHead
 
 __all__ = ["AEHead", "ClassificationHead", "SingleLevelAEHead"]
+
+if not TYPE_CHECKING:  # the head of a pretraining, which finding people does not need
+    __getattr__ = lazy_attributes(__name__, {"ClassificationHead": "ehrpose.models.heads.classification"})

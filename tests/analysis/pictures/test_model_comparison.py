@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ehrpose.analysis.pictures.model_comparison import ModelFiles, parse_model
 from ehrpose.cli import run_cli
 from ehrpose.structures import People
 
@@ -19,25 +18,6 @@ def tool(root):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("H-4=a/h.py:b/c.pth", ModelFiles("H-4", "a/h.py", "b/c.pth")),
-        ("int8=deploy/end2end.onnx", ModelFiles("int8", "deploy/end2end.onnx", None)),
-        ("a=C:/h.py:D:/c.pth", ModelFiles("a", "C:/h.py", "D:/c.pth")),
-        ("a b=x=y.xml", ModelFiles("a b", "x=y.xml", None)),
-    ],
-)
-def test_models_are_named_by_their_files(text, expected):
-    assert parse_model(text) == expected
-
-
-@pytest.mark.parametrize("text", ["h.py:c.pth", "=h.py:c.pth", "a=", "a=h.py", "a=h.py:", ""])
-def test_other_texts_are_no_model(text):
-    with pytest.raises(ValueError, match="NAME=CONFIG:CHECKPOINT"):
-        parse_model(text)
 
 
 def test_a_sheet_has_a_row_for_each_photo_and_a_column_for_each_model(
@@ -125,6 +105,7 @@ def test_mistakes_end_in_one_line_and_no_sheet(
     for arguments, message in (
         ([str(photos), "--models", model, "--out", str(tmp_path / "s.docx")], "docx"),
         ([str(photos), "--models", "a=none.onnx", *sheet], "none.onnx"),
+        ([str(photos), "--models", f"a={tiny_config}", *sheet], "a config without weights"),
         ([str(photos), "--models", f"a={tiny_config}:none.pth", *sheet], "none.pth"),
         ([str(tmp_path / "nowhere"), "--models", model, *sheet], "nowhere"),
         ([str(other), "--models", model, "--ann-file", str(labels), *sheet], "no photo other.png"),

@@ -107,7 +107,7 @@ def test_the_tool_sweeps_an_option_on_other_videos(tool, capsys):
     [
         (["--config", "a.py"], "give both --config and --checkpoint"),
         (["--videos", "0"], "at least 1 video"),
-        (["--noise", "fog=1"], "noise has no fog; wanted some of jitter"),
+        (["--noise", "fog=1"], "unknown noise fog: expected some of jitter"),
         (["--tracker-options", "max_agee=1"], "max_agee"),
         (["--tracker-options", "max_age=-1"], "max_age: wanted"),
         (["--video-options", "colour=1"], "SyntheticVideo: .*colour"),

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import cv2
-import numpy as np
 import pytest
 
-from ehrpose.analysis.training.demo import run_demo, write_sheet
+from ehrpose.analysis.training.demo import run_demo
 
 TINY = """
 _base_ = [{leaf!r}]
@@ -28,15 +27,7 @@ def test_demo_trains_tests_and_draws(root, tmp_path, monkeypatch):
     assert result.num_images == 5
     assert -1 <= result.ap <= result.ap50 <= 1
     assert result.checkpoint.is_file()
-    assert cv2.imread(str(result.picture)).shape[:2] == (2 * 320, 4 * 320)
+    rows, columns = cv2.imread(str(result.picture)).shape[:2]
+    assert (rows, columns) == (2 * (320 + 20 + 6) + 6, 4 * (320 + 6) + 6)
     with pytest.raises(ValueError, match="num_scenes"):
         run_demo(str(tmp_path / "tiny.py"), str(tmp_path / "run"), num_scenes=0)
-
-
-def test_sheet_fills_the_last_row_with_white(tmp_path):
-    tiles = [np.full((8, 16, 3), 40 * i, np.uint8) for i in range(5)]
-    write_sheet(tiles, tmp_path / "sheet.png", columns=3)
-    sheet = cv2.imread(str(tmp_path / "sheet.png"))
-    assert sheet.shape == (16, 48, 3)
-    assert (sheet[8:, 32:] == 255).all()
-    assert (sheet[8:, 16:32] == 160).all()

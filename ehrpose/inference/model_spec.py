@@ -1,0 +1,105 @@
+"""How a model is named in text: a zoo model, an exported file, or ``CONFIG.py:CHECKPOINT`` (no torch)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, Optional, Tuple
+
+from ehrpose.model_zoo import find_model, is_model_name
+
+# Suffixes of exported networks.
+EXPORTED = (".onnx", ".xml", ".engine", ".plan", ".pt2")
+# In place of a checkpoint: random weights.
+NO_WEIGHTS = "none"
+SYNTAX = "[NAME=]CONFIG.py:CHECKPOINT, [NAME=]EXPORTED (such as end2end.onnx) or [NAME=]ZOO_MODEL"
+# The first ".py:" ends the config, so that drive letters (C:\a.py:D:\b.pth) stay whole.
+_CONFIG = re.compile(r"(?P<path>.+?\.py):(?P<checkpoint>.*)", re.IGNORECASE | re.DOTALL)
+
+
+class ModelSpec(NamedTuple):
+    """A model as a user names it; nothing is opened yet.
+
+    Attributes:
+        path: Config file, exported file, or name in the model zoo.
+        checkpoint: Weights of a config; ``"none"`` for random ones; None for those that belong to ``path``.
+        name: Short name, for captions and lists.
+    """
+
+    path: str
+    checkpoint: Optional[str]
+    name: str
+
+    @classmethod
+    def parse(cls, text: str, checkpoint: Optional[str] = None) -> ModelSpec:
+        r"""Return the model that ``text`` names.
+
+        Args:
+            text: ``[NAME=]CONFIG.py:CHECKPOINT``, ``[NAME=]EXPORTED`` or ``[NAME=]ZOO_MODEL``. A NAME holds no slash:
+                ``runs/lr=1/h.py:h.pth`` is a path. Drive letters are fine: ``C:\h.py:D:\h.pth``.
+            checkpoint: Weights that were given separately.
+
+        Raises:
+            ValueError: The text names no model, a config comes without weights, or an exported file with some.
+        """
+        name, path = _split_name(text)
+        match = _CONFIG.fullmatch(path)
+        if match is not None:
+            if checkpoint is not None and match["checkpoint"]:
+                raise ValueError(
+                    f"two checkpoints for {match['path']}: {match['checkpoint']} and {checkpoint}; give one"
+                )
+            path, checkpoint = match["path"], match["checkpoint"] or checkpoint
+        if not path or name == "":
+            raise ValueError(f"expected {SYNTAX}, got {text!r}")
+        if checkpoint is None and path.lower().endswith(".py"):
+            raise ValueError(
+                f"{path} is a config without weights: expected CONFIG.py:CHECKPOINT, or CONFIG.py:{NO_WEIGHTS} for "
+                "random weights"
+            )
+        if checkpoint not in (None, NO_WEIGHTS) and is_exported(path):
+            raise ValueError(
+                f"{path} is an exported network, which holds its weights: leave out {checkpoint}"
+            )
+        return cls(path, checkpoint, _short_name(path) if name is None else name)
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it is an exported file, which runs without torch."""
+        return is_exported(self.path)
+
+    def files(self) -> Tuple[str, Optional[str]]:
+        """Return model and checkpoint as ``PoseInferencer`` takes them; None: the zoo's weights, or random ones.
+
+        Raises:
+            ValueError: Random weights are wanted of a zoo model that does not exist.
+        """
+        if self.checkpoint != NO_WEIGHTS:
+            return self.path, self.checkpoint
+        # By its name a zoo model would come with its weights.
+        is_zoo_model = is_model_name(self.path) and not self.is_exported
+        return str(find_model(self.path).config) if is_zoo_model else self.path, None
+
+    def open(self, device: Optional[str] = None, backend: Optional[str] = None, **options: Any) -> Any:
+        """Return a Predictor that runs the model; arguments and errors as for ``open_predictor``."""
+        from ehrpose.inference.predictors import open_predictor
+
+        return open_predictor(*self.files(), device, backend, **options)
+
+
+def is_exported(model: Any) -> bool:
+    """Whether ``model`` is the name of an exported network's file."""
+    return isinstance(model, (str, Path)) and Path(model).suffix.lower() in EXPORTED
+
+
+def _split_name(text: str) -> tuple[Optional[str], str]:
+    name, equals, path = text.partition("=")
+    if not equals or "/" in name or "\\" in name:
+        return None, text
+    return name, path
+
+
+def _short_name(path: str) -> str:
+    """Return the file name of a path of any system; of a config without ``.py``."""
+    name = path.replace("\\", "/").rsplit("/", 1)[-1]
+    return name[:-3] if name.lower().endswith(".py") else name

@@ -1,0 +1,177 @@
+"""What a caller can ask of pictures and files: names, defaults and checks, once for Python and the command line."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+
+from ehrpose.structures import People
+from ehrpose.visualization import COLORINGS, STYLES
+
+__all__ = ["DrawOptions", "OutputOptions"]
+
+VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
+# Other names of options: MMPose's.
+_ALIASES = {"skeleton_style": "style"}
+
+Options = TypeVar("Options", "DrawOptions", "OutputOptions")
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """How people are drawn.
+
+    Attributes:
+        kpt_thr: Keypoints below this score are not drawn, 0 to 1.
+        draw_bbox: Draw a box around each person.
+        draw_heatmap: Overlay the heatmaps.
+        draw_tags: Overlay the tags, as colours; not together with ``draw_heatmap``.
+        show_score: Write each person's score.
+        show_kpt_idx: Write each keypoint's index.
+        show_fps: Write the frames per second.
+        black_background: Draw on black.
+        style: ``"mmpose"`` or ``"openpose"``, as in ``draw_people``; also called ``skeleton_style``.
+        color_by: Color ``"limb"``, ``"person"``, or ``"id"`` (track ids).
+        fade: Draw uncertain keypoints fainter.
+        radius: Of a keypoint, px; None suits the image and each person.
+        thickness: Of a limb, px; None likewise.
+
+    Raises:
+        ValueError: A value is unknown, or two exclude each other.
+    """
+
+    kpt_thr: float = 0.3
+    draw_bbox: bool = False
+    draw_heatmap: bool = False
+    draw_tags: bool = False
+    show_score: bool = False
+    show_kpt_idx: bool = False
+    show_fps: bool = False
+    black_background: bool = False
+    style: str = "mmpose"
+    color_by: str = "limb"
+    fade: bool = False
+    radius: Optional[float] = None
+    thickness: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if self.draw_heatmap and self.draw_tags:
+            raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
+        _check_choice("style", self.style, STYLES)
+        _check_choice("color_by", self.color_by, COLORINGS)
+
+    def for_people(self, people: People, ids: Optional[Sequence[int]]) -> Dict[str, Any]:
+        """Return the arguments of ``draw_people`` that these options stand for.
+
+        Args:
+            people: Who is drawn.
+            ids: Track id of each; None without a tracker.
+        """
+        return {
+            "kpt_thr": self.kpt_thr,
+            "radius": self.radius,
+            "thickness": self.thickness,
+            "bboxes": people.boxes() if self.draw_bbox else None,
+            "show_kpt_idx": self.show_kpt_idx,
+            "black_background": self.black_background,
+            "color_by": self.color_by,
+            "ids": ids,
+            "person_scores": people.scores if self.show_score else None,
+            "fade": self.fade,
+            "style": self.style,
+        }
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written, shown and given back.
+
+    Attributes:
+        out_dir: Folder for both of the following, in ``visualizations`` and ``predictions``.
+        vis_out_dir: Folder for a picture of each photo, or for the video (.mp4).
+        pred_out_dir: Folder for a json of each photo (a list of people), or of the video (a list of frames, each with
+            ``frame_id``, ``timestamp`` in seconds and ``instances``).
+        out_file: The picture of the one photo, or the video, to write; instead of ``vis_out_dir``.
+        return_vis: Give the pictures in the results.
+        show: Show each picture in a window.
+        wait_time: Seconds that the window stays; 0 waits for a key with photos, and does not wait with a video.
+        video_codec: FourCC of the encoder of the video.
+        keep_sound: Copy the sound of the source into the video.
+    """
+
+    out_dir: Union[str, Path, None] = None
+    vis_out_dir: Union[str, Path, None] = None
+    pred_out_dir: Union[str, Path, None] = None
+    out_file: Union[str, Path, None] = None
+    return_vis: bool = False
+    show: bool = False
+    wait_time: float = 0
+    video_codec: Optional[str] = None
+    keep_sound: bool = True
+
+    @property
+    def picture_folder(self) -> Union[str, Path, None]:
+        """Folder of pictures or video; None where they are not written, or to ``out_file``."""
+        return self.vis_out_dir or (None if self.out_dir is None else Path(self.out_dir) / VISUALIZATIONS)
+
+    @property
+    def json_folder(self) -> Union[str, Path, None]:
+        """Folder of the json files; None where none are written."""
+        return self.pred_out_dir or (None if self.out_dir is None else Path(self.out_dir) / PREDICTIONS)
+
+    @property
+    def draws(self) -> bool:
+        """Whether pictures are asked for in any way."""
+        return self.return_vis or self.show or self.picture_folder is not None or self.out_file is not None
+
+
+def names_of(options: Type[Options]) -> List[str]:
+    """Return the names of a kind of options."""
+    return [field.name for field in fields(options)]
+
+
+def pick(options: Type[Options], values: Mapping[str, Any]) -> Options:
+    """Return the options that ``values`` has, such as those of a parsed command line; others stay at their defaults."""
+    return options(**{name: values[name] for name in names_of(options) if name in values})
+
+
+def group_options(
+    flat: Mapping[str, Any],
+    draw: Optional[DrawOptions] = None,
+    write: Optional[OutputOptions] = None,
+    others: Sequence[str] = (),
+) -> Tuple[DrawOptions, OutputOptions]:
+    """Return both kinds of options with flat, MMPose-style names put into them.
+
+    Args:
+        flat: Values by name; they replace those of ``draw`` and ``write``.
+        draw: Options to begin with; None is the defaults.
+        write: Likewise.
+        others: More names, to suggest for an unknown one.
+
+    Raises:
+        TypeError: A name is unknown; the message has the nearest.
+        ValueError: A value is unknown, or two exclude each other.
+    """
+    named = {_ALIASES.get(name, name): value for name, value in flat.items()}
+    drawn, written = names_of(DrawOptions), names_of(OutputOptions)
+    for name in named:
+        if name not in drawn and name not in written:
+            near = difflib.get_close_matches(name, [*drawn, *written, *_ALIASES, *others], n=1, cutoff=0.6)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join([*drawn, *written])}"
+            )
+            raise TypeError(f"unknown option {name!r}; {hint}")
+    return (
+        replace(draw or DrawOptions(), **{name: value for name, value in named.items() if name in drawn}),
+        replace(
+            write or OutputOptions(), **{name: value for name, value in named.items() if name in written}
+        ),
+    )
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")

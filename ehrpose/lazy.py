@@ -1,0 +1,22 @@
+"""Names of a package that are imported when they are asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Callable, Mapping
+
+
+def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package (PEP 562); an error in a module is raised where its name is first used.
+
+    Args:
+        package: ``__name__`` of the package.
+        modules: Name to the full name of the module that has it.
+    """
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(modules[name]), name)
+
+    return get
