@@ -1,1 +1,1 @@
-"""What only measures, or draws for the docs; only commands and tools import it."""
+"""Benchmarks, reports and figures for the docs; only commands and tools import them."""

@@ -179,8 +179,8 @@ def test_half_written_last_line_is_dropped(log):
     ("text", "message"),
     [
         pytest.param("", "has no records", id="empty"),
-        pytest.param('{"a": 1}\nEpoch 1\n{"a": 2}\n', "line 2: wanted one JSON object", id="text"),
-        pytest.param("[1]\n", "line 1: wanted a JSON object", id="list"),
+        pytest.param('{"a": 1}\nEpoch 1\n{"a": 2}\n', "line 2: expected one JSON object", id="text"),
+        pytest.param("[1]\n", "line 1: expected a JSON object", id="list"),
     ],
 )
 def test_bad_log_is_named(text, message, tmp_path):
@@ -222,9 +222,9 @@ def test_plot_curve_writes_a_picture(log, capsys):
 
 def test_plot_refuses_what_it_cannot_draw(log):
     logs = {"a": read_log(log)}
-    with pytest.raises(ValueError, match="two pictures"):
+    with pytest.raises(ValueError, match="separate plots"):
         plot_curves(logs, ["loss", "coco/AP"], log.parent / "x.png")
-    with pytest.raises(ValueError, match="needs 2 names"):
+    with pytest.raises(ValueError, match="expected 2 names"):
         plot_curves(logs, ["loss", "lr"], log.parent / "x.png", legend=["one"])
     with pytest.raises(ValueError, match="unknown style 'dork'"):
         plot_curves(logs, ["loss"], log.parent / "x.png", style="dork")

@@ -1,4 +1,4 @@
-"""How long decoding takes, against the plain decoder and, where given, mmpose's, in one run."""
+"""Decoding times next to those of the plain decoder and, if given, of mmpose's, from one run."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ STEPS = {
 
 
 NUMPY = ", NumPy"
-# Whole maps of larger inputs take the others minutes.
+# The plain decoder and mmpose's take minutes on the maps of larger inputs.
 LARGEST_FOR_OTHERS = 1024
-# Nor are maps that no network gives worth hours.
+# Limits of the worst cases, which would otherwise take hours.
 LARGEST_WORST, WORST_ROUNDS = 512, 3
 
 
 @dataclass
 class Case:
-    """Maps of one number of people and one size, and the milliseconds that each decoder took."""
+    """Maps with one number of people and one input size, and the milliseconds that each decoder took."""
 
     num_people: int
     side: int
@@ -65,7 +65,7 @@ def make_cases(
     num_maps: int,
     seed: int = 0,
 ) -> list[Case]:
-    """Make noisy maps of ``people`` x input ``sides`` (px)."""
+    """Make noisy maps for each number of ``people`` and each input side, px."""
     cases = []
     for side in sides:
         codec = AssociativeEmbedding(side, keypoints)
@@ -80,7 +80,7 @@ def make_cases(
 
 
 def worst_cases(num_types: int, side: int, seed: int = 0) -> dict[str, Maps]:
-    """Return maps that no good network gives, by name; ``side`` is that of the network input, px."""
+    """Return worst-case maps by name, which no trained network outputs; ``side`` of the network's input is in px."""
     rng = np.random.default_rng(seed)
     low, high = (num_types, side // 4, side // 4), (num_types, side // 2, side // 2)
     equal = np.zeros(low, np.float32)
@@ -103,12 +103,12 @@ def worst_cases(num_types: int, side: int, seed: int = 0) -> dict[str, Maps]:
 
 
 def time_decoders(case: Case, keypoints: KeypointMeta, rounds: int, with_reference: bool = True) -> None:
-    """Time ``fast`` and ``paper`` decoding of a case, interleaved, and the plain decoder once for each map."""
+    """Time ``fast`` and ``paper`` decoding of a case, interleaved, and the plain decoder once per map."""
     codecs = {m: AssociativeEmbedding(case.side, keypoints, mode=m) for m in ("fast", "paper")}
     wh = (case.side, case.side)
     forms = [("", True), (NUMPY, False)] if kernels() is not None else [("", True)]
     case.ms.update({m + suffix: [] for m in codecs for suffix, _ in forms})
-    for _, compiled in forms:  # the first decodes do not count
+    for _, compiled in forms:  # warm-up
         with _compiled_loops(compiled):
             for codec in codecs.values():
                 codec.decode(case.maps[0])
@@ -127,9 +127,9 @@ def time_decoders(case: Case, keypoints: KeypointMeta, rounds: int, with_referen
 
 
 @contextmanager
-def _compiled_loops(wanted: bool) -> Iterator[None]:
-    """Decode with the compiled loops, or with NumPy's."""
-    with mock.patch.dict(os.environ, {} if wanted else {SWITCH: "0"}):
+def _compiled_loops(enabled: bool) -> Iterator[None]:
+    """Decode with the compiled loops or with NumPy's."""
+    with mock.patch.dict(os.environ, {} if enabled else {SWITCH: "0"}):
         kernels.cache_clear()
         kernels()
         yield
@@ -146,7 +146,7 @@ def time_mmpose(cases: Sequence[Case], peer_python: str, script: Path, runs: int
     """Time mmpose's decoder, run by its own interpreter, at the size of the network input.
 
     Raises:
-        RuntimeError: It fails.
+        RuntimeError: The decoder fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         for number, case in enumerate(cases):
@@ -168,14 +168,14 @@ def time_mmpose(cases: Sequence[Case], peer_python: str, script: Path, runs: int
 
 
 def time_steps(case: Case, keypoints: KeypointMeta, mode: str, rounds: int) -> dict[str, float]:
-    """Return the mean milliseconds of each step of decoding, and ``other`` for what is between them."""
+    """Return the mean milliseconds of each decoding step, and of the rest as ``other``."""
     codec = AssociativeEmbedding(case.side, keypoints, mode=mode)
     spent: dict[str, float] = {}
     depth = [0]
 
     def timed(function: Callable, step: str) -> Callable:
         def wrapper(*args: Any) -> Any:
-            if depth[0]:  # a step inside another belongs to that
+            if depth[0]:  # a nested step counts towards the outer one
                 return function(*args)
             depth[0] += 1
             start = time.perf_counter()
@@ -208,7 +208,7 @@ def time_steps(case: Case, keypoints: KeypointMeta, mode: str, rounds: int) -> d
 def print_worst_cases(
     keypoints: KeypointMeta, sides: Sequence[int], rounds: int, ours: Sequence[str]
 ) -> None:
-    """Print what maps cost that no good network gives."""
+    """Print the decoding times of the worst cases."""
     print("| worst cases | input | " + " | ".join(ours) + " |\n|---|---" + "|---" * len(ours) + "|")
     for side in [side for side in sides if side <= LARGEST_WORST]:
         for name, maps in worst_cases(keypoints.num_keypoints, side).items():
@@ -218,7 +218,7 @@ def print_worst_cases(
 
 
 def print_threads(case: Case, keypoints: KeypointMeta, rounds: int, batch_size: int = 8) -> None:
-    """Print how much faster batches are decoded with more threads."""
+    """Print the decoding times of batches by number of threads."""
     batch = [case.maps[i % len(case.maps)] for i in range(batch_size)]
     for mode in ("fast", "paper"):
         codec = AssociativeEmbedding(case.side, keypoints, mode=mode)
@@ -227,12 +227,12 @@ def print_threads(case: Case, keypoints: KeypointMeta, rounds: int, batch_size: 
             for threads, times in ms.items():
                 times.append(_milliseconds(lambda: codec.decode_batch(batch, threads)))  # noqa: B023
         medians = {threads: statistics.median(times) / batch_size for threads, times in ms.items()}
-        print(f"{mode}, {case.num_people} people, {case.side} px, batch of {batch_size}, ms an image by threads: "
+        print(f"{mode}, {case.num_people} people, {case.side} px, batch of {batch_size}, ms per image by threads: "
               + ", ".join(f"{threads}: {median:.2f}" for threads, median in medians.items()))  # fmt: skip
 
 
 def load_poses(keypoints: KeypointMeta, labels: str | None, num_scenes: int = 60) -> list[np.ndarray]:
-    """Return (K, 3) poses with at least half of the keypoints, of a COCO json or of the embedded data set."""
+    """Return (K, 3) poses with at least half of the keypoints, from a COCO json or the synthetic dataset."""
     if labels is None:
         scenes = SyntheticPeople(keypoints, length=num_scenes)
         images = [scenes.get_data_info(i)["raw_anns"] for i in range(num_scenes)]
@@ -245,7 +245,9 @@ def load_poses(keypoints: KeypointMeta, labels: str | None, num_scenes: int = 60
         if not annotation.get("iscrowd")
     ]
     if poses and len(poses[0]) != keypoints.num_keypoints:
-        raise ValueError(f"the labels have {len(poses[0])} keypoints, the skeleton {keypoints.num_keypoints}")
+        raise ValueError(
+            f"expected labels with {keypoints.num_keypoints} keypoints, as the skeleton has, got {len(poses[0])}"
+        )
     return [pose for pose in poses if (pose[:, 2] > 0).mean() >= 0.5]
 
 

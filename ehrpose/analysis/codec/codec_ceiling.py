@@ -1,8 +1,8 @@
-"""The AP that perfect maps reach: what no network over this codec can pass. And that of maps with noise.
+"""The AP of perfect maps, an upper bound for any network with this codec, and the AP of noisy maps.
 
-The labels of every image are encoded, tags are set apart by person, and the maps are decoded and measured with
-COCO's protocol. What is lost is lost by the codec: positions rounded to map pixels, people so close that their
-peaks merge, small people whose tolerance is under a pixel.
+The labels of every image are encoded, with tags well apart between people, and the maps are decoded and evaluated
+with COCO's protocol. All losses are the codec's: positions rounded to map pixels, people so close that their peaks
+merge, small people whose tolerance is below one pixel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ehrpose.datasets.transforms.geometry import resize_warp
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import People, invert_warp
 
-# Within this many input px of a labelled keypoint a decoded one of its type counts as the same.
+# A decoded keypoint matches a labelled one of its type within this distance, input px.
 SAME_PLACE = 8.0
 
 
@@ -31,7 +31,7 @@ def load_labels(path: str | Path, max_images: int | None = None) -> list[dict[st
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It is not a COCO keypoint json.
+        ValueError: The file is not a COCO keypoint json.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"label file not found: {path}")
@@ -56,14 +56,14 @@ def decode_labels(
 
     Args:
         codec: The codec.
-        image: With COCO's ``annotations``.
+        image: Image with COCO's ``annotations``.
         warp: (2, 3) from photo to input.
         input_wh: Width and height of the input, px.
-        noise: What is wrong with the maps, the same for an image at each call; None: nothing.
+        noise: Noise of the maps, the same for an image at each call; None: perfect maps.
 
     Returns:
-        The people in photo pixels. (M,) distances in input px from labelled keypoints to the nearest decoded one
-        of the type, those within ``SAME_PLACE``.
+        The people in photo pixels, and (M,) distances in input px from labelled keypoints to the nearest decoded
+        one of the same type, where that is within ``SAME_PLACE``.
     """
     people = [a for a in image["annotations"] if not a.get("iscrowd") and any(a["keypoints"][2::3])]
     labels = np.array([a["keypoints"] for a in people], np.float32).reshape(-1, codec.num_keypoints, 3)
@@ -85,16 +85,17 @@ def measure_ceiling(
     images: Iterable[tuple[Mapping[str, Any], np.ndarray, tuple[int, int]]],
     noise: Noise | None = None,
 ) -> dict[str, float]:
-    """Return COCO's numbers of perfect maps, or of maps with noise.
+    """Return COCO's metrics of perfect or noisy maps.
 
     Args:
         codec: The codec.
-        images: Image with ``id``, ``height``, ``width`` and ``annotations``; its warp; its input's (width, height).
-        noise: What is wrong with the maps; None: nothing.
+        images: Each an image with ``id``, ``height``, ``width`` and ``annotations``, its warp, and the (width,
+            height) of its input.
+        noise: Noise of the maps; None: perfect maps.
 
     Returns:
-        ``CocoMetric``'s numbers, and ``position_error``, the mean distance of decoded from labelled keypoints, input
-        px (see ``decode_labels``).
+        ``CocoMetric``'s metrics, and ``position_error``, the mean distance between decoded and labelled keypoints,
+        input px (see ``decode_labels``).
     """
     from ehrpose.evaluation.coco_metric import CocoMetric
 
@@ -115,10 +116,10 @@ def measure_ceiling(
 
 
 def config_ceiling(cfg: Config) -> dict[str, float]:
-    """Return the ceiling of a config: its own codec, test photos and test pipeline.
+    """Return the ceiling of a config, with its own codec, test photos and test pipeline.
 
     Args:
-        cfg: Config of ``load_config``.
+        cfg: Config from ``load_config``.
     """
     from ehrpose.config import resolve
     from ehrpose.registry import CODECS, DATASETS
@@ -147,7 +148,7 @@ def print_ceilings(
     noise: Noise | None = None,
     codec_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print a table of ceilings: a row for every phi, decoding mode and kind of target."""
+    """Print a table of ceilings, with a row for every phi, decoding mode and kind of target."""
     from ehrpose.models.scaling import compound_scaling
 
     images = load_labels(labels, max_images)

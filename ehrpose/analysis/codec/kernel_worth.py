@@ -1,4 +1,4 @@
-"""What each compiled loop is worth: decoding with only that one switched off, relative to all of them on."""
+"""The gain from each compiled loop: decoding time with only that loop off, relative to all loops on."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ ALL = "all of them"
 
 
 def time_without(case: Case, codec: AssociativeEmbedding, rounds: int) -> dict[str, float]:
-    """Return the milliseconds of a decode without each compiled loop that it uses.
+    """Return the milliseconds of a decode without each compiled loop that the codec uses.
 
     Args:
-        case: Its maps are decoded.
-        codec: Decodes them.
-        rounds: Decodes of each map in each form, interleaved.
+        case: Case whose maps are decoded.
+        codec: Codec that decodes them.
+        rounds: Timed decodes of each map in each form, interleaved.
 
     Returns:
-        Processor time of this thread, which other processes disturb least; the mean over the maps of the median over
-        the rounds. Under ``""`` with all loops, under a loop's name without that one, under ``ALL`` without any.
+        CPU time of this thread, which other processes disturb least: the mean over the maps of the median over the
+        rounds. The key ``""`` is for all loops on, a loop's name for that loop off, ``ALL`` for all loops off.
 
     Raises:
         RuntimeError: numba is not installed or is switched off.
@@ -59,21 +59,21 @@ def time_without(case: Case, codec: AssociativeEmbedding, rounds: int) -> dict[s
                 for times, maps in zip(ms[form], case.maps):
                     start = time.thread_time()
                     codec.decode(maps)
-                    if turn:  # the first decodes do not count
+                    if turn:  # the first round is a warm-up
                         times.append(1000 * (time.thread_time() - start))
     return {form: statistics.mean(map(statistics.median, times)) for form, times in ms.items()}
 
 
 def _loops() -> dict[str, Any]:
-    """Return the compiled loops by name; none without numba."""
+    """Return the compiled loops by name; empty without numba."""
     module = accelerator.kernels()
     return {} if module is None else {name: getattr(module, name) for name in module.__all__}
 
 
 def _decoding_with(loops: Mapping[str, Any]) -> AbstractContextManager[Any]:
-    """Decode with these loops; one that is None has its NumPy form."""
+    """Decode with these loops; None stands for a loop's NumPy form."""
     module = SimpleNamespace(**loops)
-    # A mock that returns it would take longer than some of the loops.
+    # Calling a mock would take longer than some of the loops.
     return mock.patch.object(accelerator, "kernels", lambda: module)  # noqa: PT008
 
 
@@ -96,15 +96,15 @@ def print_kernels(
     num_threads: int,
     decodings: Mapping[str, Mapping[str, Any]] = DECODINGS,
 ) -> None:
-    """Print a table with a column for each compiled loop: how many times as long decoding takes without it.
+    """Print a table with a column for each compiled loop: the factor by which decoding is slower without it.
 
-    An empty cell stands for a loop that the decoding does not use. See ``tools/analysis_tools/benchmark_codec.py``.
+    A cell is empty where the decoding does not use the loop. See ``tools/analysis_tools/benchmark_codec.py``.
     """
     cv2.setNumThreads(num_threads)
     names = [*_loops(), ALL]
     keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
     cases = make_cases(keypoints, load_poses(keypoints, labels), people, sides, num_maps)
-    print(f"Processor time, medians of {rounds} decodes of each of {num_maps} maps, noise: {Noise()}")
+    print(f"CPU time, medians of {rounds} decodes of each of {num_maps} maps, noise: {Noise()}")
     head = ["decoding", "input", "people", "ms", *(f"`{name}`" for name in names[:-1]), ALL]
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     for decoding, options in decodings.items():

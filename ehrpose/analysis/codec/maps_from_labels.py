@@ -1,6 +1,6 @@
-"""Maps as a network gives them, made from labels: perfect ones, and ones with stated noise in heat and tags.
+"""Network-like maps made from labels: perfect, or with specified noise in heatmaps and tags.
 
-For measuring a codec without a network: its ceiling, how fast it decodes, what its choices are worth in AP.
+They measure a codec without a network: its ceiling, its speed, the effect of its options on AP.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import numpy as np
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.structures import Maps
 
-# Tags of two people are this far apart: beyond any threshold of grouping.
+# Distance between the tags of two people, beyond any grouping threshold.
 TAG_GAP = 3.0
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What the network gets wrong. Heat is 0 to 1.
+    """The errors of a simulated network; heatmap values are 0 to 1.
 
     Attributes:
-        peak: Least height of a peak; heights are uniform from it to 1.
-        missed: Share of keypoints whose peak is only ``weak`` high.
-        weak: Height of those.
+        peak: Minimum height of a peak; heights are uniform between it and 1.
+        missed: Share of keypoints whose peak has only the height ``weak``.
+        weak: Height of those peaks.
         floor: Standard deviation of the smooth background of the heatmaps.
-        pixel: Standard deviation of noise of single heatmap pixels.
-        shift: Standard deviation of the place of a peak, map pixels at stride 4.
+        pixel: Standard deviation of the noise of single heatmap pixels.
+        shift: Standard deviation of the position of a peak, map pixels at stride 4.
         tag: Standard deviation of a keypoint's tag around its person's.
-        tag_gap: How far the tags of two people are apart without noise.
+        tag_gap: Distance between the tags of two people without noise.
     """
 
     peak: float = 0.4
@@ -46,10 +46,10 @@ class Noise:
 def perfect_maps(
     codec: AssociativeEmbedding, keypoints: np.ndarray, visible: np.ndarray, input_wh: tuple[int, int]
 ) -> Maps:
-    """Return the maps of a network that makes no error, at any input size.
+    """Return the maps of an error-free network, at any input size.
 
     Args:
-        codec: Its ``input_size`` is not used, the maps have the size of ``input_wh``.
+        codec: The codec; its ``input_size`` is not used, as ``input_wh`` determines the size of the maps.
         keypoints: (N, K, 2) input px.
         visible: (N, K) COCO visibility.
         input_wh: Width and height of the input, multiples of 32.
@@ -64,12 +64,12 @@ def perfect_maps(
         max_people=max(len(keypoints), 1),
         unbiased=codec.unbiased,
     )
-    # Unbiased positions depend on the ratio of the sizes, so the square's positions are made to fit.
+    # Unbiased positions depend on the ratio of input to map size, so they are adapted to the square's.
     moved = keypoints
     if codec.unbiased:
-        wanted = codec.to_map(keypoints, codec.strides[-1], input_wh)
+        on_map = codec.to_map(keypoints, codec.strides[-1], input_wh)
         ratio = (square.input_size - 1) / (square.input_size // codec.strides[-1] - 1)
-        moved = (wanted * ratio).astype(np.float32)
+        moved = (on_map * ratio).astype(np.float32)
     targets = square.encode(moved, visible)
     width, height = input_wh
     heat = {s: targets[f"heat{s}"][:, : height // s, : width // s] for s in codec.strides}
@@ -104,15 +104,15 @@ def noisy_maps(
     rng: np.random.Generator,
     noise: Noise = Noise(),
 ) -> Maps:
-    """Return maps of ``keypoints`` (N, K, 2), input px, and ``visible`` (N, K) with noise.
+    """Return maps of labelled people with noise.
 
     Args:
-        codec: Its levels and targets; ``input_size`` is not used.
-        keypoints: Input px.
-        visible: COCO visibility.
+        codec: Codec for strides and targets; its ``input_size`` is not used.
+        keypoints: (N, K, 2) input px.
+        visible: (N, K) COCO visibility.
         input_wh: Width and height of the input, multiples of 32.
-        rng: Source of the noise.
-        noise: How much of it.
+        rng: Random generator of the noise.
+        noise: Amount of noise.
     """
     moved = keypoints + rng.normal(0, 4 * noise.shift, keypoints.shape)
     height_of = rng.uniform(noise.peak, 1, visible.shape)
@@ -139,13 +139,13 @@ def noisy_maps(
 def place_people(
     poses: Sequence[np.ndarray], num_people: int, side: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return keypoints (N, K, 2) and visibility (N, K) of poses set at random places of a square input.
+    """Return keypoints (N, K, 2) and visibility (N, K) of poses at random positions in a square input.
 
     Args:
         poses: (K, 3) arrays of x, y and visibility in any unit.
         num_people: N.
         side: Side of the input, px.
-        rng: Source of the choice, the sizes (0.15 to 0.6 of the side, smaller in crowds) and the places.
+        rng: Random generator of the choice, sizes (0.15 to 0.6 of the side, smaller in crowds) and positions.
     """
     num_types = len(poses[0])
     keypoints, visible = np.zeros((num_people, num_types, 2)), np.zeros((num_people, num_types), np.uint8)

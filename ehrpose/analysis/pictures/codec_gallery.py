@@ -1,4 +1,4 @@
-"""How maps become people, step by step, on a sheet: the picture of docs/codec.md."""
+"""Sheet of the decoding steps from maps to people: the figure of docs/codec.md."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _SIZE_WH = (384, 288)
 _COLUMNS = 3
 _NOISE = Noise(peak=0.15, shift=0.1, tag=0.12, tag_gap=2.0)
 _GREY, _INK = (170, 170, 170), (40, 40, 40)
-# A candidate belongs to the person with a keypoint of its type this near, input px.
+# A candidate belongs to the person with a keypoint of its type within this distance, input px.
 _SAME_PLACE = 4.0
-# Room for the names in the chart, px.
+# Width of the names in the chart, px.
 _NAMES = 90
-# Heatmap value that is seen at a glance.
+# Heatmap value that is clearly visible.
 _CLEAR = 0.5
 
 
 def write_codec_gallery(config: str, out: str | Path, seed: int = 7) -> None:
-    """Write a sheet: heatmaps of both levels, one of a type, tags, candidates along the tag, people.
+    """Write a sheet with heatmaps of both strides, the heatmap of one type, tags, candidates by tag, and people.
 
-    The scene is drawn; its maps are made from its labels, with noise, and decoded.
+    The scene is synthetic; its maps are made from its labels, with noise, and decoded.
 
     Args:
         config: Config with the codec and the skeleton, whose names must be among COCO's 17.
-        out: Picture to write.
-        seed: Scene and noise, 0 or greater.
+        out: Image file to write.
+        seed: Seed of scene and noise, 0 or greater.
 
     Raises:
-        FileNotFoundError: There is no such config.
-        ValueError: The config is wrong, the skeleton cannot be drawn, or ``out`` is no picture's name.
+        FileNotFoundError: The config does not exist.
+        ValueError: The config is invalid, the skeleton cannot be drawn, or ``out`` is not an image file name.
     """
     codec = CODECS.build(resolve(load_config(config)).codec)
     scene = SyntheticPeople(
@@ -58,25 +58,23 @@ def write_codec_gallery(config: str, out: str | Path, seed: int = 7) -> None:
 
 
 def codec_cells(image: np.ndarray, codec: AssociativeEmbedding, maps: Maps) -> list[SheetCell]:
-    """Return the steps of decoding as pictures of one size.
+    """Return the decoding steps as pictures of the same size.
 
     Args:
         image: The network's input, (H, W, 3) uint8 BGR.
         codec: The codec.
-        maps: Of this input, without the batch axis.
+        maps: Maps of this input, without the batch axis.
     """
     people = codec.decode(maps)
-    # The type with the most to see.
+    # The type with the most visible pixels.
     busiest = int((maps.heat4 > _CLEAR).sum(axis=(1, 2)).argmax())
-    cells = [SheetCell(draw_heatmaps(image, maps.heat4), "1. heatmaps, stride 4: the greatest of all types")]
+    cells = [SheetCell(draw_heatmaps(image, maps.heat4), "1. heatmaps, stride 4: maximum over types")]
     if maps.heat2 is not None:
-        cells.append(SheetCell(draw_heatmaps(image, maps.heat2), "2. heatmaps, stride 2: finer"))
+        cells.append(SheetCell(draw_heatmaps(image, maps.heat2), "2. heatmaps, stride 2"))
     one = draw_heatmaps(image, maps, keypoint=busiest)
-    cells.append(SheetCell(one, f"3. a heatmap of one type: {codec.meta.names[busiest]}"))
+    cells.append(SheetCell(one, f"3. heatmap of one type: {codec.meta.names[busiest]}"))
     cells.append(SheetCell(draw_tags(image, maps), "4. tags as colours, where heatmaps respond"))
-    cells.append(
-        SheetCell(draw_tag_line(codec, maps, people, image.shape[:2]), "5. candidates along their tags")
-    )
+    cells.append(SheetCell(draw_tag_line(codec, maps, people, image.shape[:2]), "5. candidates by tag"))
     found = draw_people(
         image, people.keypoints, people.keypoint_scores, codec.meta, kpt_thr=0.1, color_by="person"
     )
@@ -87,14 +85,14 @@ def codec_cells(image: np.ndarray, codec: AssociativeEmbedding, maps: Maps) -> l
 def draw_tag_line(
     codec: AssociativeEmbedding, maps: Maps, people: People, size_hw: tuple[int, int]
 ) -> np.ndarray:
-    """Return a chart, (H, W, 3) uint8 BGR: a row for each type in the order of grouping, the tag to the right.
+    """Return a chart, (H, W, 3) uint8 BGR: one row per type in grouping order, the tag on the x axis.
 
-    Each candidate is a dot in the colour of its person; those of nobody are grey.
+    Each candidate is a dot in the colour of its person, or grey if it belongs to no person.
 
     Args:
         codec: The codec.
-        maps: Of one image.
-        people: Decoded from them.
+        maps: Maps of one image.
+        people: People decoded from them.
         size_hw: Height and width of the input, and of the chart, px.
     """
     height, width = size_hw
@@ -121,7 +119,7 @@ def draw_tag_line(
 def _candidates(
     codec: AssociativeEmbedding, maps: Maps, size_hw: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return types (M,), places (M, 2) in input px and tags (M,) of the peaks, as the mode ``fast`` reads them."""
+    """Return types (M,), positions (M, 2) in input px and tags (M,) of the peaks, as read in mode ``fast``."""
     fine = maps.heat4 if maps.heat2 is None else maps.heat2
     peaks = find_peaks(fine, 3, codec.settings.min_score, codec.settings.max_candidates)
     centres = (np.stack([peaks.xs, peaks.ys], axis=1) + 0.5) / fine.shape[:0:-1]

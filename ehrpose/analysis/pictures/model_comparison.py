@@ -1,4 +1,4 @@
-"""Several models on the same photos, on one sheet: what each finds, how many people, in what time."""
+"""Sheet of several models on the same photos: the predictions, number of people and time of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ehrpose.structures import People
 from ehrpose.visualization.comparison_sheet import SheetCell, caption_height, compose_sheet, draw_cell
 from ehrpose.visualization.drawing import write_picture
 
-# Sides of the largest JPEG, px.
+# Longest side of a JPEG, px.
 _LARGEST = 65000
 
 
@@ -41,28 +41,28 @@ def compare_models(
 ) -> None:
     """Write a sheet with a row for each photo and a column for each model, and print counts and times.
 
-    A time is that from the photo in memory to its people, in the second of two runs, as the first prepares for the
+    Times are from the photo in memory to its people, in the second of two runs, as the first one warms up for the
     photo's shape. Exported networks run in the backend that they were exported for, on its device.
 
     Args:
         images: Photos, folders or globs.
-        models: Texts of ``ModelSpec.parse``; the names are written on the sheet.
-        out: Picture to write.
-        ann_file: COCO keypoint json with the photos; its people, with the first model's skeleton, get the first column.
-        device: Of the models that are not exported.
-        mode: Decoding of all models, ``"fast"`` or ``"paper"``.
-        kpt_thr: Keypoints below it are not drawn, 0 to 1.
-        score_thr: People below it are left out, 0 to 1.
+        models: Model specifications for ``ModelSpec.parse``; the names are written on the sheet.
+        out: Image file to write.
+        ann_file: COCO keypoint json of the photos, with the first model's skeleton; its people fill the first column.
+        device: Device of the models that are not exported.
+        mode: Decoding mode of all models, ``"fast"`` or ``"paper"``.
+        kpt_thr: Keypoints below this score are not drawn, 0 to 1.
+        score_thr: People below this score are dropped, 0 to 1.
         cell_size: Width and height of a photo on the sheet, px.
-        style: See ``draw_people``, as ``color_by`` and ``fade``.
+        style: See ``draw_people``, also for ``color_by`` and ``fade``.
         color_by: ``"limb"`` or ``"person"``.
         fade: Draw keypoints of low confidence fainter.
-        cfg_options: Replace values of all configs.
+        cfg_options: Values that replace those of all configs.
 
     Raises:
         FileNotFoundError: A photo, config, checkpoint or network is missing.
-        ValueError: A model cannot be used, a photo cannot be read or is not in the json, or the sheet would be no
-            picture that can be written.
+        ValueError: A model cannot be used, a photo cannot be read or is not in the json, or the sheet cannot be
+            written as an image.
     """
     specs = [ModelSpec.parse(text) for text in models]
     photos = [path for image in images for path in list_images(image)]
@@ -71,7 +71,7 @@ def compare_models(
     options: dict[str, Any] = {"style": style, "color_by": color_by}
     rows: list[list[SheetCell]] = [[] for _ in photos]
     for number, spec in enumerate(specs):
-        # An exported network is what it was exported as.
+        # The options of an exported network are fixed.
         changes = None if spec.is_exported else dict(cfg_options or {}) or None
         model = spec.open(device, mode=mode, cfg_options=changes)
         try:
@@ -93,16 +93,16 @@ def compare_models(
 
 
 def _check_sheet(out: Path, num_rows: int, num_columns: int, cell_wh: tuple[int, int]) -> None:
-    """Raise ValueError for what could not be written in the end."""
+    """Raise ValueError if the finished sheet could not be written."""
     if not out.suffix or not cv2.haveImageWriter(str(out)):
-        raise ValueError(f"{out}: pictures cannot be written as {out.suffix!r}; use .jpg or .png")
+        raise ValueError(f"{out}: images cannot be written as {out.suffix!r}; use .jpg or .png")
     if min(cell_wh) < 32:
         raise ValueError(f"cells must be at least 32 px wide and high, got {cell_wh[0]} x {cell_wh[1]}")
     height = num_rows * (cell_wh[1] + caption_height(cell_wh[0]) + 6)
     if max(height, num_columns * (cell_wh[0] + 6)) > _LARGEST:
         raise ValueError(
-            f"a sheet of {num_rows} photos x {num_columns} columns would have sides over {_LARGEST} px: take fewer "
-            "photos, or smaller cells"
+            f"a sheet of {num_rows} photos x {num_columns} columns would have sides over {_LARGEST} px: use fewer "
+            "photos or smaller cells"
         )
 
 
@@ -125,11 +125,16 @@ def _add_annotated(
     known = {Path(item["file_name"]).name: item for item in read_coco_json(ann_file, meta).items}
     for row, path in zip(rows, photos):
         if path.name not in known:
-            raise ValueError(f"{ann_file} has no photo {path.name}: leave it, or the annotations, out")
+            raise ValueError(
+                f"photo {path.name} not found in {ann_file}: drop the photo, or run without annotations"
+            )
         item, photo = known[path.name], read_image(path)
-        size, wanted = photo.shape[1::-1], (item["width"], item["height"])
-        if size != wanted:
-            raise ValueError(f"{path} has {size[0]} x {size[1]} px, in {ann_file} {wanted[0]} x {wanted[1]}")
+        size, labelled_size = photo.shape[1::-1], (item["width"], item["height"])
+        if size != labelled_size:
+            raise ValueError(
+                f"{path}: expected {labelled_size[0]} x {labelled_size[1]} px, as in {ann_file}, got "
+                f"{size[0]} x {size[1]} px"
+            )
         labelled = (item["visible"] > 0).astype(np.float64)
         picture = draw_cell(photo, item["keypoints"], labelled, meta, cell_wh, kpt_thr=0.5, **options)
         row.append(SheetCell(picture, f"ground truth: {_count(len(item['keypoints']))}"))

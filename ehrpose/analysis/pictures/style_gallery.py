@@ -1,4 +1,4 @@
-"""One drawn scene in every way of drawing, on a sheet; and how long each way takes."""
+"""Sheet of one synthetic scene in every drawing style, and the drawing time of each."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from ehrpose.visualization.map_view import draw_heatmaps, draw_tags
 
 _SIZE_WH = (384, 288)
 _COLUMNS = 4
-# As a network errs that is sure of most keypoints: without weak ones nothing would fade.
+# As from a network that is sure of most keypoints; without weak ones nothing would fade.
 _NOISE = Noise(peak=0.35, missed=0.05, shift=0.1, tag=0.1, tag_gap=2.0)
 
 
 def write_style_gallery(config: str, out: str | Path, seed: int = 7) -> None:
-    """Write a sheet of a drawn scene in every style; its maps are made from its labels, with noise, and decoded.
+    """Write a sheet of a synthetic scene in every style; its maps are made from labels, with noise, and decoded.
 
     Args:
         config: Config with the codec and the skeleton, whose names must be among COCO's 17.
-        out: Picture to write.
-        seed: Scene and noise, 0 or greater.
+        out: Image file to write.
+        seed: Seed of scene and noise, 0 or greater.
 
     Raises:
-        FileNotFoundError: There is no such config.
-        ValueError: The config is wrong, the skeleton cannot be drawn, or ``out`` is no picture's name.
+        FileNotFoundError: The config does not exist.
+        ValueError: The config is invalid, the skeleton cannot be drawn, or ``out`` is not an image file name.
     """
     codec = CODECS.build(resolve(load_config(config)).codec)
     scene = SyntheticPeople(
@@ -50,12 +50,12 @@ def write_style_gallery(config: str, out: str | Path, seed: int = 7) -> None:
 
 
 def print_drawing_times(config: str, num_people: int = 10, rounds: int = 50) -> None:
-    """Print the median time of each way of drawing people on a frame of 1280 x 720 px, as a table.
+    """Print a table with the median drawing time of each style on a frame of 1280 x 720 px.
 
     Args:
         config: Config with the skeleton, whose names must be among COCO's 17.
-        num_people: People of the frame; all their keypoints are drawn that lie inside.
-        rounds: Frames timed, the ways in turn, at least 1.
+        num_people: People in the frame; all keypoints inside it are drawn.
+        rounds: Timed frames per style, interleaved, at least 1.
     """
     meta = CODECS.build(resolve(load_config(config)).codec).meta
     frame = SyntheticPeople(meta, 1, 0, (1280, 720), (num_people, num_people), (0.4, 0.8)).get_data_info(0)
@@ -74,9 +74,9 @@ def print_drawing_times(config: str, num_people: int = 10, rounds: int = 50) -> 
 
 
 def _ways(bboxes: np.ndarray, person_scores: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Return options of ``draw_people`` by their caption."""
+    """Return the options of ``draw_people`` by caption."""
     return {
-        "as it is": {},
+        "default": {},
         "color_by=person, bboxes, person_scores": {
             "color_by": "person", "bboxes": bboxes, "person_scores": person_scores,
         },

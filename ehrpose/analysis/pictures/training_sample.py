@@ -15,7 +15,7 @@ from ehrpose.image_warp import warp_points
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.drawing import write_picture as write_picture
 
-# Where the loss is off the picture gets this colour, half and half; BGR.
+# BGR, blended half and half over the area where the loss is off.
 _OFF_COLOR = (0, 0, 200)
 
 
@@ -36,7 +36,7 @@ def draw_sample(
         visible: (N, K); labelled but hidden keypoints (1) are drawn as rings, visible ones (2) as discs.
         meta: Skeleton and colours.
         bboxes: (N, 4) xyxy px.
-        heatmaps: (K, h, w), 0 to 1, of any size over the same image.
+        heatmaps: (K, h, w), 0 to 1, of any size, stretched over the image.
         loss_mask: (h, w), 0 where the loss is off.
 
     Returns:
@@ -70,16 +70,16 @@ def draw_sample(
 
 
 def view_transformed(item: dict[str, Any], meta: KeypointMeta) -> np.ndarray:
-    """Return the picture of an item as PackPose gives it, in pixels of the input.
+    """Return a picture of an item that PackPose returned, in input pixels.
 
-    With heatmaps among its targets a second picture is beside it, of all of them at the finest stride.
+    If its targets include heatmaps, a second picture next to it shows all of them at the finest stride.
     """
     sample: PoseDataSample = item["data_samples"]
     inputs = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]
     image = inputs.numpy().transpose(1, 2, 0)
     people = sample.gt_instances
     keypoints, bboxes = people.keypoints, people.bboxes
-    if "gt_targets" not in sample:  # test keeps the people in photo px
+    if "gt_targets" not in sample:  # a test pipeline keeps the people in photo px
         keypoints = warp_points(keypoints, sample.warp)
         bboxes = warp_points(bboxes.reshape(-1, 2, 2), sample.warp).reshape(-1, 4)
         return draw_sample(image, keypoints, people.visible, meta, bboxes)
@@ -95,7 +95,7 @@ def view_transformed(item: dict[str, Any], meta: KeypointMeta) -> np.ndarray:
 
 
 def view_original(item: dict[str, Any], meta: KeypointMeta) -> np.ndarray:
-    """Return the picture of an item as the data set holds it, in photo pixels."""
+    """Return a picture of an item as the dataset holds it, in photo pixels."""
     from ehrpose.datasets.transforms.loss_mask import draw_loss_mask
 
     item = LoadImage().transform(item)
@@ -107,17 +107,17 @@ def view_original(item: dict[str, Any], meta: KeypointMeta) -> np.ndarray:
 def draw_dataset(
     dataset: Any, meta: KeypointMeta, out_dir: str | Path, mode: str = "transformed", max_items: int = 50
 ) -> Iterator[Path]:
-    """Write one picture per item and give its path; each part of a CombinedDataset gets a folder, from 1.
+    """Write one picture per item and yield its path; the parts of a CombinedDataset get folders numbered from 1.
 
     Args:
-        dataset: CocoPoseDataset, SyntheticPeople, CombinedDataset or alike.
-        meta: Skeleton of the data set.
-        out_dir: Folder, made if it is missing.
+        dataset: CocoPoseDataset, SyntheticPeople, CombinedDataset or similar.
+        meta: Skeleton of the dataset.
+        out_dir: Folder, created if missing.
         mode: ``"original"``: photos as they are; ``"transformed"``: after the pipeline, with targets.
-        max_items: The most pictures of one data set.
+        max_items: Maximum number of pictures per dataset.
 
     Raises:
-        ValueError: Unknown mode.
+        ValueError: The mode is unknown.
     """
     if mode not in ("original", "transformed"):
         raise ValueError(f"mode must be 'original' or 'transformed', got {mode!r}")

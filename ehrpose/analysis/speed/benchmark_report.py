@@ -26,14 +26,14 @@ class Row:
 
     Attributes:
         model: Name of the config.
-        backend: Name of the backend, or of a form of torch.
-        precision: Of the arithmetic.
-        network_ms: Times of the network alone, on an image that is in memory.
+        backend: Name of the backend, or of a variant of torch.
+        precision: Precision of the arithmetic.
+        network_ms: Times of the network alone, on an image in memory.
         whole_ms: Times from the photo's file to people: read, resize, network, decode.
-        people: Mean number of people found in a photo.
-        peak_mib: Largest resident memory of a process that does this alone; None: not measured.
-        energy: What the sensor measured, with ``energy_frames`` photos in its span.
-        energy_frames: See ``energy``.
+        people: Mean number of people found per photo.
+        peak_mib: Peak resident memory of a process of its own; None: not measured.
+        energy: What the sensor measured over ``energy_frames`` photos.
+        energy_frames: Number of those photos.
     """
 
     model: str
@@ -47,7 +47,7 @@ class Row:
     energy_frames: int = 0
 
     def summary(self) -> dict[str, Any]:
-        """Return medians, 95th percentiles, frames a second (of the median, and of all in all), memory and energy."""
+        """Return medians, 95th percentiles, frames per second (from the median, and overall), memory and energy."""
         found: dict[str, Any] = {
             key: getattr(self, key) for key in ("model", "backend", "precision", "people")
         }
@@ -65,7 +65,7 @@ class Row:
 
 
 def describe_machine(num_threads: int) -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the hardware and versions that the figures depend on."""
     found = {"processor": processor_name(), "cores": os.cpu_count(), "threads": num_threads,
              "python": platform.python_version()}  # fmt: skip
     for name in ("torch", "onnxruntime", "openvino"):
@@ -78,8 +78,8 @@ def table(rows: Sequence[Row], watts: float | None = None, ap: float | None = No
     """Return a Markdown table; ratios are to the first row of each model.
 
     Args:
-        rows: What was measured.
-        watts: Power that the user gives, in place of a sensor's.
+        rows: The measurements.
+        watts: Power given by the user, instead of a sensor's.
         ap: AP of the model, percent, for accuracy-efficiency.
     """
     with_power = watts is not None or any(row.energy for row in rows)
@@ -93,7 +93,7 @@ def table(rows: Sequence[Row], watts: float | None = None, ap: float | None = No
         "95 %",
         "frames/s",
     ]
-    columns += ["in all, frames/s", "people", "peak MiB", "ratio"]
+    columns += ["overall, frames/s", "people", "peak MiB", "ratio"]
     columns += ["W", "J/frame", "frames/s/W"] * with_power + ["AE"] * (with_power and ap is not None)
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     first: dict[str, float] = {}
@@ -122,31 +122,31 @@ def _power_cells(row: Row, summary: dict[str, Any], watts: float | None, ap: flo
 
 
 def describe_power(rows: Sequence[Row], watts: float | None) -> str:
-    """Return the line that says what the watts cover; empty where there are none."""
+    """Return a line that says what the power covers; empty if there is none."""
     energies = [row.energy for row in rows if row.energy is not None]
     if energies:
         idle = energies[0].idle_watts
-        before = "" if idle is None else f", {idle:.2f} W before the work"
+        before = "" if idle is None else f", {idle:.2f} W idle"
         return f"power: {energies[0].source}, of the {energies[0].scope}{before}; frames/s/W at that load"
-    return "" if watts is None else f"power: {watts:g} W as given; what it covers is the user's to say"
+    return "" if watts is None else f"power: {watts:g} W as given, not measured"
 
 
 def write_json(rows: Sequence[Row], machine: dict[str, Any], path: str | Path) -> None:
-    """Write everything that was measured, whole or not at all."""
+    """Write all measurements to a JSON file, whole or not at all."""
     times = [{**r.summary(), "network_times_ms": r.network_ms, "whole_times_ms": r.whole_ms} for r in rows]
     write_text(path, json.dumps({"machine": machine, "rows": times}))
 
 
 def plot(rows: Sequence[Row], path: str | Path, title: str = "") -> None:
-    """Draw frames a second of each form, of the network and from photo to people, one group per model.
+    """Plot the frames per second of each row, for the network alone and from photo to people.
 
     Args:
-        rows: What was measured.
-        path: Picture to write: .png, .svg, .pdf.
-        title: Line above it.
+        rows: The measurements.
+        path: File to write: .png, .svg, .pdf.
+        title: Title of the plot.
 
     Raises:
-        ValueError: The suffix is no picture's.
+        ValueError: The suffix is not one of a plot.
     """
     import matplotlib
 
@@ -157,7 +157,7 @@ def plot(rows: Sequence[Row], path: str | Path, title: str = "") -> None:
     figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.42 * len(rows)), layout="constrained")
     if target.suffix.lower().lstrip(".") not in figure.canvas.get_supported_filetypes():
         pyplot.close(figure)
-        raise ValueError(f"{path}: a plot is written as .png, .svg or .pdf, got {target.suffix!r}")
+        raise ValueError(f"{path}: expected a plot file ending in .png, .svg or .pdf, got {target.suffix!r}")
     places = np.arange(len(rows))[::-1]
     network = [1000 / row.summary()["network_ms"] for row in rows]
     whole = [row.summary()["fps"] for row in rows]
@@ -165,7 +165,7 @@ def plot(rows: Sequence[Row], path: str | Path, title: str = "") -> None:
     bars = axes.barh(places - 0.19, whole, 0.36, color="#2171b5", label="photo to people")
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set_yticks(places, [f"{row.model}  {row.backend} {row.precision}" for row in rows])
-    axes.set_xlabel("frames a second")
+    axes.set_xlabel("frames per second")
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
@@ -181,16 +181,18 @@ def plot(rows: Sequence[Row], path: str | Path, title: str = "") -> None:
 def accuracy_efficiency(ap: float, fps: float, watts: float) -> float:
     """Return ``ap * fps / watts``.
 
-    The paper's table takes AP in percent and the nameplate 15 W of the board, not a measurement.
+    The paper's table uses AP in percent and the board's nameplate power of 15 W, not a measurement.
 
     Args:
         ap: Average precision, percent, 0 to 100.
-        fps: Frames a second, not negative.
+        fps: Frames per second, not negative.
         watts: Power, positive.
 
     Raises:
         ValueError: A value is out of range.
     """
     if not (0 <= ap <= 100 and 0 <= fps < math.inf and 0 < watts < math.inf):
-        raise ValueError(f"wanted ap 0 to 100, fps from 0 and positive watts; got {ap}, {fps}, {watts}")
+        raise ValueError(
+            f"expected ap from 0 to 100, fps from 0 and positive watts, got {ap}, {fps}, {watts}"
+        )
     return ap * fps / watts

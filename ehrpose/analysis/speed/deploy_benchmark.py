@@ -1,4 +1,4 @@
-"""How long photos take from file to people: models x backends x precisions, interleaved, in one run."""
+"""Times from photo file to people for models x backends x precisions, interleaved in one run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ehrpose.image_io import read_image
 from ehrpose.media.inputs import list_images
 from ehrpose.models.loading import init_model
 
-# The model itself in torch; "torch exported" is the backend torch.
+# The model in eager mode; "torch exported" is the backend torch.
 EAGER = ("torch", "torch, channels_last")
 EXPORTED_TORCH = "torch exported"
 IDLE_SECONDS = 5.0
@@ -33,18 +33,18 @@ IDLE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """How it is measured.
+    """Options of the benchmark.
 
     Attributes:
-        images: Photo, folder or glob; None draws a scene.
-        checkpoint: Weights, for one config; None leaves them random, which finds few people or many.
+        images: Photo, folder or glob; None renders a scene.
+        checkpoint: Weights, for a single config; None: random weights, with which the number of people is arbitrary.
         num_threads: Threads of the network.
-        rounds: Photos timed in each form.
-        calib_data: Folder of photos for int8.
-        cfg_options: Replace config values.
-        memory: Measure peak memory, each form in a process of its own.
-        sensor: Power sensor; None: no energy.
-        power_seconds: Seconds that each form runs while its energy is measured.
+        rounds: Photos timed per form.
+        calib_data: Folder of calibration photos for int8.
+        cfg_options: Values that replace those of the config.
+        memory: Measure peak memory, with each form in its own process.
+        sensor: Power sensor; None: energy is not measured.
+        power_seconds: Duration of the energy measurement of each form.
     """
 
     images: str | None = None
@@ -65,16 +65,16 @@ def run_benchmark(
 
     Args:
         configs: Config files.
-        forms: Such as ("onnxruntime", "int8"); backends of ``tools/deploy.py``, EXPORTED_TORCH, or one of EAGER with
-            "fp32".
-        options: How.
+        forms: Pairs such as ("onnxruntime", "int8"), with a backend of ``tools/deploy.py``, EXPORTED_TORCH, or one of
+            EAGER with "fp32".
+        options: Options of the benchmark.
 
     Raises:
-        ValueError: Several configs and one checkpoint, or int8 without photos.
-        DeployError: A form cannot be made or run.
+        ValueError: Several configs with one checkpoint, or int8 without calibration photos.
+        DeployError: A form cannot be exported or run.
     """
     if options.checkpoint is not None and len(configs) > 1:
-        raise ValueError(f"one checkpoint fits one config, got {len(configs)} configs")
+        raise ValueError(f"expected one config for the checkpoint, got {len(configs)}: run them one by one")
     torch.set_num_threads(options.num_threads)
     cv2.setNumThreads(options.num_threads)
     rows: list[Row] = []
@@ -85,14 +85,14 @@ def run_benchmark(
 
 
 def form_of(name: str) -> tuple[str, str]:
-    """Return backend and precision of a form as the command line writes it: ``NAME`` or ``NAME:PRECISION``."""
+    """Return backend and precision of a form given on the command line as ``NAME`` or ``NAME:PRECISION``."""
     backend, _, precision = name.partition(":")
     names = {"torch-channels-last": EAGER[1], "torch-exported": EXPORTED_TORCH}
     return names.get(backend, backend.replace("-", "_")), precision or "fp32"
 
 
 class _ConfigBenchmark:
-    """One config in all forms, side by side in memory."""
+    """One config in all forms, loaded side by side."""
 
     def __init__(
         self, config: str, forms: Sequence[tuple[str, str]], options: BenchmarkOptions, folder: Path
@@ -115,9 +115,8 @@ class _ConfigBenchmark:
             path = str(self.photos[number % len(self.photos)])
             pixels = self.exact.prepare(read_image(path))[0][None]
             for row, runtime, counts in zip(self.rows, runtimes, found):
-                runtime.run(
-                    pixels
-                )  # threads of the form before may still be spinning, and the caches are its own
+                # The previous form's threads may still be spinning, and its data fills the caches.
+                runtime.run(pixels)
                 network = _milliseconds(lambda: runtime.run(pixels))  # noqa: B023
                 start = time.perf_counter()
                 (people,) = runtime.predict([path])
@@ -153,7 +152,7 @@ class _ConfigBenchmark:
         return export(self.config, self.checkpoint, self.folder / name, options, (), self.cfg_options).path
 
     def _job(self, backend: str, precision: str) -> dict[str, Any]:
-        """Return how a form is opened, as plain data: it may be opened in another process."""
+        """Return how to open a form, as plain data, since another process may open it."""
         job: dict[str, Any] = {
             "path": str(self.exact.path),
             "threads": self.options.num_threads,
@@ -190,21 +189,20 @@ class _ConfigBenchmark:
 
 @torch.no_grad()
 def _save_random(config: str, cfg_options: Any, path: str) -> None:
-    """Save random weights whose maps are of the size that trained ones are: 0 could not be compared in int8."""
+    """Save random weights whose maps have the range of trained ones: maps near 0 could not be compared in int8."""
     torch.manual_seed(0)
     model = init_model(config, cfg_options=cfg_options)
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(layer.weight)
     for name, layer in model.head.named_children():
-        if name.startswith("output"):  # one after the other: the second sees what the first gives
+        if name.startswith("output"):  # in order: the second sees the output of the first
             seen: list[torch.Tensor] = []
             hook = layer.register_forward_hook(lambda module, inputs, result: seen.append(result))  # noqa: B023
             model(torch.randn(1, 3, 128, 128))
             hook.remove()
-            layer.weight *= (
-                0.02 / seen[0].std()
-            )  # few values over the threshold: people of chance are no stable ones
+            # Few values above the threshold, as the number of spurious people is not stable.
+            layer.weight *= 0.02 / seen[0].std()
     torch.save({"state_dict": model.state_dict()}, path)
 
 

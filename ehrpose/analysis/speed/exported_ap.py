@@ -1,4 +1,4 @@
-"""COCO's AP of exported networks, on photos and a COCO keypoint json."""
+"""COCO AP of exported networks on photos with a COCO keypoint json."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def evaluate_runtime(
     img_dir: str | os.PathLike,
     max_images: int | None = None,
 ) -> dict[str, float]:
-    """Return COCO's ten numbers of an exported network.
+    """Return the ten COCO metrics of an exported network.
 
     Args:
         runtime: The network.
         ann_file: COCO keypoint json with the skeleton that the network was trained for.
         img_dir: Folder of the photos.
-        max_images: Only the first so many photos.
+        max_images: Use only the first photos, at most this many; None: all.
 
     Raises:
         ImageReadError: A photo is missing or broken.
-        ValueError: The json does not fit the skeleton.
+        ValueError: The json does not match the skeleton.
     """
     meta = KeypointMeta.build(runtime.sidecar.codec["keypoints"])
     items = list(read_coco_json(Path(ann_file), meta, need_annotations=True)[0])[:max_images]

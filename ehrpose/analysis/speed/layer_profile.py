@@ -1,4 +1,4 @@
-"""Where an exported network's time goes, node by node, as ONNX Runtime and OpenVINO measure it (no torch)."""
+"""Time of each node of an exported network, as ONNX Runtime and OpenVINO measure it (no torch)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class LayerTime:
     """One node of the network as the backend runs it.
 
     Attributes:
-        name: Its name in the file, as far as the backend keeps it.
-        operator: Kind of node.
-        milliseconds: Mean of all runs.
-        macs: Multiply-adds; 0 where the file does not tell.
+        name: Name in the file, as far as the backend keeps it.
+        operator: Type of node.
+        milliseconds: Mean over all runs.
+        macs: Multiply-adds; 0 if unknown.
     """
 
     name: str
@@ -44,19 +44,19 @@ class LayerTime:
 
     @property
     def part(self) -> str:
-        """The part of the network that it belongs to."""
+        """The part of the network that the node belongs to."""
         found = _PARTS.search(self.name)
         return found.group(1) if found else "other"
 
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """All nodes, and the whole.
+    """Times of all nodes and of a whole run.
 
     Attributes:
-        layers: The nodes, in the order of the file.
-        wall_ms: Median time of a run without profiling. Sums of nodes are larger where nodes run side by side or
-            profiling costs, smaller where time is spent between nodes.
+        layers: The nodes, in file order.
+        wall_ms: Median time of a run without profiling. The sum over nodes is larger if nodes run in parallel or
+            profiling adds overhead, smaller if time is spent between nodes.
         backend: Name of the backend.
     """
 
@@ -71,13 +71,13 @@ def profile_layers(
     """Run an exported network and return the time of each node.
 
     Args:
-        path: ``.onnx`` or ``.xml`` file with its JSON.
-        backend: ``"onnxruntime"`` or ``"openvino"``; None is the one that it was exported for.
-        num_threads: Threads; None is the backend's own choice.
-        runs: Runs that count.
+        path: ``.onnx`` or ``.xml`` file with its sidecar.
+        backend: ``"onnxruntime"`` or ``"openvino"``; None: the one that it was exported for.
+        num_threads: Threads; None: the backend's default.
+        runs: Timed runs, after the warm-up.
 
     Raises:
-        FileNotFoundError: The network or its JSON is missing.
+        FileNotFoundError: The network or its sidecar is missing.
         DeployError: The backend is not installed, cannot profile, or cannot load the network.
     """
     sidecar = read_sidecar(path)
@@ -87,9 +87,8 @@ def profile_layers(
         "openvino": _profile_openvino,
     }
     if name not in profilers:
-        wanted = " or ".join(profilers)
         raise DeployError(
-            f"layers are profiled with {wanted}, got {name}; for TensorRT: trtexec --dumpProfile"
+            f"expected the backend {' or '.join(profilers)}, got {name}; for TensorRT use trtexec --dumpProfile"
         )
     shape = sidecar.input["shape"]
     images = np.random.default_rng(0).integers(0, 256, shape).astype(sidecar.input["dtype"])
@@ -100,7 +99,7 @@ def profile_layers(
 
 
 def convolution_macs(path: Path) -> dict[str, int]:
-    """Return the multiply-adds of each convolution of an ONNX file, by the node's name and by its output's.
+    """Return the multiply-adds of each convolution of an ONNX file, by the names of the node and of its output.
 
     Raises:
         DeployError: onnx is not installed.
@@ -109,7 +108,7 @@ def convolution_macs(path: Path) -> dict[str, int]:
         import onnx
     except ImportError as error:
         raise DeployError(
-            f"onnx, which counts multiply-adds, is not installed ({error}): pip install onnx"
+            f"counting multiply-adds needs onnx, which is not installed ({error}): pip install onnx"
         ) from error
     graph = onnx.shape_inference.infer_shapes(onnx.load(str(path))).graph
     values = [*graph.value_info, *graph.output, *graph.input]
@@ -127,7 +126,7 @@ def convolution_macs(path: Path) -> dict[str, int]:
         # (out, in / groups, kh, kw): each output value sums over the rest; transposed: each input value spreads.
         counted = shapes.get(node.output[0] if node.op_type == "Conv" else node.input[0], [0])
         macs = int(np.prod(counted) * np.prod(kernel[1:]))
-        while True:  # what is fused with it may give its name
+        while True:  # a fused node may have the name of any of its parts
             found[node.name] = found[node.output[0]] = macs
             following = readers[node.output[0]]
             if len(following) != 1 or following[0].op_type not in ("Relu", "Clip", "Add"):
@@ -139,7 +138,7 @@ def convolution_macs(path: Path) -> dict[str, int]:
 def report(profile: LayerProfile, top: int = 20) -> str:
     """Return tables of the slowest nodes, the parts of the network and the operators."""
     total = sum(layer.milliseconds for layer in profile.layers)
-    lines = [f"{profile.backend}: {profile.wall_ms:.2f} ms a run; nodes add up to {total:.2f} ms", ""]
+    lines = [f"{profile.backend}: {profile.wall_ms:.2f} ms per run; nodes add up to {total:.2f} ms", ""]
     lines += ["| node | operator | ms | share | GMAC/s |", "|---|---|---|---|---|"]
     slowest = sorted(profile.layers, key=lambda layer: -layer.milliseconds)[:top]
     lines += [f"| {la.name} | {la.operator} | {_cells(la.milliseconds, total, la.macs)} |" for la in slowest]
@@ -206,7 +205,7 @@ def _profile_onnxruntime(
             events = json.loads(Path(session.end_profiling()).read_text())
         except (RuntimeError, OSError) as error:
             raise DeployError(f"ONNX Runtime cannot profile {path}: {str(error).splitlines()[0]}") from error
-        except Exception as error:  # of ONNX Runtime's own kinds
+        except Exception as error:  # ONNX Runtime has exception types of its own
             raise DeployError(f"ONNX Runtime cannot profile {path}: {error}") from error
     times: dict[tuple[str, str], list[float]] = {}
     for event in events:

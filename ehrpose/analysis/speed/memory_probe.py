@@ -1,4 +1,4 @@
-"""Peak memory of one form of a network, in a process of its own: loaded, and run a few times (no torch)."""
+"""Peak memory of one form of a network, loaded and run a few times in its own process (no torch)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RUNS = 5
 
 
 def peak_memory(job: dict[str, Any]) -> float:
-    """Return the largest resident memory, MiB, of a process that does ``job`` alone, its libraries included.
+    """Return the peak resident memory, MiB, of a separate process that runs ``job``, including libraries.
 
     Args:
         job: ``photo``, ``threads``, ``path`` (of the exported network) and ``options`` of the PoseRuntime; for the
@@ -36,10 +36,10 @@ def peak_memory(job: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    """Do the job on the command line and print this process's peak, MiB."""
+    """Run the job given on the command line and print this process's peak memory, MiB."""
     job = json.loads(sys.argv[1])
     if "config" not in job and not job["path"].endswith(".pt2"):
-        # As on a device: where torch is installed MMEngine's registry would load it.
+        # As on a device without torch: if it is installed, MMEngine's registry would load it.
         sys.modules["torch"] = None  # type: ignore[assignment]
     runtime = _open(job)
     for _ in range(RUNS):
@@ -48,14 +48,14 @@ def main() -> None:
 
 
 def own_peak() -> float:
-    """Return the largest resident memory that this process had so far, MiB."""
+    """Return the peak resident memory of this process so far, MiB."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
     except (OSError, IndexError):
         import resource
 
-        # Counts from the parent's size on Linux, where the line above is there.
+        # Would start from the parent's size on Linux, where /proc is used instead.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
             2**20 if sys.platform == "darwin" else 1024
         )

@@ -1,7 +1,7 @@
-"""Power sensors of small devices, PCs and GPUs, each with what it covers.
+"""Power sensors of small devices, PCs and GPUs, each with its scope.
 
-Sources: Linux's documentation of hwmon and ina3221 (mV, mA), NVIDIA's Jetson guide for the rails' names, Linux's
-powercap for RAPL (micro-joules), NVML's reference (milliwatts). A rail such as VDD_IN holds the others, so it is never
+Sources: the Linux documentation of hwmon and ina3221 (mV, mA) and of powercap for RAPL (microjoules), NVIDIA's Jetson
+guide for the rail names, the NVML reference (milliwatts). A rail such as VDD_IN includes the others, so it is never
 added to them.
 """
 
@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-# Rails that measure the whole input, first come first served.
+# Rails that measure the whole input; the first one found is used.
 TOTAL_RAILS = ("VDD_IN", "POM_5V_IN")
 _UNUSED = ("NC", "sum of shunt voltages")
 
 
 @dataclass(frozen=True)
 class Energy:
-    """What a sensor measured over a span.
+    """Energy that a sensor measured over a time span.
 
     Attributes:
         joules: Energy.
-        seconds: The span.
+        seconds: Length of the span.
         scope: What is covered: ``"module"``, ``"package"``, ``"GPU board"``, ...
         source: The sensor and its rails.
-        idle_watts: Mean power before the work, if it was measured.
+        idle_watts: Mean power when idle, if it was measured.
     """
 
     joules: float
@@ -43,11 +43,11 @@ class Energy:
 
 
 class PowerSensor(Protocol):
-    """Something that can be asked for power or energy.
+    """A sensor that measures the energy of a time span.
 
     Attributes:
         scope: What is covered.
-        source: Its name for people.
+        source: Human-readable name.
     """
 
     scope: str
@@ -57,14 +57,14 @@ class PowerSensor(Protocol):
         """Begin a span."""
 
     def stop(self) -> float:
-        """End it; return its joules."""
+        """End the span and return its energy, joules."""
 
 
 class SampledSensor:
-    """A sensor of momentary power, read by a thread; the span's energy is the trapezium sum of its samples.
+    """A sensor of instantaneous power, sampled by a thread; the energy is their trapezoidal integral.
 
     Args:
-        source: Name.
+        source: Human-readable name.
         scope: What is covered.
         interval: Seconds between samples.
     """
@@ -76,7 +76,7 @@ class SampledSensor:
         self._thread: threading.Thread | None = None
 
     def read_watts(self) -> float:
-        """Return the power now."""
+        """Return the current power, watts."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class Ina3221(SampledSensor):
     """The Jetson's sensor through hwmon (JetPack 5 and 6) or iio (JetPack 4).
 
     Args:
-        rails: Name to the file pairs (mV, mA), or to one file in mW.
+        rails: For each rail's name its two files (mV, mA), or one file in mW.
     """
 
     def __init__(self, rails: dict[str, tuple[Path, ...]]):
@@ -123,7 +123,7 @@ class Rapl:
     """Energy counters of x86 processors.
 
     Args:
-        zones: Folders of the package zones (and of dram, where it is a zone of its own).
+        zones: Folders of the package zones (and of dram, if it has its own zone).
     """
 
     scope = "processor package"
@@ -140,7 +140,9 @@ class Rapl:
         total = 0
         for zone, before in zip(self.zones, self._before):
             spent = _number(zone / "energy_uj") - before
-            total += spent if spent >= 0 else spent + _number(zone / "max_energy_range_uj")  # it went round
+            total += (
+                spent if spent >= 0 else spent + _number(zone / "max_energy_range_uj")
+            )  # counter wrapped around
         return total / 1e6
 
 
@@ -156,10 +158,10 @@ class Nvml(SampledSensor):
 
 
 def find_sensors(sysfs: str | Path = "/sys") -> tuple[list[PowerSensor], list[str]]:
-    """Return the sensors of this machine that can be read, and why others cannot.
+    """Return the readable sensors of this machine, and the reasons why others cannot be read.
 
     Args:
-        sysfs: Root of the kernel's tree.
+        sysfs: Root of sysfs.
     """
     root, sensors, problems = Path(sysfs), [], []
     finders = (_find_ina3221, _find_rapl, _find_nvml)
@@ -167,7 +169,7 @@ def find_sensors(sysfs: str | Path = "/sys") -> tuple[list[PowerSensor], list[st
         try:
             sensor = finder(root)
             if sensor is not None:
-                sensor.start()  # what cannot be read fails here and not in the middle of a benchmark
+                sensor.start()  # fail here rather than in the middle of a benchmark
                 sensor.stop()
                 sensors.append(sensor)
         except PermissionError as error:
@@ -178,7 +180,7 @@ def find_sensors(sysfs: str | Path = "/sys") -> tuple[list[PowerSensor], list[st
 
 
 def measure_idle(sensor: PowerSensor, seconds: float) -> float:
-    """Return the mean power, W, of so many seconds of doing nothing."""
+    """Return the mean power, W, over this many idle seconds."""
     start = time.perf_counter()
     sensor.start()
     time.sleep(seconds)
@@ -224,7 +226,7 @@ def _find_nvml(root: Path) -> PowerSensor | None:
     try:
         pynvml.nvmlInit()
         return Nvml(pynvml)
-    except pynvml.NVMLError:  # no driver, or a board that does not tell
+    except pynvml.NVMLError:  # no driver, or a board without a sensor
         return None
 
 

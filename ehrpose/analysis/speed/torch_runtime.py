@@ -1,4 +1,4 @@
-"""The model itself, as torch runs it in training, behind the methods of an exported network's runtime."""
+"""The eager torch model behind the interface of an exported network's runtime."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ehrpose.structures import Maps, People, invert_warp
 
 
 class TorchRuntime:
-    """A model of a config on the inputs of its exported network, so that both see the same pixels.
+    """A torch model that takes the inputs of its exported network, so that both see the same pixels.
 
     Args:
-        path: The exported network, whose JSON says what the input is.
+        path: The exported network, whose sidecar describes the input.
         config: Config file.
         checkpoint: Weights.
-        cfg_options: Replace config values.
+        cfg_options: Values that replace those of the config.
         channels_last: Keep weights and images in channels-last memory.
     """
 
@@ -42,7 +42,7 @@ class TorchRuntime:
         self.model.to(memory_format=self.format)
 
     def prepare(self, image: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return one image as the network takes it, without the batch axis, and the warp from the photo."""
+        """Return the network's input for one image, without the batch axis, and the warp from the photo."""
         return prepare_image(image, self.sidecar)
 
     def run(self, batch: np.ndarray) -> Maps:
@@ -59,4 +59,4 @@ class TorchRuntime:
         return found
 
     def close(self) -> None:
-        """Do nothing: the model goes with its last user."""
+        """Do nothing; the model is freed with its last reference."""

@@ -1,4 +1,4 @@
-"""How much of a video's work overlaps: PoseInferencer beside the same steps one after another."""
+"""Overlap of the steps on a video: PoseInferencer compared with the same steps one after another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = ("read", "find", "draw", "write")
 
 
 def write_clip(path: Path, picture: np.ndarray, size_wh: tuple[int, int], num_frames: int) -> None:
-    """Write a video of ``picture`` (H, W, 3) uint8, stretched to ``size_wh`` px, that moves to the right."""
+    """Write a video of ``picture`` (H, W, 3) uint8, stretched to ``size_wh`` px, that scrolls to the right."""
     scene = cv2.resize(picture, size_wh, interpolation=cv2.INTER_CUBIC)
     with VideoWriter(path, fps=25) as writer:
         for i in range(num_frames):
@@ -55,7 +55,7 @@ def run_serial(inferencer: PoseInferencer, source: Path, target: Path) -> dict[s
                 code = cv2.VideoWriter.fourcc(*"mp4v")
                 writer = cv2.VideoWriter(str(target), code, reader.fps, image.shape[1::-1])
             timed("write", lambda writer=writer, picture=picture: writer.write(picture))  # type: ignore[misc]
-    assert writer is not None  # a video without frames is an error of the reader's
+    assert writer is not None  # the reader raises for a video without frames
     writer.release()
     return seconds
 
@@ -71,18 +71,18 @@ def print_benchmark(
     rounds: int,
     cfg_options: dict[str, Any] | None = None,
 ) -> float:
-    """Print the seconds of both ways and their ratio; return the ratio, serial to overlapped.
+    """Print the seconds of both ways, and print and return their ratio, serial to overlapped.
 
     Args:
-        model: See PoseInferencer, like the next four.
+        model: See PoseInferencer, also for the next four.
         weights: Checkpoint.
         device: Device of a torch model.
         backend: Backend of an exported file.
         threads: Threads of the network.
-        size_wh: Width and height of the drawn clip, px.
-        num_frames: Its length.
-        rounds: How often each way runs, in turn; the fastest counts.
-        cfg_options: Replace config values.
+        size_wh: Width and height of the synthetic clip, px.
+        num_frames: Length of the clip.
+        rounds: Runs of each way, interleaved; the fastest counts.
+        cfg_options: Values that replace those of the config.
     """
     from ehrpose.deploy.pipeline import drawn_scene
 
@@ -110,7 +110,7 @@ def print_benchmark(
     steps = ", ".join(f"{step} {1000 * best[step] / num_frames:.1f}" for step in STEPS)
     print(f"{num_frames} frames of {size_wh[0]} x {size_wh[1]}, {inferencer.predictor.name}")
     print(
-        f"one after another  {one_by_one:6.2f} s, {num_frames / one_by_one:6.1f} frames/s (ms a frame: {steps})"
+        f"one after another  {one_by_one:6.2f} s, {num_frames / one_by_one:6.1f} frames/s (ms per frame: {steps})"
     )
     print(f"side by side       {together:6.2f} s, {num_frames / together:6.1f} frames/s")
     print(

@@ -1,4 +1,4 @@
-"""People as a network might find them: true people with errors (NumPy only)."""
+"""Simulated detections: ground-truth people with errors (NumPy only)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ehrpose.structures import People
 
 @dataclass
 class DetectionNoise:
-    """What a network gets wrong.
+    """The errors of a simulated network.
 
     Attributes:
-        jitter: Standard deviation of a visible keypoint, in sizes (square root of the area); twice that if hidden.
-        missed: Share of visible keypoints that are not found; half of the hidden ones are not.
-        missed_people: Share of frames in which a person begins not to be found.
+        jitter: Standard deviation of a visible keypoint, relative to the person's size (square root of the area);
+            twice that if hidden.
+        missed: Share of visible keypoints that are missed; half of the hidden ones are.
+        missed_people: Share of frames in which a person starts to be missed.
         gap: Mean length of such a gap, frames.
-        hidden: People of whom less than this share of pixels is visible are missed in proportion to it.
-        stolen: Share of keypoints taken from another person, where two overlap.
-        false_people: People per frame who are not there: some keypoints of a person at another place.
+        hidden: People with a smaller share of visible pixels than this are missed in proportion.
+        stolen: Share of keypoints taken from another person, if two overlap.
+        false_people: False detections per frame: some keypoints of a person at another place.
         score: Standard deviation of a keypoint's score around 0.7, or 0.4 if hidden.
     """
 
@@ -37,11 +38,11 @@ class DetectionNoise:
 
 
 class NoisyDetector:
-    """Makes the people found in the frames of one video, in order.
+    """Simulates the detections in the frames of one video, in order.
 
     Args:
-        noise: How much goes wrong.
-        seed: Source of the errors.
+        noise: The errors.
+        seed: Seed of the errors.
     """
 
     def __init__(self, noise: DetectionNoise, seed: int) -> None:
@@ -51,7 +52,7 @@ class NoisyDetector:
     def __call__(self, frame: VideoFrame) -> People:
         """Return the people found in the next frame, best first.
 
-        A person's score is the mean over the keypoints, as the codec's.
+        A person's score is the mean over the keypoints, as in the codec.
         """
         rng, noise = self._rng, self.noise
         found, scores = [], []
@@ -78,7 +79,7 @@ class NoisyDetector:
         return _people(found, scores, frame.keypoints.shape[1])
 
     def _misses(self, frame: VideoFrame, n: int) -> bool:
-        """Return whether a person is not found; gaps go on for some frames."""
+        """Return whether a person is missed; gaps last for several frames."""
         rng, noise, person = self._rng, self.noise, int(frame.ids[n])
         if not (frame.visible[n] > 0).any():
             return True
@@ -88,7 +89,7 @@ class NoisyDetector:
         return self._unseen[person] or rng.random() > frame.shares[n] / noise.hidden
 
     def _steal(self, frame: VideoFrame, n: int) -> np.ndarray:
-        """Return a person's keypoints, some of them those of who overlaps."""
+        """Return a person's keypoints, some of them replaced by those of people who overlap."""
         xy = frame.keypoints[n].copy()
         for other in range(len(frame.ids)):
             low = np.maximum(frame.keypoints[other].min(axis=0), xy.min(axis=0))

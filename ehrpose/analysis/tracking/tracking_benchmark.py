@@ -1,4 +1,4 @@
-"""How well trackers follow the people of drawn videos, and what smoothing does to the keypoints."""
+"""Tracking metrics on synthetic videos, and the effect of smoothing on the keypoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ehrpose.structures import People
 from ehrpose.tracking import Tracked
 from ehrpose.tracking.similarity import pairwise_iou
 
-# Seeds of the videos for choosing parameters begin here, those of the benchmark at 0.
+# First seed of the videos for choosing parameters; the benchmark's seeds start at 0.
 SWEEP_SEED = 1000
 
 
@@ -35,7 +35,7 @@ class GreedyIouTracker:
     """The baseline: each person, best first, continues the track whose last box overlaps most (IoU at least 0.3).
 
     Args:
-        min_score: People below it are not followed.
+        min_score: People below this score are not tracked.
         max_age: Seconds for which a box is remembered.
     """
 
@@ -45,7 +45,7 @@ class GreedyIouTracker:
         self._next_id = 0
 
     def update(self, people: People, timestamp: float) -> Tracked:
-        """Give the people of the next frame their numbers; see ``PoseTracker.update``."""
+        """Assign ids to the people of the next frame; see ``PoseTracker.update``."""
         ids = np.full(len(people), -1)
         boxes = keypoint_boxes(people.keypoints, people.keypoint_scores > 0)
         free = {key: box for key, (box, seen) in self._boxes.items() if timestamp - seen <= self.max_age}
@@ -66,7 +66,7 @@ class GreedyIouTracker:
 
 @dataclass
 class Result:
-    """What a tracker reached: ``TrackingMetric``'s numbers, milliseconds of each frame, and the keypoints' errors."""
+    """Results of a tracker: ``TrackingMetric``'s metrics, milliseconds per frame, and keypoint errors."""
 
     numbers: dict[str, float]
     ms: list[float]
@@ -78,7 +78,7 @@ class Result:
 def run_tracker(
     make_tracker: Callable[[], Any], recordings: Sequence[Recording], keypoints: KeypointMeta
 ) -> Result:
-    """Follow the people of all recordings, each with a new tracker."""
+    """Track the people of all recordings, each with a new tracker."""
     metric, ms = TrackingMetric(keypoints), []
     errors: list[np.ndarray] = []
     bends: list[np.ndarray] = []
@@ -100,14 +100,14 @@ def run_tracker(
 
 
 class _Paths:
-    """Pairs of keypoints found and true ones, by person and keypoint type, over the frames of a video."""
+    """Pairs of detected and true keypoints, by person and keypoint type, over the frames of a video."""
 
     def __init__(self, keypoints: KeypointMeta) -> None:
         self._sigmas = keypoints.sigmas
         self._frames: list[dict[int, np.ndarray]] = []
 
     def add(self, truth: TruePeople, tracked: Tracked) -> None:
-        """Match the people of a frame and keep (K, 4) x, y found and true, NaN where a keypoint is missing."""
+        """Match the people of a frame and keep (K, 4) detected and true x, y; NaN where a keypoint is missing."""
         people, pairs = tracked.people, {}
         similarity = match_oks(truth, people, self._sigmas)
         similarity[:, tracked.ids < 0] = 0
@@ -119,14 +119,14 @@ class _Paths:
         self._frames.append(pairs)
 
     def errors(self) -> np.ndarray:
-        """Return the distances of keypoints found from the true ones, px."""
+        """Return the distances between detected and true keypoints, px."""
         rows = [pair for frame in self._frames for pair in frame.values()]
         pairs = np.concatenate(rows) if rows else np.zeros((0, 4))
         distance = np.linalg.norm(pairs[:, :2] - pairs[:, 2:], axis=1)
         return distance[np.isfinite(distance)]
 
     def accelerations(self) -> np.ndarray:
-        """Return (n, 2) lengths of second differences over three frames, px a frame squared, found and true."""
+        """Return (n, 2) lengths of second differences over three frames, px per frame squared, detected and true."""
         found = []
         for before, now, after in zip(self._frames, self._frames[1:], self._frames[2:]):
             for person in before.keys() & now.keys() & after.keys():
@@ -167,20 +167,20 @@ def print_table(
 
 
 def sweep_options(sweep: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the options of PoseTracker for each value of a sweep, by the row's name.
+    """Return the options of PoseTracker for each value of a sweep, by row name.
 
     Args:
-        sweep: Name of an option (``smoothing.beta`` for one of the filter) and numbers.
+        sweep: Name of an option (such as ``smoothing.beta`` for the filter) and its values.
         options: The other options.
     """
     name, rows = sweep[0], {}
     if len(sweep) < 2:
-        raise ValueError(f"a sweep wants a name and at least one number, got {list(sweep)}")
+        raise ValueError(f"expected a sweep as a name and at least one number, got {list(sweep)}")
     for text in sweep[1:]:
         try:
             value = float(text)
         except ValueError as error:
-            raise ValueError(f"a sweep of {name} wants numbers, got {text!r}") from error
+            raise ValueError(f"expected numbers for the sweep of {name}, got {text!r}") from error
         changed: dict[str, Any] = {name: int(value) if value.is_integer() else value}
         if name.startswith("smoothing."):
             changed = {"smoothing": {**(options.get("smoothing") or {}), name.split(".", 1)[1]: value}}
@@ -201,10 +201,10 @@ def print_benchmark(
     """Print the benchmark, or a sweep; see ``tools/analysis_tools/benchmark_tracking.py``.
 
     Raises:
-        ValueError: An option or a number is wrong, or the model's skeleton is not the videos'.
+        ValueError: An option or a number is invalid, or the model's skeleton differs from the videos'.
     """
     if num_videos < 1 or num_frames < 3:
-        raise ValueError(f"wanted at least 1 video of 3 frames, got {num_videos} of {num_frames}")
+        raise ValueError(f"expected at least 1 video of 3 frames, got {num_videos} of {num_frames}")
     keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
     noise = make_noise(noise_values)
     options = dict(tracker_options)
@@ -220,7 +220,7 @@ def print_benchmark(
     configs = {name: {"type": "PoseTracker", "keypoints": keypoints, **o} for name, o in variants.items()}
     rows: dict[str, Callable[[], Any]] = {} if sweep else {"greedy IoU": GreedyIouTracker}
     for name, config in configs.items():
-        _build(config)  # a wrong option is told before anything is drawn
+        _build(config)  # report a wrong option before rendering anything
         rows[name] = partial(_build, config)
     detect = None if model is None else model_detector(*model)
     first = SWEEP_SEED if sweep else 0
@@ -231,8 +231,9 @@ def print_benchmark(
     seconds = time.perf_counter() - start
     source = f"the model {model[1]}" if model else f"{noise}"
     print(
-        f"{num_videos} videos of {num_frames} frames, seeds {first} to {first + num_videos - 1}, people of {source}; "
-        f"{1000 * seconds / (num_videos * num_frames):.0f} ms to make a frame"
+        f"{num_videos} videos of {num_frames} frames, seeds {first} to {first + num_videos - 1}, "
+        f"people from {source}; "
+        f"{1000 * seconds / (num_videos * num_frames):.0f} ms to generate a frame"
     )
     print_table(rows, recordings, keypoints)
 

@@ -1,4 +1,4 @@
-"""Drawn videos with the people found in them: what trackers are measured on."""
+"""Synthetic videos with detections, on which trackers are evaluated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ehrpose.evaluation.tracking_metric import TruePeople
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import People
 
-# Less than this share of a person visible: need not be found.
+# People with a smaller share of visible pixels need not be found.
 _MIN_SHARE = 0.15
 # Videos of a benchmark differ in size, frame rate and number of people.
 _SIZES = ((320, 240), (480, 270), (256, 320))
@@ -24,7 +24,7 @@ _PEOPLE = ((2, 4), (4, 7), (7, 10))
 
 @dataclass
 class Recording:
-    """The true people and those found in each frame of a video."""
+    """The true and the detected people in each frame of a video."""
 
     timestamps: list[float] = field(default_factory=list)
     truth: list[TruePeople] = field(default_factory=list)
@@ -34,12 +34,12 @@ class Recording:
 def make_video(
     keypoints: KeypointMeta, seed: int, num_frames: int, options: Mapping[str, Any] | None = None
 ) -> SyntheticVideo:
-    """Return the benchmark's video of a seed; consecutive seeds differ in size, frame rate and number of people.
+    """Return the benchmark's video for a seed; consecutive seeds differ in size, frame rate and number of people.
 
     Args:
         keypoints: The skeleton.
         seed: Seed of the video.
-        num_frames: Its number of frames.
+        num_frames: Length of the video.
         options: Arguments of SyntheticVideo that replace the benchmark's.
 
     Raises:
@@ -60,13 +60,13 @@ def make_video(
 
 
 def true_people(frame: VideoFrame) -> TruePeople:
-    """Return who is to be found: people with at least three keypoints and 15 % of their pixels visible."""
+    """Return the true people; those with under three keypoints or 15 % of their pixels visible need not be found."""
     few = (frame.visible > 0).sum(axis=1) < min(3, frame.visible.shape[1])
     return TruePeople(frame.keypoints, frame.visible, frame.ids, few | (frame.shares < _MIN_SHARE))
 
 
 def record(video: SyntheticVideo, detect: Callable[[VideoFrame], People]) -> Recording:
-    """Draw a video and find the people of each frame."""
+    """Render a video and detect the people in each frame."""
     recording = Recording()
     for frame in video:
         recording.timestamps.append(frame.timestamp)
@@ -76,7 +76,7 @@ def record(video: SyntheticVideo, detect: Callable[[VideoFrame], People]) -> Rec
 
 
 def model_detector(config: str, checkpoint: str, device: str) -> Callable[[VideoFrame], People]:
-    """Return the detector that runs a model over the frames."""
+    """Return a detector that runs a model on each frame."""
     from ehrpose.inference.predictors import TorchPredictor
 
     predictor = TorchPredictor(config, checkpoint, device)
@@ -91,7 +91,7 @@ def make_recordings(
     detect: Callable[[VideoFrame], People] | None = None,
     video_options: Mapping[str, Any] | None = None,
 ) -> list[Recording]:
-    """Return the recordings of some seeds; without ``detect`` people are found by ``NoisyDetector``."""
+    """Return the recordings of the seeds; without ``detect``, the detections come from ``NoisyDetector``."""
     return [
         record(make_video(keypoints, seed, num_frames, video_options), detect or NoisyDetector(noise, seed))
         for seed in seeds
@@ -99,10 +99,10 @@ def make_recordings(
 
 
 def make_noise(values: Mapping[str, float]) -> DetectionNoise:
-    """Return the noise with some values replaced; a ValueError for an unknown field."""
+    """Return the noise with some values replaced; raises ValueError for an unknown field."""
     unknown = sorted(set(values) - set(DetectionNoise.__dataclass_fields__))
     if unknown:
         raise ValueError(
-            f"unknown noise {', '.join(unknown)}: expected some of {', '.join(DetectionNoise.__dataclass_fields__)}"
+            f"unknown noise {', '.join(unknown)}; available: {', '.join(DetectionNoise.__dataclass_fields__)}"
         )
     return DetectionNoise(**values)

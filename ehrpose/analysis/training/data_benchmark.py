@@ -1,4 +1,4 @@
-"""How fast training samples are made, against the plain path, in one run."""
+"""Throughput of training samples compared with a plain pipeline, in one run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WARM_UP = 2  # batches
 
 
 class PlainAffine(BottomUpAffine):
-    """The same warp of the whole photo in float32."""
+    """The same warp, of the whole photo in float32."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         size_wh = (self.input_size, self.input_size)
@@ -47,7 +47,7 @@ class PlainAffine(BottomUpAffine):
 
 
 class PlainTargets(EncodeTargets):
-    """The same targets by a loop over keypoints, each Gaussian computed anew."""
+    """The same targets in a loop over keypoints that computes each Gaussian from scratch."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         codec = self.codec
@@ -78,7 +78,7 @@ class PlainTargets(EncodeTargets):
 
 
 class PlainPack:
-    """Normalise in the loader; float tensors to the model."""
+    """Normalise in the loader and send float tensors to the model."""
 
     def __init__(self, preprocessor: PosePreprocessor):
         self.mean, self.std = (v.numpy().reshape(3) for v in (preprocessor.mean, preprocessor.std))
@@ -90,7 +90,7 @@ class PlainPack:
 
 
 class _Samples(Dataset):
-    """Items of a data set through other steps; the i-th is drawn with seed i."""
+    """Items of a dataset through other steps; item i is drawn with seed i."""
 
     def __init__(self, dataset: Any, steps: Sequence[Callable], size: int):
         self.dataset, self.steps, self.size = dataset, Compose(list(steps)), size
@@ -104,16 +104,16 @@ class _Samples(Dataset):
 
 
 class DataBenchmark:
-    """Three ways to a batch: plain; ours with heatmaps from the loader; ours with heatmaps drawn by the model.
+    """Three paths to a batch: plain; ours with heatmaps from the loader; ours with heatmaps drawn by the model.
 
     Args:
         config: Config file whose ``train_dataloader`` is measured.
-        cfg_options: Dotted keys and values that replace those of the file.
-        batch_size: Images of a batch.
-        num_batches: Batches that are timed in each round.
+        cfg_options: Values, by dotted key, that replace those of the file.
+        batch_size: Images per batch.
+        num_batches: Batches timed per round.
 
     Raises:
-        ValueError: The training pipeline lacks BottomUpAffine, EncodeTargets or PackPose, or there are several.
+        ValueError: The training pipeline lacks BottomUpAffine, EncodeTargets or PackPose, or is not the only one.
     """
 
     def __init__(self, config: str, cfg_options: Any = None, batch_size: int = 16, num_batches: int = 12):
@@ -123,14 +123,14 @@ class DataBenchmark:
         self.batch_size, self.num_batches = batch_size, num_batches
         if hasattr(self.dataset, "datasets"):
             raise ValueError(
-                f"{type(self.dataset).__name__} has a pipeline for each of its sets; name a config of one of them"
+                f"{type(self.dataset).__name__} has a pipeline for each of its datasets; use a config of one of them"
             )
         ours = list(self.dataset.pipeline.transforms)
         encode = next((s for s in ours if isinstance(s, EncodeTargets)), None)
         affine = next((s for s in ours if isinstance(s, BottomUpAffine)), None)
         if encode is None or affine is None or not isinstance(ours[-1], PackPose):
             raise ValueError(
-                "the training pipeline must hold BottomUpAffine, EncodeTargets and, last, PackPose"
+                "the training pipeline must contain BottomUpAffine, EncodeTargets and, last, PackPose"
             )
         self.codec = encode.codec
         plain_affine = PlainAffine(
@@ -155,7 +155,7 @@ class DataBenchmark:
         }
 
     def batch(self, name: str, items: Sequence[Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what the model's loss is given: normalised images and targets."""
+        """Return the inputs of the model's loss: normalised images and targets."""
         if name == "plain":
             images = torch.stack([image for image, _ in items])
             return images, {key: torch.stack([t[key] for _, t in items]) for key in items[0][1]}
@@ -163,19 +163,19 @@ class DataBenchmark:
         return data["inputs"], collate_targets(self.codec, [s.gt_targets for s in data["data_samples"]], CPU)
 
     def check(self, num_items: int = 24) -> float:
-        """Return the largest difference of any target between the three ways, over ``num_items`` images."""
+        """Return the largest difference of any target between the three paths, over ``num_items`` images."""
         worst = 0.0
         samples = {name: _Samples(self.dataset, steps, num_items) for name, steps in self.steps.items()}
         for index in range(num_items):
             batches = [self.batch(name, [dataset[index]])[1] for name, dataset in samples.items()]
-            for key, wanted in batches[0].items():
+            for key, plain in batches[0].items():
                 worst = max(
-                    worst, *(float((b[key].float() - wanted.float()).abs().max()) for b in batches[1:])
+                    worst, *(float((b[key].float() - plain.float()).abs().max()) for b in batches[1:])
                 )
         return worst
 
     def throughput(self, name: str) -> tuple[float, float]:
-        """Return samples a second that one worker delivers, and ms a sample that the main process then needs."""
+        """Return samples per second from one worker, and ms per sample that the main process then needs."""
         samples = _Samples(self.dataset, self.steps[name], (WARM_UP + self.num_batches) * self.batch_size)
         loader = DataLoader(
             samples, self.batch_size, num_workers=1, collate_fn=list, worker_init_fn=_one_thread
@@ -183,7 +183,7 @@ class DataBenchmark:
         batches = iter(loader)
         kept = [next(batches) for _ in range(WARM_UP)]
         start = time.perf_counter()
-        for items in batches:  # only received: what the main process adds is timed apart
+        for items in batches:  # only received; the main process's share is timed below
             kept[-1] = items
         rate = self.num_batches * self.batch_size / (time.perf_counter() - start)
         finishing = []
@@ -194,7 +194,7 @@ class DataBenchmark:
         return rate, 1e3 * statistics.median(finishing[WARM_UP:]) / self.batch_size
 
     def steps_ms(self, name: str, num_items: int) -> dict[str, float]:
-        """Return median ms by step over ``num_items`` images in one process."""
+        """Return the median ms of each step over ``num_items`` images in one process."""
         spent: dict[str, list[float]] = {}
 
         def timed(step: str, function: Callable, *arguments: Any) -> Any:
@@ -214,7 +214,7 @@ class DataBenchmark:
 
 
 def _item(dataset: Any, index: int) -> dict[str, Any]:
-    """Return an item as the data set hands it to its pipeline in training."""
+    """Return an item as the dataset passes it to its pipeline in training."""
     item = dict(dataset.get_data_info(index))
     if hasattr(dataset, "other_photo"):
         item[OTHER_PHOTO] = dataset.other_photo
@@ -248,18 +248,20 @@ def print_data_benchmark(
     people = statistics.mean(
         len(benchmark.dataset.get_data_info(i)["keypoints"]) for i in range(min(len(benchmark.dataset), 500))
     )
-    print(f"input {side} px, {people:.1f} people an image, batch {batch_size}, one worker, one thread")
-    print(f"largest difference of a target between the paths: {benchmark.check():.2g}\n")
+    print(f"input {side} px, {people:.1f} people per image, batch {batch_size}, one worker, one thread")
+    print(f"largest difference between targets of the paths: {benchmark.check():.2g}\n")
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in benchmark.steps}
     for _ in range(rounds):
         for name, runs in measured.items():
             runs.append(benchmark.throughput(name))
     base = statistics.median(rate for rate, _ in measured["plain"])
-    print(f"{'path':<16}{'samples/s':>10}{'ratio':>8}{'then, in the main process, ms a sample':>41}")
+    print(f"{'path':<16}{'samples/s':>10}{'ratio':>8}{'then, in the main process, ms per sample':>41}")
     for name, runs in measured.items():
         rate = statistics.median(rate for rate, _ in runs)
         print(f"{name:<16}{rate:>10.1f}{rate / base:>8.2f}{statistics.median(ms for _, ms in runs):>41.2f}")
     tables = {name: benchmark.steps_ms(name, num_items) for name in benchmark.steps}
-    print(f"\nms a sample by step, in one process\n{'step':<20}" + "".join(f"{name:>16}" for name in tables))
+    print(
+        f"\nms per sample by step, in one process\n{'step':<20}" + "".join(f"{name:>16}" for name in tables)
+    )
     for step in tables["plain"]:
         print(f"{step:<20}" + "".join(f"{table.get(step, 0.0):>16.2f}" for table in tables.values()))

@@ -1,4 +1,4 @@
-"""The embedded demo: train, test and draw on data that ehrpose makes itself."""
+"""The built-in demo: train, test and draw on synthetic data."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ehrpose.inference.predictors import TorchPredictor
 from ehrpose.visualization.comparison_sheet import SheetCell, compose_sheet
 from ehrpose.visualization.drawing import draw_people, write_picture
 
-# People and keypoints below it are not drawn: after so short a training scores are low.
+# People and keypoints below this score are not drawn; after such a short training scores are low.
 _MIN_SCORE = 0.15
-# Side of a scene on the sheet, px, at least.
+# Small scenes are enlarged by a whole factor to at most this side on the sheet, px.
 _SIDE = 320
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo ends with: AP and AP50 (0 to 1) on unseen scenes, and where the files are."""
+    """Results of the demo: AP and AP50 (0 to 1) on unseen scenes, and the paths of its files."""
 
     ap: float
     ap50: float
@@ -36,12 +36,12 @@ def run_demo(config: str, work_dir: str, num_scenes: int = 12) -> DemoResult:
 
     Args:
         config: Config file.
-        work_dir: Folder of logs, checkpoints and the picture.
+        work_dir: Folder for logs, checkpoints and the picture.
         num_scenes: Scenes in the picture, at least 1.
 
     Raises:
-        ValueError: ``num_scenes`` is less than 1, or the config is wrong.
-        FileNotFoundError: There is no such config.
+        ValueError: ``num_scenes`` is less than 1, or the config is invalid.
+        FileNotFoundError: The config does not exist.
     """
     from ehrpose.engine.runner import build_runner
 
@@ -72,7 +72,7 @@ def draw_predictions(model: Any, scenes: list[np.ndarray], picture: Path, column
 
     Args:
         model: The model, with its resolved config as ``model.cfg``.
-        scenes: (H, W, 3) uint8 BGR each, all of one shape, at least one.
+        scenes: At least one, (H, W, 3) uint8 BGR, all of the same shape.
         picture: File to write.
         columns: Scenes in a row.
     """

@@ -1,7 +1,7 @@
-"""Curves and training times from the JSON logs that MMEngine's Runner leaves in ``vis_data``.
+"""Curves and training times from the JSON logs that MMEngine's Runner writes to ``vis_data``.
 
-A log has one JSON object a line: training records with ``iter`` (and ``epoch`` in epoch-based training), and
-validation records with ``step``, which counts epochs or iterations, as the training does.
+A log has one JSON object per line: training records with ``iter`` (and ``epoch`` in epoch-based training), and
+validation records with ``step``, which counts epochs or iterations, like the training.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ Records = Sequence[Mapping[str, Any]]
 def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Return the records of a log, oldest first.
 
-    A last line that a killed run left half-written is dropped.
+    An incomplete last line, as a killed run leaves it, is dropped.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A line is no JSON object, or there is no record.
+        FileNotFoundError: The file does not exist.
+        ValueError: A line is not a JSON object, or there are no records.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"log not found: {path}; it is in the folder vis_data of a work_dir's run")
+        raise FileNotFoundError(
+            f"log not found: {path}; logs are in the folder vis_data of each run in a work_dir"
+        )
     lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
@@ -40,10 +42,10 @@ def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
             if number == len(lines) and records:
                 break
             raise ValueError(
-                f"{path}, line {number}: wanted one JSON object a line, got {line[:60]!r}"
+                f"{path}, line {number}: expected one JSON object per line, got {line[:60]!r}"
             ) from error
         if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: wanted a JSON object, got {line[:60]!r}")
+            raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
         records.append(record)
     if not records:
         raise ValueError(f"{path} has no records")
@@ -55,20 +57,20 @@ def read_curve(records: Records, key: str) -> tuple[np.ndarray, np.ndarray, str]
 
     Args:
         records: Records of one log.
-        key: Such as ``loss``, ``lr`` or ``coco/AP``.
+        key: Key such as ``loss``, ``lr`` or ``coco/AP``.
 
     Returns:
         (N,) positions, (N,) values, and what the positions count: ``"iteration"`` or ``"epoch"``.
 
     Raises:
-        ValueError: No record has the key; the message lists those that there are.
+        ValueError: No record has the key; the message lists the available ones.
     """
     found = [record for record in records if _is_number(record.get(key))]
     if not found:
         known = sorted({k for record in records for k in record if _is_number(record[k])})
         close = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no record has the key {key!r}{hint} Keys of this log: {', '.join(known)}")
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"no record has the key {key!r}{hint}; available: {', '.join(known)}")
     by_epoch = any("epoch" in record for record in records)
     is_training = any("iter" in record for record in found)
     unit = "iteration" if is_training or not by_epoch else "epoch"
@@ -91,25 +93,25 @@ def plot_curves(
 
     Args:
         logs: Records by the log's name.
-        keys: What to draw; keys that count epochs and keys that count iterations do not mix.
-        out: Picture to write; None shows a window.
+        keys: Keys to draw, either all counted in epochs or all in iterations.
+        out: Image file to write; None shows a window.
         legend: Names of the lines, log by log, key by key; default: log and key.
-        title: Title of the picture.
+        title: Title of the plot.
         style: Name of a Matplotlib style.
-        backend: Name of a Matplotlib backend; default: ``Agg`` when a picture is written.
+        backend: Name of a Matplotlib backend; default: ``Agg`` if a file is written.
 
     Raises:
-        ValueError: A key is in no record, units mix, the legend has not one name per line, or the style is
-            unknown.
+        ValueError: A key is in no record, units are mixed, the legend does not have one name per line, or the style
+            is unknown.
     """
     if legend is not None and len(legend) != len(logs) * len(keys):
         raise ValueError(
-            f"the legend needs {len(logs) * len(keys)} names (logs x keys), got {len(legend)}: {list(legend)}"
+            f"expected {len(logs) * len(keys)} names in the legend (logs x keys), got {len(legend)}: {list(legend)}"
         )
     curves = {f"{name} {key}": read_curve(records, key) for name, records in logs.items() for key in keys}
     units = {unit for _, _, unit in curves.values()}
     if len(units) > 1:
-        raise ValueError(f"keys {list(keys)} count both iterations and epochs: draw them in two pictures")
+        raise ValueError(f"keys {list(keys)} mix iterations and epochs: draw them in separate plots")
     import matplotlib
 
     if backend or out:
@@ -117,7 +119,7 @@ def plot_curves(
     from matplotlib import pyplot as plt
 
     if style != "default" and style not in plt.style.available:
-        raise ValueError(f"unknown style {style!r}; Matplotlib has {', '.join(plt.style.available)}")
+        raise ValueError(f"unknown style {style!r}; available: {', '.join(plt.style.available)}")
     with plt.style.context(style):
         figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
         for (positions, values, _), name in zip(curves.values(), legend or curves):
@@ -137,7 +139,7 @@ def summarize_times(records: Records, include_outliers: bool = False) -> dict[st
 
     Args:
         records: Records of one log.
-        include_outliers: Count the first record of each epoch too, which includes the loaders' start.
+        include_outliers: Include the first record of each epoch, in which the data loaders start.
 
     Returns:
         ``mean`` over all epochs, ``std`` between them, and ``slowest_epoch``, ``slowest``, ``fastest_epoch``,

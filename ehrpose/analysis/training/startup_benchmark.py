@@ -1,4 +1,4 @@
-"""How long a training takes from the command to its first step, and to its hundredth."""
+"""Time of a training run from the command to its first step, its last step and its validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ehrpose.engine.runner import build_runner
 
 
 class _StartTimes(Hook):
-    """Note when the data set is there, when the first and the last step are done, and when validation is."""
+    """Note the times when the dataset is ready and when the first step, the last step and validation are done."""
 
     priority = "LOWEST"
 
@@ -25,7 +25,7 @@ class _StartTimes(Hook):
         self.times.setdefault(name, time.perf_counter())
 
     def before_train(self, runner: Any) -> None:
-        self._note("data set and workers")
+        self._note("dataset and workers")
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -40,12 +40,12 @@ class _StartTimes(Hook):
 
 
 def print_startup_times(config: str, steps: int, photos: int, started: float) -> None:
-    """Train ``steps`` steps of a config by iterations, validate on ``photos`` photos, print the seconds of each part.
+    """Train ``steps`` iterations, validate on ``photos`` photos and print the seconds of each part.
 
     Args:
-        config: Config file with a training loop by iterations.
+        config: Config file with an iteration-based training loop.
         steps: Training steps.
-        photos: Photos of the validation.
+        photos: Validation photos.
         started: ``time.perf_counter()`` before the first import.
 
     Raises:
@@ -54,7 +54,7 @@ def print_startup_times(config: str, steps: int, photos: int, started: float) ->
     imported = time.perf_counter()
     cfg = load_config(config)
     if "max_iters" not in cfg.train_cfg:
-        raise ValueError(f"{config} trains by epochs; wanted a training loop by iterations")
+        raise ValueError(f"{config} trains by epochs: expected an iteration-based training loop")
     options = {
         "train_cfg.max_iters": steps,
         "train_cfg.val_interval": steps,
@@ -72,6 +72,6 @@ def print_startup_times(config: str, steps: int, photos: int, started: float) ->
     for name, moment in times.items():
         moments.append((name, before, moment))
         before = moment
-    print(f"\n{'seconds for':<24}{'each':>8}{'in all':>8}")
+    print(f"\n{'seconds for':<24}{'each':>8}{'total':>8}")
     for name, begin, end in moments:
         print(f"{name:<24}{end - begin:>8.1f}{end - started:>8.1f}")

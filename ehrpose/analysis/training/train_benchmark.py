@@ -1,4 +1,4 @@
-"""How fast a training step is, in several numeric forms, against plain float32, in one run."""
+"""Speed of a training step in several numeric forms compared with plain float32, in one run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ehrpose.registry import MODELS
 
 @dataclass
 class Variant:
-    """A form of the step, and what it took."""
+    """A form of the training step, and its measurements."""
 
     name: str
     dtype: torch.dtype
@@ -33,7 +33,7 @@ class Variant:
 
 
 def variants(device: str) -> list[Variant]:
-    """Return the forms that ``device`` knows, plain float32 first."""
+    """Return the forms that ``device`` supports, plain float32 first."""
     forms = [(torch.float32, "fp32"), (torch.bfloat16, "bf16")]
     if device != "cpu":
         forms.append((torch.float16, "fp16"))
@@ -45,13 +45,13 @@ def variants(device: str) -> list[Variant]:
 
 
 class TrainBenchmark:
-    """One model, one batch with targets of ``num_people`` people an image, forward, losses and backward.
+    """Forward, losses and backward of one model on one batch with ``num_people`` people per image.
 
     Args:
         config: Config file.
-        batch_size: Images of the batch.
+        batch_size: Images per batch.
         device: ``"cpu"``, ``"cuda:0"``, ...
-        num_people: People of an image.
+        num_people: People per image.
     """
 
     def __init__(self, config: str, batch_size: int, device: str, num_people: int = 3):
@@ -85,7 +85,7 @@ class TrainBenchmark:
         return time.perf_counter() - start
 
     def measure(self, forms: Sequence[Variant], rounds: int) -> None:
-        """Time ``rounds`` interleaved steps of each form, after one that does not count."""
+        """Time ``rounds`` interleaved steps of each form, after a warm-up step."""
         for turn in range(rounds + 1):
             for form in forms:
                 if self.device != "cpu":

@@ -56,8 +56,8 @@ def test_maps_without_noise_decode_to_the_people(poses, skeleton, rng):
 
 def test_noise_is_what_it_says(poses, skeleton, rng):
     codec = AssociativeEmbedding(128, skeleton)
-    nobody = np.zeros((0, 17, 2)), np.zeros((0, 17), np.uint8)
-    maps = noisy_maps(codec, *nobody, (128, 128), rng, Noise(floor=0.0, pixel=0.02))
+    no_people = np.zeros((0, 17, 2)), np.zeros((0, 17), np.uint8)
+    maps = noisy_maps(codec, *no_people, (128, 128), rng, Noise(floor=0.0, pixel=0.02))
     assert maps.heat4.shape == (17, 32, 32)
     assert maps.tag4.shape == (17, 32, 32)
     assert maps.heat2.shape == (17, 64, 64)

@@ -1,4 +1,4 @@
-"""A very small model with lively random weights, and photos for it."""
+"""A very small model with random weights that find people, and photos for it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tiny_checkpoint(tiny_config, tmp_path_factory):
 
 @pytest.fixture
 def scenes(coco_keypoints, tmp_path):
-    """Two drawn scenes as photos, and their annotations in COCO's form."""
+    """Two synthetic scenes as photos, and their annotations in COCO format."""
     import json
 
     dataset = SyntheticPeople(coco_keypoints, length=2, image_size=(96, 64), num_people=(2, 2), occlusion=0)

@@ -22,7 +22,7 @@ def codec(five_keypoints):
 
 @pytest.fixture
 def maps(codec):
-    """Two people, all keypoints visible and far from one another."""
+    """Two people, all keypoints visible and far apart."""
     pose = np.array([[30, 15], [12, 50], [48, 50], [20, 110], [42, 110]], np.float32)
     keypoints = np.stack([pose, pose + np.float32([90, 0])]).astype(np.float32)
     visible = np.full((2, 5), 2, np.uint8)
@@ -38,14 +38,14 @@ def test_the_chart_has_a_dot_of_each_persons_colour_in_every_row(codec, maps):
         found = np.all(chart == color, axis=2).astype(np.uint8)
         count, _, stats, _ = cv2.connectedComponentsWithStats(found)
         assert count - 1 == 5
-        # One tag a person: the dots stand above one another.
+        # One tag per person: the dots are in one column.
         assert np.ptp(stats[1:, cv2.CC_STAT_LEFT]) <= 1
 
 
-def test_candidates_of_nobody_are_grey(codec, maps):
+def test_candidates_of_no_person_are_grey(codec, maps):
     people = codec.decode(maps)
-    nobody = people.select(np.zeros(len(people), bool))
-    chart = draw_tag_line(codec, maps, nobody, SIZE_WH[::-1])
+    no_people = people.select(np.zeros(len(people), bool))
+    chart = draw_tag_line(codec, maps, no_people, SIZE_WH[::-1])
     assert np.all(chart == 170, axis=2).sum() > 10 * 20
     assert not np.all(chart == color_of_person(0)[::-1], axis=2).any()
 

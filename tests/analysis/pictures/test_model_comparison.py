@@ -108,7 +108,7 @@ def test_mistakes_end_in_one_line_and_no_sheet(
         ([str(photos), "--models", f"a={tiny_config}", *sheet], "a config without weights"),
         ([str(photos), "--models", f"a={tiny_config}:none.pth", *sheet], "none.pth"),
         ([str(tmp_path / "nowhere"), "--models", model, *sheet], "nowhere"),
-        ([str(other), "--models", model, "--ann-file", str(labels), *sheet], "no photo other.png"),
+        ([str(other), "--models", model, "--ann-file", str(labels), *sheet], "photo other.png not found"),
         ([str(resized), "--models", model, "--ann-file", str(labels), *sheet], "8 x 8 px"),
         ([str(photos), "--models", model, "--cell-size", "9", "9", *sheet], "at least 32 px"),
         ([str(photos), "--models", model, "--cell-size", "400", "40000", *sheet], "over 65000 px"),

@@ -1,4 +1,4 @@
-"""What the options of demo/image_demo.py and tools/misc/draw_styles.py draw."""
+"""The pictures that the options of demo/image_demo.py and tools/misc/draw_styles.py draw."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load(root):
 
 @pytest.fixture
 def draw(load, scenes, tiny_config, tiny_checkpoint, tiny_options, tmp_path):
-    """Return a function that draws a photo with options of the demo."""
+    """Return a function that draws a photo with the demo's options."""
     demo = load("demo/image_demo.py")
 
     def run(*options):

@@ -65,11 +65,11 @@ def test_people_are_drawn_on_the_input(meta, five_keypoints, phase):
     assert picture.shape == ((128, 256, 3) if phase == "train" else (128, 192, 3))
     assert picture[y, x].tolist() == meta.keypoint_colors[0, ::-1].tolist()
     if phase == "train":
-        assert picture[y, x + 128].any(), "the heatmap beside it"
+        assert picture[y, x + 128].any(), "the heatmap next to it"
 
 
 class Dataset(list):
-    """Items that have been through no pipeline."""
+    """Items without a pipeline."""
 
     def get_data_info(self, index: int) -> dict:
         return dict(self[index])

@@ -88,7 +88,7 @@ def test_energy_is_measured_form_by_form(root):
     options = BenchmarkOptions(num_threads=1, rounds=1, sensor=sensor, power_seconds=0.2)
     forms = [("torch", "fp32"), ("onnxruntime", "fp32")]
     rows = run_benchmark([str(root / "configs/ehrnet/demo_synthetic-128.py")], forms, options)
-    assert sensor.spans == 3  # doing nothing comes first
+    assert sensor.spans == 3  # idle power is measured first
     for row in rows:
         assert row.energy_frames > 0
         assert row.energy.watts == pytest.approx(4.0, rel=0.1)
@@ -101,7 +101,7 @@ def test_energy_is_measured_form_by_form(root):
 
 def test_a_plot_needs_a_pictures_suffix(tmp_path):
     rows = [Row("a", "torch", "fp32", [1.0], [2.0])]
-    with pytest.raises(ValueError, match=r"written as .png"):
+    with pytest.raises(ValueError, match=r"ending in .png"):
         plot(rows, tmp_path / "a.xyz")
     assert list(tmp_path.iterdir()) == []
 
@@ -115,7 +115,7 @@ def test_throughput_counts_slow_frames_too():
 def test_mistakes_end_in_one_line(tool, root, capsys):
     config = str(root / "configs/ehrnet/demo_synthetic-128.py")
     for arguments, message in (
-        ([config, config, "--checkpoint", "a.pth"], "one checkpoint fits one config"),
+        ([config, config, "--checkpoint", "a.pth"], "expected one config for the checkpoint"),
         ([config, "--backends", "onnxruntime:int8"], "with --calib-data"),
         ([config, "--backends", "abacus"], "wanted a backend of"),
     ):
@@ -151,7 +151,7 @@ def test_ap_of_an_exported_network(root, tmp_path, capsys, monkeypatch):
     load("analysis_tools/test_runtime")(arguments)
     row = capsys.readouterr().out.splitlines()[-1]
     assert "| onnxruntime | fp32 | 0.0000 |" in row
-    # The same people as in the labels are a perfect answer.
+    # The labelled people themselves score a perfect AP.
     images = {item["file_name"]: item["id"] for item in json.loads(labels.read_text())["images"]}
     people = {number: [] for number in images.values()}
     for ann in json.loads(labels.read_text())["annotations"]:

@@ -35,7 +35,7 @@ def test_multiply_adds_are_those_of_get_flops(exported, demo_config):
     counted = count_complexity(model, (128, 128))
     macs = convolution_macs(exported())
     ours = {name: value for name, value in macs.items() if name.endswith(("/Conv", "/ConvTranspose"))}
-    # The 1 x 1 convolution of the normalisation is the exported network's alone.
+    # Only the exported network has the 1 x 1 convolution of the normalisation.
     whole = sum(ours.values()) - ours["/normalise/Conv"]
     assert whole == pytest.approx(counted.macs, rel=0.02)
 

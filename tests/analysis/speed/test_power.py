@@ -74,7 +74,7 @@ def test_rapl_counts_packages_and_memory_and_goes_round(tmp_path):
     assert sensor.source == "RAPL (package-0 + dram)"
     sensor.start()
     write(tmp_path, {"class/powercap/intel-rapl:0/energy_uj": 4_000_000})  # 3 J more
-    write(tmp_path, {"class/powercap/intel-rapl:0:1/energy_uj": 500_000})  # round: 9.5 J more
+    write(tmp_path, {"class/powercap/intel-rapl:0:1/energy_uj": 500_000})  # wrapped around: 9.5 J more
     write(tmp_path, {"class/powercap/intel-rapl:0:0/energy_uj": 9_000_000})  # part of the package
     assert sensor.stop() == pytest.approx(3 + 9.5)
 

@@ -35,7 +35,7 @@ def tool(root):
     return module
 
 
-def test_without_noise_everybody_visible_is_found_where_they_are(skeleton):
+def test_without_noise_all_visible_people_are_found_where_they_are(skeleton):
     frame = make_video(skeleton, 1, 5)[4]
     people = NoisyDetector(NO_NOISE, 0)(frame)
     assert len(people) == (frame.visible > 0).any(axis=1).sum() > 0
@@ -107,12 +107,12 @@ def test_the_tool_sweeps_an_option_on_other_videos(tool, capsys):
     [
         (["--config", "a.py"], "give both --config and --checkpoint"),
         (["--videos", "0"], "at least 1 video"),
-        (["--noise", "fog=1"], "unknown noise fog: expected some of jitter"),
+        (["--noise", "fog=1"], "unknown noise fog; available: jitter"),
         (["--tracker-options", "max_agee=1"], "max_agee"),
         (["--tracker-options", "max_age=-1"], "max_age: wanted"),
         (["--video-options", "colour=1"], "SyntheticVideo: .*colour"),
         (["--sweep", "max_age"], "at least one number"),
-        (["--sweep", "max_age", "long"], "wants numbers, got 'long'"),
+        (["--sweep", "max_age", "long"], "expected numbers for the sweep of max_age, got 'long'"),
     ],
 )
 def test_wrong_options_are_named(tool, options, message):

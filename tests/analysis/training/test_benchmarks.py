@@ -1,4 +1,4 @@
-"""The benchmarks run, and what they compare is equal; nothing is timed here."""
+"""The benchmarks run, and the paths they compare are equivalent; nothing is timed here."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_dataloader_benchmark_prints_its_tables(root, config, capsys):
     options = ["--batch-size", "2", "--num-batches", "1", "--rounds", "1", "--num-items", "2"]
     load_tool(root, "benchmark_dataloader").main([config, *options])
     printed = capsys.readouterr().out
-    assert "largest difference of a target between the paths" in printed
+    assert "largest difference between targets of the paths" in printed
     rows = {line.rsplit(maxsplit=3)[0]: line.split() for line in printed.splitlines() if line.strip()}
     assert rows["plain"][2] == "1.00"
     assert {"points sent", "heatmaps sent", "read and decode", "warp", "targets", "pack", "batch"} <= set(
@@ -51,7 +51,7 @@ def test_dataloader_benchmark_prints_its_tables(root, config, capsys):
 
 
 def test_a_pipeline_without_targets_is_no_training_pipeline(config):
-    with pytest.raises(ValueError, match="must hold BottomUpAffine, EncodeTargets and, last, PackPose"):
+    with pytest.raises(ValueError, match="must contain BottomUpAffine, EncodeTargets and, last, PackPose"):
         DataBenchmark(config, {"train_dataloader.dataset.pipeline": [{"type": "LoadImage"}]})
 
 
@@ -87,7 +87,7 @@ def test_startup_benchmark_names_each_part_in_order(demo_config, capsys):
     print_startup_times(str(demo_config), steps=2, photos=2, started=time.perf_counter())
     rows = [line.rsplit(None, 2) for line in capsys.readouterr().out.split("seconds for")[1].splitlines()[1:]]
     assert [row[0] for row in rows] == [
-        "imports", "config and runner", "data set and workers", "first step", "all steps", "validation",
+        "imports", "config and runner", "dataset and workers", "first step", "all steps", "validation",
     ]  # fmt: skip
     totals = [float(row[2]) for row in rows]
     assert totals == sorted(totals)
