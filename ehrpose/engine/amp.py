@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ehrpose.registry import OPTIM_WRAPPERS
 
 NO_BFLOAT16 = (
-    "mixed precision: this CPU has no fast bfloat16 (on x86 it needs AVX-512), trained in float32 instead; "
-    "optim_wrapper.dtype=bfloat16 computes in bfloat16 all the same"
+    "mixed precision: this CPU has no fast bfloat16 (on x86 it needs AVX-512), so it trains in float32; "
+    "set optim_wrapper.dtype=bfloat16 to use bfloat16 anyway"
 )
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -25,14 +25,14 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class AutocastOptimWrapper(OptimWrapper):
     """Run the forward pass under ``torch.autocast`` on the device of the model's parameters.
 
-    MMEngine's own AmpOptimWrapper refuses the CPU. Clipping and accumulation of gradients are those of
+    MMEngine's own AmpOptimWrapper does not support the CPU. Gradient clipping and accumulation are those of
     OptimWrapper.
 
     Args:
-        dtype: ``"bfloat16"`` or ``"float16"``; None takes bfloat16, or float16 on a CUDA device without
-            bfloat16, or float32 on a CPU without kernels for bfloat16, with a warning: it would be several times
-            slower there. float16 needs CUDA, and only there and then the loss is scaled.
-        loss_scale: Start of the dynamic loss scale, positive; used with float16 alone.
+        dtype: ``"bfloat16"`` or ``"float16"``; None selects bfloat16, or float16 on a CUDA device without
+            bfloat16, or float32, with a warning, on a CPU without bfloat16 kernels, where bfloat16 would be several
+            times slower. float16 needs CUDA; the loss is scaled only with float16.
+        loss_scale: Initial value of the dynamic loss scale, positive; used only with float16.
         kwargs: Arguments of OptimWrapper: optimizer, accumulative_counts, clip_grad.
 
     Raises:
@@ -55,7 +55,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Give the context of the forward pass: autocast; no synchronisation while gradients accumulate."""
+        """Enter the context of the forward pass: autocast, and no synchronisation while gradients accumulate."""
         enabled = self.dtype is not torch.float32
         with super().optim_context(model), torch.autocast(self.device_type, self.dtype, enabled=enabled):
             yield
@@ -65,7 +65,7 @@ class AutocastOptimWrapper(OptimWrapper):
         self._inner_count += 1
 
     def step(self, **kwargs: Any) -> None:
-        """Unscale, clip and update; float16 gradients that overflowed are left out and lower the scale."""
+        """Unscale, clip and update; if float16 gradients overflow, the update is skipped and the scale lowered."""
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
@@ -78,7 +78,7 @@ class AutocastOptimWrapper(OptimWrapper):
         return state
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load the optimizer's state, and the loss scale's where there is one."""
+        """Load the state of the optimizer and, if present, of the loss scale."""
         state_dict = dict(state_dict)
         scaler = state_dict.pop("loss_scaler", None)
         if scaler:
@@ -95,7 +95,7 @@ def _default_dtype(device_type: str) -> str:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Say whether PyTorch's convolutions have bfloat16 kernels for this CPU, rather than a slow reference."""
+    """Return whether PyTorch's convolutions have bfloat16 kernels for this CPU, not just a slow reference."""
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):  # a build without oneDNN

@@ -1,4 +1,4 @@
-"""Cures for what MMEngine 0.10.7 does not do on today's PyTorch; also right with its fork onedl-mmengine.
+"""Workarounds for MMEngine 0.10.7 on current PyTorch; also valid for the onedl-mmengine fork.
 
 MMEngine itself needs setuptools below 81 for ``pkg_resources``; that is pinned in the requirements.
 """
@@ -17,17 +17,17 @@ SCOPE = "ehrpose"
 
 
 def apply() -> None:
-    """Apply all cures; a second call changes nothing."""
+    """Apply all workarounds; a second call changes nothing."""
     allow_resume()
     load_checkpoints_safely()
     complete_scope()
 
 
 def allow_resume() -> None:
-    """Let ``torch.load(weights_only=True)`` read the logs that MMEngine keeps beside the weights.
+    """Let ``torch.load(weights_only=True)`` read the logs that MMEngine saves with the weights.
 
-    Since 2.6 that is PyTorch's default, and it refuses every class that is not allowed, so MMEngine could not
-    resume, with averaged weights or without.
+    Since 2.6 that is PyTorch's default, and it rejects every class that is not allowed, so MMEngine could not
+    resume, with or without averaged weights.
     """
     torch.serialization.add_safe_globals(allowed_globals())
 
@@ -35,10 +35,10 @@ def allow_resume() -> None:
 def load_checkpoints_safely() -> None:
     """Make MMEngine read local checkpoints as plain data, whatever PyTorch's default is.
 
-    onedl-mmengine runs the code in a pickle where the safe way fails, and so does every PyTorch below 2.6.
+    onedl-mmengine executes the code in a pickle if safe loading fails, and PyTorch before 2.6 always does.
     """
 
-    # MMEngine logs the loader's name without its first ten letters.
+    # MMEngine logs the loader's name without its first ten characters.
     def load_from_local(filename: str, map_location: object) -> object:
         return read_checkpoint(filename, map_location)
 
@@ -46,9 +46,9 @@ def load_checkpoints_safely() -> None:
 
 
 def complete_scope() -> None:
-    """Give the scope "ehrpose" an empty child of each MMEngine registry in which it has none.
+    """Add an empty child with the scope "ehrpose" to each MMEngine registry that lacks one.
 
-    Otherwise MMEngine warns at every look-up of its own schedulers, optimizers and log writers.
+    Otherwise MMEngine warns at every lookup of its own schedulers, optimizers and log writers.
     """
     for registry in list(vars(mmengine.registry).values()):
         if isinstance(registry, Registry) and registry.parent is None and SCOPE not in registry.children:

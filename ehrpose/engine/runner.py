@@ -1,4 +1,4 @@
-"""MMEngine's Runner for the CPU as well as for CUDA, with exact resuming and safe checkpoints."""
+"""MMEngine's Runner for CPU and CUDA, with exact resume and safe checkpoints."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "b
 
 @RUNNERS.register_module()
 class PoseRunner(Runner):
-    """Runner that differs from MMEngine's in these points.
+    """MMEngine's Runner with these differences.
 
-    Several processes work on the CPU (gloo), and share batch-norm statistics when they validate. A resumed
-    run equals an uninterrupted one (see ``ehrpose.engine.seeding``). Checkpoints are written beside and
-    renamed. The top-level key ``channels_last=True`` puts the model into channels-last memory,
-    ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``). Runs that start within
-    one second keep logs of their own.
+    Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
+    validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``). Checkpoints are
+    written to a temporary file and renamed. The top-level key ``channels_last=True`` puts the model into
+    channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
+    Runs that start within the same second have separate logs.
     """
 
     _timestamps: ClassVar[set[str]] = set()
@@ -42,12 +42,12 @@ class PoseRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> PoseRunner:
-        """Build from a config with references; logs and checkpoints keep it as it was written."""
+        """Build from a config with references; logs and checkpoints keep the config as it was written."""
         resolved = resolve(cfg)
         names = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
         arguments = {name: resolved[name] for name in names if resolved.get(name) is not None}
         if isinstance(arguments.get("visualizer"), dict):
-            arguments["visualizer"].pop("name", None)  # it would give a second run the log files of the first
+            arguments["visualizer"].pop("name", None)  # a second run would get the log files of the first
         return cls(**arguments, cfg=cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -86,7 +86,7 @@ class PoseRunner(Runner):
     def build_dataloader(
         dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a loader whose items are random by seed, epoch, rank and position alone."""
+        """Build a data loader whose randomness depends only on seed, epoch, rank and position."""
         if isinstance(dataloader, DataLoader) or seed is None:
             return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         seeded = dict(dataloader)
@@ -115,7 +115,7 @@ class PoseRunner(Runner):
             self._stop_workers()
 
     def _stop_workers(self) -> None:
-        """End the persistent workers; the garbage collector would wait five seconds for each."""
+        """Stop the persistent workers; the garbage collector would wait five seconds for each."""
         for loop in (self._train_loop, self._val_loop, self._test_loop):
             loader: Any = getattr(loop, "dataloader", None)
             iterator: Any = getattr(loader, "_iterator", None)
@@ -125,17 +125,17 @@ class PoseRunner(Runner):
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         super().resume(filename, *args, **kwargs)
-        # Without a seed in the config this run drew one; the checkpoint's has taken its place.
+        # Without a seed in the config this run drew one, which the checkpoint's has replaced.
         sampler = getattr(self.train_dataloader, "sampler", None)
         if isinstance(sampler, SeededSampler) and sampler.seed != self.seed:
             sampler.reseed(self.seed)
 
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Save a checkpoint so that the file is whole or not there; arguments as for MMEngine's.
+        """Save a checkpoint, whole or not at all; arguments as in MMEngine.
 
         Raises:
-            CheckpointError: It cannot be written, for example on a full disk; older ones are untouched.
+            CheckpointError: It cannot be written, for example because the disk is full; older ones stay.
         """
         if "://" in str(out_dir):  # not a local folder
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
@@ -150,9 +150,9 @@ def build_runner(
     """Build the Runner of a config.
 
     Args:
-        cfg: Config of ``load_config``, with references; it stays as it is.
-        work_dir: Folder for logs and checkpoints; else the config's, else ``work_dirs/<name of the config>``.
-        launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``; None takes the config's.
+        cfg: Config from ``load_config``, with references; not changed.
+        work_dir: Folder for logs and checkpoints; default: the config's, or ``work_dirs/<name of the config>``.
+        launcher: ``"none"``, ``"pytorch"``, ``"slurm"`` or ``"mpi"``; None: the config's.
 
     Raises:
         ValueError: A reference in the config is unknown, or the launcher did not start this process.
@@ -177,15 +177,15 @@ def evaluate_checkpoint(
     """Return the metrics of a checkpoint on the test data of a config.
 
     Args:
-        cfg: Config of ``load_config``.
-        checkpoint: File with the weights, loaded as data alone, or the name of a model of the zoo.
-        work_dir: As for ``build_runner``.
-        launcher: As for ``build_runner``.
-        out: Name for the result file that ``options.set_test_output`` asked for.
+        cfg: Config from ``load_config``.
+        checkpoint: File with the weights, loaded as plain data, or the name of a zoo model.
+        work_dir: See ``build_runner``.
+        launcher: See ``build_runner``.
+        out: Name for the result file that ``options.set_test_output`` requested.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It does not fit the model, is no plain data, or no model has such a name.
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: It does not fit the model, is not plain data, or is not the name of a zoo model.
     """
     from ehrpose.models.weights.checkpoint import load_checkpoint, weights_file
 
@@ -197,5 +197,7 @@ def evaluate_checkpoint(
     load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
     metrics = runner.test()
     if out is not None and is_main_process():
-        os.replace(f"{os.fspath(out).removesuffix('.json')}.keypoints.json", out)  # the metric's name for it
+        os.replace(
+            f"{os.fspath(out).removesuffix('.json')}.keypoints.json", out
+        )  # the name that the metric chose
     return metrics

@@ -1,8 +1,8 @@
-"""Randomness that depends on where the training stands, and on nothing that happened before.
+"""Randomness that depends only on the position in the training, not on anything that happened before.
 
-Every item that is read gets its own seed from (seed, epoch, rank, position in the epoch), and every
-iteration one from (seed, rank, iteration). So workers, validation, interruptions and other users of the
-random generators change nothing, and a resumed run draws the same numbers as one never interrupted.
+Every item gets its own seed from (seed, epoch, rank, position in the epoch), and every iteration one from
+(seed, rank, iteration). So workers, validation, interruptions and other users of the random generators have
+no effect, and a resumed run draws the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ehrpose.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOOPS
 
 
 def derive_seeds(*key: int) -> list[int]:
-    """Return three independent seeds, 0 to 2**32 - 1, for a key of whole numbers from 0."""
+    """Return three independent seeds, 0 to 2**32 - 1, for a key of non-negative integers."""
     return [int(word) for word in np.random.SeedSequence(key).generate_state(3)]
 
 
 class SeededIndex(int):
-    """An index into a data set that carries the key of its own randomness."""
+    """A dataset index that carries the key of its own randomness."""
 
     key: tuple[int, ...]
 
@@ -46,11 +46,11 @@ class SeededIndex(int):
 
 
 class SeededSampler(Sampler):
-    """The indices of another sampler, each with a key of its own.
+    """The indices of another sampler, each with its own key.
 
     Args:
         sampler: Config of the sampler; its attribute ``epoch``, if any, becomes part of the keys.
-        dataset: Data set to sample.
+        dataset: Dataset to sample.
         seed: Seed of the order, from 0; None lets the processes agree on one.
         item_seed: Seed of the items, from 0.
         rank: Rank of this process.
@@ -69,14 +69,14 @@ class SeededSampler(Sampler):
                 yield SeededIndex(index, (self.seed, epoch, self.rank, position))
 
     def start_at(self, position: int) -> bool:
-        """Let the next iteration begin at a position of the order, without reading what lies before it.
+        """Start the next pass at a position of the order, without reading the items before it.
 
         Returns:
-            Whether the sampler inside is endless and so has such an order; if not, nothing changes.
+            Whether the wrapped sampler is infinite and so has such an order; otherwise nothing changes.
         """
         if not isinstance(self.sampler, InfiniteSampler):
             return False
-        # Its one generator may already have been drawn from.
+        # Its generator may already have been used.
         self.sampler.indices = self.sampler._indices_of_rank()
         self.start = position
         return True
@@ -85,25 +85,25 @@ class SeededSampler(Sampler):
         return len(self.sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch, from 0."""
+        """Set the epoch, from 0."""
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(epoch)
 
     def reseed(self, seed: int) -> None:
-        """Take another seed, for the order as well."""
+        """Set another seed, for the order as well."""
         self.seed = seed
         if hasattr(self.sampler, "seed"):
             self.sampler.seed = seed
 
 
 class SeededDataset(Dataset):
-    """A data set whose items draw from generators seeded with the key of their index.
+    """A dataset whose items draw from generators seeded with the key of their index.
 
-    The generators of Python, NumPy and torch (CPU) are set for the item and put back after it. All other
-    attributes are those of the data set inside.
+    The generators of Python, NumPy and torch (CPU) are seeded for the item and restored after it. All other
+    attributes are those of the wrapped dataset.
 
     Args:
-        dataset: Config of the data set.
+        dataset: Config of the dataset.
     """
 
     def __init__(self, dataset: dict):
@@ -128,7 +128,7 @@ class SeededDataset(Dataset):
             torch.set_rng_state(state[2])
 
     def __getattr__(self, name: str) -> Any:
-        if name == "dataset" or name.startswith("__"):  # not there yet: being unpickled
+        if name == "dataset" or name.startswith("__"):  # not set yet while unpickling
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
@@ -143,19 +143,19 @@ def seed_process(*key: int) -> None:
 
 @LOOPS.register_module()
 class ResumableIterBasedTrainLoop(IterBasedTrainLoop):
-    """MMEngine's loop by iterations, but a resumed run goes straight to its place in the data.
+    """MMEngine's iteration-based loop, but a resumed run goes straight to its position in the data.
 
-    MMEngine reads and augments again every batch that was trained before. Here each item's randomness depends on
-    its position alone, so the sampler can start in the middle. Arguments as for IterBasedTrainLoop.
+    MMEngine reads and augments all earlier batches again. Here each item's randomness depends only on its
+    position, so the sampler can start in the middle. Arguments as in IterBasedTrainLoop.
     """
 
     dataloader_iterator: Iterator[Any]
 
     def run(self) -> nn.Module:
-        """Train from the iteration that was resumed to the last."""
+        """Train from the resumed iteration to the last."""
         sampler, count = self.dataloader.sampler, self._iter * (self.dataloader.batch_size or 0)
         if count > 0 and isinstance(sampler, SeededSampler) and sampler.start_at(count):
-            # The parent class draws the batches to be skipped itself.
+            # The parent class itself draws the batches to skip.
             nothing = itertools.repeat(None, self._iter)
             self.dataloader_iterator = itertools.chain(nothing, iter(self.dataloader))
         return super().run()
@@ -169,11 +169,11 @@ META = "dataset_meta"
 class ExactResumeHook(Hook):
     """Seed each training iteration by its number, keep gradients that are still being accumulated, save plain data.
 
-    What a checkpoint holds beside tensors, such as the data set's keypoint metadata, becomes dicts and lists, so
+    A checkpoint's values other than tensors, such as the dataset's keypoint metadata, become dicts and lists, so
     that it loads where only plain data is allowed.
 
-    PoseRunner registers it by itself. In several processes the accumulated gradients are those of the first
-    one, so there a checkpoint should fall on a whole number of updates.
+    PoseRunner registers the hook automatically. In distributed training only the accumulated gradients of the
+    first process are saved, so checkpoints should be saved after an update.
     """
 
     priority = "VERY_HIGH"
@@ -185,9 +185,9 @@ class ExactResumeHook(Hook):
         for holder in (checkpoint["meta"], checkpoint["message_hub"]["runtime_info"]):
             if META in holder:
                 holder[META] = plain(holder[META])
-        if "optimizer" not in checkpoint:  # a best checkpoint: weights alone
+        if "optimizer" not in checkpoint:  # a best checkpoint: only weights
             return
-        # MMEngine counts in its optimizer wrapper, which starts again from the iteration when resumed.
+        # MMEngine counts in its optimizer wrapper, which continues from the iteration when resumed.
         if runner.optim_wrapper.should_update():
             return
         gradients = {n: p.grad.cpu() for n, p in _bare(runner.model).named_parameters() if p.grad is not None}
@@ -196,7 +196,7 @@ class ExactResumeHook(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         if not runner._resume:
             return
-        # MMEngine warns of another data set unless the two are pickled alike.
+        # MMEngine warns of a different dataset unless the two are pickled to the same bytes.
         metainfo = getattr(runner.train_dataloader.dataset, "metainfo", None)
         if checkpoint["meta"].get(META) == plain(metainfo):
             checkpoint["meta"][META] = metainfo
@@ -209,7 +209,7 @@ class ExactResumeHook(Hook):
 
 
 def plain(value: Any) -> Any:
-    """Return a value as dicts, lists, numbers and strings: data classes by field, arrays by element."""
+    """Return a value as dicts, lists, numbers and strings: dataclasses by field, arrays by element."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, (np.ndarray, np.generic)):

@@ -17,13 +17,13 @@ _OPTIONS = {"style", "color_by", "fade", "radius", "thickness", "black_backgroun
 
 @VISUALIZERS.register_module()
 class PoseVisualizer(Visualizer):
-    """Draw annotations and predictions beside each other, to files, windows and logging backends.
+    """Draw annotations and predictions side by side, to files, windows and logging backends.
 
     Args:
         name: Name of this visualizer among MMEngine's.
         keypoints: KeypointMeta or its config.
-        kpt_thr: Keypoints below it are left out.
-        drawing: More arguments of ``draw_people``: ``style``, ``color_by``, ``fade``, ``radius``, ``thickness``,
+        kpt_thr: Keypoints below this score are not drawn.
+        drawing: Further arguments of ``draw_people``: ``style``, ``color_by``, ``fade``, ``radius``, ``thickness``,
             ``black_background``, ``show_kpt_idx``.
         kwargs: Arguments of MMEngine's Visualizer (``vis_backends``, ``save_dir``).
     """
@@ -41,7 +41,7 @@ class PoseVisualizer(Visualizer):
         self.drawing = dict(drawing or {})
         unknown = sorted(set(self.drawing) - _OPTIONS)
         if unknown:
-            raise ValueError(f"drawing: unknown {unknown}; there are {sorted(_OPTIONS)}")
+            raise ValueError(f"drawing: unknown options {unknown}; available: {sorted(_OPTIONS)}")
         self.kpt_thr = kpt_thr
 
     def add_datasample(
@@ -68,7 +68,7 @@ class PoseVisualizer(Visualizer):
             show: Show a window.
             wait_time: Seconds that the window stays; 0 waits for a key.
             kpt_thr: Threshold of this picture; None: the visualizer's.
-            out_file: Write the picture here instead of to the backends.
+            out_file: File to write, instead of the backends.
             step: Step for the backends.
         """
         bgr = np.ascontiguousarray(image[..., ::-1])

@@ -1,4 +1,4 @@
-"""A data set, a network and a metric so small that a whole training takes a second; random at every turn."""
+"""A dataset, a network and a metric so small that training takes a second; with randomness in every part."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ToyPeople(Dataset):
 
 @MODELS.register_module(force=True)
 class ToyEstimator(BaseModel):
-    """Convolution, batch norm and dropout, to the mean of the image."""
+    """Convolution, batch norm and dropout that predict the mean of the image."""
 
     def __init__(self, data_preprocessor: dict | None = None):
         super().__init__(data_preprocessor)
@@ -66,7 +66,7 @@ class ToyEstimator(BaseModel):
 
 @METRICS.register_module(force=True)
 class ToyMetric(BaseMetric):
-    """The mean prediction, weighted by index, so that order and number of the images count."""
+    """The mean prediction, weighted by index, so that order and number of the images matter."""
 
     default_prefix = "toy"
 
@@ -90,7 +90,7 @@ def loader(batch_size: int = 2, num_workers: int = 0, shuffle: bool = True, **da
 
 
 def toy_config(work_dir: str | Path, max_epochs: int = 3, num_workers: int = 0, **changes: Any) -> Config:
-    """Return the config of a training with validation after every epoch."""
+    """Return a training config with validation after every epoch."""
     cfg = {
         "default_scope": "ehrpose",
         "work_dir": str(work_dir),
@@ -133,7 +133,7 @@ def toy_config(work_dir: str | Path, max_epochs: int = 3, num_workers: int = 0, 
 
 
 def weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Return all tensors of a checkpoint that training makes, by name."""
+    """Return all tensors of a training checkpoint, by name."""
     compat.allow_resume()
     checkpoint = torch.load(path, weights_only=True)
     found = {**checkpoint["state_dict"]}
