@@ -1,5 +1,5 @@
 """Drawing people and maps on pictures (NumPy and OpenCV, no torch)."""
 
-# What `draw_people` takes as `style` and `color_by`; here, where asking for them loads nothing else.
+# Values of `style` and `color_by` of `draw_people`; here, so that importing them loads nothing else.
 STYLES = ("mmpose", "openpose")
 COLORINGS = ("limb", "person", "id")

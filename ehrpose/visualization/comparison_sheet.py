@@ -1,4 +1,4 @@
-"""A sheet of pictures in rows and columns of one cell size, each with a caption (as Figure 3 of the paper)."""
+"""A sheet of pictures in rows and columns of one cell size, each with a caption (like Figure 3 of the paper)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GAP = 6
 
 
 class SheetCell(NamedTuple):
-    """A picture (H, W, 3) uint8 BGR of the cell's size and the text below it; ASCII, others become ``?``."""
+    """A picture (H, W, 3) uint8 BGR of the cell's size, and its caption; non-ASCII characters become ``?``."""
 
     picture: np.ndarray
     caption: str
@@ -34,7 +34,7 @@ def draw_cell(
 ) -> np.ndarray:
     """Return a photo with people, whole and centred in a cell with grey bars: (height, width, 3) uint8 BGR.
 
-    People are drawn after the photo is resized, so lines suit the cell.
+    People are drawn after the photo is resized, so that line widths suit the cell.
 
     Args:
         photo: (H, W, 3) uint8 BGR.
@@ -42,7 +42,7 @@ def draw_cell(
         keypoint_scores: (N, K), 0 to 1.
         meta: Limbs and colours.
         cell_wh: Width and height of the cell, px.
-        options: More arguments of ``draw_people``.
+        options: Further arguments of ``draw_people``.
     """
     warp = letterbox_warp(photo.shape[1::-1], cell_wh)
     picture = warp_image(photo, warp, cell_wh, _BARS)
@@ -51,18 +51,18 @@ def draw_cell(
 
 
 def compose_sheet(rows: Sequence[Sequence[SheetCell]]) -> np.ndarray:
-    """Return the sheet (H, W, 3) uint8 BGR; short rows end in white.
+    """Return the sheet (H, W, 3) uint8 BGR; short rows are padded with white.
 
     Args:
-        rows: Cells from left to right, of at least one row; all pictures of one shape.
+        rows: At least one row of cells from left to right; all pictures of the same shape.
 
     Raises:
-        ValueError: There is no cell, or pictures differ in shape.
+        ValueError: There are no cells, or pictures differ in shape.
     """
     cells = [cell for row in rows for cell in row]
     shapes = {cell.picture.shape for cell in cells}
     if len(shapes) != 1:
-        raise ValueError(f"wanted pictures of one shape, at least one, got the shapes {sorted(shapes)}")
+        raise ValueError(f"expected at least one picture, all of the same shape, got {sorted(shapes)}")
     height, width = cells[0].picture.shape[:2]
     text_height = caption_height(width)
     step_x, step_y = width + _GAP, height + text_height + _GAP
@@ -82,7 +82,7 @@ def caption_height(cell_width: int) -> int:
 
 
 def _write(strip: np.ndarray, text: str) -> None:
-    """Write a text in the middle of a strip; it shrinks, and then ends in dots, where it is too long."""
+    """Write centred text on a strip; text that is too long shrinks, then ends in dots."""
     text = text.encode("ascii", "replace").decode()
     height, width = strip.shape[:2]
     scale = 0.5 * height / 21  # capitals of this font are 21 px high

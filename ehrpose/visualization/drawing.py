@@ -21,17 +21,17 @@ from ehrpose.visualization.text_labels import Label, draw_labels, label_height
 
 __all__ = ["draw_people", "write_picture"]
 
-# With ``fade`` a keypoint of this score or more is drawn in full, one at the threshold with the least opacity and size.
+# With ``fade``, keypoints from this score on are drawn in full, those at the threshold at the least opacity and size.
 _FULL_SCORE = 0.8
 _LEAST_OPACITY, _LEAST_SIZE = 0.35, 0.6
-# Of labels where a person has no colour of its own.
+# Background of labels of people without a colour of their own.
 _DARK = (40, 40, 40)
-# BGR of boxes, unless people have ids.
+# BGR of boxes, unless coloured by id.
 _BOX = (0, 220, 220)
 
 
 class _Person(NamedTuple):
-    """One person as it is drawn: (K, 2) px, (K,) flags, (K,) confidence 0 to 1, colours, and the line's width, px."""
+    """One person to draw: (K, 2) px, (K,) flags, (K,) confidence 0 to 1, colours, and the line width, px."""
 
     points: np.ndarray
     shown: np.ndarray
@@ -59,31 +59,31 @@ def draw_people(
 ) -> np.ndarray:
     """Return a copy of ``image`` with limbs and keypoints drawn.
 
-    Keypoints, and boxes, that are not finite are left out. ``fade`` and ``style="openpose"`` blend limb by limb,
-    which takes up to two and a half times as long; docs/drawing.md has times.
+    Keypoints and boxes that are not finite are not drawn. ``fade`` and ``style="openpose"`` blend limb by limb,
+    which takes up to 2.5 times as long; for times see docs/drawing.md.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         keypoints: (N, K, 2) px.
         keypoint_scores: (N, K), 0 to 1.
         meta: Limbs and colours.
-        kpt_thr: Keypoints below it, and limbs that end in one, are left out.
-        radius: Of a keypoint, px; None suits the size of the image and of each person.
-        thickness: Of a limb, px; None likewise.
+        kpt_thr: Keypoints below this score, and limbs that end in one, are not drawn.
+        radius: Radius of a keypoint, px; None adapts to the size of the image and of each person.
+        thickness: Width of a limb, px; None likewise.
         bboxes: (N, 4) xyxy boxes to draw.
-        show_kpt_idx: Write the index beside each keypoint; those of OpenPose in its style.
+        show_kpt_idx: Write the index next to each keypoint; OpenPose's indices in its style.
         black_background: Draw on black instead of on the photo.
-        color_by: ``"limb"``: the colours of the style; ``"person"``: one colour for each person of the picture;
-            ``"id"``: one for each id, the same on every picture.
-        ids: (N,) whole numbers, written as labels; a negative one stands for none.
+        color_by: ``"limb"``: the colours of the style; ``"person"``: one colour for each person in the picture;
+            ``"id"``: one for each id, the same in every picture.
+        ids: (N,) integers, written as labels; negative ones stand for no id.
         person_scores: (N,) scores, written as labels.
         fade: Draw keypoints and limbs of low confidence fainter and smaller.
         style: ``"mmpose"``: lines between discs in the colours of ``meta``; ``"openpose"``: translucent ellipses in
             OpenPose's colours, with a neck, for COCO's 17 keypoints.
 
     Raises:
-        ValueError: Shapes disagree, the image is no (H, W, 3) uint8, ``color_by`` or ``style`` is unknown,
-            ``color_by="id"`` without ids, or the skeleton is not the style's.
+        ValueError: Shapes do not match, the image is not (H, W, 3) uint8, ``color_by`` or ``style`` is unknown,
+            ``color_by="id"`` is used without ids, or the style does not support the skeleton.
     """
     _check_choice("color_by", color_by, COLORINGS)
     _check_choice("style", style, STYLES)
@@ -92,7 +92,7 @@ def draw_people(
     _check_of_each("ids", ids, len(keypoints), whole=True)
     _check_of_each("person_scores", person_scores, len(keypoints))
     if color_by == "id" and ids is None:
-        raise ValueError("color_by='id' needs ids, one for each person; color_by='person' needs none")
+        raise ValueError("color_by='id' needs ids, one per person; without ids use color_by='person'")
     if style == "openpose":
         keypoints, scores, meta = to_openpose(keypoints, scores, meta)
     canvas = np.zeros_like(image, order="C") if black_background else image.copy(order="C")
@@ -132,31 +132,31 @@ def _check_shapes(
     n, k = len(keypoints), meta.num_keypoints
     if keypoints.shape != (n, k, 2) or scores.shape != (n, k):
         raise ValueError(
-            f"wanted keypoints (N, {k}, 2) and scores (N, {k}), got {keypoints.shape}, {scores.shape}"
+            f"expected keypoints (N, {k}, 2) and scores (N, {k}), got {keypoints.shape} and {scores.shape}"
         )
     if bboxes is not None and np.shape(bboxes) != (n, 4):
-        raise ValueError(f"wanted bboxes ({n}, 4), one for each person, got {np.shape(bboxes)}")
+        raise ValueError(f"expected bboxes ({n}, 4), one per person, got {np.shape(bboxes)}")
 
 
 def _check_of_each(name: str, values: Any, count: int, whole: bool = False) -> None:
     array = np.asarray(() if values is None else values)
     kinds = "iu" if whole else "iuf"
     if values is not None and (array.shape != (count,) or (count and array.dtype.kind not in kinds)):
-        what = "whole numbers" if whole else "numbers"
+        what = "integers" if whole else "numbers"
         raise ValueError(
-            f"wanted {count} {what} as {name}, one for each person, got {array.shape} {array.dtype}"
+            f"expected {name} as ({count},) {what}, one per person, got {array.shape} {array.dtype}"
         )
 
 
 def _own_color(color_by: str, person: int, ids: Any) -> np.ndarray | None:
-    """Return the one RGB colour of a person, None where limbs have their own."""
+    """Return the single RGB colour of a person, or None if limbs have their own."""
     if color_by == "limb":
         return None
     return color_of_id(int(ids[person])) if color_by == "id" else color_of_person(person)
 
 
 def _confidence(scores: np.ndarray, kpt_thr: float) -> np.ndarray:
-    """Return 0 at the threshold to 1 at a full score."""
+    """Return confidence, from 0 at the threshold to 1 at the full score."""
     span = max(_FULL_SCORE - kpt_thr, 0.05)
     return np.asarray(np.clip((scores - kpt_thr) / span, 0, 1))
 
@@ -173,7 +173,7 @@ def _unit(shape: tuple, points: np.ndarray) -> float:
 def _draw_limbs(canvas: np.ndarray, person: _Person, thickness: float | None, style: str) -> None:
     points, confidence = person.points.tolist(), person.confidence.tolist()
     is_openpose = style == "openpose"
-    # OpenPose's limbs are broad, but would hide a small person, of 1 px lines, if they were as broad in proportion.
+    # OpenPose's limbs are wide, but in the same proportion they would hide a small person drawn with 1 px lines.
     suited = 2.8 * person.unit - 0.8 if is_openpose else person.unit
     width = suited if thickness is None else thickness
     for (i, j), color in zip(person.meta.skeleton, person.meta.limb_colors):
@@ -187,14 +187,14 @@ def _draw_limbs(canvas: np.ndarray, person: _Person, thickness: float | None, st
 def _draw_points(
     canvas: np.ndarray, person: _Person, radius: float | None, style: str, show_idx: bool
 ) -> None:
-    wanted = 1.1 * person.unit if radius is None else radius
+    full = 1.1 * person.unit if radius is None else radius
     points, confidence = person.points.tolist(), person.confidence.tolist()
     for k in np.flatnonzero(person.shown).tolist():
         (x, y), bgr = points[k], to_bgr(person.meta.keypoint_colors[k])
-        opacity, size = _opacity(confidence[k]), wanted * _size(confidence[k])
+        opacity, size = _opacity(confidence[k]), full * _size(confidence[k])
         draw_disc(canvas, points[k], size, bgr, opacity, rim=style != "openpose")
         if show_idx:
-            at, scale = (int(x + wanted + 1), int(y + wanted + 1)), 0.3 + wanted / 20
+            at, scale = (int(x + full + 1), int(y + full + 1)), 0.3 + full / 20
             cv2.putText(canvas, str(k), at, cv2.FONT_HERSHEY_SIMPLEX, scale, bgr, 1, cv2.LINE_AA)
 
 
@@ -221,7 +221,7 @@ def _label_color(color: np.ndarray | None, person: int, ids: Any) -> Color:
 
 
 def _labels(shape: tuple, person: _Person, box: np.ndarray | None, text: str, bgr: Color) -> list[Label]:
-    """Return the label over the person's box, or over its keypoints and the top of its head; none without both."""
+    """Return the label above the person's box, or above its head; empty without box and keypoints."""
     points = person.points[person.shown]
     if box is None and len(points) == 0:
         return []
@@ -237,12 +237,12 @@ def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = N
     """Write (H, W, 3) uint8 BGR to a file, whole or not at all.
 
     Args:
-        path: The file; its folder is made if it is missing.
-        picture: What to write.
-        quality: Of a JPEG, 0 to 100; None is OpenCV's choice, 95. Other formats take no heed of it.
+        path: The file; its folder is created if missing.
+        picture: The picture.
+        quality: JPEG quality, 0 to 100; None: OpenCV's default, 95. Other formats ignore it.
 
     Raises:
-        ValueError: The suffix is no image format that can be written.
+        ValueError: Images cannot be written in the format of the suffix.
     """
     suffix = Path(path).suffix
     try:
@@ -251,6 +251,6 @@ def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = N
     except cv2.error:
         written = False
     if not written:
-        raise ValueError(f"{path}: pictures cannot be written as {suffix!r}; use .jpg or .png")
-    # Thousands are written in a run, and a disk takes longer to flush one than a small network to find its people.
+        raise ValueError(f"{path}: images cannot be written as {suffix!r}; use .jpg or .png")
+    # A run may write thousands, and flushing one to disk takes longer than running a small network on it.
     write_bytes(path, encoded.tobytes(), durable=False)

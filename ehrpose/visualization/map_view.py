@@ -11,10 +11,10 @@ import numpy as np
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps
 
-# Tags of one person differ by less than this, the distance from which decoding starts a new person; so that the
-# tags of a single person are not spread over all colours, the colours span at least so many of them.
+# The colours span at least this range of tags, so that the tags of a single person are not spread over all of them.
+# (Decoding starts a new person at a tag distance of 1 by default.)
 _LEAST_SPAN = 4.0
-# Hues of OpenCV (0 to 180) for the least and the greatest tag: red to violet, which is not red again.
+# OpenCV hue (0 to 180) of the largest tag: colours go from red to violet and stop before red returns.
 _LAST_HUE = 145
 # Heatmap value from which a tag counts, and from which its colour is drawn in full.
 _LEAST_RESPONSE, _FULL_RESPONSE = 0.1, 0.4
@@ -27,18 +27,18 @@ def draw_heatmaps(
     keypoint: int | str | None = None,
     meta: KeypointMeta | None = None,
 ) -> np.ndarray:
-    """Return ``image`` with the maximum over all heatmaps, or one of them, laid over it.
+    """Return ``image`` overlaid with the maximum over all heatmaps, or with one of them.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         heatmaps: (K, h, w), about 0 to 1, stretched over the image; or the Maps of one image, of which the finest
-            are taken (``maps_of_photo`` cuts off what lies around the photo).
-        opacity: Share of the heatmap's colour, 0 to 1.
+            are used (``maps_of_photo`` crops the border around the photo).
+        opacity: Opacity of the heatmap's colours, 0 to 1.
         keypoint: Index or name of the one to draw; None draws all.
-        meta: Names, where ``keypoint`` is one.
+        meta: Keypoint names, needed if ``keypoint`` is a name.
 
     Raises:
-        ValueError: There is no such keypoint, a name without ``meta``, or shapes are not those above.
+        ValueError: The keypoint does not exist, ``meta`` is missing for a name, or shapes differ from those above.
     """
     channels = _pick(_heat_of(heatmaps), keypoint, meta)
     heat = np.clip(channels.max(axis=0), 0, 1)
@@ -57,29 +57,29 @@ def draw_tags(
 ) -> np.ndarray:
     """Return ``image``, grey and dimmed, with the tags as colours where a heatmap responds.
 
-    Keypoints of one person have nearly the same tag, so a person has one colour and people who are told apart have
-    several. Of tags with T > 1 (flip test) the first is drawn, that of the photo as it is.
+    Keypoints of one person have nearly the same tag, so a person has one colour, and people that can be told apart
+    differ in colour. With T > 1 (flip test) the first tag is drawn, that of the unflipped photo.
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        tags: (T*K, h, w), channel ``t * K + k``; or the Maps of one image, and no ``heatmaps``.
+        tags: (T*K, h, w), channel ``t * K + k``; or the Maps of one image, without ``heatmaps``.
         heatmaps: (K, h', w'), about 0 to 1, over the same part of the image.
-        opacity: Of the colours where the response is full, 0 to 1.
-        keypoint: Index or name of the one to draw; None draws at each pixel the strongest.
-        meta: Names, where ``keypoint`` is one.
+        opacity: Opacity of the colours at full response, 0 to 1.
+        keypoint: Index or name of the one to draw; None draws the strongest at each pixel.
+        meta: Keypoint names, needed if ``keypoint`` is a name.
 
     Raises:
-        ValueError: There is no such keypoint, a name without ``meta``, or shapes are not those above.
+        ValueError: The keypoint does not exist, ``meta`` is missing for a name, or shapes differ from those above.
     """
     if isinstance(tags, Maps):
         if heatmaps is not None:
-            raise ValueError("Maps hold tags and heatmaps: give no heatmaps beside them")
+            raise ValueError("Maps hold both tags and heatmaps: omit the argument heatmaps")
         heatmaps, tags = _heat_of(tags), tags.tag4 if tags.tag2 is None else tags.tag2
     elif heatmaps is None:
-        raise ValueError("tags are drawn where heatmaps respond: give heatmaps, or Maps, which hold both")
+        raise ValueError("tags are drawn where heatmaps respond: pass heatmaps too, or Maps, which hold both")
     heat, tag = _heat_of(heatmaps), np.asarray(tags, np.float32)
     if tag.ndim != 3 or len(tag) == 0 or len(tag) % len(heat):
-        raise ValueError(f"wanted tags (T*{len(heat)}, h, w) for {len(heat)} heatmaps, got {tag.shape}")
+        raise ValueError(f"expected tags (T*{len(heat)}, h, w) for {len(heat)} heatmaps, got {tag.shape}")
     tag = tag[: len(heat)]
     span = _tag_span(_strongest(heat, tag), heat.max(axis=0))
     channels = _pick(heat, keypoint, meta)
@@ -94,11 +94,11 @@ def draw_tags(
 
 
 def maps_of_photo(maps: Maps, warp: np.ndarray, photo_wh: tuple[int, int]) -> Maps:
-    """Return the Maps of one image without what lies around the photo, ready for the functions above.
+    """Return the Maps of one image cropped to the photo, for the functions above.
 
     Args:
-        maps: Of the network's input, without the batch axis.
-        warp: (2, 3) matrix from photo to input px, as the pipeline and ``PoseRuntime.prepare`` give it.
+        maps: Maps of the network's input, without the batch axis.
+        warp: (2, 3) matrix from photo to input px, as the pipeline and ``PoseRuntime.prepare`` return it.
         photo_wh: Width and height of the photo, px.
     """
     warp = np.asarray(warp, np.float64)
@@ -121,35 +121,33 @@ def _heat_of(heatmaps: np.ndarray | Maps) -> np.ndarray:
     heat = np.asarray(heatmaps, np.float32)
     if heat.ndim != 3 or 0 in heat.shape:
         raise ValueError(
-            f"wanted heatmaps (K, h, w), got {heat.shape}; of a batch take one image: maps.image(0)"
+            f"expected heatmaps (K, h, w), got {heat.shape}; pick one image of a batch: maps.image(0)"
         )
     return heat
 
 
 def _pick(channels: np.ndarray, keypoint: int | str | None, meta: KeypointMeta | None) -> np.ndarray:
-    """Return the channel of a keypoint as (1, h, w), all for None."""
+    """Return the channel of a keypoint as (1, h, w), or all channels for None."""
     if keypoint is None:
         return channels
     if isinstance(keypoint, str):
         if meta is None or keypoint not in meta.names:
-            known = (
-                "meta, which has the names, is missing" if meta is None else f"there are {list(meta.names)}"
-            )
-            raise ValueError(f"no keypoint {keypoint!r}: {known}")
+            known = "pass meta, which has the names" if meta is None else f"available: {list(meta.names)}"
+            raise ValueError(f"keypoint {keypoint!r} not found; {known}")
         keypoint = meta.names.index(keypoint)
     if not 0 <= keypoint < len(channels):
-        raise ValueError(f"no keypoint {keypoint}: wanted 0 to {len(channels) - 1}")
+        raise ValueError(f"expected a keypoint from 0 to {len(channels) - 1}, got {keypoint}")
     return channels[keypoint : keypoint + 1]
 
 
 def _strongest(heat: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """Return (h', w'): at each pixel of ``heat`` (K, h', w') the tag of the keypoint that responds most."""
+    """Return (h', w'): at each pixel of ``heat`` (K, h', w') the tag of the strongest keypoint."""
     rows, columns = (np.arange(n) * m // n for n, m in zip(heat.shape[1:], tags.shape[1:]))
     return np.asarray(tags[heat.argmax(axis=0), rows[:, None], columns])
 
 
 def _tag_span(values: np.ndarray, response: np.ndarray) -> tuple[float, float]:
-    """Return the tags that get the first and the last colour: the extremes where there is a response."""
+    """Return the tags of the first and the last colour: the extremes where a heatmap responds."""
     seen = values[response > _LEAST_RESPONSE]
     low, high = np.quantile(seen, [0.01, 0.99]).tolist() if len(seen) else (0.0, 0.0)
     spare = max(_LEAST_SPAN - (high - low), 0) / 2

@@ -1,7 +1,7 @@
-"""The skeleton that OpenPose draws: 18 keypoints with a neck, 17 limbs, the colours of the rainbow.
+"""OpenPose's skeleton for drawing: 18 keypoints with a neck, 17 limbs, rainbow colours.
 
-Source: Cao et al., OpenPose, arXiv:1812.08008, and the output format that its documentation gives for its COCO model.
-Its colours are hues in steps of 20 degrees: limb i has that of keypoint i.
+Source: Cao et al., OpenPose, arXiv:1812.08008, and its documentation of the output format of its COCO model.
+The colours are hues in steps of 20 degrees; limb i has the colour of keypoint i.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LIMBS = (
     *(("nose", "right_eye"), ("right_eye", "right_ear"), ("nose", "left_eye"), ("left_eye", "left_ear")),
 )  # fmt: skip
 _SHOULDERS = ("left_shoulder", "right_shoulder")
-# OpenPose's limbs let the photo through.
+# OpenPose's limbs are translucent.
 LIMB_OPACITY = 0.6
 
 
 def to_openpose(
     keypoints: np.ndarray, scores: np.ndarray, meta: KeypointMeta
 ) -> tuple[np.ndarray, np.ndarray, KeypointMeta]:
-    """Return people in OpenPose's order, with a neck in the middle of the shoulders.
+    """Return people in OpenPose's order, with a neck midway between the shoulders.
 
     Args:
         keypoints: (N, 17, 2) px.
@@ -42,16 +42,16 @@ def to_openpose(
         meta: COCO's 17 keypoints, in any order.
 
     Returns:
-        keypoints (N, 18, 2), scores (N, 18) and their metadata; the neck has the lower score of the shoulders.
+        Keypoints (N, 18, 2), scores (N, 18) and their metadata; the neck has the lower score of the two shoulders.
 
     Raises:
         ValueError: ``meta`` does not have COCO's 17 keypoints.
     """
-    wanted = set(_NAMES) - {"neck"}
-    if set(meta.names) != wanted:
+    coco_names = set(_NAMES) - {"neck"}
+    if set(meta.names) != coco_names:
         raise ValueError(
-            f"style 'openpose' is for COCO's 17 keypoints; {meta.dataset_name!r} has {meta.num_keypoints}, "
-            f"without {sorted(wanted - set(meta.names))} and with {sorted(set(meta.names) - wanted)}: "
+            f"style 'openpose' needs COCO's 17 keypoints; {meta.dataset_name!r} has {meta.num_keypoints}: missing "
+            f"{sorted(coco_names - set(meta.names))}, unknown {sorted(set(meta.names) - coco_names)}; "
             "use style 'mmpose'"
         )
     index = {name: i for i, name in enumerate(meta.names)}

@@ -1,4 +1,4 @@
-"""Strokes on a picture: lines, ellipses, discs and boxes, in parts of a pixel, solid or translucent.
+"""Strokes on a picture: lines, ellipses, discs and boxes with sub-pixel positions, solid or translucent.
 
 Only the part of the picture that a translucent stroke covers is blended. Points are x, y in px, colours BGR.
 """
@@ -14,7 +14,7 @@ import numpy as np
 Color = Tuple[int, int, int]
 Point = Sequence[float]
 
-# cv2 draws with whole numbers of 1 / 2**4 px.
+# cv2 takes fixed-point coordinates, here multiples of 1 / 2**4 px.
 _SHIFT = 4
 _LIMIT = 2.0**28
 _WHITE = (255, 255, 255)
@@ -23,7 +23,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 def to_bgr(color: np.ndarray) -> Color:
-    """Return an RGB triple as cv2 takes it."""
+    """Return an RGB triple as BGR."""
     red, green, blue = color.tolist()
     return blue, green, red
 
@@ -88,7 +88,7 @@ def _fixed(point: Point, corner: tuple[int, int] = (0, 0)) -> tuple[int, int]:
 def _layer(
     canvas: np.ndarray, points: Sequence[Point], margin: float, opacity: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return a copy of the canvas around ``points``, maybe empty, and its corner; the canvas for a solid stroke."""
+    """Return a copy of the canvas around ``points``, possibly empty, and its corner; the canvas itself if solid."""
     if opacity >= 1:
         return canvas, (0, 0)
     height, width = canvas.shape[:2]
@@ -103,7 +103,7 @@ def _layer(
 
 
 def _lay(canvas: np.ndarray, layer: np.ndarray, corner: tuple[int, int], opacity: float) -> None:
-    """Lay a layer of ``_layer`` over the canvas."""
+    """Blend a layer from ``_layer`` into the canvas."""
     if opacity >= 1:
         return
     left, top = corner

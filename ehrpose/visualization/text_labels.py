@@ -1,4 +1,4 @@
-"""Labels of people: text on a background, inside the picture, and apart where there is room."""
+"""Labels of people: text on a background, inside the picture, without overlap if there is room."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 from ehrpose.visualization.strokes import Color
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-# Height of its capitals at scale 1, px.
+# Height of the font's capitals at scale 1, px.
 _CAPITAL = 21
-# Smallest capitals that can be read, px.
+# Smallest readable capitals, px.
 _LEAST = 8.0
 
 
 class Label(NamedTuple):
-    """A text that belongs to a box.
+    """A text that labels a box.
 
     Attributes:
         text: ASCII.
-        box: (4,) x0, y0, x1, y1, px; the label goes above it, or to another side where that is taken.
-        bgr: Background.
-        height: Of the capitals, px.
+        box: (4,) x0, y0, x1, y1, px; the label goes above it, or elsewhere if that place is taken.
+        bgr: Background colour.
+        height: Height of the capitals, px.
     """
 
     text: str
@@ -40,7 +40,7 @@ def label_height(shape: tuple[int, ...], extent: float) -> float:
 
 
 def draw_labels(canvas: np.ndarray, labels: Sequence[Label]) -> None:
-    """Draw labels one after the other; boxes that lie outside the picture get none."""
+    """Draw labels in order; boxes outside the picture get none."""
     height, width = canvas.shape[:2]
     taken: list[tuple[int, int, int, int]] = []
     for label in labels:
@@ -62,7 +62,7 @@ def text_color(background: Color) -> Color:
 
 
 def _measure(label: Label, room: int) -> tuple[float, int, tuple[int, int], int]:
-    """Return scale, width of the pen, size of the whole label and its padding; no wider than ``room`` px."""
+    """Return scale, line width, size of the whole label and its padding; no wider than ``room`` px."""
     scale = label.height / _CAPITAL
     (text_width, _), _ = cv2.getTextSize(label.text, _FONT, scale, 1)
     scale *= min(1.0, 0.85 * room / max(text_width, 1))
@@ -78,7 +78,7 @@ def _place(
     room_wh: tuple[int, int],
     taken: Sequence[tuple[int, int, int, int]],
 ) -> tuple[int, int, int, int]:
-    """Return x0, y0, x1, y1 of a label: the first place that is free, or the one that covers others least."""
+    """Return x0, y0, x1, y1 of a label: the first free place, or the one that overlaps others least."""
     x0, y0, x1, y1 = box.tolist()
     w, h = size_wh
     middle = (x0 + x1 - w) / 2

@@ -49,7 +49,7 @@ def test_letters_that_the_font_does_not_have_do_no_harm():
 
 
 def test_pictures_of_different_shapes_or_none_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="same shape"):
         compose_sheet([[SheetCell(WHITE, "a"), SheetCell(WHITE[:50], "b")]])
     with pytest.raises(ValueError, match="at least one"):
         compose_sheet([[]])

@@ -63,12 +63,12 @@ def test_options_of_drawing(meta, person):
     assert changed(image, thick).sum() > 2 * changed(image, plain).sum()
 
 
-def test_people_outside_the_image_and_nobody_are_no_error(meta, person):
+def test_people_outside_the_image_and_no_people_are_no_error(meta, person):
     image = np.zeros((50, 50, 3), np.uint8)
     far = draw_people(image, person + 1e7, np.ones((1, 5)), meta)
     assert not far.any()
     assert not draw_people(image, np.zeros((0, 5, 2)), np.zeros((0, 5)), meta).any()
-    with pytest.raises(ValueError, match="wanted keypoints"):
+    with pytest.raises(ValueError, match="expected keypoints"):
         draw_people(image, person[:, :4], np.ones((1, 4)), meta)
 
 
@@ -80,7 +80,7 @@ def test_heatmap_overlay_is_hottest_at_the_peak():
     assert overlay[5, 5, 2] == 0
 
 
-def test_visualizer_draws_annotations_beside_predictions(five_keypoints, person, tmp_path):
+def test_visualizer_draws_annotations_next_to_predictions(five_keypoints, person, tmp_path):
     visualizer = VISUALIZERS.build(
         {"type": "PoseVisualizer", "name": "drawing", "keypoints": five_keypoints, "save_dir": str(tmp_path),
          "vis_backends": [{"type": "LocalVisBackend"}]}
@@ -166,5 +166,5 @@ def test_the_visualizer_draws_as_the_config_says(five_keypoints, person):
     picture = black.add_datasample("a", image, sample)
     assert (plain[0, 0].tolist(), picture[0, 0].tolist()) == ([90] * 3, [0] * 3)
     assert changed(np.zeros_like(picture), picture).any()
-    with pytest.raises(ValueError, match=r"drawing: unknown \['stile'\]; there are"):
+    with pytest.raises(ValueError, match=r"drawing: unknown options \['stile'\]; available"):
         PoseVisualizer("wrong", five_keypoints, drawing={"stile": "openpose"})

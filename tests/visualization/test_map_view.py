@@ -102,9 +102,9 @@ def test_flat_maps_change_nothing_but_the_photos_colour():
 
 def test_mistakes_are_named(maps, meta):
     cases = [
-        ({"keypoint": 5}, "wanted 0 to 4"),
-        ({"keypoint": -1}, "wanted 0 to 4"),
-        ({"keypoint": "tail", "meta": meta}, "no keypoint 'tail'"),
+        ({"keypoint": 5}, "from 0 to 4"),
+        ({"keypoint": -1}, "from 0 to 4"),
+        ({"keypoint": "tail", "meta": meta}, "keypoint 'tail' not found"),
         ({"keypoint": "nose"}, "meta"),
     ]
     for options, message in cases:
@@ -113,9 +113,9 @@ def test_mistakes_are_named(maps, meta):
                 draw(IMAGE, maps, **options)
     with pytest.raises(ValueError, match=r"maps\.image\(0\)"):
         draw_heatmaps(IMAGE, maps.heat2[None])
-    with pytest.raises(ValueError, match="give heatmaps, or Maps"):
+    with pytest.raises(ValueError, match="pass heatmaps too, or Maps"):
         draw_tags(IMAGE, maps.tag4)
-    with pytest.raises(ValueError, match="give no heatmaps"):
+    with pytest.raises(ValueError, match="omit the argument heatmaps"):
         draw_tags(IMAGE, maps, maps.heat2)
-    with pytest.raises(ValueError, match=r"wanted tags \(T\*5, h, w\)"):
+    with pytest.raises(ValueError, match=r"expected tags \(T\*5, h, w\)"):
         draw_tags(IMAGE, maps.tag4[:3], maps.heat2)
