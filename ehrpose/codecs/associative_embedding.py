@@ -256,7 +256,7 @@ class AssociativeEmbedding:
                 )
             if not np.isfinite(field).all():
                 raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
-        return decode_peaks(fields, input_wh, min(self.strides), self.settings)
+        return decode_peaks(fields, (int(input_wh[0]), int(input_wh[1])), min(self.strides), self.settings)
 
     def decode_batch(
         self, batch: Sequence[Union[Maps, Sequence[Maps]]], num_threads: int = 1

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ehrpose.cli import CfgOptions
-from ehrpose.inference.model_spec import ModelSpec
-from ehrpose.inference.options import DrawOptions, OutputOptions, pick
+from ehrpose.inferencers.model_spec import ModelSpec
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, pick
 from ehrpose.visualization import COLORINGS, STYLES
 
 DEFAULT_MODEL = "ehrnet-small"
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         SystemExit: With code 1 when some photos could not be read and the others are done; with 128 and the signal's
             number after Ctrl-C, when what was done is kept.
     """
-    from ehrpose.inference.inferencer import PoseInferencer
+    from ehrpose.inferencers.inferencer import PoseInferencer
     from ehrpose.media.inputs import is_moving, open_inputs
     from ehrpose.media.stopping import StopRequest
 

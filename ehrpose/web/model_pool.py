@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.inference.model_spec import ModelSpec
-from ehrpose.inference.predictors import Predictor
+from ehrpose.inferencers.model_spec import ModelSpec
+from ehrpose.inferencers.predictors import Predictor
 from ehrpose.model_zoo import list_models
 from ehrpose.structures import People
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ehrpose.image_io import check_image
-from ehrpose.inference.model_spec import EXPORTED, is_exported
+from ehrpose.inferencers.model_spec import EXPORTED, is_exported
 from ehrpose.structures import Maps, People
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from ehrpose.inference.options import DrawOptions, OutputOptions, group_options
-from ehrpose.inference.predictors import open_predictor, photo_maps
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, group_options
+from ehrpose.inferencers.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
 from ehrpose.structures import People
 
