@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -217,3 +219,14 @@ def test_the_inferencer_is_where_it_is_looked_for():
     from ehrpose.apis import PoseInferencer
 
     assert ehrpose.PoseInferencer is PoseInferencer
+
+
+def test_public_functions_are_not_hidden_by_modules_of_their_name():
+    code = (
+        "from ehrpose import PoseInferencer, PoseRuntime, inference, init_model\n"
+        "import ehrpose, ehrpose.apis, ehrpose.inferencers.inferencer\n"
+        "assert inference is ehrpose.apis.inference and ehrpose.inference is inference\n"
+        "assert init_model is ehrpose.init_model is ehrpose.apis.init_model\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ WRONG = {
     "ehrpose.PoseInferencer('ehrnet-small', 3)": "arg-type",
     "ehrpose.PoseInferencer(model='ehrnet-small')": "call-arg",
     "ehrpose.init_model('ehrnet-small', 3)": "arg-type",
-    "ehrpose.inferencers(None, 3)": "arg-type",
+    "ehrpose.inference(None, 3)": "arg-type",
     "find_model(3)": "arg-type",
     "read_image(3)": "arg-type",
     "ExportOptions(opset='17')": "arg-type",
