@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
-from ehrpose.structures import People
 from ehrpose.visualization import COLORINGS, STYLES
+
+if TYPE_CHECKING:  # the help of a command needs no NumPy
+    from ehrpose.structures import People
 
 __all__ = ["DrawOptions", "OutputOptions"]
 
