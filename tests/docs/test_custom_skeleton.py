@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 from pages import ROOT, blocks, commands
 
+from ehrpose.cli import parse_command
 from ehrpose.structures import People
 
 PAGE = ROOT / "docs/custom_skeleton.md"
@@ -44,7 +45,8 @@ def load(path: Path):
     spec = importlib.util.spec_from_file_location(f"page_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main
+    command = getattr(module, "command", None)  # of scripts that are one of the commands
+    return module.main if command is None else lambda words: command.run(parse_command(None, command, words))
 
 
 def check_results() -> People:

@@ -32,7 +32,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         WriteError: The disk is full or fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not empty: remove it or choose another --out")
+        raise ValueError(f"{out} exists and is not empty: remove it or choose another `out`")
     make_parent(out)
     partial = partial_path(out)
     try:
@@ -84,7 +84,7 @@ def split_photos(
         ValueError: The share is out of range, or no photo is left for one of the two.
     """
     if not 0 <= val_fraction < 1:
-        raise ValueError(f"--val-fraction must be from 0 to below 1, got {val_fraction}")
+        raise ValueError(f"`val_fraction` must be from 0 to below 1, got {val_fraction}")
     ordered = sorted(photos, key=lambda photo: photo.name)
     count = max(1, round(val_fraction * len(ordered))) if val_fraction else 0
     if len(ordered) <= count:
