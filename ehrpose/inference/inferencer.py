@@ -15,6 +15,7 @@ import numpy as np
 from ehrpose.inference.options import DrawOptions, OutputOptions, group_options
 from ehrpose.inference.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
+from ehrpose.progress import Progress, Rate
 from ehrpose.structures import People
 
 if TYPE_CHECKING:  # loaded with the first photos, and where people are followed
@@ -248,7 +249,6 @@ def _best(people: People, min_score: float, most: int) -> People:
 
 
 def _rate() -> Any:
-    from ehrpose.media.progress import Rate
 
     return Rate()
 
@@ -295,7 +295,6 @@ def _batches(
 
 
 def _progress(total: int | None) -> Any:
-    from ehrpose.media.progress import Progress
 
     return Progress(total)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ehrpose.datasets.download import REMOTE_DATASETS, ByteLine, download, unpack
+from ehrpose.datasets.download import REMOTE_DATASETS, download, unpack
+from ehrpose.progress import Progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,10 +54,12 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{part}: is there, {args.save_dir / remote.marker}")
             continue
         server = args.server or dataset.server
-        path = download(remote, server, args.save_dir, args.retries, ByteLine(remote.name))
+        with Progress(remote.size, remote.name, "bytes") as progress:
+            path = download(remote, server, args.save_dir, args.retries, progress.show)
         print(f"{part}: {path}, checked")
         if args.unzip:
-            count = unpack(path, args.save_dir, ByteLine(f"unpacking {remote.name}", "files"))
+            with Progress(None, f"unpacking {remote.name}") as progress:
+                count = unpack(path, args.save_dir, progress.show)
             print(f"{part}: {count} file(s) unpacked")
             if args.delete:
                 path.unlink()

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.utils import ProgressBar
 
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
 from ehrpose.files import explained, make_parent, partial_path, write_text
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import AREA_OF_BOX
+from ehrpose.progress import Progress
 
 # A box of keypoints alone is this much wider on each side: heads and feet reach beyond their keypoints.
 _BOX_MARGIN = 0.1
@@ -126,23 +126,24 @@ class CocoFolderWriter:
         """
         images: list[dict] = []
         annotations: list[dict] = []
-        progress = ProgressBar(len(photos))
-        for photo in photos:
-            progress.update()
-            try:
-                width, height = self._take(photo, self.folder / f"{split}2017" / photo.name)
-            except (ImageReadError, ValueError) as error:
-                if not self.skip_bad:
-                    raise
-                self.skipped[photo.name] = str(error)
-                continue
-            images.append({"id": self._next_image, "file_name": photo.name, "width": width, "height": height})
-            for person in photo.people:
-                annotation = self._annotate(person, width, height)
-                if annotation is not None:
-                    annotations.append(annotation)
-            self._next_image += 1
-        print()
+        with Progress(len(photos), split) as progress:
+            for photo in photos:
+                progress.step()
+                try:
+                    width, height = self._take(photo, self.folder / f"{split}2017" / photo.name)
+                except (ImageReadError, ValueError) as error:
+                    if not self.skip_bad:
+                        raise
+                    self.skipped[photo.name] = str(error)
+                    continue
+                images.append(
+                    {"id": self._next_image, "file_name": photo.name, "width": width, "height": height}
+                )
+                for person in photo.people:
+                    annotation = self._annotate(person, width, height)
+                    if annotation is not None:
+                        annotations.append(annotation)
+                self._next_image += 1
         (self.folder / f"{split}2017").mkdir(exist_ok=True)
         write_annotations(self.folder, split, self.meta, images, annotations, description)
         return len(images), len(annotations)
