@@ -102,7 +102,7 @@ def add_cfg_options(parser: Any, *aliases: str) -> None:
         nargs="+",
         action=CfgOptions,
         metavar="KEY=VALUE",
-        help="replace config values, for example codec.input_size=256",
+        help="override config values, for example codec.input_size=256",
     )
 
 

@@ -1,7 +1,7 @@
 """Export a model for a device: python tools/deploy.py CONFIG CHECKPOINT --backend onnxruntime --work-dir DIR.
 
-Writes end2end.onnx and a JSON that says how to run it, after checking that it gives what the model gives. For
-TensorRT the engine too, where TensorRT is installed; else exit code 2 and the commands that build it on the device.
+Writes end2end.onnx and a JSON that describes how to run it, after checking it against the model. For TensorRT it also
+builds the engine if TensorRT is installed; otherwise it exits with 2 and prints the commands to build it on the device.
 """
 
 from ehrpose.cli import run_command

@@ -14,15 +14,15 @@ if TYPE_CHECKING:  # help must not wait for MMEngine
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add what changes the config, draws predictions, and starts several processes."""
     add_cfg_options(parser)
-    parser.add_argument("--show-dir", help="folder for pictures of the predictions")
-    parser.add_argument("--show", action="store_true", help="show the predictions in a window")
+    parser.add_argument("--show-dir", help="save drawn predictions to this folder")
+    parser.add_argument("--show", action="store_true", help="show drawn predictions in a window")
     parser.add_argument("--interval", type=int, default=1, help="draw every n-th image")
-    parser.add_argument("--wait-time", type=float, default=1, help="seconds that a picture is shown")
+    parser.add_argument("--wait-time", type=float, default=1, help="seconds to show each image")
     parser.add_argument(
         "--launcher",
         choices=["none", "pytorch", "slurm", "mpi"],
         default="none",
-        help="what started this process",
+        help="launcher that started this process",
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=None, help=argparse.SUPPRESS)
 

@@ -1,4 +1,4 @@
-"""Testing as the command line says."""
+"""``ehrpose test`` and tools/test.py."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:  # help must not wait for MMEngine
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file, or name of a model of the zoo")
-    parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<name of the config>)")
-    parser.add_argument("--out", metavar="JSON", help="write the results in COCO's submission form")
+    parser.add_argument("checkpoint", help="checkpoint file or zoo model")
+    parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<config name>)")
+    parser.add_argument("--out", metavar="JSON", help="write the results in COCO submission format")
     parser.add_argument(
-        "--format-only", action="store_true", help="write --out only, for data without annotations"
+        "--format-only", action="store_true", help="only write --out, for data without annotations"
     )
-    parser.add_argument("--dump", metavar="PKL", help="write the predictions of every image")
+    parser.add_argument("--dump", metavar="PKL", help="write all predictions as a pickle")
     parser.add_argument(
         "--flip-test",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="test with the mirrored image as well (default: as the config says)",
+        help="also run the mirrored image (default: from the config)",
     )
     parser.add_argument(
         "--badcase",
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=20,
         metavar="N",
-        help="draw the N photos with the lowest OKS (default 20) into badcase/ of the work folder",
+        help="draw the N images with the lowest OKS into badcase/ in the work dir (N defaults to 20)",
     )
     add_config_options(parser)
 

@@ -1,4 +1,4 @@
-"""Training as the command line says."""
+"""``ehrpose train`` and tools/train.py."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("config", help="config file")
     parser.add_argument(
-        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG's name)"
+        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/<config name>)"
     )
     parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from a checkpoint; without a name from the last one in the work_dir",
+        help="resume from a checkpoint, or without a value from the latest in the work dir",
     )
-    parser.add_argument("--amp", action="store_true", help="mixed precision: bfloat16, float16 on older GPUs")
-    parser.add_argument("--no-validate", action="store_true", help="do not validate while training")
+    parser.add_argument(
+        "--amp", action="store_true", help="mixed precision: bfloat16, or float16 on older GPUs"
+    )
+    parser.add_argument("--no-validate", action="store_true", help="skip validation during training")
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size"
     )

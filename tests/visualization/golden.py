@@ -19,10 +19,10 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.drawing import STYLES, draw_people
 
 ROOT = Path(__file__).resolve().parents[2]
-# A pixel is wrong where a channel differs by more than WRONG, of 255; a picture is, where any square of BLOCK px has more
-# than MOST wrong pixels. OpenCV 4.5.5, 4.8, 4.12 and 5.0 on x86 draw the same to the bit; other processors and builds
-# may round the edges of lines otherwise, by less than this. The least mistake that is tested, a missing limb, makes 64
-# wrong pixels in a square, a shift of one pixel more than 100.
+# A pixel is wrong where a channel differs by more than WRONG, of 255; a picture is, where any square of BLOCK px has
+# more than MOST wrong pixels. OpenCV 4.5.5, 4.8, 4.12 and 5.0 on x86 draw the same to the bit; other processors and
+# builds may round the edges of lines otherwise, by less than this. The least mistake that is tested, a missing limb,
+# makes 64 wrong pixels in a square, a shift of one pixel more than 100.
 WRONG, MOST, BLOCK = 32, 16, 16
 SIZE_WH = (280, 240)
 # Of the 17 keypoints of COCO, px, with the head as large as the trunk, so that no limb hides under its keypoints.

@@ -1,4 +1,4 @@
-"""Print frames a second of models in several backends and precisions, from the photo's file to people.
+"""Compare the frames per second of models, backends and precisions, from the image file to people.
 
 Example: python tools/analysis_tools/benchmark.py configs/ehrnet/h-4_coco-384.py --backends torch onnxruntime openvino
 """
