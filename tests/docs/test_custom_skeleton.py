@@ -45,8 +45,9 @@ def load(path: Path):
     spec = importlib.util.spec_from_file_location(f"page_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    command = getattr(module, "command", None)  # of scripts that are one of the commands
-    return module.main if command is None else lambda words: command.run(parse_command(None, command, words))
+    if hasattr(module, "main"):
+        return module.main
+    return lambda words: module.command.run(parse_command(None, module.command, words))  # one of the commands
 
 
 def check_results() -> People:

@@ -55,10 +55,10 @@ def load_script(path: Path):
 def check_arguments(module, words) -> None:
     """Let a script's own parser read the words; some scripts are one of the commands."""
     try:
-        if hasattr(module, "command"):
-            parse_command(module.__doc__, module.command, words)
-        else:
+        if hasattr(module, "parse_args"):
             module.parse_args(words)
+        else:
+            parse_command(module.__doc__, module.command, words)
     except SystemExit as end:
         assert end.code == 0, f"its parser refuses {words}"  # noqa: PT017
 

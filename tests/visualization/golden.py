@@ -9,6 +9,7 @@ Texts are left out, as OpenCV 5 has other fonts than OpenCV 4.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import cv2
@@ -76,7 +77,15 @@ def wrong_pixels(picture: np.ndarray, golden: np.ndarray) -> int:
     return round(float(sums.max()))
 
 
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser.parse_args(argv)
+
+
 if __name__ == "__main__":
+    parse_args()
     skeleton = load_meta()
     for name in STYLES:
         cv2.imwrite(str(path_of(name)), draw(name, skeleton), [cv2.IMWRITE_PNG_COMPRESSION, 9])
