@@ -163,7 +163,7 @@ def test_demo_mistakes_end_in_one_line(image_demo, photos, config, checkpoint, t
     with pytest.raises(SystemExit) as stop:
         run_cli(lambda: image_demo(arguments))
     assert stop.value.code == 2
-    assert "there are 3" in capsys.readouterr().err
+    assert "there are 3 photos: give a folder as --out-dir" in capsys.readouterr().err
 
 
 def test_options_also_change_a_config_that_is_read_already(config):

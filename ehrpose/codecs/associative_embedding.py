@@ -229,7 +229,7 @@ class AssociativeEmbedding:
         return decode_fast(merge_scales(scales, self.unbiased), input_wh, self.settings)
 
     def decode_peaks(self, peaks: PeakMaps, input_wh: Tuple[int, int]) -> People:
-        """Find the people of one image from the candidates of a network exported with ``--decode peaks``.
+        """Find the people of one image from the candidates of a network exported with ``decode="peaks"``.
 
         Args:
             peaks: Candidates, without the batch axis.

@@ -60,7 +60,9 @@ class DrawOptions:
 
     def __post_init__(self) -> None:
         if self.draw_heatmap and self.draw_tags:
-            raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
+            raise ValueError(
+                "heatmaps and tags hide each other: choose one of `draw_heatmap` and `draw_tags`"
+            )
         _check_choice("style", self.style, STYLES)
         _check_choice("color_by", self.color_by, COLORINGS)
 
