@@ -1,4 +1,4 @@
-"""Find the people of a photo, of all photos of a folder, or of a glob: a picture and a json for each.
+"""Detect people in an image, a folder or a glob; write a drawn image and a JSON file for each.
 
 Example: python demo/image_demo.py photos/ configs/ehrnet/h-4_coco-384.py checkpoint.pth --out-dir outputs
 """
@@ -16,10 +16,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", metavar="img", help="photo, folder or glob")
+    parser.add_argument("input", metavar="img", help="image, folder or glob")
     parser.add_argument("config", nargs="?", help=MODEL_HELP)
     parser.add_argument("weights", metavar="checkpoint", nargs="?", help=WEIGHTS_HELP)
-    parser.add_argument("--model", help="the same as config")
+    parser.add_argument("--model", help="same as config")
     add_options(parser)
     args = parser.parse_args(argv)
     if args.model is not None and args.config is not None:
@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Predict and write; photos that cannot be read are named and the others done."""
+    """Predict and write; unreadable images are named and the others done."""
     run(parse_args(argv))
 
 

@@ -1,6 +1,6 @@
-"""Train, test and draw on the embedded data set, on the CPU, in a few minutes.
+"""Train, test and visualize a small model on the synthetic data set, on the CPU, in a few minutes.
 
-`make demo` runs this. It ends by naming the AP on scenes that were never seen and the picture of predictions.
+`make demo` runs this. It ends with the AP on unseen scenes and a picture of predictions.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--config",
         default=str(ROOT / "configs/ehrnet/demo_synthetic-128.py"),
-        help="config of the model to train",
+        help="config file (default: demo_synthetic-128)",
     )
     parser.add_argument(
-        "--work-dir", default="work_dirs/demo", help="folder of logs, checkpoints and the picture"
+        "--work-dir",
+        default="work_dirs/demo",
+        help="folder for logs, checkpoints and the picture (default: %(default)s)",
     )
-    parser.add_argument("--num-scenes", type=int, default=12, help="scenes in the picture")
+    parser.add_argument(
+        "--num-scenes", type=int, default=12, help="scenes in the picture (default: %(default)s)"
+    )
     return parser.parse_args(argv)
 
 

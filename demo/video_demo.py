@@ -1,4 +1,4 @@
-"""Find the people of a video, a camera, or photos that are its frames: a video and a json file with skeletons.
+"""Detect people in a video, a camera stream or an image sequence; write a drawn video and a JSON file.
 
 Example: python demo/video_demo.py clip.mp4 configs/ehrnet/h-4_coco-384.py checkpoint.pth --out-file people.mp4
 """
@@ -16,7 +16,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("input", help="video, webcam:N, or folder or glob of photos that are the frames")
+    parser.add_argument("input", help="video, webcam:N, or folder or glob of frames")
     parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument("weights", nargs="?", help=WEIGHTS_HELP)
     add_options(parser)
@@ -24,7 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Find, draw and write; Ctrl-C keeps what is done."""
+    """Predict, draw and write; Ctrl-C keeps the output so far."""
     run(parse_args(argv), as_video=True)
 
 

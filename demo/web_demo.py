@@ -1,4 +1,4 @@
-"""A page that finds people in photos and in the camera's picture; the same as the command ehrpose-web.
+"""Serve a web page that detects people in images and camera streams; the same as ehrpose-web.
 
 Example: python demo/web_demo.py --model configs/ehrnet/h-4_coco-384.py:checkpoint.pth
 """

@@ -16,7 +16,7 @@ __all__ = ["PoseInferencer", "PoseRuntime", "__version__", "inference", "init_mo
 
 # Loaded when they are asked for. The first two work without torch.
 _LAZY = {
-    "PoseInferencer": "ehrpose.inference.inferencer",
+    "PoseInferencer": "ehrpose.inferencers.inferencer",
     "PoseRuntime": "ehrpose.deploy.runtime",
     "inference": "ehrpose.apis",
     "init_model": "ehrpose.models.loading",

@@ -1,4 +1,4 @@
-"""The command ``ehrpose``, also ``python -m ehrpose``: find people, train, test, export, time.
+"""The command ``ehrpose``, also ``python -m ehrpose``: predict, train, test, export, benchmark.
 
 What a command needs is loaded when it runs, so that help and completion are fast and a device without torch can use
 those that need none.
@@ -19,12 +19,12 @@ from ehrpose.version import __version__
 
 # Name, module of ``add_arguments`` and ``run``, and what the command does.
 COMMANDS = {
-    "predict": "find the people of photos, videos and cameras",
+    "predict": "detect people in images, videos and camera streams",
     "train": "train a model",
-    "test": "measure a model on a data set",
+    "test": "evaluate a model on a data set",
     "deploy": "export a model for a device",
-    "benchmark": "time models, backends and precisions",
-    "info": "print versions, devices and models, for a report of a problem",
+    "benchmark": "compare the speed of models, backends and precisions",
+    "info": "print versions, devices and models for a bug report",
 }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ehrpose.data_sample import PoseDataSample
-from ehrpose.inference.inferencer import PoseInferencer as PoseInferencer
-from ehrpose.inference.predictors import TorchPredictor
+from ehrpose.inferencers.inferencer import PoseInferencer as PoseInferencer
+from ehrpose.inferencers.predictors import TorchPredictor
 from ehrpose.media.inputs import list_images as list_images
 from ehrpose.models.loading import init_model as init_model
 from ehrpose.people_json import people_to_dicts

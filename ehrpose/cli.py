@@ -1,14 +1,18 @@
-"""What all command-line tools share: options, and errors in one line."""
+"""What all command-line tools share: how they run, errors in one line, and ``--cfg-options``."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable, Optional, Sequence
 
 DEBUG_VARIABLE = "EHRPOSE_DEBUG"
+# Below the command line, errors name arguments: `calib_data`, or `decode="none"` with a value.
+_ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
+# Arguments whose option has another name.
+_RENAMED = {"input_dtype": "input-type", "folders": "photos"}
 # What the user can set right, beside an unknown type that MMEngine's registries report as KeyError.
 _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Exit codes: 2 for what the user can set right on the command line or in the config, 1 for a run that broke.
@@ -30,7 +34,7 @@ def run_cli(main: Callable[[], None]) -> None:
         code = _exit_code(error)
         if code is None:
             raise
-        print(f"error: {_one_line(error)} ({DEBUG_VARIABLE}=1 shows where)", file=sys.stderr)
+        print(f"error: {as_options(_one_line(error))} ({DEBUG_VARIABLE}=1 shows where)", file=sys.stderr)
         sys.exit(code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -56,6 +60,52 @@ def _one_line(error: Exception) -> str:
     return " ".join(line.strip() for line in lines)
 
 
+def as_options(text: str) -> str:
+    """Return an error's text with arguments in backquotes as options: `decode="none"` becomes --decode none."""
+
+    def option(match: re.Match) -> str:
+        name, value = match[1], match[2]
+        words = ["--" + _RENAMED.get(name, name).replace("_", "-")]
+        if value is not None and value != "True":
+            words.append(value.strip("\"'"))
+        return " ".join(words)
+
+    return _ARGUMENT.sub(option, text)
+
+
+def parse_command(
+    doc: Optional[str], command: Any, argv: Optional[Sequence[str]] = None
+) -> argparse.Namespace:
+    """Read the command line of a script that is one of the commands.
+
+    Args:
+        doc: The script's docstring, its help.
+        command: Module of ``ehrpose.commands``, with ``add_arguments`` and ``run``.
+        argv: Words after the script's name; None: those of this process.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def run_command(doc: Optional[str], command: Any, argv: Optional[Sequence[str]] = None) -> None:
+    """Run a script that is one of the commands; arguments as for ``parse_command``, errors as in ``run_cli``."""
+    args = parse_command(doc, command, argv)
+    run_cli(lambda: command.run(args))
+
+
+def add_cfg_options(parser: Any, *aliases: str) -> None:
+    """Add ``--cfg-options`` to a parser or a group of options."""
+    parser.add_argument(
+        "--cfg-options",
+        *aliases,
+        nargs="+",
+        action=CfgOptions,
+        metavar="KEY=VALUE",
+        help="override config values, for example codec.input_size=256",
+    )
+
+
 class CfgOptions(argparse.Action):
     """``KEY=VALUE ...`` as a dict, by MMEngine's DictAction, loaded only when it is used: help stays fast."""
 
@@ -74,22 +124,3 @@ class CfgOptions(argparse.Action):
         DictAction(self.option_strings, self.dest, nargs=self.nargs)(
             parser, namespace, values, option_string or self.dest
         )
-
-
-def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Add the options with which launchers start several processes."""
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="what started this process",
-    )
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=None, help=argparse.SUPPRESS)
-
-
-def add_display(parser: argparse.ArgumentParser) -> None:
-    """Add the options that draw predictions."""
-    parser.add_argument("--show-dir", help="folder for pictures of the predictions")
-    parser.add_argument("--show", action="store_true", help="show the predictions in a window")
-    parser.add_argument("--interval", type=int, default=1, help="draw every n-th image")
-    parser.add_argument("--wait-time", type=float, default=1, help="seconds that a picture is shown")

@@ -2,7 +2,7 @@
 
 A value is written once, at the top level of the config (``phi``, ``keypoints``, ``codec``, ``data_root``), and
 used below as ``"$phi"``, ``"$keypoints"``, ``"$codec"``, ``"$data_root"``. ``resolve`` puts copies in place of
-these references, so changing the value in one place, also by ``--cfg-options codec.input_size=256``, changes all
+these references, so changing the value in one place, also by ``cfg_options``, changes all
 its users.
 """
 
@@ -74,7 +74,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
         raise ValueError(
-            f"--cfg-options {options} do not fit {cfg.filename or 'the config'}: {error}"
+            f"`cfg_options` {options} do not fit {cfg.filename or 'the config'}: {error}"
         ) from error
 
 
@@ -148,7 +148,7 @@ def _check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             owner = next((key for key in cfg if isinstance(cfg[key], Mapping) and first in cfg[key]), None)
             near = f"; did you mean '{owner}.{option}'?" if owner else _nearest(first, known)
             raise ValueError(
-                f"--cfg-options {option}: {cfg.filename or 'the config'} has no key {first!r}{near}"
+                f"`cfg_options` {option}: {cfg.filename or 'the config'} has no key {first!r}{near}"
             )
 
 

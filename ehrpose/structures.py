@@ -36,7 +36,7 @@ class Maps(NamedTuple):
 
 
 class PeakMaps(NamedTuple):
-    """Output of a network that was exported with ``--decode peaks``; the field names are its output names.
+    """Output of a network that was exported with ``decode="peaks"``; the field names are its output names.
 
     M candidates of each keypoint type: local maxima (3 x 3) of the finest heatmap, the highest first. Behind the last
     maximum follow pixels of any place and score 0. h and w are those of the stride-4 maps, S is 2 where there is a

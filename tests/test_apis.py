@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -161,7 +163,7 @@ def test_demo_mistakes_end_in_one_line(image_demo, photos, config, checkpoint, t
     with pytest.raises(SystemExit) as stop:
         run_cli(lambda: image_demo(arguments))
     assert stop.value.code == 2
-    assert "there are 3" in capsys.readouterr().err
+    assert "there are 3 photos: give a folder as --out-dir" in capsys.readouterr().err
 
 
 def test_options_also_change_a_config_that_is_read_already(config):
@@ -217,3 +219,14 @@ def test_the_inferencer_is_where_it_is_looked_for():
     from ehrpose.apis import PoseInferencer
 
     assert ehrpose.PoseInferencer is PoseInferencer
+
+
+def test_public_functions_are_not_hidden_by_modules_of_their_name():
+    code = (
+        "from ehrpose import PoseInferencer, PoseRuntime, inference, init_model\n"
+        "import ehrpose, ehrpose.apis, ehrpose.inferencers.inferencer\n"
+        "assert inference is ehrpose.apis.inference and ehrpose.inference is inference\n"
+        "assert init_model is ehrpose.init_model is ehrpose.apis.init_model\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

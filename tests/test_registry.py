@@ -1,6 +1,10 @@
 """Registries: every location of every registry is there, and a name resolves before anything was imported."""
 
+import ast
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from mmengine.registry import Registry
@@ -24,3 +28,35 @@ def test_locations_exist(name):
 def test_mmengines_components_are_found():
     assert registry.HOOKS.get("EMAHook") is not None
     assert registry.HOOKS.get("SafeCheckpointHook").__module__.startswith("ehrpose.")
+
+
+def registered_names():
+    """Return (registry, class) of every decorator ``@REGISTRY.register_module()`` in the package."""
+    found = []
+    for path in sorted(Path(registry.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for decorator in getattr(node, "decorator_list", []):
+                call = decorator.func if isinstance(decorator, ast.Call) else decorator
+                if isinstance(call, ast.Attribute) and call.attr == "register_module":
+                    given = [
+                        ast.literal_eval(k.value)
+                        for k in getattr(decorator, "keywords", [])
+                        if k.arg == "name"
+                    ]
+                    found.append((ast.unparse(call.value), *(given or [node.name])))
+    return [pair for pair in found if pair[0] in REGISTRIES]
+
+
+def test_every_registered_component_is_found_by_a_registry_that_has_imported_nothing():
+    names = registered_names()
+    assert len(names) > 40
+    code = "import sys\nfrom ehrpose import registry\nfor line in sys.stdin:\n"
+    code += (
+        "    kind, name = line.split()\n    if getattr(registry, kind).get(name) is None: print(kind, name)\n"
+    )
+    lines = "\n".join(f"{kind} {name}" for kind, name in names)
+    for order in (lines, "\n".join(reversed(lines.splitlines()))):
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=order, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr

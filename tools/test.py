@@ -1,24 +1,7 @@
 """Test a model: python tools/test.py CONFIG CHECKPOINT."""
 
-from __future__ import annotations
-
-import argparse
-
-from ehrpose.cli import run_cli
-from ehrpose.commands.test import add_arguments, run
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Test as the config and the options say."""
-    run(parse_args(argv))
-
+from ehrpose.cli import run_command
+from ehrpose.commands import test as command
 
 if __name__ == "__main__":
-    run_cli(main)
+    run_command(__doc__, command)

@@ -229,7 +229,7 @@ class AssociativeEmbedding:
         return decode_fast(merge_scales(scales, self.unbiased), input_wh, self.settings)
 
     def decode_peaks(self, peaks: PeakMaps, input_wh: Tuple[int, int]) -> People:
-        """Find the people of one image from the candidates of a network exported with ``--decode peaks``.
+        """Find the people of one image from the candidates of a network exported with ``decode="peaks"``.
 
         Args:
             peaks: Candidates, without the batch axis.
@@ -256,7 +256,7 @@ class AssociativeEmbedding:
                 )
             if not np.isfinite(field).all():
                 raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
-        return decode_peaks(fields, input_wh, min(self.strides), self.settings)
+        return decode_peaks(fields, (int(input_wh[0]), int(input_wh[1])), min(self.strides), self.settings)
 
     def decode_batch(
         self, batch: Sequence[Union[Maps, Sequence[Maps]]], num_threads: int = 1

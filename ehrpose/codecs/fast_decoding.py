@@ -5,6 +5,7 @@ Axes: K keypoint types, T tag length, N people, M candidates of a type.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Tuple
 
 import numpy as np
@@ -31,7 +32,7 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     coarse = maps.heat4
     fine = coarse if maps.heat2 is None else maps.heat2
     on_fine, on_coarse = (
-        Geometry(input_wh, (m.shape[2], m.shape[1]), settings.unbiased) for m in (fine, coarse)
+        geometry(input_wh, (m.shape[2], m.shape[1]), settings.unbiased) for m in (fine, coarse)
     )
     tags = maps.tag4.reshape(-1, len(coarse), *coarse.shape[1:])
 
@@ -101,6 +102,12 @@ class Geometry:
     def nearest_pixels(self, positions: np.ndarray) -> np.ndarray:
         """Return the pixels (M, 2) x, y int64 of the map that are nearest to positions on it."""
         return np.minimum(np.maximum(np.rint(positions), 0), self.last).astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def geometry(input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool) -> Geometry:
+    """Return a ``Geometry`` of these arguments, the same object each time."""
+    return Geometry(input_wh, map_wh, unbiased)
 
 
 def fill_nearby(

@@ -202,8 +202,8 @@ def parabola_of_cross(
 
 def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:
     curvature = before + after - 2 * centre
-    flat = curvature > -1e-9
-    shift = np.where(flat, 0.0, 0.5 * (before - after) / np.where(flat, 1.0, curvature))
+    shift = np.zeros_like(curvature)
+    np.divide(0.5 * (before - after), curvature, out=shift, where=curvature <= -1e-9)  # else it is flat
     return np.minimum(np.maximum(shift, -0.5), 0.5)
 
 

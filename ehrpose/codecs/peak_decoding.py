@@ -13,7 +13,7 @@ from typing import Tuple
 import numpy as np
 
 from ehrpose.codecs.assembly import people_of
-from ehrpose.codecs.fast_decoding import Geometry
+from ehrpose.codecs.fast_decoding import geometry
 from ehrpose.codecs.heatmap import Peaks, parabola_of_cross, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import PeakMaps, People
@@ -43,7 +43,7 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
     scores = peaks.peak_scores[types, ranks]
     found = Peaks(types, ys, xs, scores, np.concatenate([[0], np.cumsum(counts)]))
     cross = np.concatenate([found.scores[None], peaks.peak_cross[types, ranks].T])
-    on_fine, on_coarse = (Geometry(input_wh, wh, settings.unbiased) for wh in (fine_wh, coarse_wh))
+    on_fine, on_coarse = (geometry(input_wh, wh, settings.unbiased) for wh in (fine_wh, coarse_wh))
     positions = on_fine.to_input(parabola_of_cross(cross, ys, xs, fine_wh))
     at_coarse = on_coarse.to_map(positions)
     centre = np.stack([xs, ys], axis=-1) // (4 // stride)

@@ -1,11 +1,11 @@
-"""Timing of models, backends and precisions as the command line says."""
+"""``ehrpose benchmark`` and tools/analysis_tools/benchmark.py."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from ehrpose.cli import CfgOptions
+from ehrpose.cli import add_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,32 +17,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["torch", "torch-channels-last", "onnxruntime", "openvino"],
         metavar="NAME[:PRECISION]",
         help="torch, torch-channels-last (the model itself), torch-exported, torch-exported:bf16, onnxruntime, "
-        "onnxruntime:int8, openvino, openvino:bf16, openvino:fp16, openvino:int8; ratios are to the first",
+        "onnxruntime:int8, openvino, openvino:bf16, openvino:fp16, openvino:int8; ratios are relative to the first",
     )
-    parser.add_argument("--checkpoint", help="weights, for one config; default: random ones")
-    parser.add_argument("--images", help="photo, folder or glob; default: a drawn scene")
-    parser.add_argument("--calib-data", metavar="DIR", help="photos for int8")
-    parser.add_argument("--threads", type=int, default=2, help="threads of the network")
-    parser.add_argument("--rounds", type=int, default=30, help="photos timed in each form")
+    parser.add_argument("--checkpoint", help="checkpoint of a single config (default: random weights)")
+    parser.add_argument("--images", help="image, folder or glob (default: a rendered scene)")
+    parser.add_argument("--calib-data", metavar="DIR", help="folder of calibration images for int8")
+    parser.add_argument("--threads", type=int, default=2, help="number of CPU threads (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=30, help="images timed per form (default: %(default)s)")
     parser.add_argument(
-        "--memory", action="store_true", help="peak memory, each form in a process of its own"
+        "--memory", action="store_true", help="also measure peak memory, each form in its own process"
     )
     parser.add_argument(
         "--power",
         choices=["auto", "off"],
         default="auto",
-        help="auto: measure energy where a sensor is found (INA3221, RAPL, NVML)",
+        help="auto: measure energy if a sensor is found (INA3221, RAPL, NVML)",
     )
     parser.add_argument(
-        "--power-seconds", type=float, default=10, help="seconds that each form runs for its energy"
+        "--power-seconds",
+        type=float,
+        default=10,
+        help="seconds per form for the energy (default: %(default)s)",
     )
     parser.add_argument(
-        "--watts", type=float, help="power of the module, package or board, where no sensor is"
+        "--watts", type=float, help="power of the module, package or board, if there is no sensor"
     )
-    parser.add_argument("--ap", type=float, help="AP of the model, percent, for AE = AP x frames/s / W")
-    parser.add_argument("--plot", metavar="PICTURE", help="draw frames a second of each form (.png, .svg)")
-    parser.add_argument("--out", metavar="JSON", help="write all times")
-    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE")
+    parser.add_argument("--ap", type=float, help="AP of the model in percent, for AE = AP x frames/s / W")
+    parser.add_argument(
+        "--plot", metavar="PICTURE", help="plot the frames per second of each form (.png, .svg)"
+    )
+    parser.add_argument("--out", metavar="JSON", help="write all timings")
+    add_cfg_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,59 +1,70 @@
-"""Exporting as the command line says."""
+"""``ehrpose deploy`` and tools/deploy.py."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from ehrpose.cli import CfgOptions
+from ehrpose.cli import add_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "checkpoint", help="checkpoint file, name of a model of the zoo, or 'none' for random weights"
-    )
+    parser.add_argument("checkpoint", help="checkpoint file, zoo model, or 'none' for random weights")
     parser.add_argument(
         "--backend",
         default="onnxruntime",
         choices=["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch"],
-    )
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "fp16", "bf16", "int8"])
-    parser.add_argument("--calib-data", metavar="DIR", help="photos for int8")
-    parser.add_argument("--max-calib-images", type=int, default=64, help="the most of them that are used")
-    parser.add_argument(
-        "--half-range", action="store_true", help="int8 weights of 7 bits, for x86 processors without VNNI"
+        help="backend that will run the model (default: %(default)s)",
     )
     parser.add_argument(
-        "--typed", action="store_true", help="fp16 for TensorRT from 11 on: written into the file"
+        "--precision", default="fp32", choices=["fp32", "fp16", "bf16", "int8"], help="default: %(default)s"
     )
-    parser.add_argument("--workspace-mib", type=int, default=1024, help="TensorRT: memory for one layer")
-    parser.add_argument("--work-dir", default="work_dirs/deploy", help="folder for the files")
+    parser.add_argument("--calib-data", metavar="DIR", help="folder of calibration images for int8")
+    parser.add_argument(
+        "--max-calib-images", type=int, default=64, help="maximum number of calibration images"
+    )
+    parser.add_argument(
+        "--half-range", action="store_true", help="7-bit int8 weights, for x86 CPUs without VNNI"
+    )
+    parser.add_argument(
+        "--typed", action="store_true", help="write fp16 into the ONNX file, as TensorRT 11 and newer need"
+    )
+    parser.add_argument("--workspace-mib", type=int, default=1024, help="TensorRT workspace per layer, MiB")
+    parser.add_argument("--work-dir", default="work_dirs/deploy", help="output folder (default: %(default)s)")
     parser.add_argument(
         "--input-size",
         type=int,
         nargs="+",
         metavar="PX",
-        help="side, or height and width; default: the codec's",
+        help="input side, or height and width (default: from the codec)",
     )
-    parser.add_argument("--batch", type=int, default=1, help="images at once")
-    parser.add_argument("--dynamic-batch", action="store_true", help="any number of images at once")
-    parser.add_argument("--input-type", choices=["uint8", "float32"], help="type of the input, 0 to 255")
-    parser.add_argument("--layout", default="NCHW", choices=["NCHW", "NHWC"], help="axes of the input")
+    parser.add_argument("--batch", type=int, default=1, help="batch size")
+    parser.add_argument("--dynamic-batch", action="store_true", help="allow any batch size")
+    parser.add_argument(
+        "--input-type",
+        choices=["uint8", "float32"],
+        help="input type, values 0 to 255 (default: depends on the backend)",
+    )
+    parser.add_argument(
+        "--layout", default="NCHW", choices=["NCHW", "NHWC"], help="input layout (default: %(default)s)"
+    )
     parser.add_argument(
         "--decode",
         default="none",
         choices=["none", "peaks"],
-        help="peaks: give candidates of keypoints, not maps",
+        help="peaks: output keypoint candidates instead of maps",
     )
-    parser.add_argument("--opset", type=int, default=13, help="version of ONNX's operators")
-    parser.add_argument("--test-img", nargs="+", default=[], metavar="IMG", help="photos for the check")
-    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE")
+    parser.add_argument("--opset", type=int, default=13, help="ONNX opset (default: %(default)s)")
+    parser.add_argument(
+        "--test-img", nargs="+", default=[], metavar="IMG", help="images for the check against the model"
+    )
+    add_cfg_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export, check, and say what was written."""
+    """Export, check, and print what was written."""
     from ehrpose.deploy.export.options import ExportOptions
     from ehrpose.deploy.pipeline import build_or_explain, export
 
@@ -69,9 +80,9 @@ def run(args: argparse.Namespace) -> None:
     )  # fmt: skip
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     done = export(args.config, checkpoint, args.work_dir, options, args.test_img, args.cfg_options)
-    names = {"map_error": "maps by {:.2g}", "pixel_error": "keypoints by {:.2g} px"}
+    names = {"map_error": "{:.2g} in the maps", "pixel_error": "{:.2g} px in the keypoints"}
     found = " and ".join(names[name].format(value) for name, value in done.errors.items())
-    print(f"{done.path}: in float32 it differs from the model in {found} at most")
+    print(f"{done.path}: in float32 it differs from the model by at most {found}")
     if done.report:
         print(done.report)
     if options.for_tensorrt:

@@ -1,4 +1,4 @@
-"""Versions, devices and models, for a report of a problem; names no path and no user."""
+"""Versions, devices and models for a bug report; names no path and no user."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ehrpose.cli import CfgOptions
-from ehrpose.inference.model_spec import ModelSpec
-from ehrpose.inference.options import DrawOptions, OutputOptions, pick
+from ehrpose.cli import add_cfg_options
+from ehrpose.inferencers.model_spec import ModelSpec
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, pick
 from ehrpose.visualization import COLORINGS, STYLES
 
 DEFAULT_MODEL = "ehrnet-small"
@@ -41,9 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--flip-test", action="store_true", help="also run the mirrored image (more accurate, slower)"
     )
-    network.add_argument(
-        "--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE", help="override config values"
-    )
+    add_cfg_options(network)
     _add_drawing(parser)
     _add_output(parser)
     video = parser.add_argument_group("video")
@@ -115,7 +113,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         SystemExit: With code 1 when some photos could not be read and the others are done; with 128 and the signal's
             number after Ctrl-C, when what was done is kept.
     """
-    from ehrpose.inference.inferencer import PoseInferencer
+    from ehrpose.inferencers.inferencer import PoseInferencer
     from ehrpose.media.inputs import is_moving, open_inputs
     from ehrpose.media.stopping import StopRequest
 
@@ -155,7 +153,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         raise SystemExit(128 + stop.signal)
     if inferencer.failed:
         failed = len(inferencer.failed)
-        print(f"{failed} of {failed + report.frames} photos could not be read", file=sys.stderr)
+        print(f"{failed} of {_counted(failed + report.frames, 'image')} could not be read", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -178,29 +176,34 @@ def _output_options(args: argparse.Namespace, kind: str) -> OutputOptions:
 
 
 class _Report:
-    """What is said on stdout: a line for each photo, or one for the video."""
+    """Lines on stdout: one for each image, and a summary."""
 
     def __init__(self, kind: str):
         self.kind, self.frames, self.people, self.start = kind, 0, 0, time.perf_counter()
 
     def add(self, result: dict[str, Any]) -> None:
-        """Count, and of photos name, what was found."""
+        """Count a result; print a line for each image."""
         for frame, people in zip(result["frames"], result["predictions"]):
             self.frames += 1
             self.people += len(people)
             if self.kind == "images":
-                print(f"{frame.path}: {len(people)} people")
+                print(f"{frame.path}: {_counted(len(people), 'person', 'people')}")
 
     def end(self, written: list[Path]) -> None:
-        """Say how much was done, and where it is."""
+        """Print how much was done, and where it is."""
         rate = self.frames / max(time.perf_counter() - self.start, 1e-9)
         if self.kind == "images":
             folders = sorted({str(path.parent) for path in written})
             where = str(written[0]) if len(written) == 1 else ", ".join(folders)
-            what = "photos"
+            what = "image"
         else:
-            where, what = ", ".join(map(str, written)), "frames"
+            where, what = ", ".join(map(str, written)), "frame"
         print(
-            f"{self.frames} {what}, {self.people} people, {rate:.1f} {what}/s"
+            f"{_counted(self.frames, what)}, {_counted(self.people, 'person', 'people')}, {rate:.1f} {what}s/s"
             + (f" -> {where}" if where else "")
         )
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 image``, ``2 images``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

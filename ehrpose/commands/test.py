@@ -1,28 +1,33 @@
-"""Testing as the command line says."""
+"""``ehrpose test`` and tools/test.py."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ehrpose.cli import CfgOptions, add_display, add_launcher
+from ehrpose.commands.config_options import add_config_options, set_display
+
+if TYPE_CHECKING:  # help must not wait for MMEngine
+    from mmengine.config import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file, or name of a model of the zoo")
-    parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<name of the config>)")
-    parser.add_argument("--out", metavar="JSON", help="write the results in COCO's submission form")
+    parser.add_argument("checkpoint", help="checkpoint file or zoo model")
+    parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<config name>)")
+    parser.add_argument("--out", metavar="JSON", help="write the results in COCO submission format")
     parser.add_argument(
-        "--format-only", action="store_true", help="write --out only, for data without annotations"
+        "--format-only", action="store_true", help="only write --out, for data without annotations"
     )
-    parser.add_argument("--dump", metavar="PKL", help="write the predictions of every image")
+    parser.add_argument("--dump", metavar="PKL", help="write all predictions as a pickle")
     parser.add_argument(
         "--flip-test",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="test with the mirrored image as well (default: as the config says)",
+        help="also run the mirrored image (default: from the config)",
     )
     parser.add_argument(
         "--badcase",
@@ -30,29 +35,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=20,
         metavar="N",
-        help="draw the N photos with the lowest OKS (default 20) into badcase/ of the work folder",
+        help="draw the N images with the lowest OKS into badcase/ in the work dir (N defaults to 20)",
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=CfgOptions,
-        metavar="KEY=VALUE",
-        help="replace config values, for example codec.input_size=256",
-    )
-    add_display(parser)
-    add_launcher(parser)
+    add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Test as the config and the options say."""
-    from ehrpose.commands import config_options as options
     from ehrpose.config import load_config
     from ehrpose.engine.runner import evaluate_checkpoint
 
     cfg = load_config(args.config, args.cfg_options)
-    options.set_test_output(cfg, args.out, args.format_only, args.dump)
-    options.set_flip_test(cfg, args.flip_test)
-    options.set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
+    set_test_output(cfg, args.out, args.format_only, args.dump)
+    set_flip_test(cfg, args.flip_test)
+    set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
     work_dir = args.work_dir or cfg.get("work_dir") or f"work_dirs/{Path(args.config).stem}"
-    options.set_bad_cases(cfg, args.badcase, Path(work_dir) / "badcase")
+    set_bad_cases(cfg, args.badcase, Path(work_dir) / "badcase")
     evaluate_checkpoint(cfg, args.checkpoint, args.work_dir, args.launcher, args.out)
+
+
+def set_test_output(
+    cfg: Config, out: str | None = None, format_only: bool = False, dump: str | None = None
+) -> None:
+    """Say what is written of a test's results.
+
+    Args:
+        cfg: Config.
+        out: Json file for the results in COCO's submission form.
+        format_only: Only write them, for data without annotations.
+        dump: Pickle file for the predictions of every image.
+
+    Raises:
+        ValueError: A file has the wrong ending, ``format_only`` is without ``out``, or no metric can write.
+    """
+    if out is not None and not out.endswith(".json"):
+        raise ValueError(f"--out must end with .json, got {out}")
+    if dump is not None and not dump.endswith((".pkl", ".pickle")):
+        raise ValueError(f"--dump must end with .pkl or .pickle, got {dump}")
+    if format_only and out is None:
+        raise ValueError("--format-only writes the results to a file: give it with --out")
+    evaluators = _as_list(cfg.test_evaluator)
+    if out is not None:
+        writers = [e for e in evaluators if e["type"] in ("CocoMetric", "CrowdPoseMetric")]
+        if not writers:
+            raise ValueError("--out needs a CocoMetric or CrowdPoseMetric in test_evaluator")
+        writers[0].update(outfile_prefix=out.removesuffix(".json"), format_only=format_only)
+    if dump is not None:
+        evaluators.append({"type": "DumpResults", "out_file_path": dump})
+    cfg.test_evaluator = evaluators
+
+
+def set_flip_test(cfg: Config, flip_test: bool | None) -> None:
+    """Test with the mirrored image as well, or without; None leaves it to the config."""
+    if flip_test is not None:
+        cfg.model.flip_test = flip_test
+
+
+def set_bad_cases(cfg: Config, count: int | None, out_dir: str | os.PathLike) -> None:
+    """Draw the ``count`` photos of a test with the lowest OKS into a folder; None draws none.
+
+    Raises:
+        ValueError: ``count`` is below 1.
+    """
+    if count is None:
+        return
+    if count < 1:
+        raise ValueError(f"--badcase must be at least 1, got {count}")
+    hook = {"type": "BadCaseHook", "out_dir": str(out_dir), "keypoints": "$keypoints", "count": count}
+    cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), hook]
+
+
+def _as_list(evaluator: Any) -> list[Any]:
+    return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]

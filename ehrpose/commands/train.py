@@ -1,51 +1,97 @@
-"""Training as the command line says."""
+"""``ehrpose train`` and tools/train.py."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ehrpose.cli import CfgOptions, add_display, add_launcher
+from ehrpose.commands.config_options import add_config_options, set_display
+
+if TYPE_CHECKING:  # help must not wait for MMEngine
+    from mmengine.config import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("config", help="config file")
     parser.add_argument(
-        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG's name)"
+        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/<config name>)"
     )
     parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from a checkpoint; without a name from the last one in the work_dir",
+        help="resume from a checkpoint, or without a value from the latest in the work dir",
     )
-    parser.add_argument("--amp", action="store_true", help="mixed precision: bfloat16, float16 on older GPUs")
-    parser.add_argument("--no-validate", action="store_true", help="do not validate while training")
+    parser.add_argument(
+        "--amp", action="store_true", help="mixed precision: bfloat16, or float16 on older GPUs"
+    )
+    parser.add_argument("--no-validate", action="store_true", help="skip validation during training")
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size"
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=CfgOptions,
-        metavar="KEY=VALUE",
-        help="replace config values, for example codec.input_size=256",
-    )
-    add_display(parser)
-    add_launcher(parser)
+    add_config_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Train as the config and the options say."""
-    from ehrpose.commands import config_options as options
     from ehrpose.config import load_config
     from ehrpose.engine import build_runner
 
     cfg = load_config(args.config, args.cfg_options)
-    options.set_resume(cfg, args.resume)
-    options.set_amp(cfg, args.amp)
-    options.set_auto_scale_lr(cfg, args.auto_scale_lr)
-    options.set_no_validate(cfg, args.no_validate)
-    options.set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
+    set_resume(cfg, args.resume)
+    set_amp(cfg, args.amp)
+    set_auto_scale_lr(cfg, args.auto_scale_lr)
+    set_no_validate(cfg, args.no_validate)
+    set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
     build_runner(cfg, args.work_dir, args.launcher).train()
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Resume from a checkpoint, with ``"auto"`` from the last one in the work_dir; None changes nothing.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+    """
+    if resume is not None:
+        if resume != "auto" and "://" not in resume and not Path(resume).is_file():
+            raise FileNotFoundError(f"checkpoint not found: {resume}")
+        cfg.resume = True
+        cfg.load_from = None if resume == "auto" else resume
+
+
+def set_amp(cfg: Config, amp: bool) -> None:
+    """Train in mixed precision, as well as the device can.
+
+    Raises:
+        ValueError: The config's optimizer wrapper is neither OptimWrapper nor AutocastOptimWrapper.
+    """
+    if not amp:
+        return
+    from ehrpose.engine.amp import AutocastOptimWrapper
+
+    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if kind not in ("OptimWrapper", AutocastOptimWrapper.__name__):
+        raise ValueError(f"--amp works with optim_wrapper.type OptimWrapper, got {kind!r}")
+    cfg.optim_wrapper.type = AutocastOptimWrapper.__name__
+
+
+def set_auto_scale_lr(cfg: Config, auto_scale_lr: bool) -> None:
+    """Scale the learning rate to the batch that is run.
+
+    Raises:
+        ValueError: The config does not say which batch its learning rate belongs to.
+    """
+    if not auto_scale_lr:
+        return
+    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
+        raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
+    cfg.auto_scale_lr.enable = True
+
+
+def set_no_validate(cfg: Config, no_validate: bool) -> None:
+    """Train without validation, so without a best checkpoint."""
+    if no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

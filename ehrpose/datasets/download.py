@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import os
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -260,26 +259,3 @@ def _place(member: zipfile.ZipInfo, folder: Path, archive: Path) -> Path:
 
 def _is_there(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
-
-
-class ByteLine:
-    """A line on stderr: how much of something is done.
-
-    Args:
-        name: What it is.
-        unit: ``"MB"`` divides by a million, anything else counts.
-    """
-
-    def __init__(self, name: str, unit: str = "MB"):
-        self._name, self._unit = name, unit
-        self._scale = 1_000_000 if unit == "MB" else 1
-        self._shown = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show the state; at most five times a second."""
-        now = time.monotonic()
-        if now - self._shown > 0.2 or done == total:
-            self._shown = now
-            end = "\n" if done == total else ""
-            text = f"\r{self._name}: {done // self._scale} of {total // self._scale} {self._unit}"
-            print(text, end=end, file=sys.stderr, flush=True)

@@ -58,7 +58,7 @@ class PoseRuntime:
         if self.sidecar.decode == "peaks" and self.codec.mode != "fast":
             raise DeployError(
                 f"{path} gives candidates, which are decoded in mode 'fast', got {self.codec.mode!r}: export with "
-                "--decode none, or leave the mode"
+                "`decode='none'`, or leave the mode"
             )
 
     @property

@@ -39,7 +39,9 @@ def checkpoint_beside(path: str | os.PathLike) -> Iterator[Path]:
         explained = isinstance(error, WriteError)
         reason = error.strerror if explained else f"{path} could not be written: {error.strerror}"
         advice = (
-            "; make room, then go on with --resume" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            "; make room, then go on with `resume=True`"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else ""
         )
         raise CheckpointError(f"{reason}{advice}. Checkpoints that were there are untouched") from error
 
@@ -131,7 +133,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 @HOOKS.register_module()
 class CheckpointFitHook(Hook):
-    """Make ``load_from`` and ``--resume`` an error where names or shapes differ; PoseRunner registers it by itself.
+    """Make ``load_from`` and ``resume`` an error where names or shapes differ; PoseRunner registers it by itself.
 
     MMEngine alone goes on with random weights in their place, and a log line.
     """

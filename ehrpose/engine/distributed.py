@@ -33,7 +33,7 @@ def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> No
     if missing:
         start = {"pytorch": "torchrun or tools/dist_train.sh", "slurm": "srun", "mpi": "mpirun"}[launcher]
         names = " and ".join(missing)
-        raise ValueError(f"--launcher {launcher} needs {names} to be set: start it with {start}")
+        raise ValueError(f"`launcher={launcher!r}` needs {names} to be set: start it with {start}")
 
 
 def init_cpu_processes(launcher: str) -> None:

@@ -62,7 +62,7 @@ class Outputs:
         if source.fps is None:
             if self._out_file is not None and len(source.photos) > 1:
                 raise ValueError(
-                    f"{out_file} is one picture, but there are {len(source.photos)} photos: give a folder instead"
+                    f"{out_file} is one picture, but there are {len(source.photos)} photos: give a folder as `out_dir`"
                 )
         else:
             if self._pred_dir is not None:

@@ -216,7 +216,7 @@ class VideoWriter:
         if not writer.isOpened():
             self._file.abort()
             raise VideoError(
-                f"{self.path}: no encoder for codec {self.codec!r} of {size_wh} px; try --codec MJPG in .avi"
+                f"{self.path}: no encoder for codec {self.codec!r} of {size_wh} px; try `codec='MJPG'` in .avi"
             )
         self._writer, self._size_wh = writer, size_wh
         self._thread = threading.Thread(target=self._write_all, name="video-writer", daemon=True)

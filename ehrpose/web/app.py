@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ehrpose.inference.predictors import photo_maps
+from ehrpose.inferencers.predictors import photo_maps
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.people_json import people_to_dicts
 from ehrpose.version import __version__

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.inference.model_spec import ModelSpec
-from ehrpose.inference.predictors import Predictor
+from ehrpose.inferencers.model_spec import ModelSpec
+from ehrpose.inferencers.predictors import Predictor
 from ehrpose.model_zoo import list_models
 from ehrpose.structures import People
 
@@ -46,7 +46,7 @@ class ModelPool:
 
     def __init__(self, openers: dict[str, Callable[[], Predictor]]):
         if not openers:
-            raise ValueError("no model to offer: no weights are shipped, and none were given with --model")
+            raise ValueError("no model to offer: no weights are shipped, and none were given")
         self._entries = {name: _Entry(name, opener) for name, opener in openers.items()}
         self._count = threading.Lock()
 
@@ -102,7 +102,7 @@ class ModelPool:
 
 
 def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
-    """Return the pool of ``--model`` arguments; without any, the zoo models with weights.
+    """Return the pool of these models; without any, the zoo models with weights.
 
     Args:
         models: Texts of ``ModelSpec.parse``.

@@ -58,6 +58,7 @@ def test_maps_without_a_peak_give_nobody(five_keypoints):
     codec = AssociativeEmbedding(32, five_keypoints)
     empty = Maps(*(np.zeros((5, 8 * s, 8 * s), np.float32) for s in (1, 1, 2)))
     assert len(codec.decode_peaks(extract(empty, 30), (32, 32))) == 0
+    assert len(codec.decode_peaks(extract(empty, 30), [32, np.int64(32)])) == 0
 
 
 def test_what_does_not_fit_is_refused(five_keypoints):

@@ -128,7 +128,7 @@ def test_photos_give_pictures_and_a_broken_one_is_named(scene_photos, model, tmp
     (scene_photos / "1.png").write_bytes(b"broken")
     told = fails(["predict", scene_photos, "--out-dir", tmp_path / "rest", *model], capsys, code=1)
     assert "1.png" in told
-    assert "1 of 3 photos could not be read" in told
+    assert "1 of 3 images could not be read" in told
     assert len(list((tmp_path / "rest").glob("*.jpg"))) == 2
 
 

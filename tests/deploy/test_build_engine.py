@@ -77,17 +77,17 @@ def test_precision_comes_from_flags_or_from_the_file(machine, release, layers, p
     ("release", "layers", "options", "message"),
     [
         (TRT_11, [CONVOLUTION], {"precision": "fp16"},
-         r"TensorRT 11\.4\.0\.106 takes fp16 from the ONNX file only.*tools/deploy\.py --precision fp16"),
+         r"TensorRT 11\.4\.0\.106 takes fp16 from the ONNX file only.*tools/deploy\.py, `precision=.fp16.` and `typed"),
         (RTX, [CONVOLUTION], {"precision": "fp16"}, "TensorRT-RTX 1.7.1.116 takes fp16 from the ONNX file only"),
-        (JETSON, [CONVOLUTION], {"precision": "int8"}, "has no Q/DQ.*or name photos with --calib-data"),
-        (TRT_11, [CONVOLUTION], {"precision": "int8", "calib_data": "x"}, r"--precision int8$"),
-        (JETSON, [HALF_CONVOLUTION], {"precision": "fp32"}, "the ONNX file is fp16 itself"),
-        (JETSON, [QUANTIZE], {"precision": "fp16"}, "the ONNX file is int8 itself"),
+        (JETSON, [CONVOLUTION], {"precision": "int8"}, "has no Q/DQ.*or name photos with `calib_data`"),
+        (TRT_11, [CONVOLUTION], {"precision": "int8", "calib_data": "x"}, r"`precision='int8'`$"),
+        (JETSON, [HALF_CONVOLUTION], {"precision": "fp32"}, "is already fp16, so `precision=.fp32.` is not"),
+        (JETSON, [QUANTIZE], {"precision": "fp16"}, "the ONNX file is already int8"),
         (JETSON, [CONVOLUTION], {"optimization_level": 3}, "needs TensorRT 8.6 or newer, here is 8.5.2.2"),
-        (JETSON, [CONVOLUTION], {"dla_core": 2, "precision": "fp16"}, r"has 2 DLA core\(s\), got --dla-core 2"),
+        (JETSON, [CONVOLUTION], {"dla_core": 2, "precision": "fp16"}, r"has 2 DLA core\(s\), got `dla_core=2`"),
         (TRT_10, [CONVOLUTION], {"dla_core": 0, "precision": "fp16"}, r"has 0 DLA core\(s\)"),
-        (JETSON, [CONVOLUTION], {"dla_core": 0}, "not in fp32: add --precision fp16"),
-        (JETSON, [CONVOLUTION], {"max_batch": 4}, "takes 1 image.* got --max-batch 4: export it with"),
+        (JETSON, [CONVOLUTION], {"dla_core": 0}, "not in fp32: add `precision='fp16'`"),
+        (JETSON, [CONVOLUTION], {"max_batch": 4}, "takes 1 image.* got `max_batch=4`: export it with"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_said(machine, release, layers, options, message):
@@ -221,7 +221,7 @@ def test_deep_learning_accelerator(machine):
 
 def test_dynamic_batch(machine, capsys):
     onnx = write_onnx(machine.folder, shape=[-1, *SHAPE[1:]])
-    with pytest.raises(DeployError, match="say the most with --max-batch"):
+    with pytest.raises(DeployError, match="say the most with `max_batch`"):
         machine.build(onnx)
     engine = machine.build(onnx, max_batch=4)
     elsewhere = FakeCudart(sm="8.7")
@@ -239,7 +239,7 @@ def test_dynamic_batch(machine, capsys):
         "--minShapes=input:1x3x32x64 --optShapes=input:4x3x32x64 --maxShapes=input:4x3x32x64"
         in capsys.readouterr().out
     )
-    with pytest.raises(DeployError, match="--calib-data needs a fixed batch"):
+    with pytest.raises(DeployError, match="`calib_data` needs a fixed batch"):
         machine.build(onnx, max_batch=4, precision="int8", calib_data=str(photos(machine)))
 
 

@@ -198,7 +198,7 @@ def test_candidates_give_the_people_of_the_maps(config, tmp_path, backend):
         ({"backend": "ncnn"}, "wanted a backend of"),
         ({"precision": "fp8"}, "wanted a precision of"),
         ({"precision": "bf16"}, "for onnxruntime, got bf16"),
-        ({"precision": "int8"}, "with --calib-data"),
+        ({"precision": "int8"}, "with `calib_data`"),
         ({"layout": "CHWN"}, "wanted a layout of"),
         ({"decode": "people"}, "to decode one of"),
     ],

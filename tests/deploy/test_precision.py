@@ -110,7 +110,7 @@ def test_half_range_leaves_weights_of_seven_bits(config, weights, photos, tmp_pa
 
 @pytest.mark.parametrize("options", [{}, {"backend": "tensorrt", "precision": "int8", "calib_data": "x"}])
 def test_half_range_is_for_int8_on_cpus(options):
-    with pytest.raises(ValueError, match="--half-range is for int8 of onnxruntime and openvino"):
+    with pytest.raises(ValueError, match="`half_range` is for int8 of onnxruntime and openvino"):
         ExportOptions(**options, half_range=True)
 
 

@@ -7,6 +7,8 @@ import importlib.util
 import cv2
 import pytest
 
+from ehrpose.cli import parse_command
+from ehrpose.commands import deploy as command
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.deploy.sidecar import read_sidecar
 
@@ -20,12 +22,9 @@ pytestmark = [
 MODELS = ["h-4_coco-384", "h-3_coco-416", "h-2_coco-448", "h-1_coco-480", "h0_coco-512"]
 
 
-@pytest.fixture(scope="module")
-def deploy(root):
-    spec = importlib.util.spec_from_file_location("tools_deploy", root / "tools/deploy.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def deploy(words):
+    """Do what tools/deploy.py does; errors come through."""
+    command.run(parse_command(None, command, words))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def photos(coco_keypoints, tmp_path_factory):
 @pytest.mark.parametrize("decode", ["none", "peaks"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_is_parsed_and_built(root, deploy, photos, tmp_path, model, precision, decode):
+def test_every_model_is_parsed_and_built(root, photos, tmp_path, model, precision, decode):
     config = str(root / f"configs/ehrnet/{model}.py")
     words = [
         "--precision",

@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 from trt_api import RELEASES, TABLE
 
-_NAMES = ("build_engine", "tensorrt/network", "tensorrt/build_config", "tensorrt/calibrator", "backends/tensorrt")
+_NAMES = (
+    "build_engine",
+    "tensorrt/network",
+    "tensorrt/build_config",
+    "tensorrt/calibrator",
+    "backends/tensorrt",
+)
 FILES = [f"ehrpose/deploy/{name}.py" for name in _NAMES]
 # How the code calls an object of each class, and what its methods give.
 VARIABLES = {"trt": "", "builder": "Builder", "config": "IBuilderConfig", "network": "INetworkDefinition",

@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 from pages import ROOT, blocks, commands
 
+from ehrpose.cli import parse_command
 from ehrpose.structures import People
 
 PAGE = ROOT / "docs/custom_skeleton.md"
@@ -44,7 +45,9 @@ def load(path: Path):
     spec = importlib.util.spec_from_file_location(f"page_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main
+    if hasattr(module, "main"):
+        return module.main
+    return lambda words: module.command.run(parse_command(None, module.command, words))  # one of the commands
 
 
 def check_results() -> People:

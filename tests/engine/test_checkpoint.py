@@ -48,7 +48,7 @@ def files(folder: Path) -> list[str]:
 def test_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
     fail_at(monkeypatch, 2, disk_is_full)
     with pytest.raises(
-        CheckpointError, match=r"epoch_2\.pth could not be written: No space left.*--resume"
+        CheckpointError, match=r"epoch_2\.pth could not be written: No space left.*`resume=True`"
     ) as error:
         build_runner(quiet_config(tmp_path)).train()
     assert "\n" not in str(error.value)

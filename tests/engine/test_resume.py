@@ -47,7 +47,7 @@ def assert_same(a, b):
 def test_resumed_run_ends_bit_equal(tmp_path, num_workers, hooks):
     changes = {"custom_hooks": hooks, "num_workers": num_workers}
     train(toy_config(tmp_path / "whole", **changes))
-    train(toy_config(tmp_path / "cut", **changes), stop_after=7)  # 5 iterations per epoch: in the second epoch
+    train(toy_config(tmp_path / "cut", **changes), stop_after=7)  # 5 iterations per epoch: in the second one
     assert not (tmp_path / "cut/epoch_2.pth").exists()
     train(toy_config(tmp_path / "cut", resume=True, **changes))
     assert_same(weights(tmp_path / "whole/epoch_3.pth"), weights(tmp_path / "cut/epoch_3.pth"))

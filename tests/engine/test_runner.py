@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_parts import loader, toy_config
 
-from ehrpose.commands import config_options as options
+from ehrpose.commands.train import set_auto_scale_lr
 from ehrpose.engine import PoseRunner, build_runner, compat
 from ehrpose.engine.distributed import check_launcher
 from ehrpose.engine.seeding import SeededDataset, SeededIndex
@@ -45,7 +45,7 @@ def test_tensorboard_gets_the_losses(tmp_path):
 
 def test_auto_scale_lr_follows_the_batch(tmp_path):
     cfg = toy_config(tmp_path, max_epochs=1, param_scheduler=None, auto_scale_lr={"base_batch_size": 8})
-    options.set_auto_scale_lr(cfg, True)
+    set_auto_scale_lr(cfg, True)
     runner = build_runner(cfg)
     runner.train()
     assert runner.optim_wrapper.get_lr()["lr"] == [0.01 * 2 / 8]

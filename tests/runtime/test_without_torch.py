@@ -16,7 +16,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'deploy'"
 from ehrpose.analysis.speed.memory_probe import own_peak, peak_memory
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError
-from ehrpose.inference.inferencer import PoseInferencer
+from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.media import VideoReader, VideoWriter
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, invert_warp

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import pickle
@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ehrpose.cli import run_cli
+from ehrpose.cli import parse_command, run_cli
+from ehrpose.commands import test as test_command
+from ehrpose.commands import train as train_command
 
 
 @pytest.fixture
@@ -31,23 +33,21 @@ def toy_file(toy, tmp_path) -> Path:
     return tmp_path / "toy.py"
 
 
-def tool(root: Path, name: str):
-    spec = importlib.util.spec_from_file_location(f"tools_{name}", root / f"tools/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(command):
+    """Return what tools/train.py or tools/test.py does with a list of words; errors come through."""
+    return lambda words: command.run(parse_command(None, command, words))
 
 
 @pytest.fixture
-def train(root, monkeypatch, tmp_path):
+def train(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    return tool(root, "train").main
+    return script(train_command)
 
 
 @pytest.fixture
-def test(root, monkeypatch, tmp_path):
+def test(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    return tool(root, "test").main
+    return script(test_command)
 
 
 def epochs_in(path: Path) -> int:

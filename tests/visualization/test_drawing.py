@@ -63,6 +63,19 @@ def test_options_of_drawing(meta, person):
     assert changed(image, thick).sum() > 2 * changed(image, plain).sum()
 
 
+@pytest.mark.parametrize(
+    ("side", "extent", "width"), [(250, 200, 2), (250, 40, 1), (2000, 1500, 13), (2000, 60, 3)]
+)
+def test_lines_suit_the_image_and_the_person(meta, side, extent, width):
+    image = np.zeros((side, side, 3), np.uint8)
+    left, right = side // 2 - extent // 2, side // 2 + extent // 2
+    person = np.array([[[left, 100], [right, 100], [0, 0], [0, 0], [0, 0]]], np.float32)
+    picture = draw_people(image, person, np.array([[1, 1, 0, 0, 0]]), meta)
+    limb = picture[:, side // 2].max(axis=1) / picture[100, side // 2].max()
+    assert limb.sum() == pytest.approx(width + 1.5, abs=1.1), "smooth edges add a pixel or two"
+    assert np.flatnonzero(limb).mean() == pytest.approx(100, abs=0.6)
+
+
 def test_people_outside_the_image_and_no_people_are_no_error(meta, person):
     image = np.zeros((50, 50, 3), np.uint8)
     far = draw_people(image, person + 1e7, np.ones((1, 5)), meta)

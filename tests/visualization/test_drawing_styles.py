@@ -1,8 +1,7 @@
-"""Labels, colours of ids, fading and OpenPose's style; and that nothing changes without them."""
+"""Labels, colours of ids, fading and OpenPose's style."""
 
 from __future__ import annotations
 
-import former_drawing
 import numpy as np
 import pytest
 
@@ -30,30 +29,6 @@ ONES = np.ones((1, 5))
 
 def changed(before, after):
     return (before != after).any(axis=2)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"color_by": "person"},
-        {"show_kpt_idx": True, "black_background": True},
-        {"radius": 4.5, "thickness": 2.5, "kpt_thr": 0.6},
-    ],
-)
-@pytest.mark.parametrize("size", [(24, 40), (240, 320), (1500, 2000)])
-def test_former_calls_give_the_former_picture(coco, rng, options, size):
-    image = rng.integers(0, 256, (*size, 3), np.uint8)
-    for count in (0, 1, 7):
-        centers = rng.uniform(0, size[::-1], (count, 1, 2))
-        people = centers + rng.normal(0, 0.2, (count, 17, 2)) * rng.uniform(5, max(size), (count, 1, 1))
-        people[rng.random((count, 17)) < 0.03] = np.nan
-        scores = rng.uniform(0, 1, (count, 17))
-        boxes = np.concatenate([centers[:, 0] - 20, centers[:, 0] + 30], axis=1)
-        for bboxes in (None, boxes):
-            ours = draw_people(image, people, scores, coco, bboxes=bboxes, **options)
-            former = former_drawing.draw_people(image, people, scores, coco, bboxes=bboxes, **options)
-            np.testing.assert_array_equal(ours, former)
 
 
 def test_a_person_keeps_the_colour_of_its_id_at_any_place_of_the_list(meta):

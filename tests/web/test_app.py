@@ -201,7 +201,8 @@ def test_busy_is_503(client, monkeypatch):
 def test_models_of_the_command_line(monkeypatch):
     opened = []
     monkeypatch.setattr(
-        "ehrpose.inference.predictors.open_predictor", lambda *args, **kw: opened.append(args) or TwoPeople()
+        "ehrpose.inferencers.predictors.open_predictor",
+        lambda *args, **kw: opened.append(args) or TwoPeople(),
     )
     pool = pool_of(["a/end2end.onnx", "mine=configs/x.py:weights.pth"])
     assert pool.names == ["end2end.onnx", "mine"]

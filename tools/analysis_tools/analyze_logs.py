@@ -1,4 +1,4 @@
-"""Draw curves and print iteration times from the JSON logs of training runs (vis_data/*.json)."""
+"""Plot curves and print iteration times from the JSON logs of training runs (vis_data/*.json)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    plot = commands.add_parser("plot_curve", help="draw keys of one or more logs")
-    plot.add_argument("json_logs", nargs="+", help="logs, vis_data/*.json")
-    plot.add_argument("--keys", nargs="+", default=["loss"], help="such as loss, lr, coco/AP (default: loss)")
-    plot.add_argument("--title", help="title of the picture")
-    plot.add_argument("--legend", nargs="+", help="names of the lines: log by log, key by key")
-    plot.add_argument("--backend", help="Matplotlib's backend (default: Agg with --out)")
-    plot.add_argument("--style", default="default", help="Matplotlib's style, e.g. ggplot (default: default)")
-    plot.add_argument("--out", help="picture to write, e.g. curve.png; without it a window opens")
-    times = commands.add_parser("cal_train_time", help="print seconds per iteration")
-    times.add_argument("json_logs", nargs="+", help="logs, vis_data/*.json")
+    plot = commands.add_parser("plot_curve", help="plot values of one or more logs")
+    plot.add_argument("json_logs", nargs="+", help="log files, vis_data/*.json")
+    plot.add_argument(
+        "--keys",
+        nargs="+",
+        default=["loss"],
+        help="values to plot, for example loss, lr, coco/AP (default: loss)",
+    )
+    plot.add_argument("--title", help="title of the plot")
+    plot.add_argument("--legend", nargs="+", help="names of the curves: log by log, key by key")
+    plot.add_argument("--backend", help="Matplotlib backend (default: Agg with --out)")
+    plot.add_argument(
+        "--style", default="default", help="Matplotlib style, for example ggplot (default: default)"
+    )
+    plot.add_argument("--out", help="plot to write, for example curve.png (default: show a window)")
+    times = commands.add_parser("cal_train_time", help="print the time per iteration")
+    times.add_argument("json_logs", nargs="+", help="log files, vis_data/*.json")
     times.add_argument(
-        "--include-outliers", action="store_true", help="count the first record of each epoch, too"
+        "--include-outliers", action="store_true", help="include the first record of each epoch"
     )
     return parser.parse_args(argv)
 

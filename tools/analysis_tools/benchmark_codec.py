@@ -1,6 +1,6 @@
-"""Print how long decoding takes, against the plain decoder and mmpose's, over people and map sizes.
+"""Measure decoding times by number of people and map size, against a plain decoder and MMPose's.
 
-Maps are made from poses of a COCO keypoint json, or of the embedded data set, with stated noise.
+Maps are made from the poses of a COCO keypoint file or of the synthetic data set, with known noise.
 
 Example: python tools/analysis_tools/benchmark_codec.py --labels person_keypoints_val2017.json
 """
@@ -17,24 +17,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--labels", help="COCO keypoint json for the poses; else the embedded data set's")
-    parser.add_argument("--people", type=int, nargs="+", default=[0, 1, 5, 15, 30, 60])
+    parser.add_argument("--labels", help="COCO keypoint file with the poses (default: synthetic poses)")
     parser.add_argument(
-        "--sides", type=int, nargs="+", default=[384, 512, 768], help="sides of the network input, px; the maps "
-        "have a quarter and a half of it"
+        "--people", type=int, nargs="+", default=[0, 1, 5, 15, 30, 60], help="numbers of people"
+    )
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=[384, 512, 768], help="sides of the network input, px; "
+        "maps have a quarter and a half of it"
     )  # fmt: skip
-    parser.add_argument("--num-maps", type=int, default=3, help="maps of each number of people and side")
-    parser.add_argument("--rounds", type=int, default=15, help="decodes of each map")
-    parser.add_argument("--no-plain", action="store_true", help="leave out the plain decoder")
+    parser.add_argument("--num-maps", type=int, default=3, help="maps per number of people and side")
+    parser.add_argument("--rounds", type=int, default=15, help="decodings per map")
+    parser.add_argument("--no-plain", action="store_true", help="skip the plain decoder")
     parser.add_argument(
-        "--kernels", action="store_true", help="instead print what each compiled loop is worth: the time without it "
+        "--kernels", action="store_true", help="instead print the speed-up of each compiled loop: the time without it "
         "over the time with all of them"
     )  # fmt: skip
-    parser.add_argument("--peer-python", help="python of a virtual environment with mmpose 1.3.2")
-    parser.add_argument("--threads", type=int, default=1, help="threads of OpenCV")
+    parser.add_argument("--peer-python", help="Python of an environment with MMPose 1.3.2, to compare with")
+    parser.add_argument("--threads", type=int, default=1, help="number of OpenCV threads")
     parser.add_argument(
         "--keypoints", default=str(HERE.parents[1] / "configs/_base_/keypoints/coco.py"),
-        help="config file with the skeleton",
+        help="config file with the skeleton (default: COCO)",
     )  # fmt: skip
     return parser.parse_args(argv)
 

@@ -1,6 +1,6 @@
-"""Print how many training samples a second one worker makes, and where the time goes, against the plain path.
+"""Measure how many training samples per second one worker produces and where the time goes, against a plain pipeline.
 
-The plain path warps float images, draws targets by loops over keypoints and sends everything as float arrays.
+The plain pipeline warps float images, draws targets keypoint by keypoint and passes everything on as float arrays.
 
 Example: python tools/analysis_tools/benchmark_dataloader.py configs/ehrnet/h0_coco-512.py
 """
@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
+from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config file whose train_dataloader is measured")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--num-batches", type=int, default=12, help="batches timed in each round")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds over the paths; the median counts")
-    parser.add_argument("--num-items", type=int, default=100, help="images in the table by step")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="key=value, replaces the config's"
-    )
+    parser.add_argument("config", help="config file with the train_dataloader to measure")
+    parser.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
+    parser.add_argument("--num-batches", type=int, default=12, help="batches per round")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; the median counts")
+    parser.add_argument("--num-items", type=int, default=100, help="images for the table of steps")
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
@@ -37,6 +35,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from ehrpose.cli import run_cli
-
     run_cli(main)

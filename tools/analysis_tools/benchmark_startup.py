@@ -1,4 +1,4 @@
-"""Print the seconds from the command to the first training step, to the last of a few, and through a validation.
+"""Measure the time from the command to the first training step, through some steps, and through a validation.
 
 Example: python tools/analysis_tools/benchmark_startup.py configs/ehrnet/demo_synthetic-128.py --steps 100 --photos 100
 """
@@ -15,9 +15,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config file that trains by iterations")
-    parser.add_argument("--steps", type=int, default=100, help="training steps")
-    parser.add_argument("--photos", type=int, default=100, help="photos of the validation")
+    parser.add_argument("config", help="config file with an iteration-based schedule")
+    parser.add_argument("--steps", type=int, default=100, help="number of training steps")
+    parser.add_argument("--photos", type=int, default=100, help="number of validation images")
     return parser.parse_args(argv)
 
 

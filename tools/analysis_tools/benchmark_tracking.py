@@ -1,7 +1,7 @@
-"""Print how well trackers follow the people of drawn videos.
+"""Evaluate trackers on rendered videos.
 
-IDF1, switches, fragmentations, MOTA, HOTA, milliseconds, and the error and the acceleration of the keypoints. People
-are true ones with noise, or those that a model finds.
+Prints IDF1, switches, fragmentations, MOTA, HOTA, milliseconds, and the error and acceleration of the keypoints.
+Detections are the ground truth with noise, or those of a model.
 
 Example: python tools/analysis_tools/benchmark_tracking.py --videos 18
          python tools/analysis_tools/benchmark_tracking.py --sweep max_age 0.5 1 2 4
@@ -19,32 +19,34 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--videos", type=int, default=18, help="number of videos, seeds from 0 on")
-    parser.add_argument("--frames", type=int, default=200, help="frames of each")
+    parser.add_argument("--videos", type=int, default=18, help="number of videos; their seeds start at 0")
+    parser.add_argument("--frames", type=int, default=200, help="frames per video")
     parser.add_argument(
         "--video-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-        help="arguments of SyntheticVideo, such as num_people='(2,4)'",
+        help="options of SyntheticVideo, for example num_people='(2,4)'",
     )  # fmt: skip
     parser.add_argument(
-        "--config", help="model that finds the people, with --checkpoint; else noise on true people"
+        "--config", help="config of a detection model, with --checkpoint (default: ground truth with noise)"
     )
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--checkpoint", help="checkpoint of the detection model")
+    parser.add_argument(
+        "--device", default="cpu", help="device of the detection model (default: %(default)s)"
+    )
     parser.add_argument(
         "--noise", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-        help="replace those of DetectionNoise",
+        help="options of DetectionNoise",
     )  # fmt: skip
     parser.add_argument(
         "--tracker-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
-        help="options of PoseTracker, such as max_age=3 or smoothing.beta=2",
+        help="options of PoseTracker, for example max_age=3 or smoothing.beta=2",
     )  # fmt: skip
     parser.add_argument(
         "--sweep", nargs="+", default=[], metavar=("NAME", "VALUE"),
-        help="instead: an option of PoseTracker and values to try, on other videos (seeds from 1000 on)",
+        help="try these values of a PoseTracker option instead, on other videos (seeds from 1000 on)",
     )  # fmt: skip
     parser.add_argument(
         "--keypoints", default=str(Path(__file__).resolve().parents[2] / "configs/_base_/keypoints/coco.py"),
-        help="config file with the skeleton",
+        help="config file with the skeleton (default: COCO)",
     )  # fmt: skip
     return parser.parse_args(argv)
 

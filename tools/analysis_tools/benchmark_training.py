@@ -1,4 +1,4 @@
-"""Print how many images a second a training step takes: forward, losses, backward; against plain float32.
+"""Measure training images per second (forward, losses, backward), against plain float32.
 
 Example: python tools/analysis_tools/benchmark_training.py configs/ehrnet/h-4_coco-384.py configs/ehrnet/h0_coco-512.py
 """
@@ -12,11 +12,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("configs", nargs="+", help="config files of the models")
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=7, help="steps of each form; the median counts")
-    parser.add_argument("--device", help="cpu, cuda:0, ...; default: the best there is")
-    parser.add_argument("--threads", type=int, help="threads of torch on the CPU")
+    parser.add_argument("configs", nargs="+", help="config files")
+    parser.add_argument("--batch-size", type=int, default=4, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=7, help="steps per form; the median counts")
+    parser.add_argument("--device", help="cpu, cuda:0, ... (default: the best available)")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
     return parser.parse_args(argv)
 
 

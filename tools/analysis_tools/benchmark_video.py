@@ -1,4 +1,4 @@
-"""Print how much faster a video is done with reading, finding, drawing and encoding side by side.
+"""Measure the speed-up of video inference when reading, inference, drawing and encoding run in parallel.
 
 Example: python tools/analysis_tools/benchmark_video.py work_dirs/deploy/end2end.onnx --size 1920 1080 --threads 1
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from ehrpose.cli import CfgOptions, run_cli
+from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -15,22 +15,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", help="config file, name in the model zoo, or exported file")
-    parser.add_argument("--weights", help="checkpoint; default: the zoo's, or random ones")
+    parser.add_argument("model", help="zoo model, config file or exported file")
+    parser.add_argument("--weights", help="checkpoint (default: those of the zoo model, or random)")
     parser.add_argument("--device", help="cpu, cuda:0, ...")
-    parser.add_argument("--backend", help="what runs an exported file")
-    parser.add_argument("--threads", type=int, help="threads of the network")
+    parser.add_argument("--backend", help="backend of an exported file")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
     parser.add_argument(
         "--size",
         type=int,
         nargs=2,
         default=[1280, 720],
         metavar=("WIDTH", "HEIGHT"),
-        help="of the drawn clip, px",
+        help="size of the rendered clip, px",
     )
-    parser.add_argument("--frames", type=int, default=100, help="length of the clip")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each way; the fastest counts")
-    parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, metavar="KEY=VALUE")
+    parser.add_argument("--frames", type=int, default=100, help="frames of the clip")
+    parser.add_argument("--rounds", type=int, default=3, help="runs per mode; the fastest counts")
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

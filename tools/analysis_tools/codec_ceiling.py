@@ -1,4 +1,4 @@
-"""Print the AP of perfect maps: what no network over this codec can pass. With --noise, of maps with noise.
+"""Measure the AP of perfect maps: the upper bound of any network with this codec; with --noise, of noisy maps.
 
 Example: python tools/analysis_tools/codec_ceiling.py --labels person_keypoints_val2017.json
 """
@@ -26,30 +26,46 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--labels", help="COCO keypoint json; the photos are not needed")
+    parser.add_argument("--labels", help="COCO keypoint file; images are not needed")
+    parser.add_argument("--config", help="config with codec, images and test pipeline, instead of --labels")
     parser.add_argument(
-        "--config", help="instead of --labels: a config, for its own codec, photos and test pipeline"
+        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override values of --config"
     )
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="for --config"
+        "--phi",
+        type=float,
+        nargs="+",
+        default=[0, -1, -2, -3, -4],
+        help="rows of the table (default: %(default)s)",
     )
-    parser.add_argument("--phi", type=float, nargs="+", default=[0, -1, -2, -3, -4], help="rows of the table")
-    parser.add_argument("--modes", nargs="+", default=["paper", "fast"], choices=["paper", "fast"])
-    parser.add_argument("--targets", nargs="+", default=["floor", "unbiased"], choices=["floor", "unbiased"])
     parser.add_argument(
-        "--size-divisor", type=int, default=64, choices=[32, 64], help="sides are rounded up to it"
+        "--modes", nargs="+", default=["paper", "fast"], choices=["paper", "fast"], help="decoding modes"
+    )
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        default=["floor", "unbiased"],
+        choices=["floor", "unbiased"],
+        help="kinds of targets",
+    )
+    parser.add_argument(
+        "--size-divisor", type=int, default=64, choices=[32, 64], help="round sides up to a multiple of this"
     )
     parser.add_argument(
         "--noise", nargs="*", action=OptionalDict, metavar="KEY=VALUE",
-        help="make the maps worse, as a network would; keys and values replace those of Noise",
+        help="add noise like that of a network; keys override options of Noise",
     )  # fmt: skip
     parser.add_argument(
-        "--codec-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="options of the codec"
+        "--codec-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override options of the codec",
     )
-    parser.add_argument("--max-images", type=int, help="use the first images only")
+    parser.add_argument("--max-images", type=int, help="only use the first n images")
     parser.add_argument(
         "--keypoints", default=str(Path(__file__).resolve().parents[2] / "configs/_base_/keypoints/coco.py"),
-        help="config file with the skeleton",
+        help="config file with the skeleton (default: COCO)",
     )  # fmt: skip
     return parser.parse_args(argv)
 

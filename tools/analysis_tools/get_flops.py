@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from ehrpose.cli import run_cli
+from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file of the model")
+    parser.add_argument("config", help="config file")
     parser.add_argument(
         "--input-shape",
         type=int,
         nargs="+",
         metavar=("H", "W"),
-        help="input size in px, one number for a square (default: the codec's input_size)",
+        help="input side, or height and width, px (default: input_size of the codec)",
     )
-    parser.add_argument("--batch-size", type=int, default=1, help="images in the pass (default: 1)")
+    parser.add_argument("--batch-size", type=int, default=1, help="batch size (default: 1)")
     parser.add_argument(
-        "--device", default="cpu", help="cpu, cuda:0, or meta, which only follows the shapes (default: cpu)"
+        "--device", default="cpu", help="cpu, cuda:0, or meta to only trace shapes (default: cpu)"
     )
-    parser.add_argument("--show-arch-info", action="store_true", help="also list every counted layer")
+    parser.add_argument("--show-arch-info", action="store_true", help="list every counted layer")
     parser.add_argument(
         "--paper-counting",
         action="store_true",
-        help="count as the paper does: MBConv blocks twice, transposed convolutions at their output size",
+        help="count like the paper: MBConv blocks twice, transposed convolutions at their output size",
     )
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="replace config values, key=value"
-    )
+    add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.input_shape and len(args.input_shape) > 2:
         parser.error(f"--input-shape takes one or two numbers, got {args.input_shape}")

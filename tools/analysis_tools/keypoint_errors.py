@@ -1,4 +1,4 @@
-"""Tell what is wrong with keypoints: a little off (jitter), left for right (inversion), another's (swap), lost (miss).
+"""Classify keypoint errors: jitter, inversion (left for right), swap (another person's) and miss.
 
 Example: python tools/test.py CONFIG CHECKPOINT --out results.json
 python tools/analysis_tools/keypoint_errors.py CONFIG results.json \
@@ -17,14 +17,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config file, for the skeleton")
-    parser.add_argument("results", help="json in COCO's submission form")
-    parser.add_argument("--ann-file", required=True, help="COCO keypoint json")
+    parser.add_argument("config", help="config file with the skeleton")
+    parser.add_argument("results", help="predictions in COCO submission format")
+    parser.add_argument("--ann-file", required=True, help="COCO keypoint file")
     parser.add_argument(
         "--min-oks",
         type=float,
         default=0.3,
-        help="OKS from which on a person counts as found, above 0 to 1 (default: 0.3)",
+        help="minimum OKS of a match, above 0 to 1 (default: 0.3)",
     )
     return parser.parse_args(argv)
 

@@ -1,25 +1,21 @@
-"""Print a config as it is after its base files and options are merged."""
+"""Print a config after merging its base files and options."""
 
 from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from ehrpose.cli import run_cli
+from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--cfg-options", "--options", nargs="+", action=DictAction, help="replace config values, key=value"
-    )
+    add_cfg_options(parser, "--options")
     parser.add_argument(
         "--resolved",
         action="store_true",
-        help='put values in place of references such as "$codec"; "$keypoints" stays, the skeleton is printed once',
+        help='replace references such as "$codec" by their values; "$keypoints" stays, the skeleton is printed once',
     )
     return parser.parse_args(argv)
 

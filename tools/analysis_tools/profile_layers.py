@@ -1,4 +1,4 @@
-"""Print where an exported network's time goes: the slowest nodes, each part of the network, each operator.
+"""Profile an exported network: the slowest nodes, time per part of the network and per operator.
 
 Example: python tools/analysis_tools/profile_layers.py work_dirs/deploy/end2end.onnx --backend openvino --top 20
 """
@@ -15,11 +15,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("network", help="exported file, .onnx or .xml, with its JSON")
-    parser.add_argument("--backend", choices=["onnxruntime", "openvino"], help="default: the file's own")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
-    parser.add_argument("--runs", type=int, default=30, help="runs that count")
-    parser.add_argument("--top", type=int, default=20, help="nodes that are listed")
+    parser.add_argument("network", help="exported .onnx or .xml file with its JSON")
+    parser.add_argument(
+        "--backend", choices=["onnxruntime", "openvino"], help="default: the backend it was exported for"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads")
+    parser.add_argument("--runs", type=int, default=30, help="number of timed runs")
+    parser.add_argument("--top", type=int, default=20, help="number of nodes to list")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""Print COCO's AP of exported networks, so that what lower precision costs is seen.
+"""Evaluate exported networks with COCO AP, for example to see the cost of lower precision.
 
 Example: python tools/analysis_tools/test_runtime.py fp32/end2end.onnx int8/end2end.onnx \
     --ann-file data/coco/annotations/person_keypoints_val2017.json --img-dir data/coco/val2017
@@ -16,12 +16,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("paths", nargs="+", help="exported networks, each with its JSON beside it")
-    parser.add_argument("--ann-file", required=True, help="COCO keypoint json")
-    parser.add_argument("--img-dir", required=True, help="folder of its photos")
-    parser.add_argument("--max-images", type=int, help="only the first so many photos")
-    parser.add_argument("--backend", help="default: the one that each was exported for")
-    parser.add_argument("--num-threads", type=int, help="threads of the network")
+    parser.add_argument("paths", nargs="+", help="exported files, each with its JSON next to it")
+    parser.add_argument("--ann-file", required=True, help="COCO keypoint file")
+    parser.add_argument("--img-dir", required=True, help="folder with its images")
+    parser.add_argument("--max-images", type=int, help="only use the first n images")
+    parser.add_argument("--backend", help="default: the backend each was exported for")
+    parser.add_argument("--num-threads", type=int, help="number of CPU threads")
     return parser.parse_args(argv)
 
 

@@ -1,9 +1,9 @@
-"""Make a COCO folder of people labelled with CVAT, or of any COCO-keypoints json.
+"""Convert a CVAT export, or any COCO keypoint file, to a COCO data set.
 
     python tools/dataset_converters/cvat_to_coco.py export.zip --out data/mine
 
-Takes CVAT's exports "COCO Keypoints 1.0" and "CVAT for images 1.1", as a zip, a folder or the json or xml in it.
-Without --keypoints the skeleton is that of the export, written to `keypoints.py` in the new folder.
+Reads the CVAT formats "COCO Keypoints 1.0" and "CVAT for images 1.1", as a zip, a folder, or the JSON or XML file.
+Without --keypoints the skeleton of the export is used and written to `keypoints.py` in the new folder.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("export", type=Path, help="zip, folder, json or xml")
-    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="where the photos are, if elsewhere")
-    parser.add_argument("--keypoints", type=Path, metavar="FILE", help="config with the variable `keypoints`")
-    parser.add_argument("--label", help="label of the skeletons, where there are several")
+    parser.add_argument("export", type=Path, help="zip, folder, JSON or XML file")
+    parser.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="folder with the images, if not in the export"
+    )
+    parser.add_argument(
+        "--keypoints", type=Path, metavar="FILE", help="config file with the skeleton (variable `keypoints`)"
+    )
+    parser.add_argument("--label", help="label of the skeletons, if there are several")
     command.add_arguments(parser)
     return parser.parse_args(argv)
 

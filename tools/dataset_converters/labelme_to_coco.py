@@ -1,9 +1,9 @@
-"""Make a COCO folder of photos labelled with labelme.
+"""Convert labelme annotations to a COCO data set.
 
     python tools/dataset_converters/labelme_to_coco.py LABELS --keypoints my_keypoints.py --out data/mine
 
-In labelme, each keypoint is a point whose label is the keypoint's name; all shapes of one person have the same group
-id. A rectangle is the person's box, a polygon an outline; neither is needed. The flag `occluded` marks a hidden point.
+In labelme, label each point with the name of its keypoint and give all shapes of a person the same group id. A
+rectangle is the person's box, a polygon an outline (both optional). The flag `occluded` marks a hidden point.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("labels", type=Path, help="folder with labelme's json files, and those below it")
+    parser.add_argument("labels", type=Path, help="folder with labelme JSON files, searched recursively")
     parser.add_argument(
-        "--keypoints", type=Path, required=True, metavar="FILE", help="config with the variable `keypoints`"
+        "--keypoints",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="config file with the skeleton (variable `keypoints`)",
     )
     command.add_arguments(parser)
     return parser.parse_args(argv)

@@ -1,8 +1,8 @@
-"""Write the embedded data set as a COCO folder: JPEG photos and person_keypoints_{split}2017.json.
+"""Write the synthetic data set in COCO format: JPEG images and person_keypoints_{split}2017.json.
 
     python tools/dataset_converters/synthetic_to_coco.py --out data/synthetic --length 2000 --val-length 200
 
-Train scenes have the seed given, validation scenes the next one. Nothing appears at --out before all is done.
+Training scenes use --seed, validation scenes the next seed. --out only appears when everything is written.
 """
 
 from __future__ import annotations
@@ -23,15 +23,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to make; must be absent or empty")
-    parser.add_argument("--length", type=int, default=2000, help="number of train scenes")
-    parser.add_argument("--val-length", type=int, default=200, help="number of validation scenes, 0 for none")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the train scenes")
+    parser.add_argument("--out", type=Path, required=True, help="output folder, must be missing or empty")
+    parser.add_argument("--length", type=int, default=2000, help="number of training scenes")
+    parser.add_argument("--val-length", type=int, default=200, help="number of validation scenes, may be 0")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training scenes")
     parser.add_argument(
-        "--image-size", type=int, nargs="+", default=[256], metavar="PX", help="side, or width and height"
+        "--image-size",
+        type=int,
+        nargs="+",
+        default=[256],
+        metavar="PX",
+        help="image side, or width and height",
     )
     parser.add_argument(
-        "--num-people", type=int, nargs=2, default=[1, 4], metavar=("MIN", "MAX"), help="people of a scene"
+        "--num-people", type=int, nargs=2, default=[1, 4], metavar=("MIN", "MAX"), help="people per scene"
     )
     parser.add_argument(
         "--person-height",
@@ -39,12 +44,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs=2,
         default=[0.3, 0.9],
         metavar=("MIN", "MAX"),
-        help="standing height, as a share of the image's short side",
+        help="standing height relative to the short side of the image",
     )
     for name, what in (
-        ("occlusion", "0 (whole people, apart) to 1 (overlapping, cut off, behind things)"),
-        ("clutter", "0 (plain background) to 1 (busy)"),
-        ("pose-variety", "0 (everyone stands or walks towards the camera) to 1 (any pose, from any side)"),
+        ("occlusion", "0 (separate, fully visible people) to 1 (overlapping, truncated, behind objects)"),
+        ("clutter", "0 (plain background) to 1 (busy background)"),
+        ("pose-variety", "0 (standing or walking towards the camera) to 1 (any pose from any side)"),
     ):
         default = 1.0 if name == "pose-variety" else 0.5
         parser.add_argument(f"--{name}", type=float, default=default, metavar="SHARE", help=what)
@@ -52,11 +57,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--keypoints",
         type=Path,
         default=ROOT / "configs/_base_/keypoints/coco.py",
-        help="config with the variable `keypoints`",
+        help="config file with the skeleton (variable `keypoints`)",
     )
     parser.add_argument(
         "--config",
-        help="take the scenes of this config's train and val data sets; the options above do not count",
+        help="use the train and val scenes of this config; ignores the options above",
     )
     args = parser.parse_args(argv)
     if len(args.image_size) > 2:

@@ -1,7 +1,7 @@
 """Average the weights of checkpoints: average_checkpoints.py CONFIG CHECKPOINT CHECKPOINT ... --out OUT.
 
-Trainings that began with the same weights, averaged, are often better than each of them. A checkpoint may be of a
-smaller model, from which CONFIG's grows by blocks that start as identities (zero_init_residual).
+The average of runs that started from the same weights is often better than each of them. A checkpoint may come from a
+smaller model that CONFIG extends by blocks that start as identities (zero_init_residual).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config file of the model")
-    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="two or more")
-    parser.add_argument("--out", required=True, help="file to write, .pth or .safetensors")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="two or more checkpoint files")
+    parser.add_argument("--out", required=True, help="output file, .pth or .safetensors")
     return parser.parse_args(argv)
 
 

@@ -1,29 +1,34 @@
-"""Draw samples of a data set with their keypoints, heatmap targets and loss mask into pictures."""
+"""Draw samples of a data set with keypoints, heatmap targets and loss mask."""
 
 from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from ehrpose.cli import run_cli
+from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
-    parser.add_argument("--output-dir", default="work_dirs/browse", help="folder of the pictures")
-    parser.add_argument("--phase", choices=["train", "val", "test"], default="train", help="whose data set")
+    parser.add_argument(
+        "--output-dir", default="work_dirs/browse", help="output folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--phase",
+        choices=["train", "val", "test"],
+        default="train",
+        help="which data set (default: %(default)s)",
+    )
     parser.add_argument(
         "--mode", choices=["original", "transformed"], default="transformed",
-        help="photos as they are, or as the network gets them",
+        help="images before or after the pipeline (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--max-item-per-dataset", type=int, default=50, help="the most pictures")
-    parser.add_argument("--not-show", action="store_true", help="MMPose's flag; no window opens here anyway")
+    parser.add_argument("--max-item-per-dataset", type=int, default=50, help="maximum number of images")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="replace config values, key=value"
+        "--not-show", action="store_true", help="accepted for MMPose compatibility, has no effect"
     )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

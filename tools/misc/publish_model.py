@@ -1,7 +1,7 @@
-"""Strip a checkpoint for others to use: python tools/misc/publish_model.py IN OUT.
+"""Strip a checkpoint for publishing: python tools/misc/publish_model.py IN OUT.
 
-Only the weights and a few plain facts stay; optimizer, logs, the config and its paths go. The name gets the first
-eight digits of the file's SHA-256: OUT model.pth becomes model-1a2b3c4d.pth.
+Keeps the weights and basic metadata; removes optimizer, logs, config and paths. Appends the first eight digits of the
+SHA-256 to the name: OUT model.pth becomes model-1a2b3c4d.pth.
 """
 
 from __future__ import annotations
@@ -21,15 +21,11 @@ KEPT_META = ("kind", "phi", "width", "depth", "num_keypoints", "num_classes", "t
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("input", metavar="IN", help="checkpoint of a training")
+    parser.add_argument("input", metavar="IN", help="training checkpoint")
+    parser.add_argument("output", metavar="OUT", help="output file, .pth or .safetensors, without the digits")
+    parser.add_argument("--ema", action="store_true", help="require EMA weights; fail if there are none")
     parser.add_argument(
-        "output", metavar="OUT", help="file to write, .pth or .safetensors; the name gets the digits"
-    )
-    parser.add_argument(
-        "--ema", action="store_true", help="insist on the averaged weights; an error if there are none"
-    )
-    parser.add_argument(
-        "--fp16", action="store_true", help="halve the file; weights are float32 again when loaded"
+        "--fp16", action="store_true", help="store float16 to halve the file; loads as float32"
     )
     return parser.parse_args(argv)
 

@@ -1,7 +1,7 @@
-"""Find left and right keypoints that a network cannot tell apart: separate_mirror_pairs.py CONFIG CHECKPOINT.
+"""Find left/right keypoints that a network cannot tell apart: separate_mirror_pairs.py CONFIG CHECKPOINT.
 
-Prints the cosine of the two output rows of each mirror pair. With --out it writes weights in which the rows of pairs
-above --above are moved apart, to be trained on from: training does not leave that state by itself for a long time.
+Prints the cosine between the two output rows of each mirror pair. With --out, writes weights with the rows of pairs
+above --above moved apart, as a start for further training: training alone takes long to leave that state.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config file of the model")
-    parser.add_argument("checkpoint", help="its weights")
-    parser.add_argument("--out", help="file to write, .pth or .safetensors; without it nothing is written")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--out", help="output file, .pth or .safetensors (default: write nothing)")
     parser.add_argument(
         "--above",
         type=float,
         default=0.9,
         metavar="COSINE",
-        help="pairs that are moved apart, -1 to 1 (default: 0.9)",
+        help="move pairs above this cosine apart, -1 to 1 (default: 0.9)",
     )
     parser.add_argument(
         "--apart",
         type=float,
         default=0.5,
         metavar="SHARE",
-        help="half the new difference, in lengths of the pair's mean row (default: 0.5)",
+        help="half the new difference, relative to the length of the mean row (default: 0.5)",
     )
     return parser.parse_args(argv)
 

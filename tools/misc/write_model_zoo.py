@@ -1,4 +1,4 @@
-"""Write the table of docs/model_zoo.md anew from model-index.yml and its metafiles.
+"""Update the table of docs/model_zoo.md from model-index.yml and its metafiles.
 
 Example: python tools/misc/write_model_zoo.py docs/model_zoo.md
 """
@@ -16,9 +16,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "page", nargs="?", default="docs/model_zoo.md", help="page with the marks of the table"
-    )
+    parser.add_argument("page", nargs="?", default="docs/model_zoo.md", help="page with the table markers")
     return parser.parse_args(argv)
 
 

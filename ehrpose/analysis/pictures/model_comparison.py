@@ -12,8 +12,8 @@ import numpy as np
 
 from ehrpose.datasets.coco_json import read_coco_json
 from ehrpose.image_io import read_image
-from ehrpose.inference.model_spec import ModelSpec
-from ehrpose.inference.predictors import Predictor
+from ehrpose.inferencers.model_spec import ModelSpec
+from ehrpose.inferencers.predictors import Predictor
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.media.inputs import list_images
 from ehrpose.structures import People

@@ -10,7 +10,7 @@ import torch
 
 from ehrpose.deploy.network_input import prepare_image
 from ehrpose.deploy.sidecar import read_sidecar
-from ehrpose.inference.predictors import TorchPredictor
+from ehrpose.inferencers.predictors import TorchPredictor
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, People, invert_warp
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from ehrpose.inference.inferencer import PoseInferencer
+from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.media.video import VideoReader, VideoWriter
 from ehrpose.visualization.drawing import draw_people
 

@@ -77,7 +77,7 @@ def record(video: SyntheticVideo, detect: Callable[[VideoFrame], People]) -> Rec
 
 def model_detector(config: str, checkpoint: str, device: str) -> Callable[[VideoFrame], People]:
     """Return a detector that runs a model on each frame."""
-    from ehrpose.inference.predictors import TorchPredictor
+    from ehrpose.inferencers.predictors import TorchPredictor
 
     predictor = TorchPredictor(config, checkpoint, device)
     return lambda frame: predictor.predict([frame.img])[0]

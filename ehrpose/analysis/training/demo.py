@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ehrpose.config import load_config, resolve
-from ehrpose.inference.predictors import TorchPredictor
+from ehrpose.inferencers.predictors import TorchPredictor
 from ehrpose.visualization.comparison_sheet import SheetCell, compose_sheet
 from ehrpose.visualization.drawing import draw_people, write_picture
 

@@ -55,7 +55,7 @@ class CocoExport:
             raise ValueError(
                 f"{self.path}: "
                 + (
-                    f"several categories have keypoints, {sorted(map(str, known))}; choose one with --label"
+                    f"several categories have keypoints, {sorted(map(str, known))}; choose one with `label`"
                     if known
                     else "no category has keypoints"
                 )
@@ -124,7 +124,7 @@ class CocoExport:
             else:
                 raise ValueError(
                     f"{self.path}: unknown keypoint {label!r}; those of {meta.dataset_name!r} are "
-                    f"{list(meta.names)}. Use --rename {label}=NAME or --ignore {label}"
+                    f"{list(meta.names)}. Use `rename` {label}=NAME or `ignore` {label}"
                 )
         return columns
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.utils import ProgressBar
 
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
 from ehrpose.files import explained, make_parent, partial_path, write_text
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import AREA_OF_BOX
+from ehrpose.progress import Progress
 
 # A box of keypoints alone is this much wider on each side: heads and feet reach beyond their keypoints.
 _BOX_MARGIN = 0.1
@@ -32,7 +32,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         WriteError: The disk is full or fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not empty: remove it or choose another --out")
+        raise ValueError(f"{out} exists and is not empty: remove it or choose another `out`")
     make_parent(out)
     partial = partial_path(out)
     try:
@@ -84,7 +84,7 @@ def split_photos(
         ValueError: The share is out of range, or no photo is left for one of the two.
     """
     if not 0 <= val_fraction < 1:
-        raise ValueError(f"--val-fraction must be from 0 to below 1, got {val_fraction}")
+        raise ValueError(f"`val_fraction` must be from 0 to below 1, got {val_fraction}")
     ordered = sorted(photos, key=lambda photo: photo.name)
     count = max(1, round(val_fraction * len(ordered))) if val_fraction else 0
     if len(ordered) <= count:
@@ -126,23 +126,24 @@ class CocoFolderWriter:
         """
         images: list[dict] = []
         annotations: list[dict] = []
-        progress = ProgressBar(len(photos))
-        for photo in photos:
-            progress.update()
-            try:
-                width, height = self._take(photo, self.folder / f"{split}2017" / photo.name)
-            except (ImageReadError, ValueError) as error:
-                if not self.skip_bad:
-                    raise
-                self.skipped[photo.name] = str(error)
-                continue
-            images.append({"id": self._next_image, "file_name": photo.name, "width": width, "height": height})
-            for person in photo.people:
-                annotation = self._annotate(person, width, height)
-                if annotation is not None:
-                    annotations.append(annotation)
-            self._next_image += 1
-        print()
+        with Progress(len(photos), split) as progress:
+            for photo in photos:
+                progress.step()
+                try:
+                    width, height = self._take(photo, self.folder / f"{split}2017" / photo.name)
+                except (ImageReadError, ValueError) as error:
+                    if not self.skip_bad:
+                        raise
+                    self.skipped[photo.name] = str(error)
+                    continue
+                images.append(
+                    {"id": self._next_image, "file_name": photo.name, "width": width, "height": height}
+                )
+                for person in photo.people:
+                    annotation = self._annotate(person, width, height)
+                    if annotation is not None:
+                        annotations.append(annotation)
+                self._next_image += 1
         (self.folder / f"{split}2017").mkdir(exist_ok=True)
         write_annotations(self.folder, split, self.meta, images, annotations, description)
         return len(images), len(annotations)

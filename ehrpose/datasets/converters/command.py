@@ -19,27 +19,27 @@ from ehrpose.keypoint_meta import KeypointMeta
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every converter has."""
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="folder to make; absent or empty"
+        "--out", type=Path, required=True, metavar="FOLDER", help="output folder, must be missing or empty"
     )
     parser.add_argument(
         "--val-fraction",
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="share of photos for validation, 0 for none",
+        help="fraction of the images for validation, may be 0",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which photos are for validation")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the validation split")
     parser.add_argument(
         "--rename",
         nargs="+",
         default=[],
         metavar="LABEL=NAME",
-        help="labels whose keypoint has another name",
+        help="map labels to keypoint names",
     )
-    parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to leave out")
-    parser.add_argument("--symlink", action="store_true", help="link to the photos instead of copying them")
+    parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to skip")
+    parser.add_argument("--symlink", action="store_true", help="link images instead of copying them")
     parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out photos that cannot be used, and name them"
+        "--skip-bad", action="store_true", help="skip images that cannot be used, and list them"
     )
 
 

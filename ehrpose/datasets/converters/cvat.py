@@ -56,7 +56,7 @@ class CvatXml:
             raise ValueError(
                 f"{self.path}: "
                 + (
-                    f"skeletons of several labels {sorted(labels)}; choose one with --label"
+                    f"skeletons of several labels {sorted(labels)}; choose one with `label`"
                     if labels
                     else "no skeletons in it"
                 )
@@ -188,7 +188,7 @@ def _keypoints(
         if name not in meta.names:
             raise ValueError(
                 f"point with the unknown label {label!r}; keypoints of {meta.dataset_name!r} are "
-                f"{list(meta.names)}. Use --rename {label}=NAME or --ignore {label}"
+                f"{list(meta.names)}. Use `rename` {label}=NAME or `ignore` {label}"
             )
         x, y = _numbers(point.get("points", ""), 2)
         keypoints[meta.names.index(name)] = (x, y, 1 if point.get("occluded") == "1" else 2)

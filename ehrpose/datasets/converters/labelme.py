@@ -47,7 +47,7 @@ class LabelmeReader:
         self.ignored: dict[str, int] = defaultdict(int)
         unknown = [name for name in self.rename.values() if name not in meta.names]
         if unknown:
-            raise ValueError(f"--rename: no keypoints {unknown}; known are {list(meta.names)}")
+            raise ValueError(f"`rename`: no keypoints {unknown}; known are {list(meta.names)}")
 
     def read_folder(self, folder: Path) -> list[LabelledPhoto]:
         """Read every labelme file in a folder and those below.
@@ -143,7 +143,7 @@ class LabelmeReader:
         if name not in self.meta.names:
             raise ValueError(
                 f"point with the unknown label {label!r}; keypoints of {self.meta.dataset_name!r} are "
-                f"{list(self.meta.names)}. Use --rename {label}=NAME or --ignore {label}"
+                f"{list(self.meta.names)}. Use `rename` {label}=NAME or `ignore` {label}"
             )
         return self.meta.names.index(name)
 

@@ -47,7 +47,7 @@ class PhotoSearch:
         if not found:
             folders = " or ".join(map(str, self.folders))
             raise FileNotFoundError(
-                f"photo {name!r} not found in or below {folders}; say where with --photos"
+                f"photo {name!r} not found in or below {folders}; say where with `folders`"
             )
         return found[0]
 

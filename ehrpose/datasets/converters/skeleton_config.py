@@ -38,7 +38,7 @@ def load_keypoints(path: str | Path) -> KeypointMeta:
     content = Config.fromfile(str(path))
     if "keypoints" not in content:
         raise ValueError(
-            f"{path} has no variable `keypoints`; configs/_base_/datasets/coco.py shows how it looks"
+            f"{path} has no variable named keypoints; configs/_base_/datasets/coco.py shows how it looks"
         )
     return KeypointMeta.build(content.keypoints.to_dict())
 

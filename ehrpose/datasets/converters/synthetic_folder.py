@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from mmengine.utils import ProgressBar
-
 from ehrpose.config import load_config, resolve
 from ehrpose.datasets.converters.coco_folder import new_folder, write_annotations
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
+from ehrpose.progress import Progress
 from ehrpose.visualization.drawing import write_picture
 
 _JPEG_QUALITY = 95
@@ -55,16 +54,15 @@ def _write_split(dataset: SyntheticPeople, folder: Path, split: str) -> None:
     images: list[dict] = []
     annotations: list[dict] = []
     print(f"{split}: {len(dataset)} scenes")
-    progress = ProgressBar(len(dataset))
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        name = f"{info['img_id']:012d}.jpg"
-        write_picture(photo_dir / name, info["img"], _JPEG_QUALITY)
-        images.append(
-            {"id": info["img_id"], "file_name": name, "width": info["width"], "height": info["height"]}
-        )
-        annotations.extend(info["raw_anns"])
-        progress.update()
-    print()
+    with Progress(len(dataset), split) as progress:
+        for index in range(len(dataset)):
+            info = dataset.get_data_info(index)
+            name = f"{info['img_id']:012d}.jpg"
+            write_picture(photo_dir / name, info["img"], _JPEG_QUALITY)
+            images.append(
+                {"id": info["img_id"], "file_name": name, "width": info["width"], "height": info["height"]}
+            )
+            annotations.extend(info["raw_anns"])
+            progress.step()
     description = f"SyntheticPeople, seed {dataset.seed}"
     write_annotations(folder, split, dataset.keypoints, images, annotations, description)

@@ -101,7 +101,7 @@ class TensorRTBackend(Backend):
         if self._context is None:
             raise DeployError(
                 f"TensorRT cannot prepare {self.path} ({self._logger.said()}): probably memory ran out, close other "
-                "programs or build with a smaller --max-batch"
+                "programs or build with a smaller `max_batch`"
             )
         self._allocate(trt, self._cuda)
 

@@ -197,7 +197,7 @@ def example_input(network: DeployNetwork, size_wh: tuple[int, int], batch_size: 
 def torch_maps(model: Any, image: np.ndarray) -> Maps:
     """Return the maps that ``model`` itself gives for one network input: the reference of an exported file's output.
 
-    Not a way to run a model on photos, which is ``ehrpose.inference.predictors.TorchPredictor``: the image is already
+    Not a way to run a model on photos, which is ``ehrpose.inferencers.predictors.TorchPredictor``: the image is already
     fitted into the exported input, and neither flip test nor decoding is wanted.
 
     Args:

@@ -59,11 +59,12 @@ class ExportOptions:
             )
         if self.precision == "int8" and (self.calib_data is None or self.max_calib_images < 1):
             raise ValueError(
-                "int8 is calibrated on photos like those it will see: give a folder of some tens with --calib-data"
+                "int8 needs calibration photos similar to those it will see: give a folder of a few dozen with "
+                "`calib_data`"
             )
         if self.half_range and (self.precision != "int8" or self.for_tensorrt):
             raise ValueError(
-                "--half-range is for int8 of onnxruntime and openvino on x86 processors without VNNI, "
+                "`half_range` is for int8 of onnxruntime and openvino on x86 processors without VNNI, "
                 f"got precision {self.precision} of {self.backend}"
             )
 

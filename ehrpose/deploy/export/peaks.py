@@ -1,4 +1,4 @@
-"""The part of decoding that an exported graph does with ``--decode peaks``: candidates instead of maps.
+"""The part of decoding that an exported graph does with ``decode="peaks"``: candidates instead of maps.
 
 Only operators that TensorRT 8.5 takes, static shapes, indices as int32.
 """

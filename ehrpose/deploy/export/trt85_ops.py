@@ -150,11 +150,11 @@ def unsupported(model: Any) -> Iterator[str]:
 
     opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
     if opset > MAX_OPSET:
-        yield f"opset {opset}: at most {MAX_OPSET} is read; export with a lower --opset"
+        yield f"opset {opset}: at most {MAX_OPSET} is read; export with a lower `opset`"
     for value in model.graph.input:
         kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         if kind not in INPUT_TYPES:
-            yield f"input {value.name}: type {kind} is not taken; export with --input-type float32"
+            yield f"input {value.name}: type {kind} is not taken; export with `input_dtype='float32'`"
     graph = Graph(model.graph)
     for node in model.graph.node:
         where = f"{node.op_type} {node.name or node.output[0]}"

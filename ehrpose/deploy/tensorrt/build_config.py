@@ -31,18 +31,18 @@ def set_precision(trt: Any, config: Any, network: Any, options: BuildOptions) ->
     product = f"{PRODUCTS[options.backend]} {trt.__version__}"
     if typed != "fp32" and typed != wanted:
         raise DeployError(
-            f"the ONNX file is {typed} itself, so --precision {wanted} cannot be had: build {typed}"
+            f"the ONNX file is already {typed}, so `precision={wanted!r}` is not possible: build {typed}"
         )
     if wanted == "fp16" and not has_flags and typed != "fp16":
         raise DeployError(
             f"{product} takes fp16 from the ONNX file only, and this one is {typed}: export it with "
-            "tools/deploy.py --precision fp16 --typed"
+            "tools/deploy.py, `precision='fp16'` and `typed=True`"
         )
     if wanted == "int8" and typed != "int8" and (options.calib_data is None or not has_flags):
-        also = ", or name photos with --calib-data" if has_flags else ""
+        also = ", or name photos with `calib_data`" if has_flags else ""
         raise DeployError(
             f"the ONNX file has no Q/DQ, which {product} needs for int8: export it with tools/deploy.py "
-            f"--precision int8{also}"
+            f"and `precision='int8'`{also}"
         )
     flags = []
     if has_flags and wanted != "fp32":
@@ -84,7 +84,7 @@ def set_optimization_level(trt: Any, config: Any, options: BuildOptions) -> None
     if options.optimization_level is None:
         return
     if not hasattr(config, "builder_optimization_level"):
-        raise DeployError(f"--optimization-level needs TensorRT 8.6 or newer, here is {trt.__version__}")
+        raise DeployError(f"`optimization_level` needs TensorRT 8.6 or newer, here is {trt.__version__}")
     config.builder_optimization_level = options.optimization_level
 
 
@@ -94,9 +94,9 @@ def set_device(trt: Any, builder: Any, config: Any, options: BuildOptions, preci
         return []
     cores = builder.num_DLA_cores
     if options.dla_core >= cores:
-        raise DeployError(f"this device has {cores} DLA core(s), got --dla-core {options.dla_core}")
+        raise DeployError(f"this device has {cores} DLA core(s), got `dla_core={options.dla_core}`")
     if precision == "fp32":
-        raise DeployError("the DLA computes in fp16 or int8, not in fp32: add --precision fp16")
+        raise DeployError("the DLA computes in fp16 or int8, not in fp32: add `precision='fp16'`")
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = options.dla_core
     if options.gpu_fallback:
@@ -112,16 +112,16 @@ def set_batch(builder: Any, config: Any, network: Any, sidecar: Sidecar, options
     if shape[0] >= 0:
         if options.max_batch not in (None, shape[0]):
             raise DeployError(
-                f"the ONNX file takes {shape[0]} image(s) at once, got --max-batch {options.max_batch}: export it with "
-                "tools/deploy.py --dynamic-batch"
+                f"the ONNX file takes {shape[0]} image(s) at once, got `max_batch={options.max_batch}`: export it with "
+                "tools/deploy.py and `dynamic_batch=True`"
             )
         return int(shape[0])
     if options.calib_data is not None:
         raise DeployError(
-            "--calib-data needs a fixed batch: export without --dynamic-batch, or with --precision int8"
+            "`calib_data` needs a fixed batch: export without `dynamic_batch`, or with `precision='int8'`"
         )
     if options.max_batch is None:
-        raise DeployError("the ONNX file takes any number of images at once: say the most with --max-batch")
+        raise DeployError("the ONNX file takes any number of images at once: say the most with `max_batch`")
     profile = builder.create_optimization_profile()
     most = options.max_batch
     profile.set_shape(tensor.name, (1, *shape[1:]), (most, *shape[1:]), (most, *shape[1:]))

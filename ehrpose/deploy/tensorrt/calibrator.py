@@ -112,6 +112,6 @@ def _photos(folder: str, at_least: int) -> List[Path]:
     if len(files) < at_least:
         raise DeployError(
             f"{root} holds {len(files)} photo(s) ({', '.join(SUFFIXES)}), wanted at least {at_least}, better 500: "
-            "name another folder with --calib-data"
+            "name another folder with `calib_data`"
         )
     return files

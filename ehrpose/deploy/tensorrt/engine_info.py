@@ -151,7 +151,7 @@ def check_engine(sidecar: Sidecar, path: Path, backend: str, version: str, sm: O
     if not record:
         raise DeployError(
             f"the JSON of {path} does not say what the engine was built for: build it with "
-            "python -m ehrpose.deploy.build_engine, or describe one of trtexec with its option --describe"
+            "python -m ehrpose.deploy.build_engine, or describe one of trtexec with its option `describe`"
         )
     onnx = str(record.get("onnx", "end2end.onnx"))
     rebuild = commands(onnx, sidecar.precision, path.name, _options(sidecar, backend))[0]

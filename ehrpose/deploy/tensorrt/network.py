@@ -98,7 +98,7 @@ def parse_onnx(trt: Any, builder: Any, logger: Any, path: Path) -> Tuple[Any, An
         reasons = " ".join(errors) or logger.said()
         raise DeployError(
             f"TensorRT {trt.__version__} cannot read {path}: {reasons}; export it again with tools/deploy.py "
-            "--backend tensorrt, which checks the operators"
+            "`backend='tensorrt'`, which checks the operators"
         )
     return network, parser
 

@@ -12,16 +12,13 @@ pytest.importorskip("onnxruntime")
 
 from ehrpose.analysis.speed.benchmark_report import Row, describe_power, plot, table
 from ehrpose.analysis.speed.deploy_benchmark import BenchmarkOptions, run_benchmark
-from ehrpose.cli import run_cli
+from ehrpose.cli import parse_command, run_cli
+from ehrpose.commands import benchmark as command
 
 
-@pytest.fixture
-def tool(root):
-    path = root / "tools/analysis_tools/benchmark.py"
-    spec = importlib.util.spec_from_file_location("benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def tool(words):
+    """Do what tools/analysis_tools/benchmark.py does; errors come through."""
+    command.run(parse_command(None, command, words))
 
 
 def rows_of(output: str) -> list[list[str]]:
@@ -29,7 +26,7 @@ def rows_of(output: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_each_form_gets_a_row(tool, root, tmp_path, capsys):
+def test_each_form_gets_a_row(root, tmp_path, capsys):
     config = str(root / "configs/ehrnet/demo_synthetic-128.py")
     out, picture = tmp_path / "times.json", tmp_path / "plot.png"
     tool([config, "--backends", "torch", "torch-channels-last", "torch-exported", "onnxruntime", "--rounds", "3",
@@ -52,7 +49,7 @@ def test_each_form_gets_a_row(tool, root, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_memory_of_each_form_is_its_own(tool, root, capsys):
+def test_memory_of_each_form_is_its_own(root, capsys):
     config = str(root / "configs/ehrnet/demo_synthetic-128.py")
     tool(
         [
@@ -112,7 +109,7 @@ def test_throughput_counts_slow_frames_too():
     assert row.summary()["throughput_fps"] == pytest.approx(50)
 
 
-def test_mistakes_end_in_one_line(tool, root, capsys):
+def test_mistakes_end_in_one_line(root, capsys):
     config = str(root / "configs/ehrnet/demo_synthetic-128.py")
     for arguments, message in (
         ([config, config, "--checkpoint", "a.pth"], "expected one config for the checkpoint"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ehrpose.analysis.speed.video_benchmark import STEPS, print_benchmark, run_serial, write_clip
-from ehrpose.inference.inferencer import PoseInferencer
+from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.media import VideoReader
 
 

@@ -157,7 +157,7 @@ def test_photos_may_lie_elsewhere_or_be_linked(tool, coco, five_keypoints, tmp_p
     export, _items = coco
     (export / "images").rename(tmp_path / "photos")
     source = str(export / "annotations/person_keypoints_default.json")
-    with pytest.raises(FileNotFoundError, match=r"photo 'scene0.png' not found .*--photos"):
+    with pytest.raises(FileNotFoundError, match=r"photo 'scene0.png' not found .*`folders`"):
         tool("cvat_to_coco")([source, "--out", str(tmp_path / "out")])
     tool("cvat_to_coco")(
         [source, "--out", str(tmp_path / "out"), "--photos", str(tmp_path / "photos"), "--symlink"]
@@ -262,7 +262,7 @@ def test_what_is_no_export_is_said(tool, tmp_path, files, message):
         ),
         (
             lambda d: d["categories"][1]["keypoints"].__setitem__(0, "tail"),
-            "--rename tail=NAME or --ignore tail",
+            "`rename` tail=NAME or `ignore` tail",
         ),
     ],
 )

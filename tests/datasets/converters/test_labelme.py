@@ -111,7 +111,7 @@ def test_a_photo_inside_the_json_serves_where_the_file_is_missing(write, meta, t
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ([point("tail")], r"a\.json: point with the unknown label 'tail'.*--rename tail=NAME"),
+        ([point("tail")], r"a\.json: point with the unknown label 'tail'.*`rename` tail=NAME"),
         ([point(), point()], r"two points 'nose': give every person a group_id"),
         ([point(group=1), point("left_wrist")], r"point 'left_wrist' has no group_id while others have"),
         ([{**point(), "points": [["x", 1]]}], r"point 'nose': wanted at least 1 pair\(s\) of numbers"),
@@ -139,7 +139,7 @@ def test_files_that_do_not_fit_are_named(write, meta, tmp_path, five_keypoints):
         LabelmeReader(meta).read_folder(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="folder not found"):
         LabelmeReader(meta).read_folder(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"--rename: no keypoints \['tail'\]"):
+    with pytest.raises(ValueError, match=r"`rename`: no keypoints \['tail'\]"):
         LabelmeReader(meta, rename={"x": "tail"})
 
 

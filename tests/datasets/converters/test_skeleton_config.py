@@ -49,7 +49,7 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="keypoint config not found"):
         load_keypoints(tmp_path / "absent.py")
     (tmp_path / "other.py").write_text("phi = 1\n")
-    with pytest.raises(ValueError, match="has no variable `keypoints`"):
+    with pytest.raises(ValueError, match="has no variable named keypoints"):
         load_keypoints(tmp_path / "other.py")
     with pytest.raises(ValueError, match="distinct"):
         write_keypoints(guess_keypoints("twice", ["nose", "nose"]), tmp_path / "k.py")

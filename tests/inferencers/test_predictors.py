@@ -12,8 +12,8 @@ import torch
 
 from ehrpose.apis import inference
 from ehrpose.deploy.export.onnx import torch_maps
-from ehrpose.inference.inferencer import PoseInferencer
-from ehrpose.inference.predictors import TorchPredictor
+from ehrpose.inferencers.inferencer import PoseInferencer
+from ehrpose.inferencers.predictors import TorchPredictor
 from ehrpose.models.loading import init_model
 from ehrpose.registry import TRANSFORMS
 

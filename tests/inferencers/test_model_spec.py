@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ehrpose.inference.model_spec import ModelSpec
-from ehrpose.inference.predictors import TorchPredictor
+from ehrpose.inferencers.model_spec import ModelSpec
+from ehrpose.inferencers.predictors import TorchPredictor
 
 
 @pytest.mark.parametrize(

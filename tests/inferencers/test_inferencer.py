@@ -8,7 +8,7 @@ import pytest
 from outcomes import people_of
 
 from ehrpose.apis import inference
-from ehrpose.inference.inferencer import PoseInferencer
+from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.people_json import people_to_dicts
 
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ehrpose.image_io import check_image
-from ehrpose.inference.model_spec import EXPORTED, is_exported
+from ehrpose.inferencers.model_spec import EXPORTED, is_exported
 from ehrpose.structures import Maps, People
 
 
@@ -69,14 +69,14 @@ class RuntimePredictor:
         """Return a photo's maps and warp.
 
         Raises:
-            ValueError: The network was exported with ``--decode peaks`` and gives none.
+            ValueError: The network was exported with ``decode="peaks"`` and gives none.
         """
         pixels, warp = self.runtime.prepare(image)
         batch = np.repeat(pixels[None], self.runtime.sidecar.batch_size, axis=0)
         maps = self.runtime.run(batch)
         if not isinstance(maps, Maps):
             raise ValueError(
-                f"{self.runtime.path} gives candidates and no heatmaps: export it with --decode none to see them"
+                f"{self.runtime.path} gives candidates and no heatmaps: export it with `decode='none'` to see them"
             )
         return maps.image(0), warp
 

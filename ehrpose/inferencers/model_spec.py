@@ -82,7 +82,7 @@ class ModelSpec(NamedTuple):
 
     def open(self, device: Optional[str] = None, backend: Optional[str] = None, **options: Any) -> Any:
         """Return a Predictor that runs the model; arguments and errors as for ``open_predictor``."""
-        from ehrpose.inference.predictors import open_predictor
+        from ehrpose.inferencers.predictors import open_predictor
 
         return open_predictor(*self.files(), device, backend, **options)
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from ehrpose.inference.options import DrawOptions, OutputOptions, group_options
-from ehrpose.inference.predictors import open_predictor, photo_maps
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, group_options
+from ehrpose.inferencers.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
+from ehrpose.progress import Progress, Rate
 from ehrpose.structures import People
 
 if TYPE_CHECKING:  # loaded with the first photos, and where people are followed
@@ -158,7 +159,7 @@ class PoseInferencer:
         from ehrpose.media.outputs import Outputs
 
         self.failed, self.written = [], []
-        rate = _rate() if write.draws and draw.show_fps else None
+        rate = Rate() if write.draws and draw.show_fps else None
         with open_source() as source, Outputs(
             source, write.picture_folder, write.json_folder, write.out_file, write.video_codec, write.keep_sound
         ) as outputs:  # fmt: skip
@@ -247,12 +248,6 @@ def _best(people: People, min_score: float, most: int) -> People:
     return kept if most < 0 else kept.select(np.arange(len(kept)) < most)
 
 
-def _rate() -> Any:
-    from ehrpose.media.progress import Rate
-
-    return Rate()
-
-
 def _check_counts(batch_size: int, skip: int, max_frames: int | None) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -275,7 +270,7 @@ def _batches(
     total = source.num_frames
     if total is not None:
         total = max(0, total - skip) if max_frames is None else min(max(0, total - skip), max_frames)
-    bar = _progress(total) if show_progress else None
+    bar = Progress(total) if show_progress else None
     done = 0
     try:
         while True:
@@ -292,12 +287,6 @@ def _batches(
         frames.close()
     if max_frames is None or done < max_frames:
         _warn_of_missing(source)
-
-
-def _progress(total: int | None) -> Any:
-    from ehrpose.media.progress import Progress
-
-    return Progress(total)
 
 
 def _warn_of_missing(source: InputSource) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import pytest
 
-from ehrpose.inference.inferencer import PoseInferencer
+from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.media import VideoWriter
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ehrpose.inference.options import DrawOptions, OutputOptions, group_options, names_of, pick
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, group_options, names_of, pick
 from ehrpose.structures import People
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union
 
-from ehrpose.structures import People
 from ehrpose.visualization import COLORINGS, STYLES
+
+if TYPE_CHECKING:  # the help of a command needs no NumPy
+    from ehrpose.structures import People
 
 __all__ = ["DrawOptions", "OutputOptions"]
 
@@ -58,7 +60,9 @@ class DrawOptions:
 
     def __post_init__(self) -> None:
         if self.draw_heatmap and self.draw_tags:
-            raise ValueError("heatmaps and tags hide each other: choose one of draw_heatmap and draw_tags")
+            raise ValueError(
+                "heatmaps and tags hide each other: choose one of `draw_heatmap` and `draw_tags`"
+            )
         _check_choice("style", self.style, STYLES)
         _check_choice("color_by", self.color_by, COLORINGS)
 

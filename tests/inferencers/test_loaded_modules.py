@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from outcomes import people_of
 
-from ehrpose.inference.inferencer import PoseInferencer
+from ehrpose.inferencers.inferencer import PoseInferencer
 
 OPEN = """
 import json, sys
