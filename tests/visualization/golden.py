@@ -1,10 +1,10 @@
-"""Golden pictures of drawn people, one for each style, and how a new picture is compared with them.
+"""Golden pictures of people, one per style, and the comparison of new pictures with them.
 
     python tests/visualization/golden.py
 
-remakes tests/data/golden_{mmpose,openpose}.png. Look at them before you commit them: they say what is right.
+rewrites tests/data/golden_{mmpose,openpose}.png. Look at them before you commit them, as they are the reference.
 
-Texts are left out, as OpenCV 5 has other fonts than OpenCV 4.
+They contain no text, as OpenCV 5 and OpenCV 4 have different fonts.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.visualization.drawing import STYLES, draw_people
 
 ROOT = Path(__file__).resolve().parents[2]
-# A pixel is wrong where a channel differs by more than WRONG, of 255; a picture is, where any square of BLOCK px has
-# more than MOST wrong pixels. OpenCV 4.5.5, 4.8, 4.12 and 5.0 on x86 draw the same to the bit; other processors and
-# builds may round the edges of lines otherwise, by less than this. The least mistake that is tested, a missing limb,
-# makes 64 wrong pixels in a square, a shift of one pixel more than 100.
+# A pixel is wrong if a channel differs by more than WRONG, of 255; a picture is wrong if any square of BLOCK px has
+# more than MOST wrong pixels. OpenCV 4.5.5, 4.8, 4.12 and 5.0 on x86 draw bit-identical pictures; other processors and
+# builds may round line edges differently, by less than this. The smallest tested mistake, a missing limb, makes 64
+# wrong pixels in a square, a shift of one pixel more than 100.
 WRONG, MOST, BLOCK = 32, 16, 16
 SIZE_WH = (280, 240)
-# Of the 17 keypoints of COCO, px, with the head as large as the trunk, so that no limb hides under its keypoints.
+# COCO's 17 keypoints, px, with a head as large as the trunk, so that no limb hides under its keypoints.
 _PERSON = [
     (70, 62), (92, 38), (48, 38), (120, 52), (20, 52), (108, 98), (32, 98), (132, 134), (8, 134), (118, 172), (22, 172),
     (96, 150), (44, 150), (104, 192), (36, 192), (98, 234), (42, 234),
@@ -51,7 +51,7 @@ def people() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def draw(style: str, meta: KeypointMeta) -> np.ndarray:
-    """Return the picture of a style, (240, 560, 3) uint8 BGR: as it is by default and with boxes; with options."""
+    """Return the picture of a style, (240, 560, 3) uint8 BGR: by default with boxes, and with options."""
     keypoints, scores, boxes = people()
     rows, columns = np.indices(SIZE_WH[::-1])
     image = np.stack([60 + rows // 4, 90 + columns // 8, 120 - rows // 4], axis=2).astype(np.uint8)
@@ -66,12 +66,12 @@ def path_of(style: str) -> Path:
 
 
 def is_same(picture: np.ndarray, golden: np.ndarray) -> bool:
-    """Whether a picture (H, W, 3) uint8 is the golden one, but for the rounding of edges."""
+    """Return whether a picture (H, W, 3) uint8 equals the golden one, except for the rounding of edges."""
     return wrong_pixels(picture, golden) <= MOST
 
 
 def wrong_pixels(picture: np.ndarray, golden: np.ndarray) -> int:
-    """Return how many pixels are wrong in the worst square."""
+    """Return the number of wrong pixels in the worst square."""
     wrong = (cv2.absdiff(picture, golden).max(axis=2) > WRONG).astype(np.float32)
     sums = cv2.boxFilter(wrong, -1, (BLOCK, BLOCK), normalize=False, borderType=cv2.BORDER_CONSTANT)
     return round(float(sums.max()))

@@ -1,4 +1,4 @@
-"""People are drawn as in the golden pictures of tests/data; and the comparison sees what it should."""
+"""People are drawn as in the golden pictures of tests/data, and the comparison detects mistakes."""
 
 from __future__ import annotations
 
