@@ -197,7 +197,6 @@ def evaluate_checkpoint(
     load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
     metrics = runner.test()
     if out is not None and is_main_process():
-        os.replace(
-            f"{os.fspath(out).removesuffix('.json')}.keypoints.json", out
-        )  # the name that the metric chose
+        written = f"{os.fspath(out).removesuffix('.json')}.keypoints.json"  # the metric chose this name
+        os.replace(written, out)
     return metrics

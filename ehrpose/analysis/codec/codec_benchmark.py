@@ -1,4 +1,4 @@
-"""Decoding times next to those of the plain decoder and, if given, of mmpose's, from one run."""
+"""Decoding times compared with the plain decoder and, if given, mmpose's, in one run."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Row:
         network_ms: Times of the network alone, on an image in memory.
         whole_ms: Times from the photo's file to people: read, resize, network, decode.
         people: Mean number of people found per photo.
-        peak_mib: Peak resident memory of a process of its own; None: not measured.
+        peak_mib: Peak resident memory of a separate process; None: not measured.
         energy: What the sensor measured over ``energy_frames`` photos.
         energy_frames: Number of those photos.
     """

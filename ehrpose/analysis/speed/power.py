@@ -61,7 +61,7 @@ class PowerSensor(Protocol):
 
 
 class SampledSensor:
-    """A sensor of instantaneous power, sampled by a thread; the energy is their trapezoidal integral.
+    """A sensor of instantaneous power, sampled by a thread; energy is the trapezoidal integral of the samples.
 
     Args:
         source: Human-readable name.
@@ -140,9 +140,8 @@ class Rapl:
         total = 0
         for zone, before in zip(self.zones, self._before):
             spent = _number(zone / "energy_uj") - before
-            total += (
-                spent if spent >= 0 else spent + _number(zone / "max_energy_range_uj")
-            )  # counter wrapped around
+            # A negative difference: the counter wrapped around.
+            total += spent if spent >= 0 else spent + _number(zone / "max_energy_range_uj")
         return total / 1e6
 
 

@@ -60,7 +60,7 @@ def make_video(
 
 
 def true_people(frame: VideoFrame) -> TruePeople:
-    """Return the true people; those with under three keypoints or 15 % of their pixels visible need not be found."""
+    """Return the ground truth; people with under 3 keypoints or 15 % of their pixels visible need not be found."""
     few = (frame.visible > 0).sum(axis=1) < min(3, frame.visible.shape[1])
     return TruePeople(frame.keypoints, frame.visible, frame.ids, few | (frame.shares < _MIN_SHARE))
 

@@ -78,7 +78,7 @@ def test_the_benchmark_prints_a_row_for_each_case_and_the_steps(root, capsys):
     assert [row[:3] for row in rows[2:]] == [["0", "64", "16, 32"], ["2", "64", "16, 32"]]
     assert all(float(cell) > 0 for row in rows[2:] for cell in row[3 : 4 + len(ours)])
     assert [line.split("|")[1].strip() for line in lines[7:14]] == list(worst_cases(17, 64))
-    threads = [line for line in lines[14:] if "ms an image by threads" in line]
+    threads = [line for line in lines[14:] if "ms per image by threads" in line]
     steps = [line for line in lines[14:] if line not in threads]
     assert [line.split(",")[0] for line in threads] == ["fast", "paper"]
     assert all(re.match(r"(fast|paper), [02] people, 64 px: .*peaks \d", line) for line in steps)

@@ -48,7 +48,7 @@ def test_report_orders_by_time_and_adds_up():
         LayerTime("Reorder_1", "Reorder", 0.5),
     ]
     text = report(LayerProfile(layers, 5.0, "openvino"), top=2)
-    assert text.startswith("openvino: 5.00 ms a run; nodes add up to 6.50 ms")
+    assert text.startswith("openvino: 5.00 ms per run; nodes add up to 6.50 ms")
     nodes, parts, operators = text.split("\n\n")[1:]
     assert [line.split(" | ")[0] for line in nodes.splitlines()[2:]] == [
         "| /neck/stages.0.0/branches.0/conv1/Conv", "| /neck/stages.0.0/branches.1/conv1/Conv",
