@@ -211,8 +211,8 @@ def keypoint_similarity(
     """Return the (K,) mean similarity ``exp(-d**2 / (2 area (2 sigma)**2))`` of labelled keypoints.
 
     ``truth`` comes from ``prepare_truth``. The mean is over the people found: each prediction, best score first, takes
-    the remaining annotated person with the highest OKS, at least ``min_oks``. NaN for a type that none of them has
-    labelled.
+    the remaining annotated person with the highest OKS, at least ``min_oks``. NaN for a type that is
+    labelled on none of them.
     """
     total, count = np.zeros(len(sigmas)), np.zeros(len(sigmas))
     people = labelled_people(truth)

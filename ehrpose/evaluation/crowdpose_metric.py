@@ -19,7 +19,7 @@ class CrowdPoseMetric(CocoMetric):
     As in CrowdPose's evaluation, this differs from COCO's in two ways: a person's area is 0.53 of the box, and people
     whose ``num_keypoints`` (only visible keypoints, in CrowdPose's JSON) is 0 do not count.
 
-    Images with a ``crowdIndex`` below 0.2 are easy, those from 0.8 hard: the limits of CrowdPose's published code, which
+    Images with a ``crowdIndex`` below 0.2 are easy, from 0.8 hard: the limits of CrowdPose's published code, which
     papers use (CrowdPose's own paper states 0.1 and 0.8). A group without people gets -1.
 
     The arguments are those of CocoMetric. The crowd index comes from ``ann_file`` or from the samples.

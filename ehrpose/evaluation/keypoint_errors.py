@@ -20,10 +20,8 @@ from ehrpose.evaluation.coco_eval import labelled_people, match_people, prepare_
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import similarity
 
-GOOD, NEAR = (
-    0.85,
-    0.5,
-)  # minimum similarity: of a good keypoint, and of one close enough to count as that keypoint
+# Minimum similarity of a good keypoint, and of one close enough to count as that keypoint.
+GOOD, NEAR = 0.85, 0.5
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
 
 

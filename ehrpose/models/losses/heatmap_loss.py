@@ -17,7 +17,7 @@ class HeatmapLoss(nn.Module):
     Args:
         weight: Weight of the loss.
         positive_weight: The error is weighted by ``1 + positive_weight * target``. 0 is the paper's plain error; above
-            0, training from random weights gets away from the empty map sooner.
+            0, training from random weights escapes the empty map sooner.
 
     Raises:
         ValueError: ``positive_weight`` is negative.

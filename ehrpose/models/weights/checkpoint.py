@@ -267,7 +267,7 @@ def _conversion_hint(tensors: Mapping[str, Tensor]) -> str:
 
 @WEIGHT_INITIALIZERS.register_module(name=["PretrainedWeights", "Pretrained"], force=True)
 class PretrainedWeights(PretrainedInit):
-    """``init_cfg=dict(type="Pretrained", checkpoint=...)`` that loads only plain data and fails on mismatches.
+    """``init_cfg=dict(type="Pretrained", checkpoint=...)`` that loads only plain data and fails if too little matches.
 
     Args:
         checkpoint: Local file, or the name of a zoo model, ``"ehrnet-small"``.

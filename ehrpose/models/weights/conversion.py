@@ -140,7 +140,7 @@ def _candidates(kind: str, tensors: Mapping[str, Tensor], phi: float | None) -> 
 
 
 def _likely_first(tensors: Mapping[str, Tensor]) -> list[float]:
-    """Return the paper's phis, closest number of backbone blocks first."""
+    """Return the paper's phis, those with the closest number of backbone blocks first."""
     blocks = {match[1] for match in (re.match(r"features\.(\d+)\.conv\.", name) for name in tensors) if match}
     return sorted(PAPER_PHIS, key=lambda phi: abs(sum(compound_scaling(phi).stage_repeats) - len(blocks)))
 
