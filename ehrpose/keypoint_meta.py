@@ -74,7 +74,7 @@ class KeypointMeta:
             )
         names = tuple(keypoints["names"])
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"expected at least one keypoint name, each once, got {list(names)}")
+            raise ValueError(f"expected at least one keypoint name, all distinct, got {list(names)}")
         index = {name: i for i, name in enumerate(names)}
         sigmas = np.asarray(keypoints["sigmas"], np.float32)
         if sigmas.shape != (len(names),) or not (sigmas > 0).all():

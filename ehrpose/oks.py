@@ -77,7 +77,7 @@ def pairwise_oks(
 
 
 def tolerated_squares(least: float, sigmas: np.ndarray) -> np.ndarray:
-    """Return the (K,) squared distances, relative to the area, at which ``similarity`` is ``least``, above 0 to 1."""
+    """Return the (K,) squared distances, relative to the area, where ``similarity`` is ``least`` (above 0, up to 1)."""
     return -2 * np.log(least) * (2 * np.asarray(sigmas, np.float64)) ** 2
 
 

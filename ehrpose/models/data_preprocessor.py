@@ -1,4 +1,4 @@
-"""Conversion of collated items to the network's input; mean and std are applied nowhere else."""
+"""Conversion of collated items to the network's input; mean and std are defined only here."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class PoseTracker:
         return is_first, seconds
 
     def _forget(self, seconds: float) -> None:
-        """Forget all people after a long pause; less than a second is none, as frame rates may be low."""
+        """Forget all people after a pause longer than ``max_age`` and than 1 s, as frame rates may be low."""
         if seconds > max(self.max_age, 1.0):
             self._select(np.zeros(len(self._tracks), bool))
 

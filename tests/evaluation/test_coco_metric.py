@@ -129,7 +129,7 @@ def test_fast_evaluator_gives_the_same_numbers(request, rng, skeleton, max_dets)
     [
         ((1, 2), 1, "the usual case"),
         ((0, 1), 1, "pycocotools takes a match with the id 0 for none"),
-        ((5, 5), 1, "data sets put together by hand repeat ids"),
+        ((5, 5), 1, "datasets merged by hand repeat ids"),
         ((1, 2), 3, "a person need not be category 1"),
     ],
 )

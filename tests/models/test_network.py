@@ -81,7 +81,7 @@ def test_lite_form_keeps_its_ends():
 
 
 @pytest.mark.parametrize("cls", [EfficientNet, EfficientNetLite])
-def test_taps_have_the_channels_and_strides_that_are_told(cls):
+def test_taps_have_the_channels_and_strides_that_are_stated(cls):
     model = cls(phi=-4).eval()
     for channels, stride, tap in zip(model.out_channels, model.out_strides, model(torch.rand(1, 3, 64, 96))):
         assert tap.shape == (1, channels, 64 // stride, 96 // stride)

@@ -77,7 +77,7 @@ def convert(
     Args:
         tensors: State dict; a prefix ``module.`` or ``1.`` shared by all names is removed.
         kind: ``"pose"``, ``"classification"``, ``"lite"``; ``"auto"`` detects it from the names.
-        phi: Scaling coefficient, any real number; None detects 0 to -4 from the shapes. Not for Lite.
+        phi: Scaling coefficient, any real number; None detects one of 0 to -4 from the shapes. Not for Lite.
         keep_classifier: Keep the head of a classifier.
 
     Raises:
