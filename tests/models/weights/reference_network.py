@@ -1,6 +1,6 @@
 """Second implementation of EfficientHRNet, in plain torch.nn and under the public tensor names.
 
-The conversion is verified against it: the same weights must produce the same maps. Nothing here is taken from ``ehrpose``;
+The conversion is verified against it: the same weights must produce the same maps. Nothing is taken from ``ehrpose``;
 the sizes of a phi are arguments.
 """
 
