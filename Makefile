@@ -97,7 +97,7 @@ dist:
 	@"$(PYTHON)" -m venv "$(VENV)-dist"
 	@"$(VENV)-dist/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) \
 	  -c requirements/constraints.txt -r requirements/dist.txt
-	"$(VENV)-dist/bin/python" tools/misc/check_dist.py --python "$(PYTHON)" --pip-args "$(PIP_ARGS)"
+	"$(VENV)-dist/bin/python" .ci/check_dist.py --python "$(PYTHON)" --pip-args "$(PIP_ARGS)"
 
 clean:
 	rm -rf "$(VENV)" "$(VENV)-runtime" "$(VENV)-dist" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache

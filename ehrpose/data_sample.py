@@ -1,4 +1,4 @@
-"""The container that travels with an image through training, test and drawing."""
+"""Container that accompanies an image through training, testing and drawing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["PoseDataSample"]
 
 
 class PoseDataSample(BaseDataElement):
-    """One image's ground truth and predictions, in MMEngine's form.
+    """One image's ground truth and predictions, as an MMEngine data element.
 
     Fields:
         gt_instances: keypoints (N, K, 2) px, visible (N, K), bboxes (N, 4) xyxy, areas (N,).

@@ -1,7 +1,7 @@
-"""The skeleton of a data set: keypoint names and all that follows from them (no torch).
+"""The skeleton of a dataset: keypoint names and everything derived from them (no torch).
 
-One object serves the codec, the transforms, the metric, the drawing and the exported model,
-so the number of keypoints is written nowhere else.
+One object serves the codec, transforms, metric, drawing and exported model, so the number of keypoints is defined
+nowhere else.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class KeypointMeta:
     """Names, symmetry, limbs and tolerances of K keypoint types.
 
     Attributes:
-        dataset_name: Name of the data set.
+        dataset_name: Name of the dataset.
         names: K keypoint names, in the order of the annotations.
-        flip_indices: Permutation of ``range(K)``: the type that each becomes in a mirrored photo.
+        flip_indices: Permutation of ``range(K)``: the type that each becomes in a mirrored image.
         skeleton: L limbs, each a pair of keypoint indices.
         sigmas: (K,) float32 tolerances of the object keypoint similarity (OKS).
         order: Permutation of ``range(K)``: the order in which grouping visits the types.
@@ -49,12 +49,12 @@ class KeypointMeta:
 
     @classmethod
     def build(cls, keypoints: Union[KeypointMeta, Mapping[str, Any]]) -> KeypointMeta:
-        """Make the metadata from its config.
+        """Build the metadata from its config.
 
         Args:
-            keypoints: A KeypointMeta (returned as it is), or a mapping with ``dataset_name``, ``names``,
+            keypoints: A KeypointMeta (returned unchanged), or a mapping with ``dataset_name``, ``names``,
                 ``swap`` (pairs of names that a mirror exchanges), ``skeleton`` (pairs of names), ``sigmas``
-                and, if wanted, ``order`` (names; default: as in ``names``) and RGB colours.
+                and optionally ``order`` (names; default: as in ``names``) and RGB colours.
 
         Raises:
             ValueError: A key is missing or unknown, a name is unknown or used twice, or lengths disagree.
@@ -70,15 +70,15 @@ class KeypointMeta:
         if missing or unknown:
             raise ValueError(
                 f"keypoints config: missing {missing}, unknown {unknown}; "
-                f"required are {list(_REQUIRED)}, optional {list(_OPTIONAL)}"
+                f"required: {list(_REQUIRED)}, optional: {list(_OPTIONAL)}"
             )
         names = tuple(keypoints["names"])
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"keypoint names must be distinct and at least one, got {list(names)}")
+            raise ValueError(f"expected at least one keypoint name, all distinct, got {list(names)}")
         index = {name: i for i, name in enumerate(names)}
         sigmas = np.asarray(keypoints["sigmas"], np.float32)
         if sigmas.shape != (len(names),) or not (sigmas > 0).all():
-            raise ValueError(f"sigmas: wanted {len(names)} positive numbers, got {sigmas.tolist()}")
+            raise ValueError(f"sigmas: expected {len(names)} positive numbers, got {sigmas.tolist()}")
         order = _look_up(keypoints.get("order") or names, index, "order")
         if sorted(order) != list(range(len(names))):
             raise ValueError(
@@ -97,7 +97,7 @@ class KeypointMeta:
         )
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return the plain mapping from which ``build`` makes the same metadata."""
+        """Return a plain mapping from which ``build`` restores the same metadata."""
         names = self.names
         return {
             "dataset_name": self.dataset_name,
@@ -111,16 +111,16 @@ class KeypointMeta:
         }
 
 
-def _look_up(wanted: Sequence[str], index: Mapping[str, int], what: str) -> Tuple[int, ...]:
-    unknown = [name for name in wanted if name not in index]
+def _look_up(names: Sequence[str], index: Mapping[str, int], what: str) -> Tuple[int, ...]:
+    unknown = [name for name in names if name not in index]
     if unknown:
-        raise ValueError(f"{what} names unknown keypoints {unknown}; known are {list(index)}")
-    return tuple(index[name] for name in wanted)
+        raise ValueError(f"{what}: unknown keypoints {unknown}; available: {list(index)}")
+    return tuple(index[name] for name in names)
 
 
 def _pair(names: Sequence[str], index: Mapping[str, int], what: str) -> Tuple[int, int]:
     if isinstance(names, str) or len(names) != 2:
-        raise ValueError(f"{what}: wanted a pair of keypoint names, got {names!r}")
+        raise ValueError(f"{what}: expected a pair of keypoint names, got {names!r}")
     first, second = _look_up(names, index, what)
     return first, second
 
@@ -143,5 +143,5 @@ def _colors(given: Any, count: int, what: str) -> np.ndarray:
         return np.asarray(np.round(np.asarray(hues).reshape(-1, 3) * 255), np.uint8)
     colors = np.asarray(given)
     if colors.shape != (count, 3) or colors.min(initial=0) < 0 or colors.max(initial=0) > 255:
-        raise ValueError(f"{what}: wanted {count} RGB triples of 0..255, got shape {colors.shape}")
+        raise ValueError(f"{what}: expected {count} RGB triples of 0 to 255, got shape {colors.shape}")
     return colors.astype(np.uint8)

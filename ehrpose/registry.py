@@ -1,7 +1,7 @@
-"""The registries: every exchangeable part of ehrpose is found by name in one of them.
+"""Registries: every replaceable component of ehrpose is looked up by name in one of them.
 
 Each is a child of MMEngine's registry of the same kind, so MMEngine's own components are found too.
-``locations`` are imported at a look-up, one after another until one has the name; what inference needs comes first.
+``locations`` are imported on lookup, one by one until the name is found; those needed for inference come first.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
 
 
 class StepwiseRegistry(Registry):
-    """A registry that imports no more of its locations than a look-up needs; an unknown name takes all of them."""
+    """Registry that imports only as many locations as a lookup needs; an unknown name imports all of them."""
 
     def get(self, key: str) -> Any:
-        """Return the component called ``key``, None if there is none; see MMEngine's ``Registry.get``."""
+        """Return the component registered as ``key``, or None; see MMEngine's ``Registry.get``."""
         scope, name = self.split_scope_key(key)
         if scope in (None, self.scope):
             for location in (None, *self._locations):
@@ -84,14 +84,14 @@ DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "mmengine.dataset", "ehrpose.engine")
 RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
 VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
 
-# No counterpart in MMEngine; free of torch.
+# No counterpart in MMEngine; these work without torch.
 CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
 BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
 TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])
 
 
 def is_reference(value: Any) -> bool:
-    """Whether a config value stands for a top-level one, such as ``"$codec"``."""
+    """Return whether a config value refers to a top-level one, such as ``"$codec"``."""
     return isinstance(value, str) and value.startswith("$") and value[1:].isidentifier()
 
 
@@ -105,10 +105,10 @@ def refuse_reference(value: Any) -> None:
 
 
 def build_codec(codec: Any) -> Any:
-    """Return the codec of a config; an object stays as it is.
+    """Build a codec from its config; a codec object is returned unchanged.
 
     Raises:
-        ValueError: It is a reference, or its arguments are wrong.
+        ValueError: ``codec`` is an unresolved reference, or an argument is invalid.
     """
     refuse_reference(codec)
     return CODECS.build(codec) if isinstance(codec, Mapping) else codec

@@ -1,4 +1,4 @@
-"""What crosses the borders between network, codec and caller, as NumPy arrays (no torch).
+"""Data exchanged between network, codec and caller, as NumPy arrays (no torch).
 
 Axes: B images, K keypoint types, T tag length, N people; H and W of the network's input.
 """
@@ -36,19 +36,18 @@ class Maps(NamedTuple):
 
 
 class PeakMaps(NamedTuple):
-    """Output of a network that was exported with ``decode="peaks"``; the field names are its output names.
+    """Output of a network exported with ``decode="peaks"``; the field names are its output names.
 
-    M candidates of each keypoint type: local maxima (3 x 3) of the finest heatmap, the highest first. Behind the last
-    maximum follow pixels of any place and score 0. h and w are those of the stride-4 maps, S is 2 where there is a
-    stride-2 heatmap, else 1.
+    M candidates of each keypoint type: local maxima (3 x 3) of the finest heatmap, highest first, padded with
+    arbitrary pixels of score 0. h and w are the sides of the stride-4 maps; S is 2 with a stride-2 heatmap, else 1.
 
     Attributes:
-        peak_scores: (B, K, M) float32, the heatmap's value.
+        peak_scores: (B, K, M) float32, heatmap values.
         peak_pixels: (B, K, M) int32, ``y * S * w + x`` on the finest heatmap (S h, S w).
-        peak_cross: (B, K, M, 4) float32, the finest heatmap's values left, right, above and below.
-        peak_heat: (B, K, M, 9) float32, stride-4 heatmap in rows of the 3 x 3 pixels around (x // S, y // S), the
-            map's border repeated.
-        peak_tags: (B, T, K, M, 9) float32, stride-4 tags there.
+        peak_cross: (B, K, M, 4) float32, finest heatmap's values to the left, right, above and below.
+        peak_heat: (B, K, M, 9) float32, stride-4 heatmap in the 3 x 3 window around (x // S, y // S), row by
+            row, with replicated borders.
+        peak_tags: (B, T, K, M, 9) float32, stride-4 tags in the same window.
     """
 
     peak_scores: Any
@@ -67,9 +66,9 @@ class People:
     """The people found in one image; N may be 0.
 
     Attributes:
-        keypoints: (N, K, 2) float32, x and y in pixels of the image the codec was asked about.
+        keypoints: (N, K, 2) float32, x and y in pixels, of the network's input (codec) or of the photo (model).
         keypoint_scores: (N, K) float32, heatmap value at each keypoint; 0 where none was found.
-        scores: (N,) float32, score of each person, falling.
+        scores: (N,) float32, score of each person, descending.
         tags: (N, T) float32 tag of each person, or None.
     """
 
@@ -81,10 +80,10 @@ class People:
     def __post_init__(self) -> None:
         n = len(self.keypoints)
         if self.keypoints.ndim != 3 or self.keypoints.shape[2] != 2:
-            raise ValueError(f"keypoints have shape {self.keypoints.shape}, wanted (N, K, 2)")
+            raise ValueError(f"keypoints have shape {self.keypoints.shape}, expected (N, K, 2)")
         if self.keypoint_scores.shape != self.keypoints.shape[:2] or self.scores.shape != (n,):
             raise ValueError(
-                f"shapes disagree: keypoints {self.keypoints.shape}, keypoint_scores "
+                f"shapes do not match: keypoints {self.keypoints.shape}, keypoint_scores "
                 f"{self.keypoint_scores.shape}, scores {self.scores.shape}"
             )
 
@@ -93,7 +92,7 @@ class People:
 
     @classmethod
     def empty(cls, num_keypoints: int) -> People:
-        """Return no people of a skeleton with ``num_keypoints`` keypoints."""
+        """Return an empty result for a skeleton with ``num_keypoints`` keypoints."""
         return cls(
             np.zeros((0, num_keypoints, 2), np.float32),
             np.zeros((0, num_keypoints), np.float32),
@@ -101,7 +100,7 @@ class People:
         )
 
     def boxes(self) -> np.ndarray:
-        """Return (N, 4) float32 xyxy, the smallest box around the keypoints of each person that have a score."""
+        """Return (N, 4) float32 xyxy boxes around each person's keypoints with a score above 0; zeros without any."""
         found = self.keypoint_scores > 0
         boxes = np.concatenate(extents(self.keypoints, found), axis=1).astype(np.float32)
         return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
@@ -116,15 +115,15 @@ class People:
         }
 
     def select(self, chosen: np.ndarray) -> People:
-        """Return the people of an index array or a mask (N,)."""
+        """Return the people selected by an index array or a mask (N,)."""
         tags = None if self.tags is None else self.tags[chosen]
         return People(self.keypoints[chosen], self.keypoint_scores[chosen], self.scores[chosen], tags)
 
     def warped(self, warp: np.ndarray) -> People:
-        """Return the same people with keypoints moved by ``warp``, a (2, 3) affine matrix."""
+        """Return the same people with keypoints transformed by ``warp``, a (2, 3) affine matrix."""
         warp = np.asarray(warp, np.float64)
         if warp.shape != (2, 3):
-            raise ValueError(f"warp has shape {warp.shape}, wanted (2, 3)")
+            raise ValueError(f"warp has shape {warp.shape}, expected (2, 3)")
         moved = self.keypoints.astype(np.float64) @ warp[:, :2].T + warp[:, 2]
         return People(moved.astype(np.float32), self.keypoint_scores, self.scores, self.tags)
 
@@ -133,11 +132,11 @@ def invert_warp(warp: np.ndarray) -> np.ndarray:
     """Return the inverse (2, 3) float64 matrix of an affine (2, 3) ``warp``.
 
     Raises:
-        ValueError: The warp has another shape or cannot be inverted.
+        ValueError: The warp is not (2, 3) or cannot be inverted.
     """
     warp = np.asarray(warp, np.float64)
     if warp.shape != (2, 3):
-        raise ValueError(f"warp has shape {warp.shape}, wanted (2, 3)")
+        raise ValueError(f"warp has shape {warp.shape}, expected (2, 3)")
     determinant = np.linalg.det(warp[:, :2])
     if not np.isfinite(determinant) or abs(determinant) < 1e-12:
         raise ValueError(f"warp cannot be inverted: {warp.tolist()}")

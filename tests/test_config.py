@@ -136,7 +136,10 @@ def test_changing_the_codec_once_changes_all_its_users(root):
             {"head.side_loss.type": "SideLoss"},
             r"has no key 'head'; did you mean 'model\.head\.side_loss\.type'",
         ),
-        ({"learning_rate": 1}, r"`cfg_options` learning_rate: .*h-4_coco-384\.py has no key 'learning_rate'$"),
+        (
+            {"learning_rate": 1},
+            r"`cfg_options` learning_rate: .*h-4_coco-384\.py has no key 'learning_rate'$",
+        ),
         (
             {"custom_hooks": [{"type": "EMAHook", "ema_type": "ExpMomentumEMA"}]},
             "unknown ema_type 'ExpMomentumEMA'",

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from ehrpose.cli import parse_command
+
 LEAF = """
 _base_ = [{bases}]
 phi = -8
@@ -26,7 +28,11 @@ def run_tool(root, name, arguments):
     spec = importlib.util.spec_from_file_location(name.replace("/", "_"), root / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.main([str(argument) for argument in arguments])
+    words = [str(argument) for argument in arguments]
+    if hasattr(module, "command"):  # a script that is a command of ehrpose
+        module.command.run(parse_command(None, module.command, words))
+    else:
+        module.main(words)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""COCO's keypoint evaluation by pycocotools, or by hotcoco, and similarity by keypoint type."""
+"""COCO keypoint evaluation with pycocotools or hotcoco, and similarity per keypoint type."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 from ehrpose.oks import mean_similarity, similarity
 
 NUMBERS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
-# What the evaluation reads of an annotation; segmentations are left behind.
+# Annotation fields that the evaluation reads; segmentations are dropped.
 ANNOTATION_FIELDS = (
     "id",
     "image_id",
@@ -37,9 +37,9 @@ def check_fast_evaluator() -> None:
 
 
 def person_category(truth: Mapping[str, Any], num_keypoints: int) -> int:
-    """Return the smallest category id with ``num_keypoints`` keypoints; where no category lists any, of all.
+    """Return the smallest id of the categories with ``num_keypoints`` keypoints.
 
-    COCO's 1 where there is no category.
+    If no category lists keypoints, all categories count; without categories the id is COCO's 1.
     """
     return min(_person_categories(truth, num_keypoints), default=1)
 
@@ -51,44 +51,44 @@ def _person_categories(truth: Mapping[str, Any], num_keypoints: int) -> set:
     fitting = {i for i, length in listed.items() if length == num_keypoints}
     if listed and not fitting:
         raise ValueError(
-            f"no category of the ground truth has {num_keypoints} keypoints; keypoints by category: {listed}"
+            f"no category in the ground truth has {num_keypoints} keypoints; keypoints by category id: {listed}"
         )
     return fitting or {c["id"] for c in categories}
 
 
 def prepare_truth(truth: Mapping[str, Any], image_ids: Sequence[int], num_keypoints: int) -> dict[str, Any]:
-    """Return the part of a COCO json that counts, in the form that every evaluator takes alike.
+    """Return the relevant part of a COCO JSON, in a form that all evaluators read the same way.
 
-    People of all categories with this skeleton become one category. Annotations are numbered anew from 1, since
-    pycocotools takes the id 0 for "not matched" and confuses people who share an id. A missing ``iscrowd`` is 0, a
-    missing ``num_keypoints`` is counted, and crowds may be without keypoints.
+    All categories with this skeleton are merged into one. Annotations are renumbered from 1, since pycocotools takes
+    the id 0 for "not matched" and confuses people who share an id. A missing ``iscrowd`` is 0, a missing
+    ``num_keypoints`` is counted, and crowds may lack keypoints.
 
     Args:
-        truth: Content of a COCO json.
-        image_ids: Images that count.
+        truth: Content of a COCO JSON.
+        image_ids: Images to evaluate.
         num_keypoints: K of the skeleton.
 
     Raises:
         ValueError: An image is not in ``truth``, or an annotation lacks a field or has another K.
     """
-    wanted, images = set(image_ids), truth.get("images") or []
-    unknown = wanted - {image["id"] for image in images}
+    selected, images = set(image_ids), truth.get("images") or []
+    unknown = selected - {image["id"] for image in images}
     if unknown:
         raise ValueError(
-            f"{len(unknown)} predicted images are not in the ground truth, one is {next(iter(unknown))}: "
-            f"is ann_file of the metric that of the data set?"
+            f"{len(unknown)} predicted images are not in the ground truth, for example {next(iter(unknown))}: "
+            f"use the same ann_file for the metric and the dataset"
         )
     categories = _person_categories(truth, num_keypoints)
     category = person_category(truth, num_keypoints)
     people: list[dict[str, Any]] = []
     for ann in truth.get("annotations") or []:
-        if ann.get("image_id") in wanted and ann.get("category_id", category) in categories:
+        if ann.get("image_id") in selected and ann.get("category_id", category) in categories:
             people.append({**_checked(ann, num_keypoints), "id": len(people) + 1, "category_id": category})
     if not any(a["num_keypoints"] and not a["iscrowd"] for a in people):
-        print_log("no person is annotated in any image: all numbers are -1", "current", logging.WARNING)
+        print_log("no person is annotated in any image: all metrics are -1", "current", logging.WARNING)
     return {
         "info": {},
-        "images": [image for image in images if image["id"] in wanted],
+        "images": [image for image in images if image["id"] in selected],
         "annotations": people,
         "categories": [{"id": category, "name": "person"}],
     }
@@ -102,7 +102,7 @@ def _checked(ann: Mapping[str, Any], num_keypoints: int) -> dict[str, Any]:
         raise ValueError(f"annotation {ann.get('id')} has no {', '.join(map(repr, missing))}")
     if len(keypoints) != 3 * num_keypoints:
         raise ValueError(
-            f"annotation {ann.get('id')} has {len(keypoints)} numbers in 'keypoints', wanted 3 * {num_keypoints}"
+            f"annotation {ann.get('id')}: expected 3 * {num_keypoints} numbers in 'keypoints', got {len(keypoints)}"
         )
     count = ann.get("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
     kept = {key: ann[key] for key in ANNOTATION_FIELDS if key in ann}
@@ -116,19 +116,19 @@ def evaluate(
     fast: bool = False,
     max_dets: int = 20,
 ) -> dict[str, float]:
-    """Return COCO's ten keypoint numbers, 0 to 1; -1 where no annotated person is of a size, or there is none.
+    """Return COCO's ten keypoint metrics, 0 to 1; -1 if no person, or none of that size, is annotated.
 
     Args:
-        truth: Ground truth of ``prepare_truth``.
-        detections: People in COCO's submission form; none at all gives zeros, if anybody is annotated.
+        truth: Ground truth from ``prepare_truth``.
+        detections: People in COCO's result format; without any, metrics are 0 if people are annotated.
         sigmas: (K,) OKS tolerances.
         fast: Use hotcoco instead of pycocotools; the numbers are the same.
-        max_dets: The best people of an image that count; COCO's is 20.
+        max_dets: Number of best people per image that count; COCO's is 20.
     """
     if not any(a["num_keypoints"] and not a["iscrowd"] for a in truth["annotations"]):
         return dict.fromkeys(NUMBERS, -1.0)
     if not detections:
-        print_log("no people were found in any image: all numbers are 0", "current", logging.WARNING)
+        print_log("no person was found in any image: all metrics are 0", "current", logging.WARNING)
         return dict.fromkeys(NUMBERS, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):
         if fast:
@@ -152,9 +152,9 @@ def evaluate(
 
 
 def _summarize(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
-    """Return the numbers of precision (T, R, 1, A, 1) and recall (T, 1, A, 1) at OKS 0.50, 0.55, ... 0.95.
+    """Return the metrics from precision (T, R, 1, A, 1) and recall (T, 1, A, 1) at OKS 0.50, 0.55, ... 0.95.
 
-    A is all, medium, large. COCOeval's own summary is for 20 people an image only.
+    A: all, medium, large. COCOeval's own summary only supports 20 people per image.
     """
     numbers = {}
     for name, table in (("AP", precision[..., 0, :, 0]), ("AR", recall[:, 0, :, 0])):
@@ -167,7 +167,7 @@ def _summarize(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
 
 
 def labelled_people(truth: Mapping[str, Any]) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
-    """Return, by image, (N, K, 3) labels and (N,) areas of the annotated people that are no crowds."""
+    """Return the (N, K, 3) labels and (N,) areas of the annotated people by image, without crowds."""
     annotations = defaultdict(list)
     for annotation in truth["annotations"]:
         if not annotation.get("iscrowd") and any(annotation["keypoints"][2::3]):
@@ -188,9 +188,9 @@ def match_people(
     sigmas: np.ndarray,
     min_oks: float,
 ) -> list[tuple[int, int]]:
-    """Return (prediction, person) of each match.
+    """Return (prediction, person) indices of each match.
 
-    In the order given, each prediction (K, 2) takes the person left over with the highest OKS of at least ``min_oks``.
+    In the given order, each prediction (K, 2) takes the remaining person with the highest OKS, at least ``min_oks``.
     """
     labelled, free, matches = labels[..., 2] > 0, np.ones(len(labels), bool), []
     for n, predicted in enumerate(predictions):
@@ -208,12 +208,11 @@ def keypoint_similarity(
     sigmas: np.ndarray,
     min_oks: float = 0.5,
 ) -> np.ndarray:
-    """Return (K,) mean similarity ``exp(-d**2 / (2 area (2 sigma)**2))`` of labelled keypoints.
+    """Return the (K,) mean similarity ``exp(-d**2 / (2 area (2 sigma)**2))`` of labelled keypoints.
 
-    ``truth`` is that of ``prepare_truth``.
-
-    It is the mean over the people that were found: each prediction, best score first, takes the annotated person
-    left over with the highest OKS of at least ``min_oks``. NaN for a type that was never labelled on one.
+    ``truth`` comes from ``prepare_truth``. The mean is over the people found: each prediction, best score first, takes
+    the remaining annotated person with the highest OKS, at least ``min_oks``. NaN for a type that is
+    labelled on none of them.
     """
     total, count = np.zeros(len(sigmas)), np.zeros(len(sigmas))
     people = labelled_people(truth)

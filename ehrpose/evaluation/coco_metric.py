@@ -1,6 +1,6 @@
-"""COCO's keypoint numbers: average precision and recall over object keypoint similarity (OKS).
+"""COCO keypoint metrics: average precision and recall over object keypoint similarity (OKS).
 
-Source: the COCO keypoint evaluation; pycocotools computes, so the numbers are the official ones.
+Source: the COCO keypoint evaluation; computed by pycocotools, so the numbers are the official ones.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from ehrpose.registry import METRICS
 
 @METRICS.register_module()
 class CocoMetric(BaseMetric):
-    """COCO keypoint AP and AR over the images that were predicted.
+    """COCO keypoint AP and AR over the predicted images.
 
-    Numbers are -1, pycocotools' word for undefined, where nobody is annotated, and 0 where nobody was found.
+    Metrics are -1 (undefined, as in pycocotools) without annotated people and 0 without detections.
 
     Args:
-        ann_file: Json with the ground truth; None gathers it from the samples' ``raw_anns``.
-        keypoints: KeypointMeta or its config; gives the OKS tolerances.
-        format_only: Write the result file, measure nothing (for a test set without labels).
-        outfile_prefix: Path of the result file without ``.keypoints.json``; None writes none.
-        per_keypoint: Also give ``OKS_<name>``, the mean similarity of each keypoint type over the people found.
-        use_fast_eval: Compute with hotcoco, which gives the same numbers faster on large sets.
-        max_dets: The best people of an image that count; COCO's is 20.
-        score_mode: What ranks people: ``"bbox"`` the person's score, ``"bbox_keypoint"`` that times the mean score of
-            its keypoints above ``keypoint_score_thr``.
+        ann_file: JSON with the ground truth; None collects it from the samples' ``raw_anns``.
+        keypoints: KeypointMeta or its config; defines the OKS tolerances.
+        format_only: Only write the result file, without evaluation (for a test set without labels).
+        outfile_prefix: Path of the result file without ``.keypoints.json``; None: no file.
+        per_keypoint: Also return ``OKS_<name>``, the mean similarity of each keypoint type over the people found.
+        use_fast_eval: Compute with hotcoco: the same numbers, faster on large datasets.
+        max_dets: Number of best people per image that count; COCO's is 20.
+        score_mode: How people are ranked: ``"bbox"``: by their score; ``"bbox_keypoint"``: by that times the mean score
+            of their keypoints above ``keypoint_score_thr``.
         keypoint_score_thr: See ``score_mode``, 0 to 1.
-        prefix: Prefix of the names.
-        collect_device: Where the results of several processes meet.
+        prefix: Prefix of the metric names.
+        collect_device: Device on which the results of several processes are collected.
 
     Raises:
         ValueError: ``format_only`` without ``outfile_prefix``, an unknown ``score_mode``, ``max_dets`` below 1, a
-            prediction that is not finite or of another skeleton, or ground truth that is missing or broken.
-        FileNotFoundError: There is no ``ann_file``.
+            prediction that is not finite or of another skeleton, or ground truth that is missing or invalid.
+        FileNotFoundError: ``ann_file`` does not exist.
         ImportError: ``use_fast_eval`` without hotcoco.
     """
 
@@ -91,7 +91,7 @@ class CocoMetric(BaseMetric):
             check_fast_evaluator()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Take the predictions, and the ground truth, of some images."""
+        """Collect the predictions and the ground truth of a batch."""
         for sample in data_samples:
             image_id = sample["img_id"]
             people, scores = self._people(sample["pred_instances"], image_id)
@@ -105,7 +105,7 @@ class CocoMetric(BaseMetric):
             )
 
     def _image(self, sample: dict) -> dict[str, Any]:
-        """Return the entry of a sample in the list ``images`` of the ground truth."""
+        """Return a sample's entry in the ground truth's list ``images``."""
         image_id = sample["img_id"]
         height, width = sample.get("ori_shape", (0, 0))[:2]
         return {
@@ -115,35 +115,35 @@ class CocoMetric(BaseMetric):
         }
 
     def _people(self, instances: Any, image_id: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return (N, K, 3) x, y, score and the (N,) scores that rank people."""
+        """Return (N, K, 3) x, y, score, and the (N,) scores by which people are ranked."""
         keypoints, scores = np.asarray(instances["keypoints"]), np.asarray(instances["keypoint_scores"])
         ranks = np.asarray(instances["bbox_scores"], np.float64)
-        wanted = (len(ranks), self.meta.num_keypoints)
-        if keypoints.shape != (*wanted, 2) or scores.shape != wanted:
+        expected = (len(ranks), self.meta.num_keypoints)
+        if keypoints.shape != (*expected, 2) or scores.shape != expected:
             raise ValueError(
-                f"image {image_id}: wanted keypoints {(*wanted, 2)} and scores {wanted} for the skeleton "
+                f"image {image_id}: expected keypoints {(*expected, 2)} and scores {expected} for the skeleton "
                 f"{self.meta.dataset_name!r}, got {keypoints.shape} and {scores.shape}"
             )
         if not all(np.isfinite(a).all() for a in (keypoints, scores, ranks)):
-            raise ValueError(f"the predictions for image {image_id} hold NaN or infinity")
+            raise ValueError(f"the predictions for image {image_id} contain NaN or infinity")
         if self.score_mode == "bbox_keypoint":
             counts = scores > self.keypoint_score_thr
             ranks = ranks * (scores * counts).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
         return np.concatenate([keypoints, scores[..., None]], axis=2).astype(np.float64), ranks
 
     def _annotations(self, sample: dict) -> list[dict]:
-        """Return what the evaluation needs of a sample's annotations."""
+        """Return the fields of a sample's annotations that the evaluation needs."""
         if self.ann_file is not None or self.format_only:
             return []
         if "raw_anns" not in sample:
             raise ValueError(
-                f"image {sample['img_id']} came without 'raw_anns': give CocoMetric an ann_file, or keep 'raw_anns' "
-                f"in meta_keys of PackPose"
+                f"image {sample['img_id']} has no 'raw_anns': pass ann_file to CocoMetric, or add 'raw_anns' to "
+                f"meta_keys of PackPose"
             )
         return [{key: ann[key] for key in ANNOTATION_FIELDS if key in ann} for ann in sample["raw_anns"]]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the numbers by name."""
+        """Return the metrics by name."""
         by_image = {result["image"]["id"]: result for result in results}
         truth = self._ground_truth(by_image)
         category = person_category(truth, self.meta.num_keypoints)
@@ -169,15 +169,15 @@ class CocoMetric(BaseMetric):
         return numbers
 
     def _complete(self, truth: dict) -> dict:
-        """Return the ground truth as COCO's evaluation wants it; for data sets whose json is not quite COCO's."""
+        """Return the ground truth as COCO's evaluation expects it; for datasets that deviate from COCO's JSON."""
         return truth
 
     def _numbers(self, truth: dict, detections: list[dict]) -> dict[str, float]:
-        """Return COCO's ten numbers.
+        """Return COCO's ten metrics.
 
         Args:
-            truth: Ground truth of ``prepare_truth``.
-            detections: People in COCO's submission form.
+            truth: Ground truth from ``prepare_truth``.
+            detections: People in COCO's result format.
         """
         return evaluate(truth, detections, self.meta.sigmas, self.use_fast_eval, self.max_dets)
 
@@ -186,9 +186,9 @@ class CocoMetric(BaseMetric):
             try:
                 truth = json.loads(Path(self.ann_file).read_bytes())
             except ValueError as error:
-                raise ValueError(f"{self.ann_file} is no valid json: {error}") from error
+                raise ValueError(f"{self.ann_file} is not valid JSON: {error}") from error
             if not isinstance(truth, dict) or not isinstance(truth.get("images"), list):
-                raise ValueError(f"{self.ann_file}: wanted COCO's form with a list 'images'")
+                raise ValueError(f"{self.ann_file}: expected COCO format with a list 'images'")
             return truth
         return {
             "images": [result["image"] for result in by_image.values()],
@@ -197,5 +197,5 @@ class CocoMetric(BaseMetric):
 
 
 def write_json(content: Any, path: str) -> None:
-    """Write a json file, whole or not at all."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content))

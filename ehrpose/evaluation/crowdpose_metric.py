@@ -1,4 +1,4 @@
-"""CrowdPose's numbers: COCO's keypoint AP, and AP by how crowded a photo is (Li et al., CVPR 2019)."""
+"""CrowdPose metrics: COCO keypoint AP, and AP by crowdedness of the image (Li et al., CVPR 2019)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _NUMBERS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75")
 
 @METRICS.register_module()
 class CrowdPoseMetric(CocoMetric):
-    """CrowdPose's AP and AR, with AP_E, AP_M and AP_H of easy, medium and crowded photos.
+    """CrowdPose AP and AR, with AP_E, AP_M and AP_H for easy, medium and hard images.
 
-    It is COCO's evaluation with two differences, both CrowdPose's: a person's area is 0.53 of the box, and someone
-    whose ``num_keypoints`` (visible keypoints only, in CrowdPose's json) is 0 does not count.
+    As in CrowdPose's evaluation, this differs from COCO's in two ways: a person's area is 0.53 of the box, and people
+    whose ``num_keypoints`` (only visible keypoints, in CrowdPose's JSON) is 0 do not count.
 
-    Photos with a ``crowdIndex`` below 0.2 are easy, from 0.8 on hard: the limits of CrowdPose's published evaluation,
-    with which papers' numbers are made (its paper speaks of 0.1 and 0.8). A group without people gets -1.
+    Images with a ``crowdIndex`` below 0.2 are easy, from 0.8 hard: the limits of CrowdPose's published code, which
+    papers use (CrowdPose's own paper states 0.1 and 0.8). A group without people gets -1.
 
-    Arguments are those of CocoMetric. The crowd index comes from ``ann_file``, or from the samples.
+    The arguments are those of CocoMetric. The crowd index comes from ``ann_file`` or from the samples.
 
     Raises:
-        ValueError: As CocoMetric does; also where a photo has no crowd index.
+        ValueError: As in CocoMetric; also if an image has no crowd index.
     """
 
     default_prefix = "crowdpose"
-    # Upper limits of the crowd index, the last one open.
+    # Upper limits of the crowd index, exclusive.
     groups: ClassVar[dict[str, float]] = {"E": 0.2, "M": 0.8, "H": float("inf")}
 
     def _image(self, sample: dict) -> dict[str, Any]:
@@ -49,20 +49,20 @@ class CrowdPoseMetric(CocoMetric):
         missing = [image["id"] for image in truth["images"] if "crowdIndex" not in image]
         if missing:
             raise ValueError(
-                f"{len(missing)} of {len(truth['images'])} photos have no crowdIndex, one is {missing[0]}: "
-                f"CrowdPoseMetric needs CrowdPose's json, with CrowdPoseDataset or as ann_file"
+                f"{len(missing)} of {len(truth['images'])} images have no crowdIndex, for example {missing[0]}: "
+                f"CrowdPoseMetric needs CrowdPose's JSON, through CrowdPoseDataset or as ann_file"
             )
         numbers = super()._numbers(truth, detections)
         numbers = {name: numbers[name] for name in _NUMBERS}
         lower = float("-inf")
         for name, upper in self.groups.items():
-            wanted = {i["id"] for i in truth["images"] if lower <= i["crowdIndex"] < upper}
+            selected = {i["id"] for i in truth["images"] if lower <= i["crowdIndex"] < upper}
             part = {
                 **truth,
-                "images": [image for image in truth["images"] if image["id"] in wanted],
-                "annotations": [a for a in truth["annotations"] if a["image_id"] in wanted],
+                "images": [image for image in truth["images"] if image["id"] in selected],
+                "annotations": [a for a in truth["annotations"] if a["image_id"] in selected],
             }
-            found = [d for d in detections if d["image_id"] in wanted]
+            found = [d for d in detections if d["image_id"] in selected]
             numbers[f"AP_{name}"] = self._average_precision(part, found)
             lower = upper
         return numbers

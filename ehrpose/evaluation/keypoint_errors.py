@@ -1,7 +1,7 @@
-"""What is wrong with the keypoints of people who were found, by keypoint type.
+"""Error diagnosis for the keypoints of the people found, by keypoint type.
 
 Source: Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation, arXiv:1707.05388,
-sections 3.1 and 4.1, with inversion as the confusion of mirror types, which is its commonest form.
+sections 3.1 and 4.1, with inversion limited to the confusion of mirror types, its most common form.
 Axes: N people, K keypoint types. Similarity is ``exp(-d**2 / (2 area (2 sigma)**2))``, 0 to 1.
 """
 
@@ -20,7 +20,8 @@ from ehrpose.evaluation.coco_eval import labelled_people, match_people, prepare_
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import similarity
 
-GOOD, NEAR = 0.85, 0.5  # similarity: good, and near enough to be that keypoint at all
+# Minimum similarity of a good keypoint, and of one close enough to count as that keypoint.
+GOOD, NEAR = 0.85, 0.5
 KINDS = ("good", "jitter", "inversion", "swap", "miss")
 
 
@@ -30,14 +31,14 @@ class KeypointErrors:
 
     Attributes:
         people: Annotated people in the images.
-        found: Those of them that a prediction was matched with.
+        found: Annotated people matched with a prediction.
         labelled: (K,) labelled keypoints of the people found.
-        kinds: (K, 5) of them by ``KINDS``: good (similarity of at least 0.85), jitter (0.5 to 0.85), inversion
-            (below, and at least 0.5 to the label of the mirror type), swap (the same to the label of that type or
-            its mirror type of somebody else) and miss.
-        paired: (K,) those whose mirror type is labelled too; 0 for types that are their own mirror.
-        doubled: (K,) of these, both of the pair predicted at one place: similarity of at least 0.85 to each other.
-        doubled_labels: (K,) of these, both of the pair labelled at one place.
+        kinds: (K, 5) the labelled ones by ``KINDS``: good (similarity of at least 0.85), jitter (0.5 to 0.85),
+            inversion (less, but at least 0.5 to the label of the mirror type), swap (less, but at least 0.5 to another
+            person's label of that type or its mirror type) and miss.
+        paired: (K,) labelled keypoints whose mirror type is labelled too; 0 for types that are their own mirror.
+        doubled: (K,) paired keypoints predicted at one place with their mirror keypoint: similarity of at least 0.85.
+        doubled_labels: (K,) paired keypoints labelled at one place with their mirror keypoint.
     """
 
     people: int
@@ -55,19 +56,19 @@ def diagnose(
     meta: KeypointMeta,
     min_oks: float = 0.3,
 ) -> KeypointErrors:
-    """Compare people with labels, in the images that have predictions.
+    """Compare predictions with labels, in the images that have predictions.
 
-    Predictions, best score first, take the annotated person left over with the highest OKS of at least ``min_oks``.
+    Each prediction, best score first, takes the remaining annotated person with the highest OKS, at least ``min_oks``.
 
     Args:
-        truth: Content of a COCO keypoint json.
-        detections: People in COCO's submission form.
+        truth: Content of a COCO keypoint JSON.
+        detections: People in COCO's result format.
         meta: The skeleton.
-        min_oks: See above, above 0 and at most 1.
+        min_oks: Minimum OKS of a match, above 0 and at most 1.
 
     Raises:
-        ValueError: ``min_oks`` is out of range, a prediction is not in COCO's form or has another K, or its image is
-            not in ``truth``.
+        ValueError: ``min_oks`` is out of range, a prediction is not in COCO's result format or has another K, or its
+            image is not in ``truth``.
     """
     if not 0 < min_oks <= 1:
         raise ValueError(f"min_oks must be above 0 and at most 1, got {min_oks}")
@@ -86,7 +87,7 @@ def diagnose(
 
 
 def _by_image(detections: Sequence[Mapping[str, Any]], num_keypoints: int) -> dict[Any, list[np.ndarray]]:
-    """Return the (K, 2) people of each image, best score first."""
+    """Return the people of each image as (K, 2), best score first."""
     found = defaultdict(list)
     for number, person in enumerate(detections):
         try:
@@ -94,11 +95,11 @@ def _by_image(detections: Sequence[Mapping[str, Any]], num_keypoints: int) -> di
             found[person["image_id"]].append((-float(person["score"]), number, keypoints))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"prediction {number} is not in COCO's form with image_id, keypoints and score: {error!r}"
+                f"prediction {number} is not in COCO's result format (image_id, keypoints, score): {error!r}"
             ) from error
         if keypoints.shape != (3 * num_keypoints,) or not np.isfinite(keypoints).all():
             raise ValueError(
-                f"prediction {number}: wanted 3 * {num_keypoints} finite numbers in 'keypoints', got shape "
+                f"prediction {number}: expected 3 * {num_keypoints} finite numbers in 'keypoints', got shape "
                 f"{keypoints.shape}"
             )
     return {
@@ -114,10 +115,10 @@ def _count(
     predicted: np.ndarray,
     meta: KeypointMeta,
 ) -> None:
-    """Add one match."""
+    """Count the keypoints of one match."""
     mirror, sigmas = np.asarray(meta.flip_indices), meta.sigmas
     own, labelled = labels[person, :, :2], labels[:, :, 2] > 0
-    # Everybody's labels, with each one's own tolerance, of the type and of its mirror type: (N, K).
+    # (N, K) similarity to all people's labels of the type and of its mirror type, relative to each person's area.
     same = np.where(labelled, similarity(predicted, labels[..., :2], area, sigmas), 0)
     crossed = np.where(labelled[:, mirror], similarity(predicted, labels[:, mirror, :2], area, sigmas), 0)
     others = np.arange(len(labels)) != person
@@ -139,25 +140,25 @@ def _count(
 def print_errors(
     meta: KeypointMeta, results: str | Path, ann_file: str | Path, min_oks: float = 0.3
 ) -> KeypointErrors:
-    """Print the table of a result file as Markdown, shares in percent.
+    """Print the error table of a result file as Markdown, in percent.
 
     Args:
         meta: The skeleton.
-        results: Json in COCO's submission form.
-        ann_file: COCO keypoint json.
-        min_oks: As for ``diagnose``.
+        results: JSON in COCO's result format.
+        ann_file: COCO keypoint JSON.
+        min_oks: As in ``diagnose``.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is not of its form; or as from ``diagnose``.
+        FileNotFoundError: A file does not exist.
+        ValueError: A file has another format; or as in ``diagnose``.
     """
     detections, truth = (
         _read(results, list, "a list of people"),
-        _read(ann_file, dict, "COCO's form, a mapping"),
+        _read(ann_file, dict, "a mapping in COCO format"),
     )
     errors = diagnose(truth, detections, meta, min_oks)
     print(f"{errors.found} of {errors.people} people found (OKS of at least {min_oks:g})\n")
-    print("| | labelled | " + " | ".join(KINDS) + " | pair at one place | so in labels |")
+    print("| | labelled | " + " | ".join(KINDS) + " | pair at one place | same in labels |")
     print("|---" * (len(KINDS) + 4) + "|")
     for j, name in enumerate((*meta.names, "all")):
         at: Any = slice(None) if name == "all" else slice(j, j + 1)
@@ -172,14 +173,14 @@ def _percent(count: Any, of: Any) -> str:
     return f"{100 * count / of:.1f}" if of else ""
 
 
-def _read(path: str | Path, kind: type, wanted: str) -> Any:
+def _read(path: str | Path, kind: type, expected: str) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"file not found: {path}")
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is no valid json: {error}") from error
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, kind):
-        raise ValueError(f"{path}: wanted {wanted}, got {type(content).__name__}")
+        raise ValueError(f"{path}: expected {expected}, got {type(content).__name__}")
     return content

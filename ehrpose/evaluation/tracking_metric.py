@@ -1,8 +1,8 @@
-"""How well people keep their numbers over a video: IDF1, MOTA, switches and fragmentations.
+"""Tracking metrics: IDF1, MOTA, HOTA, id switches and fragmentations.
 
 Sources: Ristani et al. 2016, arXiv:1609.01775 (IDF1); Bernardin and Stiefelhagen 2008, CLEAR MOT (MOTA, switches,
-fragmentations); Luiten et al. 2021, HOTA. TrackEval computes, so the numbers are the usual ones; people are compared by
-OKS, as in COCO.
+fragmentations); Luiten et al. 2021, HOTA. Computed by TrackEval, so the numbers are the usual ones; people are compared
+by OKS, as in COCO.
 Axes: G true people, N people found, K keypoint types.
 """
 
@@ -26,9 +26,10 @@ class TruePeople:
 
     Attributes:
         keypoints: (G, K, 2) px.
-        visible: (G, K), COCO's visibility; 0 does not count.
-        ids: (G,) whole numbers, who it is.
-        ignored: (G,) bool: need not be found, but may be; also people without a keypoint that counts. None: nobody.
+        visible: (G, K), COCO's visibility; keypoints with 0 do not count.
+        ids: (G,) integers that identify people.
+        ignored: (G,) bool, people who may be found, but need not be; None: none. People without a keypoint that counts
+            are always ignored.
     """
 
     keypoints: np.ndarray
@@ -40,8 +41,8 @@ class TruePeople:
 def match_oks(truth: TruePeople, people: People, sigmas: np.ndarray) -> np.ndarray:
     """Return the (G, N) OKS of true people and people found.
 
-    Over the true keypoints that count, or all of a person of whom none does. A keypoint that was not found (score 0, or
-    not finite) adds 0. The area is that of the box around all true keypoints, times 0.53 as in COCO.
+    It is the mean over the true keypoints that count, or over all if none of a person's does. A keypoint that was not
+    found (score 0, or not finite) adds 0. The area is 0.53 of the box around all true keypoints, as in COCO.
     """
     counts = truth.visible > 0
     counts = counts | ~counts.any(axis=1, keepdims=True)
@@ -56,15 +57,15 @@ def match_oks(truth: TruePeople, people: People, sigmas: np.ndarray) -> np.ndarr
 
 
 class TrackingMetric:
-    """Collects the frames of one or more videos and gives their numbers together.
+    """Accumulates the frames of one or more videos and computes their metrics together.
 
     Args:
-        keypoints: KeypointMeta or its config; gives K and the OKS tolerances.
-        min_oks: Least OKS of a true person and one found who may be the same, 0 to 1.
+        keypoints: KeypointMeta or its config; defines K and the OKS tolerances.
+        min_oks: Minimum OKS of a match between a true person and one found, above 0 and at most 1.
 
     Raises:
         ImportError: trackeval is not installed.
-        ValueError: ``min_oks`` is out of its range.
+        ValueError: ``min_oks`` is out of range.
     """
 
     def __init__(self, keypoints: KeypointMeta | Mapping[str, Any], min_oks: float = 0.5) -> None:
@@ -73,7 +74,7 @@ class TrackingMetric:
         except ImportError as error:
             raise ImportError("TrackingMetric needs the package trackeval: pip install trackeval") from error
         if not 0 < min_oks <= 1:
-            raise ValueError(f"min_oks: wanted a number over 0 and up to 1, got {min_oks}")
+            raise ValueError(f"min_oks: expected a number above 0 and at most 1, got {min_oks}")
         self.keypoints, self.min_oks = KeypointMeta.build(keypoints), min_oks
         options = {"THRESHOLD": min_oks, "PRINT_CONFIG": False}
         self._metrics = {"clear": CLEAR(options), "identity": Identity(options), "hota": HOTA()}
@@ -83,13 +84,13 @@ class TrackingMetric:
         """Add the next frame of a video.
 
         Args:
-            video: Name of the video; numbers are compared within a video only.
+            video: Name of the video; ids are compared within a video only.
             truth: The true people.
             people: The people found.
-            ids: (N,) their numbers; who has a number below 0 does not count as found.
+            ids: (N,) their ids; people with an id below 0 do not count as found.
 
         Raises:
-            ValueError: Shapes disagree, or a number is given twice.
+            ValueError: Shapes do not match, or an id occurs twice.
         """
         ids = np.asarray(ids)
         for what, keypoints, numbers in (
@@ -98,11 +99,11 @@ class TrackingMetric:
         ):
             if keypoints.shape[1:] != (self.keypoints.num_keypoints, 2) or numbers.shape != (len(keypoints),):
                 raise ValueError(
-                    f"people {what}: wanted keypoints (N, {self.keypoints.num_keypoints}, 2) and ids (N,), "
+                    f"{what} people: expected keypoints (N, {self.keypoints.num_keypoints}, 2) and ids (N,), "
                     f"got {keypoints.shape} and {numbers.shape}"
                 )
             if len(set(numbers[numbers >= 0].tolist())) != int((numbers >= 0).sum()):
-                raise ValueError(f"people {what}: a number is given twice in a frame: {numbers.tolist()}")
+                raise ValueError(f"{what} people: an id occurs twice in a frame: {numbers.tolist()}")
         similarity = match_oks(truth, people, self.keypoints.sigmas)
         ignored: np.ndarray = np.all(truth.visible == 0, axis=1)
         if truth.ignored is not None:
@@ -112,17 +113,17 @@ class TrackingMetric:
         self._videos.setdefault(video, []).append(frame)
 
     def compute(self) -> dict[str, float]:
-        """Return the numbers of all videos together.
+        """Return the metrics of all videos together.
 
         ``IDF1``, ``MOTA`` and ``HOTA`` go up to 1 (MOTA may be negative); ``switches``, ``fragmentations``, ``misses``,
         ``false_people`` and ``true_people`` are counts.
-        TrackEval's fragmentations leave out gaps in frames in which nobody at all is found.
+        TrackEval's fragmentations ignore gaps in frames in which no person at all is found.
 
         Raises:
             ValueError: No frame was added.
         """
         if not self._videos:
-            raise ValueError("no frame was added")
+            raise ValueError("no frames to evaluate: call add first")
         data = {video: _sequence(frames) for video, frames in self._videos.items()}
         done = {}
         for name, metric in self._metrics.items():
@@ -141,10 +142,10 @@ class TrackingMetric:
         }
 
     def _on_ignored(self, similarity: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-        """Return (N,) whether a person found is best explained by a true one who is ignored."""
+        """Return (N,) bool, whether a person found is best explained by an ignored true person."""
         hidden = np.zeros(similarity.shape[1], bool)
         if ignored.any() and similarity.size:
-            # Who counts comes first.
+            # People who count take precedence.
             worth = np.where(similarity >= self.min_oks, similarity + ~ignored[:, None], 0.0)
             rows, columns = linear_sum_assignment(-worth)
             matched = worth[rows, columns] > 0
@@ -153,7 +154,7 @@ class TrackingMetric:
 
 
 def _sequence(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """Return the frames of a video as TrackEval wants them, with ids from 0 without gaps."""
+    """Return the frames of a video in TrackEval's format, with consecutive ids from 0."""
     true_ids = [frame[0] for frame in frames]
     found_ids = [frame[1] for frame in frames]
     all_true, all_found = np.unique(np.concatenate(true_ids)), np.unique(np.concatenate(found_ids))

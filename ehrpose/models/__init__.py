@@ -1,4 +1,4 @@
-"""Networks, losses and weights; each part is imported when it is asked for, here or in the registry MODELS."""
+"""Networks, losses and weights; each part is imported on first use, here or through the registry MODELS."""
 
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ __all__ = [
     "read_state_dict",
 ]
 
-if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
     __getattr__ = lazy_attributes(
         __name__,
         {

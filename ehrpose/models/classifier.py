@@ -14,12 +14,12 @@ from ehrpose.registry import MODELS
 
 @MODELS.register_module()
 class ImageClassifier(BaseModel):
-    """Backbone and classification head.
+    """Backbone with a classification head.
 
     Args:
         backbone: Config of an EfficientNet; its last map is classified.
         num_classes: Number of classes.
-        lite: The head of the Lite form.
+        lite: Use the head of EfficientNet-Lite.
         data_preprocessor: Config of the preprocessor.
         init_cfg: MMEngine's initialisation.
     """

@@ -1,7 +1,7 @@
-"""Parameters and multiply-adds of a network, counted truly and as the paper counts.
+"""Parameters and multiply-adds of a network, as they are and as the paper counts them.
 
 Source of the paper's figures: Neff et al., EfficientHRNet, arXiv:2007.08090, Tables 3 to 5. Its counter adds
-every MBConv block twice to the parameters, counts a transposed convolution at its output size, and calls
+the parameters of every MBConv block twice, counts a transposed convolution at its output size, and calls
 multiply-adds FLOPs.
 """
 
@@ -29,7 +29,7 @@ class LayerCount:
         kind: Class of the layer.
         output_shape: Batch first.
         params: Parameters of the layer, bias included.
-        macs: Multiply-adds of the batch, biases and activations left out.
+        macs: Multiply-adds of the batch, without biases and activations.
     """
 
     name: str
@@ -41,13 +41,13 @@ class LayerCount:
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a network costs.
+    """Cost of a network.
 
     Attributes:
         params: Parameters of the whole network.
         macs: Multiply-adds of one pass.
         parts: (params, macs) of each direct child that has parameters, such as backbone, neck, head.
-        layers: Every convolution, transposed convolution and linear layer, in the order of the pass.
+        layers: Every convolution, transposed convolution and linear layer, in the order of execution.
     """
 
     params: int
@@ -60,29 +60,29 @@ class Complexity:
 def count_complexity(
     model: nn.Module, input_size: Sequence[int], batch_size: int = 1, paper_counting: bool = False
 ) -> Complexity:
-    """Run zeros through a model and count what its convolutions and linear layers do.
+    """Run zeros through a model and count the multiply-adds of its convolutions and linear layers.
 
-    Normalisation, activation, pooling, resizing and whatever is no module of its own (``F.conv2d``) are not
-    counted. A model on the device ``meta`` is counted without computing anything.
+    Normalisation, activation, pooling, resizing and functional calls (``F.conv2d``) are not counted. On the device
+    ``meta`` nothing is computed.
 
     Args:
-        model: Called with one argument, (B, 3, H, W) images. Keeps its mode and its statistics.
+        model: Called with one argument, (B, 3, H, W) images. Its mode and statistics are preserved.
         input_size: H, W of the images, px.
         batch_size: Images in the pass; multiply-adds grow with it, parameters do not.
-        paper_counting: Count as the paper does instead: MBConv blocks twice, transposed convolutions at
+        paper_counting: Count as the paper does: MBConv blocks twice, transposed convolutions at
             their output size.
 
     Raises:
-        ValueError: ``input_size`` is no pair of positive numbers, ``batch_size`` is below 1, or the model
+        ValueError: ``input_size`` is not a pair of positive numbers, ``batch_size`` is below 1, or the model
             has no parameters.
     """
     if len(input_size) != 2 or min(input_size) < 1:
-        raise ValueError(f"input_size must be height and width in px, got {tuple(input_size)}")
+        raise ValueError(f"input_size must be a positive height and width in px, got {tuple(input_size)}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     first = next(model.parameters(), None)
     if first is None:
-        raise ValueError(f"{type(model).__name__} has no parameters, there is nothing to count")
+        raise ValueError(f"{type(model).__name__} has no parameters to count")
     images = torch.zeros((batch_size, 3, *input_size), device=first.device, dtype=first.dtype)
     layers = _run(model, images, paper_counting)
     parts = {}
@@ -97,7 +97,7 @@ def count_complexity(
 
 
 def format_complexity(complexity: Complexity, with_layers: bool = False) -> str:
-    """Return a table by part, below one by layer if ``with_layers``; the last line is the total."""
+    """Return a table by part, after one by layer if ``with_layers``; the last line is the total."""
     lines = []
     if with_layers:
         width = max((len(layer.name) for layer in complexity.layers), default=4)
@@ -138,7 +138,7 @@ def _run(model: nn.Module, images: Tensor, paper_counting: bool) -> list[LayerCo
 
 
 def _count_macs(layer: nn.Module, x: Tensor, out: Tensor, paper_counting: bool) -> int:
-    """Every weight is used once per position: of the output, or of a transposed convolution's input."""
+    """Count each weight once per position of the output, or of the input of a transposed convolution."""
     weights = layer.weight.numel()
     if isinstance(layer, nn.Linear):
         return weights * x.numel() // x.shape[-1]

@@ -1,4 +1,4 @@
-"""From collated items to the network's input: the one place of mean and std."""
+"""Conversion of collated items to the network's input; mean and std are defined only here."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class PosePreprocessor(BaseDataPreprocessor):
         mean: Per channel, 0 to 255, in the order after the swap.
         std: Per channel, positive.
         bgr_to_rgb: Swap the channels of the BGR input.
-        channels_last: Give the input in channels-last memory.
-        non_blocking: Copy to the device without waiting.
+        channels_last: Return the input in channels-last memory format.
+        non_blocking: Copy to the device asynchronously.
 
     Raises:
-        ValueError: mean or std are not three numbers, or std is not positive.
+        ValueError: mean or std is not three numbers, or std is not positive.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class PosePreprocessor(BaseDataPreprocessor):
         Args:
             data: ``inputs``: list of (3, H, W) uint8 images, or list of lists of them (one per test scale);
                 ``data_samples``: list of PoseDataSample or None.
-            training: Unused; the batch is prepared alike.
+            training: Unused; all batches are prepared the same way.
 
         Returns:
-            ``inputs``: (B, 3, H, W) float tensor when all shapes agree, else the list of (1, 3, H, W) tensors
+            ``inputs``: (B, 3, H, W) float tensor if all shapes agree, else the list of (1, 3, H, W) tensors
             (multi-scale: list of lists); ``data_samples`` on the device.
         """
         data = self.cast_data(data)
@@ -66,7 +66,7 @@ class PosePreprocessor(BaseDataPreprocessor):
         return {"inputs": inputs, "data_samples": data.get("data_samples")}
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Return (B, 3, H, W) images of 0 to 255, BGR, as the network wants them."""
+        """Return (B, 3, H, W) BGR images of 0 to 255 normalised for the network."""
         images = images.float()
         if self.bgr_to_rgb:
             images = images.flip(1)

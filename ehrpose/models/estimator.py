@@ -1,4 +1,4 @@
-"""The bottom-up estimator: backbone, neck, head and codec under MMEngine's model contract."""
+"""Bottom-up estimator: backbone, neck, head and codec behind MMEngine's model interface."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ehrpose.structures import Maps, invert_warp
 
 @MODELS.register_module()
 class BottomUpEstimator(BaseModel):
-    """Find all people of a photo in one pass.
+    """Find all people in an image in one pass.
 
     Args:
-        backbone: Config; its ``out_channels`` and ``out_strides`` are given to the neck.
-        neck: Config; its ``out_channels`` are given to the head.
-        head: Config; holds the codec.
-        flip_test: Average the heatmaps with those of the mirrored photo; its tags are concatenated.
+        backbone: Config; its ``out_channels`` and ``out_strides`` are passed to the neck.
+        neck: Config; its ``out_channels`` are passed to the head.
+        head: Config; contains the codec.
+        flip_test: Average the heatmaps with those of the mirrored image; its tags are concatenated.
         data_preprocessor: Config of the preprocessor; ``PosePreprocessor`` by default.
         init_cfg: MMEngine's initialisation.
     """
@@ -63,7 +63,7 @@ class BottomUpEstimator(BaseModel):
             mode: ``"tensor"``: Maps; ``"loss"``: dict of losses; ``"predict"``: samples with people.
 
         Raises:
-            ValueError: Unknown mode, or sides that are no multiples of 32.
+            ValueError: Unknown mode, or sides that are not multiples of 32.
         """
         if mode == "tensor":
             return self.maps(inputs)
@@ -82,7 +82,7 @@ class BottomUpEstimator(BaseModel):
     def _targets(self, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
         if not data_samples:
             raise ValueError("mode 'loss' needs data_samples with targets: is EncodeTargets in the pipeline?")
-        from ehrpose.models.target_batch import collate_targets  # training alone needs it
+        from ehrpose.models.target_batch import collate_targets  # only training needs it
 
         device = next(self.parameters()).device
         return collate_targets(self.codec, [sample.gt_targets for sample in data_samples], device)

@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 class SplitPadConv2d(nn.Conv2d):
     """Convolution padded by p // 2 before and p - p // 2 after, p = max(kernel - stride, 0).
 
-    On sides that the stride divides this is TensorFlow's "same" padding, with constants instead of
-    arithmetic on shapes, so that an exported graph stays static.
+    For sides divisible by the stride this is TensorFlow's "same" padding, with constants instead of shape
+    arithmetic, so that an exported graph stays static.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SplitPadConv2d(nn.Conv2d):
 
 
 def _trains_in_cpu_autocast(x: Tensor, weight: Tensor) -> bool:
-    """Whether a backward pass in bfloat16 on the CPU follows: 5x5 depthwise ones take twice float32's time."""
+    """Return whether a bfloat16 backward pass on the CPU follows; for 5x5 depthwise it takes twice float32's time."""
     return (
         x.device.type == "cpu"
         and weight.requires_grad
@@ -60,7 +60,7 @@ def _trains_in_cpu_autocast(x: Tensor, weight: Tensor) -> bool:
 
 
 class ConvBNAct(nn.Sequential):
-    """Split-padded convolution, batch norm, activation (``act=None``: none)."""
+    """Split-padded convolution, batch norm, activation (none if ``act=None``)."""
 
     def __init__(
         self,
@@ -96,12 +96,12 @@ class MBConv(nn.Module):
     """Inverted residual block of EfficientNet: expand, depthwise, squeeze-excite, project.
 
     Args:
-        in_channels: Channels in; the squeeze-excite hidden size is a quarter of them.
-        out_channels: Channels out.
-        expansion: Factor of the 1x1 expansion; 1 leaves it out.
+        in_channels: Input channels; the squeeze-excite hidden size is a quarter of them.
+        out_channels: Output channels.
+        expansion: Factor of the 1x1 expansion; 1 omits it.
         kernel_size: Side of the depthwise kernel.
-        stride: 1 or 2. The identity is added when it is 1 and the channels agree.
-        squeeze_excite: False in the Lite form.
+        stride: 1 or 2. The input is added to the output if it is 1 and the channels agree.
+        squeeze_excite: False in EfficientNet-Lite.
         act: Activation.
         drop_connect: Probability that a sample skips the block in training, 0 to below 1.
         bn_eps: Epsilon of the batch norms.
@@ -157,11 +157,11 @@ class BasicBlock(nn.Module):
 
 
 class GaussianSmoothing(nn.Module):
-    """Gaussian filter of each channel, as two convolutions; zeros beyond the border.
+    """Gaussian filter of each channel, as two 1D convolutions with zero padding.
 
     Args:
         channels: Channels of the map.
-        sigma: Standard deviation, px of the map. The filter reaches 3 of it.
+        sigma: Standard deviation, map pixels. The filter is cut off at 3 sigma.
     """
 
     kernel_x: Tensor
@@ -173,7 +173,7 @@ class GaussianSmoothing(nn.Module):
         steps = torch.arange(-self.radius, self.radius + 1, dtype=torch.float64)
         kernel = torch.exp(-(steps**2) / (2 * sigma**2))
         kernel = (kernel / kernel.sum()).float().expand(channels, 1, 1, -1).contiguous()
-        # Constants: no part of a checkpoint.
+        # Constants, so not part of a checkpoint.
         self.register_buffer("kernel_x", kernel, persistent=False)
         self.register_buffer("kernel_y", kernel.transpose(2, 3).contiguous(), persistent=False)
 
@@ -183,9 +183,9 @@ class GaussianSmoothing(nn.Module):
 
 
 def checkpointed(block: Callable[[Tensor], Any], x: Tensor, with_cp: bool) -> Any:
-    """Apply ``block``; with ``with_cp`` its activations are computed again in the backward pass.
+    """Apply ``block``; with ``with_cp`` its activations are recomputed in the backward pass.
 
-    Recomputing passes the batch norms a second time, so their running statistics move twice a step.
+    Recomputing runs the batch norms a second time, so their running statistics are updated twice per step.
     """
     if with_cp and torch.is_grad_enabled() and x.requires_grad:
         return checkpoint(block, x, use_reentrant=False)
@@ -193,10 +193,10 @@ def checkpointed(block: Callable[[Tensor], Any], x: Tensor, with_cp: bool) -> An
 
 
 def init_convs(module: nn.Module, std: float | None = 0.001) -> None:
-    """Start convolutions at N(0, std), biases at 0, batch norms at 1 and 0.
+    """Initialise convolutions with N(0, std), biases with 0, batch norms with scale 1 and shift 0.
 
-    The paper's 0.001 is for a pre-trained backbone and a long schedule. ``None`` is Kaiming's initialisation,
-    which learns much faster from random weights.
+    The paper's 0.001 is meant for a pre-trained backbone and a long schedule. ``None`` is Kaiming initialisation,
+    with which training from random weights is much faster.
     """
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -212,7 +212,7 @@ def init_convs(module: nn.Module, std: float | None = 0.001) -> None:
 
 
 def init_residuals(module: nn.Module) -> None:
-    """Start the last batch norm of every BasicBlock at 0: the block passes on what it gets, until it learns.
+    """Initialise the last batch norm of every BasicBlock with 0, so that the block starts as an identity.
 
     Source: arXiv:1706.02677, section 5.1.
     """

@@ -21,27 +21,28 @@ def init_model(
     device: str = "cpu",
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Build a model, ready to find people.
+    """Build a model for inference.
 
     Args:
-        config: Config file, a Config of ``load_config``, or the name of a model of the zoo.
-        checkpoint: Weights; None leaves them random, or takes those of the zoo's model.
+        config: Config file, a Config from ``load_config``, or the name of a zoo model.
+        checkpoint: Weights; None leaves them random, or loads those of the zoo model.
         device: ``"cpu"``, ``"cuda:0"``, ...
-        cfg_options: Dotted keys and values that replace those of the config file.
+        cfg_options: Dotted keys and values that override those of the config file.
 
     Returns:
         The estimator in eval mode, with the resolved config as ``model.cfg``.
 
     Raises:
-        FileNotFoundError: Config or checkpoint is missing.
-        ValueError: The config is wrong, the checkpoint does not fit, or there is no such model or device.
+        FileNotFoundError: Config or checkpoint does not exist.
+        ValueError: The config is invalid, the checkpoint does not fit, the model is unknown, or the device is not
+            available.
     """
     if is_model_name(config):
-        model_of_zoo = find_model(str(config))
-        config = model_of_zoo.config
+        zoo_model = find_model(str(config))
+        config = zoo_model.config
         if checkpoint is None:
-            model_of_zoo.check()
-            checkpoint = model_of_zoo.checkpoint
+            zoo_model.check()
+            checkpoint = zoo_model.checkpoint
     if isinstance(config, Config):
         config = Config(config.to_dict(), filename=config.filename)
         merge_options(config, cfg_options)

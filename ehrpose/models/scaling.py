@@ -1,7 +1,7 @@
 """Compound scaling: every size of EfficientHRNet as a function of one real coefficient phi.
 
 Source: Neff et al., EfficientHRNet, arXiv:2007.08090, section 3.2 and Table 1. Where text and table
-disagree the table is followed: branch widths grow by 1.2455 (the text says 1.25) and are rounded up.
+disagree, this follows the table: branch widths grow by 1.2455 (the text says 1.25) and are rounded up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEAD_CHANNELS = 1280
 
 @dataclass(frozen=True)
 class CompoundScaling:
-    """All sizes that follow from phi.
+    """All sizes derived from phi.
 
     Attributes:
         phi: The coefficient; 0 is H0, -4 is H-4; any real number.
@@ -63,7 +63,7 @@ def compound_scaling(phi: float) -> CompoundScaling:
         phi: Any real number of at least -15 (input 32 px); 0 to -4 are the paper's H0 to H-4.
 
     Raises:
-        ValueError: ``phi`` is no finite number, or the input would be smaller than 32 px.
+        ValueError: ``phi`` is not a finite number, or the input would be smaller than 32 px.
     """
     refuse_reference(phi)
     if isinstance(phi, bool) or not isinstance(phi, (int, float)) or not math.isfinite(phi):
@@ -71,7 +71,7 @@ def compound_scaling(phi: float) -> CompoundScaling:
     # The network halves its input five times, so sides are multiples of 32.
     input_size = 32 * math.floor((512 + 32 * phi) / 32 + 0.5)
     if input_size < 32:
-        raise ValueError(f"phi {phi} gives an input of {input_size} px; the least is 32 px, phi -15")
+        raise ValueError(f"phi {phi} yields an input of {input_size} px; the minimum is 32 px, phi -15")
     return CompoundScaling(
         phi=phi,
         input_size=input_size,
@@ -83,7 +83,7 @@ def compound_scaling(phi: float) -> CompoundScaling:
 
 
 def _modules(phi: float) -> tuple[int, int, int]:
-    """Modules fall linearly with phi: stage 3 from 4 down to 1, then stage 4 from 3 down to 1."""
+    """Return the modules, falling linearly with phi: stage 3 from 4 down to 1, then stage 4 from 3 down to 1."""
     steps = math.floor(phi + 0.5)
     return 1, max(1, 4 + steps), max(1, 3 + min(0, 3 + steps))
 
@@ -99,5 +99,5 @@ def round_channels(channels: float, width: float, divisor: int = 8) -> int:
 
 def round_repeats(repeats: int, depth: float) -> int:
     """Scale ``repeats`` by ``depth``, rounded up."""
-    # 1.2**phi is not exact: without the tiny allowance 5 * 1.2 / 1.2 would round up to 6.
+    # 1.2**phi is not exact: without the tolerance, 5 * 1.2 / 1.2 would round up to 6.
     return repeats if depth == 1.0 else math.ceil(depth * repeats - 1e-9)

@@ -1,6 +1,6 @@
-"""Training targets of a batch, drawn where the loss is computed, from the points of ``codec.encode_points``.
+"""Training targets of a batch, drawn on the device of the loss from the points of ``codec.encode_points``.
 
-Sending heatmaps from the data loader's processes costs more than drawing them.
+Transferring heatmaps from the data loader's workers costs more than drawing them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ehrpose.codecs.heatmap import draw_gaussians
 def collate_targets(
     codec: Any, targets: Sequence[Mapping[str, Tensor]], device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the batch of targets on ``device``, as if of ``codec.encode``.
+    """Return the batch of targets on ``device``, in the form of ``codec.encode``.
 
     Args:
         codec: The codec that made the targets.
-        targets: What ``codec.encode`` or ``codec.encode_points`` gave for each image, as tensors.
-        device: Where the loss is computed.
+        targets: Output of ``codec.encode`` or ``codec.encode_points`` for each image, as tensors.
+        device: Device of the loss.
     """
     names = [name for name in targets[0] if name != "points"]
     batch = {name: torch.stack([t[name] for t in targets]).to(device) for name in names}
@@ -45,14 +45,14 @@ def _draw_on_cpu(codec: Any, points: Sequence[np.ndarray], stride: int, device: 
 
 
 def scatter_gaussians(codec: Any, points: Sequence[np.ndarray], stride: int, device: torch.device) -> Tensor:
-    """Return the (B, K, S/s, S/s) float32 heatmaps of B images' ``points``, with one call for the whole batch."""
+    """Return the (B, K, S/s, S/s) float32 heatmaps of B images' ``points``, in one call for the whole batch."""
     cells, num_types = codec.input_size // stride, codec.num_keypoints
     found = [codec.gaussians_on_map(of_image, stride) for of_image in points]
     image = np.repeat(np.arange(len(points)), [len(types) for _, types, _ in found])
     positions = np.concatenate([positions for positions, _, _ in found])
     types = np.concatenate([types for _, types, _ in found])
     sigma = np.concatenate([np.broadcast_to(sigma, len(types)) for _, types, sigma in found])[:, None, None]
-    # One window for all, as wide as the widest; each Gaussian ends where ``draw_gaussians`` ends it.
+    # One window size for all, that of the widest; each Gaussian is cut off where ``draw_gaussians`` cuts it off.
     reach = np.ceil(3 * sigma).astype(np.int64) + 1
     radius = int(reach.max(initial=1))
     # (M, 2, P): the window's columns and rows, and the Gaussian along each.
@@ -65,7 +65,7 @@ def scatter_gaussians(codec: Any, points: Sequence[np.ndarray], stride: int, dev
     starts = torch.from_numpy((image * num_types + types) * cells**2).to(device)
     at, value, kept = (torch.from_numpy(array).to(device) for array in (pixels, factors * inside, inside))
     index = starts[:, None, None] + at[:, 1, :, None] * cells + at[:, 0, None, :]
-    # One place more for what lies outside.
+    # One extra element for what lies outside.
     index = torch.where((kept[:, 1, :, None] * kept[:, 0, None, :]) > 0, index, size)
     heatmaps = torch.zeros(size + 1, device=device)
     patches = value[:, 1, :, None] * value[:, 0, None, :]

@@ -1,8 +1,8 @@
-"""The 1 euro filter: smooths a slow keypoint much, a fast one little.
+"""The 1 euro filter: smooths slow keypoints strongly and fast ones weakly.
 
 Source: Casiez, Roussel, Vogel 2012, 1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in Interactive
-Systems, CHI. Over arrays, since published packages filter one number at a time. Speeds are divided by the size of the
-person, so parameters fit any resolution.
+Systems, CHI. Works on arrays, as published packages filter one number at a time. Speeds are divided by the size of the
+person, so the parameters fit any resolution.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 class OneEuroFilter:
     """A filter for each coordinate of each keypoint of M people.
 
-    The cut-off frequency of a coordinate is ``min_cutoff + beta * speed`` Hz, its speed in person sizes a second,
-    itself filtered at ``d_cutoff``. Set ``min_cutoff`` with a person at rest (lower: less jitter), then ``beta`` with
-    one that moves (higher: less lag).
+    The cut-off frequency of a coordinate is ``min_cutoff + beta * speed`` Hz, with its speed in person sizes per
+    second, itself filtered at ``d_cutoff``. Tune ``min_cutoff`` on a person at rest (lower: less jitter), then ``beta``
+    on a moving one (higher: less lag).
 
     Args:
-        min_cutoff: Cut-off frequency at rest, Hz, over 0.
+        min_cutoff: Cut-off frequency at rest, Hz, above 0.
         beta: Growth of the cut-off frequency with speed, 0 or greater.
-        d_cutoff: Cut-off frequency of the speed, Hz, over 0.
-        max_gap: Seconds; a keypoint that was missing for longer starts anew.
+        d_cutoff: Cut-off frequency of the speed, Hz, above 0.
+        max_gap: Seconds; the filter of a keypoint that was missing for longer restarts.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A parameter is out of range.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class OneEuroFilter:
     ) -> None:
         for name, value in (("min_cutoff", min_cutoff), ("d_cutoff", d_cutoff)):
             if not 0 < value < np.inf:
-                raise ValueError(f"{name}: wanted a frequency over 0 Hz, got {value}")
+                raise ValueError(f"{name}: expected a frequency above 0 Hz, got {value}")
         for name, value in (("beta", beta), ("max_gap", max_gap)):
             if not 0 <= value < np.inf:
-                raise ValueError(f"{name}: wanted a number of at least 0, got {value}")
+                raise ValueError(f"{name}: expected a number of at least 0, got {value}")
         self.min_cutoff, self.beta, self.d_cutoff, self.max_gap = min_cutoff, beta, d_cutoff, max_gap
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody."""
+        """Forget all people."""
         self._points = np.zeros((0, 0, 2))
         self._speeds = np.zeros((0, 0, 2))
         self._times = np.zeros((0, 0))
@@ -56,34 +56,34 @@ class OneEuroFilter:
         sizes: np.ndarray,
         shifts: Optional[np.ndarray] = None,
     ) -> np.ndarray:
-        """Filter the keypoints of one moment.
+        """Filter the keypoints of one frame.
 
-        Person ``m`` stays in row ``m``; more rows than before are new people. ``select`` takes rows away.
+        Person ``m`` stays in row ``m``; additional rows are new people. ``select`` removes rows.
 
         Args:
             points: (M, K, 2) px.
-            present: (M, K) bool; keypoints without it keep their state and come back as they are.
-            timestamp: Seconds, later than the last.
+            present: (M, K) bool; where it is False, the state is kept and the keypoint returned unchanged.
+            timestamp: Seconds, later than in the last call.
             sizes: (M,) size of each person, px: the square root of the area, or any other length.
-            shifts: (M, 2) px, how far each person as a whole is known to have moved since the last call: only what
-                keypoints do beside that is filtered, so that a person who walks does not lag. None is nobody.
+            shifts: (M, 2) px, known movement of each person as a whole since the last call. Only the rest of a
+                keypoint's motion is filtered, so that a walking person does not lag. None: nothing is known.
 
         Returns:
             (M, K, 2) float64 px.
 
         Raises:
-            ValueError: The time does not rise, or there are fewer rows than before.
+            ValueError: The time does not increase, or there are fewer rows than before.
         """
         if not timestamp > self._now:
             raise ValueError(
-                f"timestamp {timestamp} s is not later than the last one, {self._now} s; reset() begins a new video"
+                f"timestamp {timestamp} s is not later than the last one, {self._now} s; call reset() for a new video"
             )
         points = np.asarray(points, np.float64)
         self._grow(points.shape)
         if shifts is not None:
             self._points = self._points + shifts[:, None]
         gaps = timestamp - self._times
-        # A keypoint that the last frame had is one step old, however long the step.
+        # A keypoint seen in the last frame is continued, however long ago that frame was.
         is_new = gaps > self.max_gap + (timestamp - self._now if np.isfinite(self._now) else 0.0)
         self._now = timestamp
         gaps = np.where(is_new, 1.0, gaps)[..., None]
@@ -100,7 +100,7 @@ class OneEuroFilter:
         return np.where(seen, smoothed, points)
 
     def select(self, rows: np.ndarray) -> None:
-        """Keep some people: ``rows`` is (M,) bool, or row numbers."""
+        """Keep only the people in ``rows``, an (M,) bool mask or row indices."""
         self._points, self._speeds, self._times = self._points[rows], self._speeds[rows], self._times[rows]
 
     def _grow(self, shape: Tuple[int, ...]) -> None:
@@ -109,7 +109,7 @@ class OneEuroFilter:
             self._times = np.zeros((0, shape[1]))
         count = shape[0] - len(self._points)
         if count < 0 or shape[1:] != self._points.shape[1:]:
-            raise ValueError(f"points have shape {shape}, wanted at least {self._points.shape}")
+            raise ValueError(f"points have shape {shape}, expected at least {self._points.shape}")
         self._points = np.concatenate([self._points, np.zeros((count, *shape[1:]))])
         self._speeds = np.concatenate([self._speeds, np.zeros((count, *shape[1:]))])
         self._times = np.concatenate([self._times, np.full((count, shape[1]), -np.inf)])

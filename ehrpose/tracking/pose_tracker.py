@@ -1,8 +1,8 @@
-"""Who is who from frame to frame: people of a video get numbers that stay theirs (no torch).
+"""Assign a persistent id to each person in a video (no torch).
 
-Source of the scheme: Zhang et al. 2022, ByteTrack, arXiv:2110.06864 (people of high score first, then those of low
-score), with OKS in place of box overlap, as in Xiao et al. 2018, arXiv:1804.06208, sec. 3. Own code: supervision and
-trackers compare boxes and want Python 3.10, norfair knows keypoints but wants NumPy 1 and matches greedily.
+Source: Zhang et al. 2022, ByteTrack, arXiv:2110.06864 (people with a high score first, then those with a low one), with
+OKS instead of box overlap, as in Xiao et al. 2018, arXiv:1804.06208, sec. 3. Written here because supervision and
+trackers compare boxes and need Python 3.10, and norfair supports keypoints but needs NumPy 1 and matches greedily.
 Axes: M tracks, N people, K keypoint types.
 """
 
@@ -23,11 +23,11 @@ from ehrpose.tracking.tracks import TENTATIVE, Tracks
 
 
 class Tracked(NamedTuple):
-    """The people of one frame with their numbers.
+    """The people of one frame with their ids.
 
     Attributes:
-        people: The people given, in their order; smoothed if the tracker smooths.
-        ids: (N,) int64, the number of each person from 0 on, -1 for one that is not (yet) followed.
+        people: The given people, in the same order; smoothed if the tracker smooths.
+        ids: (N,) int64, the id of each person, from 0; -1 for people who are not (yet) tracked.
     """
 
     people: People
@@ -36,32 +36,33 @@ class Tracked(NamedTuple):
 
 @TRACKERS.register_module()
 class PoseTracker:
-    """Follows the people of one video; one object for each video at a time.
+    """Tracks the people of one video at a time.
 
-    A frame's people are matched in four rounds, each with the assignment of the greatest total similarity: those of a
-    high score with everybody followed; those of a low score with who was seen a frame ago; those of a high score left
-    with who has been unseen for longer, whose place is less certain; and then with new tracks. Who is left begins one.
+    A frame's people are matched in four rounds, each an assignment that maximises the total similarity: people with a
+    high score to all tracks with an id; people with a low score to tracks seen in the last frame; remaining people with
+    a high score to tracks unseen for longer, whose position is less certain; and then to new tracks. Those who still
+    remain start a track.
 
-    Numbers count from 0 and are never given twice until ``reset``.
+    Ids count from 0 and are not reused until ``reset``.
 
     Args:
-        keypoints: KeypointMeta or its config; gives K and the OKS tolerances.
-        frame_rate: Frames a second, where ``update`` is not told the time.
+        keypoints: KeypointMeta or its config; defines K and the OKS tolerances.
+        frame_rate: Frames per second, for calls of ``update`` without a timestamp.
         max_age: Seconds for which an unseen person is remembered.
-        min_hits: Frames in a row in which a person must be seen to get a number; in the first frame all get theirs.
-        high_score: People with at least this score may begin a track; others only continue one.
-        low_score: People below it are not followed.
+        min_hits: Consecutive frames in which a person must be seen to get an id; in the first frame all people get one.
+        high_score: People with at least this score may start a track; others only continue one.
+        low_score: People below it are not tracked.
         keypoint_score: Keypoints below it count as missing.
-        min_similarity: Least similarity of a match, 0 to 1.
-        min_common: With fewer keypoints in common, the overlap of boxes is taken for the similarity.
-        motion: Move people ahead with their velocity.
-        acceleration: How quickly people change their velocity, in sizes (square root of the area) a second, per root
-            of a second.
+        min_similarity: Minimum similarity of a match, 0 to 1.
+        min_common: With fewer keypoints in common, the overlap of boxes is used as the similarity.
+        motion: Predict positions from velocities.
+        acceleration: How quickly people change their velocity, in sizes (square root of the area) per second, per
+            square root of a second.
         decay: Seconds in which an unseen person's velocity falls to 1/e.
-        smoothing: Options of OneEuroFilter, for smoothed people; None gives them as they are.
+        smoothing: Options of OneEuroFilter, to smooth keypoints; None leaves them unchanged.
 
     Raises:
-        ValueError: A number is out of its range, or ``smoothing`` has an unknown option.
+        ValueError: A parameter is out of range, or ``smoothing`` has an unknown option.
     """
 
     def __init__(
@@ -81,8 +82,8 @@ class PoseTracker:
         smoothing: Optional[Mapping[str, Any]] = None,
     ) -> None:
         for name, value in (("frame_rate", frame_rate), ("acceleration", acceleration), ("decay", decay)):
-            _check(name, 0 < value < np.inf, "a number over 0", value)
-        _check("max_age", 0 <= max_age < np.inf, "seconds of at least 0", max_age)
+            _check(name, 0 < value < np.inf, "a number above 0", value)
+        _check("max_age", 0 <= max_age < np.inf, "at least 0 seconds", max_age)
         _check("min_hits", min_hits >= 1, "at least 1", min_hits)
         _check("low_score", 0 <= low_score <= high_score, f"0 to high_score, {high_score}", low_score)
         _check("keypoint_score", keypoint_score >= 0, "at least 0", keypoint_score)
@@ -98,7 +99,7 @@ class PoseTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody; the next frame is the first of a new video, and numbers count from 0 again."""
+        """Forget all people; the next frame is the first of a new video, and ids count from 0 again."""
         self._tracks = Tracks(self.keypoints.num_keypoints, self.acceleration, self.decay, self.motion)
         self._now: Optional[float] = None
         self._next_id = 0
@@ -106,25 +107,25 @@ class PoseTracker:
             self._filter.reset()
 
     def update(self, people: People, timestamp: Optional[float] = None) -> Tracked:
-        """Give the people of the next frame their numbers.
+        """Assign ids to the people of the next frame.
 
-        Call it for every frame, also for those without people.
+        Call it for every frame, including those without people.
 
         Args:
-            people: The people found, K keypoints each, px of frames of one size. Keypoints that are not finite count as
-                missing, people with a score that is not finite are not followed.
-            timestamp: Time of the frame in seconds; None is 1 / ``frame_rate`` after the last one.
+            people: The detected people, K keypoints each, px; all frames have the same size. Non-finite keypoints count
+                as missing, people with a non-finite score are not tracked.
+            timestamp: Time of the frame in seconds; None: 1 / ``frame_rate`` after the last one.
 
         Returns:
-            The people in the same order, and their numbers.
+            The people in the same order, and their ids.
 
         Raises:
-            ValueError: The people have another number of keypoints, or the time does not rise.
+            ValueError: The people have another number of keypoints, or the time does not increase.
         """
         if people.keypoints.shape[1] != self.keypoints.num_keypoints:
             raise ValueError(
-                f"people have {people.keypoints.shape[1]} keypoints, the tracker's skeleton "
-                f"{self.keypoints.dataset_name!r} {self.keypoints.num_keypoints}"
+                f"people have {people.keypoints.shape[1]} keypoints, expected {self.keypoints.num_keypoints} for the "
+                f"tracker's skeleton {self.keypoints.dataset_name!r}"
             )
         is_first, seconds = self._advance(timestamp)
         present = np.isfinite(people.keypoints).all(axis=2) & (people.keypoint_scores > 0)
@@ -143,7 +144,7 @@ class PoseTracker:
         self._number(is_first)
         smoothed = people if self._filter is None else self._smooth(people, present, rows, shifts)
         ids = np.where(rows >= 0, tracks.ids[rows] if len(tracks) else TENTATIVE, TENTATIVE)
-        # A new track must be seen in every frame until it has its number.
+        # A new track must be seen in every frame until it has an id.
         self._select((tracks.missed == 0) | ((tracks.ids >= 0) & (self._time - tracks.seen <= self.max_age)))
         return Tracked(smoothed, ids.astype(np.int64))
 
@@ -157,18 +158,18 @@ class PoseTracker:
         if timestamp is None:
             timestamp = 0.0 if self._now is None else self._now + 1 / self.frame_rate
         if not np.isfinite(timestamp):
-            raise ValueError(f"timestamp: wanted seconds, got {timestamp}")
+            raise ValueError(f"timestamp: expected seconds, got {timestamp}")
         if self._now is not None and timestamp <= self._now:
             raise ValueError(
                 f"timestamp {timestamp} s is not later than that of the last frame, {self._now} s; "
-                f"for another video call reset()"
+                f"call reset() for a new video"
             )
         seconds = 0.0 if self._now is None else timestamp - self._now
         self._now = float(timestamp)
         return is_first, seconds
 
     def _forget(self, seconds: float) -> None:
-        """Forget everybody after a long pause; at few frames a second, a frame is none."""
+        """Forget all people after a pause longer than ``max_age`` and than 1 s, as frame rates may be low."""
         if seconds > max(self.max_age, 1.0):
             self._select(np.zeros(len(self._tracks), bool))
 
@@ -179,7 +180,7 @@ class PoseTracker:
                 self._filter.select(rows)
 
     def _match(self, keypoints: np.ndarray, present: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Return (N,) the row of each person's track, -1 where there is none."""
+        """Return (N,) the row of each person's track, -1 for none."""
         tracks = self._tracks
         rows = np.full(len(keypoints), -1)
         if not len(tracks) or not len(keypoints):
@@ -193,7 +194,7 @@ class PoseTracker:
         self._assign(exact, followed & (tracks.missed == 0), low, rows)
         lost = followed & (tracks.missed > 0)
         if lost.any():
-            # The tolerance grows with the doubt about the place.
+            # The tolerance grows with the uncertainty of the position.
             doubt = np.minimum(tracks.variances[:, 0], tracks.sizes**2)
             loose = self._similarity(keypoints, present, areas, doubt)
             self._assign(loose, lost, high, rows)
@@ -201,14 +202,14 @@ class PoseTracker:
         return rows
 
     def _areas(self, keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """Return the (M, N) area that a comparison is relative to: the larger one's, of whom more is seen."""
+        """Return the (M, N) areas that scale OKS: the larger of track and person, of which more is visible."""
         theirs = box_areas(keypoint_boxes(keypoints, present))
         return np.maximum(self._tracks.sizes[:, None] ** 2, theirs[None])
 
     def _similarity(
         self, keypoints: np.ndarray, present: np.ndarray, areas: np.ndarray, variances: np.ndarray
     ) -> np.ndarray:
-        """Return the (M, N) similarity of tracks and people: OKS, or the overlap of boxes."""
+        """Return the (M, N) similarity of tracks and people: OKS, or box overlap if few keypoints are common."""
         tracks = self._tracks
         oks, common = pairwise_oks(
             tracks.poses, tracks.known, keypoints, present, areas, self._sigmas, variances
@@ -223,7 +224,7 @@ class PoseTracker:
     def _assign(
         self, similarity: np.ndarray, of_tracks: np.ndarray, of_people: np.ndarray, rows: np.ndarray
     ) -> None:
-        """Match some tracks with some people, of those that have no match yet; write it into ``rows``."""
+        """Match those of the given tracks and people that have no match yet; write the result into ``rows``."""
         taken = np.zeros(len(of_tracks), bool)
         taken[rows[rows >= 0]] = True
         candidates = np.nonzero(of_tracks & ~taken)[0]
@@ -237,7 +238,7 @@ class PoseTracker:
         rows[people[second[is_match]]] = candidates[first[is_match]]
 
     def _number(self, is_first: bool) -> None:
-        """Give numbers to tracks that were seen often enough."""
+        """Assign ids to tracks that were seen often enough."""
         tracks = self._tracks
         ready = (tracks.ids < 0) & (tracks.missed == 0) & ((tracks.hits >= self.min_hits) | is_first)
         count = int(ready.sum())
@@ -245,9 +246,9 @@ class PoseTracker:
         self._next_id += count
 
     def _smooth(self, people: People, present: np.ndarray, rows: np.ndarray, shifts: np.ndarray) -> People:
-        """Return the people with filtered keypoints; those that are not followed stay as they are.
+        """Return the people with filtered keypoints; those that are not tracked stay unchanged.
 
-        ``shifts`` (m, 2) px is how far the tracks that are not new have moved.
+        ``shifts`` (m, 2) px are the predicted shifts of the tracks that are not new.
         """
         tracks, found = self._tracks, rows >= 0
         points, seen = tracks.poses.copy(), np.zeros_like(tracks.known)
@@ -263,9 +264,9 @@ def _build_filter(options: Mapping[str, Any]) -> OneEuroFilter:
     try:
         return OneEuroFilter(**options)
     except TypeError as error:
-        raise ValueError(f"smoothing: wanted options of OneEuroFilter, got {options!r}: {error}") from error
+        raise ValueError(f"smoothing: expected options of OneEuroFilter, got {options!r}: {error}") from error
 
 
-def _check(name: str, is_good: bool, wanted: str, value: Any) -> None:
+def _check(name: str, is_good: bool, expected: str, value: Any) -> None:
     if not is_good:
-        raise ValueError(f"{name}: wanted {wanted}, got {value!r}")
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")

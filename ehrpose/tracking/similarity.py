@@ -1,4 +1,4 @@
-"""How large tracked people are, and the overlap of their boxes where few keypoints are common.
+"""Areas of tracked people, and the overlap of their boxes for when few keypoints are common.
 
 Axes: M tracks, N people, K keypoint types.
 """
@@ -9,17 +9,17 @@ import numpy as np
 
 from ehrpose.oks import AREA_OF_BOX
 
-# The short side of a box counts as at least this share of the long one: a person in profile, or a few keypoints in a
-# row, is not thinner than that.
+# Minimum ratio of a box's short side to its long side: a person in profile, or a few keypoints in a line, is not
+# thinner than that.
 _MIN_ASPECT = 0.35
-# A single keypoint has no extent, and no network sees people much smaller than this; px.
+# Minimum long side, px: a single keypoint has no extent, and no network detects people much smaller than this.
 _MIN_SIDE = 16.0
-# Boxes are enlarged by this share of the person's size before their overlap is taken.
+# Boxes are enlarged by this share of the person's size before their overlap is computed.
 _BOX_MARGIN = 0.15
 
 
 def box_areas(boxes: np.ndarray) -> np.ndarray:
-    """Return the (N,) area, px^2, of people with keypoints in ``boxes`` (N, 4), as OKS wants it; never 0."""
+    """Return the (N,) areas for OKS, px^2, of people with keypoints in ``boxes`` (N, 4); never 0."""
     sides = np.nan_to_num(boxes[:, 2:] - boxes[:, :2])
     longer = np.maximum(sides.max(axis=1), _MIN_SIDE)
     shorter = np.maximum(sides.min(axis=1), _MIN_ASPECT * longer)
@@ -27,7 +27,7 @@ def box_areas(boxes: np.ndarray) -> np.ndarray:
 
 
 def enlarged_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Return (N, 4) boxes with a margin around their keypoints, so that one keypoint or a line has a box too."""
+    """Return (N, 4) boxes with a margin around their keypoints, so that a single keypoint or a line has a box too."""
     sides = boxes[:, 2:] - boxes[:, :2]
     least = _MIN_ASPECT * np.maximum(np.nan_to_num(sides).max(axis=1), _MIN_SIDE)
     half = 0.5 * np.maximum(sides, least[:, None]) + _BOX_MARGIN * np.sqrt(box_areas(boxes))[:, None]

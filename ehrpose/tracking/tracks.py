@@ -1,8 +1,8 @@
-"""The people that a tracker remembers: pose, velocity and how sure they are, as arrays with a row for each.
+"""State of a tracker: pose, velocity and uncertainty of each person, as arrays with one row per person.
 
-A person moves as a whole with a velocity that a Kalman filter estimates from the shift of the keypoints that two frames
-have in common (their median, so swinging limbs and a wrong keypoint hardly count). Its position is that of the
-keypoints themselves. x and y have the same variances. Units: px, s; noise relative to the person's size.
+A person moves as a whole, with a velocity that a Kalman filter estimates from the median shift of the keypoints that
+two frames have in common (the median, so that swinging limbs and wrong keypoints hardly count). Positions are those of
+the keypoints themselves. x and y share their variances. Units: px, s; noise is relative to the person's size.
 Axes: M tracks, K keypoint types.
 """
 
@@ -13,23 +13,23 @@ import numpy as np
 from ehrpose.oks import keypoint_boxes
 from ehrpose.tracking.similarity import box_areas
 
-# Not yet a person, just a few sightings.
+# Id of a track that has not been seen often enough yet.
 TENTATIVE = -1
-# Standard deviation of a body's measured shift, in sizes; of its speed before it is known, in sizes a second.
+# Standard deviations of a measured shift, in person sizes, and of the speed of a new track, in sizes per second.
 _SHIFT_NOISE, _FIRST_SPEED = 0.03, 1.0
-# A new frame's weight in a person's size.
+# Weight of a new frame in the estimate of a person's size.
 _SIZE_GAIN = 0.2
 
 
 class Tracks:
-    """M people; every attribute has a row for each.
+    """M tracks; every attribute has one row per track.
 
     Attributes:
-        ids: (M,) int64, TENTATIVE or the person's number.
-        hits: (M,) int64, frames in which they were seen.
-        missed: (M,) int64, frames since they were last seen.
-        seen: (M,) time at which they were last seen, s.
-        poses: (M, K, 2) px: where they are, moved along while unseen; NaN-free.
+        ids: (M,) int64, the person's id, or TENTATIVE.
+        hits: (M,) int64, frames in which the person was seen.
+        missed: (M,) int64, frames since the person was last seen.
+        seen: (M,) time at which the person was last seen, s.
+        poses: (M, K, 2) px, current keypoints, extrapolated while unseen; never NaN.
         known: (M, K) bool, keypoints that were seen at least once.
         velocities: (M, 2) px/s.
         variances: (M, 3) of shift, shift with velocity, and velocity: px^2, px^2/s, px^2/s^2.
@@ -54,7 +54,7 @@ class Tracks:
         return len(self.ids)
 
     def predict(self, seconds: float) -> np.ndarray:
-        """Move everybody ahead in time; return the (M, 2) shifts, px."""
+        """Move all tracks forward in time; return the (M, 2) shifts, px."""
         if not self._motion:
             return np.zeros((len(self), 2))
         fading = np.exp(-seconds / self._decay)
@@ -74,7 +74,7 @@ class Tracks:
         return shifts
 
     def correct(self, rows: np.ndarray, keypoints: np.ndarray, present: np.ndarray, timestamp: float) -> None:
-        """Let tracks ``rows`` (n,) see keypoints (n, K, 2) where ``present`` (n, K)."""
+        """Update tracks ``rows`` (n,) with the keypoints (n, K, 2) that are ``present`` (n, K)."""
         common = self.known[rows] & present
         shift = _median_shift(keypoints - self.poses[rows], common)
         alone = ~common.any(axis=1)
@@ -83,7 +83,7 @@ class Tracks:
             shift[alone] = (_centres(keypoints, present) - before)[alone]
         if self._motion:
             self._correct_motion(rows, shift)
-        # What is not seen moves along with the rest.
+        # Unseen keypoints move along with the rest.
         self.poses[rows] = np.where(present[..., None], keypoints, self.poses[rows] + shift[:, None])
         self.known[rows] |= present
         sizes = np.sqrt(box_areas(keypoint_boxes(self.poses[rows], self.known[rows])))
@@ -103,7 +103,7 @@ class Tracks:
         )
 
     def add(self, keypoints: np.ndarray, present: np.ndarray, timestamp: float) -> np.ndarray:
-        """Begin a tentative track for each of (n, K, 2) keypoints; return their rows (n,)."""
+        """Start a tentative track for each of (n, K, 2) keypoints; return their rows (n,)."""
         count = len(keypoints)
         sizes = np.sqrt(box_areas(keypoint_boxes(keypoints, present)))
         noise = np.array([_SHIFT_NOISE**2, 0.0, _FIRST_SPEED**2])
@@ -124,13 +124,13 @@ class Tracks:
         return np.arange(first, first + count)
 
     def select(self, rows: np.ndarray) -> None:
-        """Keep some people: ``rows`` is (M,) bool."""
+        """Keep only the tracks in ``rows``, an (M,) bool mask."""
         for name in self._FIELDS:
             setattr(self, name, getattr(self, name)[rows])
 
 
 def _median_shift(away: np.ndarray, common: np.ndarray) -> np.ndarray:
-    """Return the (n, 2) median of ``away`` (n, K, 2) over the ``common`` (n, K) keypoints; 0 where none is."""
+    """Return the (n, 2) median of ``away`` (n, K, 2) over the ``common`` (n, K) keypoints; 0 without any."""
     ordered = np.sort(np.where(common[..., None], away, np.inf), axis=1)
     count = common.sum(axis=1)
     rows = np.arange(len(away))

@@ -181,5 +181,5 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
     torch.save({"state_dict": {}, "meta": Evil()}, tmp_path / "evil.pth")
     compat.apply()
     runner = build_runner(toy_config(tmp_path / "run", resume=True, load_from=str(tmp_path / "evil.pth")))
-    with pytest.raises(ValueError, match=r"evil\.pth is refused: it asks for .*print"):
+    with pytest.raises(ValueError, match=r"evil\.pth is refused: it refers to .*print"):
         runner.train()

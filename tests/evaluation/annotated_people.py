@@ -1,4 +1,4 @@
-"""Samples with annotated and predicted people, and pycocotools' numbers for them."""
+"""Samples with annotated and predicted people, and pycocotools' metrics for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 
 def make_people(rng, n, k):
-    """People of very different sizes on a photo of 640 x 480 px."""
+    """People of very different sizes in an image of 640 x 480 px."""
     centres = rng.uniform(80, 400, (n, 1, 2))
     keypoints = centres + rng.normal(0, 1, (n, k, 2)) * rng.uniform(8, 60, (n, 1, 1))
     visible = rng.choice([0, 1, 2], (n, k), p=[0.2, 0.2, 0.6])
@@ -67,7 +67,7 @@ def run(metric, samples):
 
 
 def official(samples, sigmas):
-    """Return the ten numbers by pycocotools, used as its authors show."""
+    """Return the ten metrics from pycocotools, used as its authors show."""
     truth = {
         "info": {},
         "images": [{"id": s["img_id"]} for s in samples],

@@ -24,8 +24,8 @@ def test_numbers_are_those_of_pycocotools(request, rng, skeleton):
     metric = CocoMetric(keypoints=keypoints)
     samples = make_samples(rng, metric.meta.num_keypoints)
     result = run(metric, samples)
-    wanted = official(samples, metric.meta.sigmas)
-    assert [result[f"coco/{name}"] for name in NUMBERS] == pytest.approx(list(wanted), abs=1e-12)
+    expected = official(samples, metric.meta.sigmas)
+    assert [result[f"coco/{name}"] for name in NUMBERS] == pytest.approx(list(expected), abs=1e-12)
     assert 0.1 < result["coco/AP"] < 0.9
 
 
@@ -53,7 +53,7 @@ def test_an_image_that_came_twice_counts_once(coco_keypoints, rng):
     assert metric.evaluate(len(samples) + 2) == once
 
 
-def test_nobody_found_is_zero_and_crowds_are_ignored(coco_keypoints, rng):
+def test_no_detections_are_zero_and_crowds_are_ignored(coco_keypoints, rng):
     keypoints, visible = make_people(rng, 2, 17)
     anns = [annotation(1, 1, keypoints[0], visible[0])]
     empty = sample(1, anns, np.zeros((0, 17, 2)), [])
@@ -77,7 +77,7 @@ def test_truth_from_a_file_gives_the_same_numbers(coco_keypoints, rng, tmp_path)
         CocoMetric(keypoints=coco_keypoints, ann_file=str(tmp_path / "nowhere.json"))
 
 
-def test_result_file_is_cocos_submission_form(coco_keypoints, rng, tmp_path):
+def test_result_file_is_in_cocos_result_format(coco_keypoints, rng, tmp_path):
     samples = make_samples(rng, 17)
     metric = CocoMetric(keypoints=coco_keypoints, format_only=True, outfile_prefix=str(tmp_path / "out"))
     assert run(metric, samples) == {}
@@ -107,7 +107,7 @@ def test_per_keypoint_similarity(coco_keypoints, rng):
     keypoints, _ = make_people(rng, 1, 17)
     anns = [annotation(1, 1, keypoints[0], np.full(17, 2))]
     moved = keypoints.copy()
-    moved[0, 9] += 500  # the left wrist alone is wrong
+    moved[0, 9] += 500  # only the left wrist is wrong
     result = run(CocoMetric(keypoints=coco_keypoints, per_keypoint=True), [sample(1, anns, moved, [0.9])])
     assert result["coco/OKS_nose"] == pytest.approx(1.0)
     assert result["coco/OKS_left_wrist"] == pytest.approx(0.0, abs=1e-6)
@@ -129,7 +129,7 @@ def test_fast_evaluator_gives_the_same_numbers(request, rng, skeleton, max_dets)
     [
         ((1, 2), 1, "the usual case"),
         ((0, 1), 1, "pycocotools takes a match with the id 0 for none"),
-        ((5, 5), 1, "data sets put together by hand repeat ids"),
+        ((5, 5), 1, "datasets merged by hand repeat ids"),
         ((1, 2), 3, "a person need not be category 1"),
     ],
 )
@@ -177,7 +177,7 @@ def test_without_annotated_people_the_numbers_are_undefined(coco_keypoints, rng,
 
 
 def test_only_predicted_images_count(coco_keypoints, rng, tmp_path):
-    """A validation on a part of a file is not punished for the rest."""
+    """Validation on a part of the file is not penalised for the rest."""
     keypoints, visible = make_people(rng, 2, 17)
     anns = [annotation(i + 1, i + 1, keypoints[i], visible[i]) for i in range(2)]
     path = tmp_path / "truth.json"
@@ -199,7 +199,7 @@ def test_only_the_best_people_of_an_image_count(coco_keypoints, rng):
 
 def test_people_can_be_ranked_by_their_keypoints(coco_keypoints, tmp_path):
     one = sample(1, [], np.zeros((1, 17, 2)), [0.8])
-    one["pred_instances"]["keypoint_scores"][0] = [0.5] * 10 + [0.1] * 7  # 0.1 is under the threshold
+    one["pred_instances"]["keypoint_scores"][0] = [0.5] * 10 + [0.1] * 7  # 0.1 is below the threshold
     out = str(tmp_path / "out")
     metric = CocoMetric(
         keypoints=coco_keypoints, format_only=True, outfile_prefix=out, score_mode="bbox_keypoint"
@@ -219,9 +219,9 @@ def test_predictions_that_are_not_finite_name_the_image(coco_keypoints, field):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no valid json"),
+        ("{", "not valid JSON"),
         ("[]", "a list 'images'"),
-        ('{"images": [{"id": 2}]}', "not in the ground truth, one is 1"),
+        ('{"images": [{"id": 2}]}', "not in the ground truth, for example 1"),
         (
             '{"images": [{"id": 1}], "annotations": [{"id": 4, "image_id": 1, "keypoints": []}]}',
             "'area', 'bbox'",
@@ -229,14 +229,21 @@ def test_predictions_that_are_not_finite_name_the_image(coco_keypoints, field):
         (
             '{"images": [{"id": 1}], "annotations": [{"id": 4, "image_id": 1, "keypoints": [1, 2, 2], "area": 1, '
             '"bbox": []}]}',
-            r"annotation 4 has 3 numbers",
+            r"annotation 4: expected 3 \* 17 numbers in 'keypoints', got 3",
         ),
         (
             '{"images": [{"id": 1}], "categories": [{"id": 1, "keypoints": ["a"]}]}',
             "no category .* 17 keypoints",
         ),
     ],
-    ids=["no json", "no COCO form", "another data set", "missing fields", "wrong length", "other skeleton"],
+    ids=[
+        "not JSON",
+        "not COCO format",
+        "another dataset",
+        "missing fields",
+        "wrong length",
+        "other skeleton",
+    ],
 )
 def test_broken_ground_truth_is_named(coco_keypoints, tmp_path, content, message):
     path = tmp_path / "truth.json"

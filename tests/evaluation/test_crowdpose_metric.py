@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ehrpose.evaluation.crowdpose_metric import CrowdPoseMetric
 
-# What xtcocotools 1.14.3 says of `crowd_samples`, with iouType "keypoints_crowd" and use_area=False.
+# Results of xtcocotools 1.14.3 for `crowd_samples`, with iouType "keypoints_crowd" and use_area=False.
 REFERENCE = {
     **{
         "AP": 0.222149,
@@ -30,7 +30,7 @@ def crowdpose_keypoints(root):
 
 @pytest.fixture
 def crowd_samples():
-    """Thirty photos as CrowdPose has them: with a crowd index, without areas, only visible keypoints counted."""
+    """Thirty images in the form of CrowdPose: with a crowd index, without areas, only visible keypoints counted."""
     samples = make_samples(np.random.default_rng(5), 14, images=30, noise=6.0)
     for place, sample in enumerate(samples):
         sample["crowd_index"] = round(place / 29, 2)
@@ -74,5 +74,7 @@ def test_groups_change_with_the_crowd_index_and_an_empty_one_is_minus_one(crowd_
 
 def test_photos_without_a_crowd_index_are_an_error(crowd_samples, crowdpose_keypoints):
     del crowd_samples[7]["crowd_index"]
-    with pytest.raises(ValueError, match=r"1 of 30 photos have no crowdIndex, one is 8: .*CrowdPoseDataset"):
+    with pytest.raises(
+        ValueError, match=r"1 of 30 images have no crowdIndex, for example 8: .*CrowdPoseDataset"
+    ):
         run(CrowdPoseMetric(keypoints=crowdpose_keypoints), crowd_samples)

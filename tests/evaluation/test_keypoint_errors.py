@@ -1,4 +1,4 @@
-"""Kinds of keypoint errors, on people whose errors are put in by hand."""
+"""Kinds of keypoint errors, on people with errors made by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AREA = 100.0**2
 
 
 def distance_of(similarity, keypoint):
-    """Return how far off, in px, has this similarity."""
+    """Return the distance, in px, with this similarity."""
     return float(np.sqrt(-2 * AREA * (2 * META.sigmas[keypoint]) ** 2 * np.log(similarity)))
 
 
@@ -99,7 +99,7 @@ def test_left_for_right_is_an_inversion_and_a_pair_at_one_place_is_counted():
     assert errors.doubled[[KNEE, OTHER_KNEE]].tolist() == [1, 1]
     assert errors.doubled.sum() == 2
     assert not errors.doubled_labels.any()
-    # Without a label of the other knee nobody can tell.
+    # Without a label of the other knee there is no telling.
     visible = np.full((2, 17), 2)
     visible[0, OTHER_KNEE] = 0
     kinds, errors = kinds_of(points, truth_of(labels(), visible))
@@ -118,7 +118,7 @@ def test_pairs_that_are_labelled_at_one_place():
 
 
 @pytest.mark.parametrize("taken", [KNEE, OTHER_KNEE])
-def test_keypoint_of_somebody_else_is_a_swap(taken):
+def test_keypoint_of_another_person_is_a_swap(taken):
     points = labels()
     points[0, KNEE] = points[1, taken]
     kinds, _ = kinds_of(points)
@@ -174,11 +174,11 @@ def test_tool_prints_a_table(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("results", "options", "message"),
     [
-        ("[", (), "results.json is no valid json"),
-        ("{}", (), "wanted a list of people, got dict"),
-        ('[{"image_id": 7, "score": 1}]', (), "prediction 0 is not in COCO's form with image_id, keypoints and score"),
-        ('[{"image_id": 7, "score": 1, "keypoints": [1, 2, 3]}]', (), r"wanted 3 * 17 finite numbers"),
-        ('[{"image_id": 9, "score": 1, "keypoints": []}]', (), r"wanted 3 * 17 finite numbers"),
+        ("[", (), "results.json is not valid JSON"),
+        ("{}", (), "expected a list of people, got dict"),
+        ('[{"image_id": 7, "score": 1}]', (), "prediction 0 is not in COCO's result format"),
+        ('[{"image_id": 7, "score": 1, "keypoints": [1, 2, 3]}]', (), r"expected 3 * 17 finite numbers"),
+        ('[{"image_id": 9, "score": 1, "keypoints": []}]', (), r"expected 3 * 17 finite numbers"),
         ("[]", ("--min-oks", "0"), "min_oks must be above 0"),
     ],
 )  # fmt: skip
@@ -192,7 +192,7 @@ def test_user_errors_are_one_line(results, options, message, tmp_path, capsys, m
     assert len(error.strip().splitlines()) == 1
 
 
-def test_missing_file_and_image_of_another_data_set(tmp_path, capsys, monkeypatch):
+def test_missing_file_and_image_of_another_dataset(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("EHRPOSE_DEBUG", raising=False)
     (tmp_path / "truth.json").write_text(json.dumps(truth_of(labels())))
     (tmp_path / "results.json").write_text(json.dumps(results_of(labels(), image_id=9)))

@@ -1,4 +1,4 @@
-"""Numbers of trackers against cases worked by hand."""
+"""Tracking metrics against cases computed by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def truth(*who, ignored=None):
 
 
 def people(*where):
-    """Return people found at the places of true ones, or at other (x, y)."""
+    """Return people found at the positions of true ones, or at other (x, y)."""
     keypoints = np.array([POSE + PLACES.get(w, w) for w in where], np.float32).reshape(-1, 5, 2)
     return People(keypoints, np.ones(keypoints.shape[:2], np.float32), np.ones(len(where), np.float32))
 
@@ -34,7 +34,7 @@ def metric(five_keypoints):
     return TrackingMetric(five_keypoints)
 
 
-def test_perfect_following_is_one(metric):
+def test_perfect_tracking_is_one(metric):
     for _ in range(4):
         metric.add("a", truth(1, 2), people(2, 1), np.array([7, 5]))
     numbers = metric.compute()
@@ -45,7 +45,7 @@ def test_perfect_following_is_one(metric):
 
 
 def test_a_switch_half_way(metric):
-    # One person, 10 frames; the number changes after 6.
+    # One person, 10 frames; the id changes after 6.
     for i in range(10):
         metric.add("a", truth(1), people(1), np.array([0 if i < 6 else 1]))
     numbers = metric.compute()
@@ -56,7 +56,7 @@ def test_a_switch_half_way(metric):
     assert numbers["fragmentations"] == 0
 
 
-def test_two_people_exchange_numbers(metric):
+def test_two_people_exchange_ids(metric):
     for i in range(8):
         metric.add("a", truth(1, 2), people(1, 2), np.array([0, 1] if i < 4 else [1, 0]))
     numbers = metric.compute()
@@ -66,7 +66,7 @@ def test_two_people_exchange_numbers(metric):
 
 
 def test_misses_and_false_people(metric):
-    # Frame 2 misses person 1; frame 3 has somebody who is not there.
+    # Frame 2 misses person 1; frame 3 has a false person.
     metric.add("a", truth(1, 2), people(1, 2), np.array([0, 1]))
     metric.add("a", truth(1, 2), people(2), np.array([1]))
     metric.add("a", truth(1, 2), people(1, 2, (50, 400)), np.array([0, 1, 2]))
@@ -78,38 +78,38 @@ def test_misses_and_false_people(metric):
     assert numbers["switches"] == 0
 
 
-def test_people_without_a_number_are_not_found(metric):
+def test_people_without_an_id_are_not_found(metric):
     metric.add("a", truth(1, 2), people(1, 2), np.array([-1, 3]))
     metric.add("a", truth(), people((9, 9)), np.array([-1]))
     assert metric.compute()["misses"] == 1
     assert metric.compute()["false_people"] == 0
 
 
-def test_who_is_ignored_may_be_found_or_not(metric):
+def test_ignored_people_may_be_found_or_not(metric):
     metric.add("a", truth(1, 2, ignored=[2]), people(1, 2), np.array([0, 1]))
     metric.add("a", truth(1, 2, ignored=[2]), people(1), np.array([0]))
-    nobody_seen = truth(1, 3)
-    nobody_seen.visible[1] = 0
-    metric.add("a", nobody_seen, people(1, 3), np.array([0, 8]))
+    all_hidden = truth(1, 3)
+    all_hidden.visible[1] = 0
+    metric.add("a", all_hidden, people(1, 3), np.array([0, 8]))
     numbers = metric.compute()
     assert (numbers["MOTA"], numbers["IDF1"], numbers["true_people"]) == (1.0, 1.0, 3)
 
 
-def test_who_counts_comes_before_who_is_ignored(metric):
+def test_people_who_count_come_before_ignored_ones(metric):
     both = truth(1, 2, ignored=[2])
     both.keypoints[1] = both.keypoints[0] + 0.5
     metric.add("a", both, people((50.5, 50.5)), np.array([0]))
     assert metric.compute()["misses"] == 0
 
 
-def test_numbers_are_compared_within_a_video_only(metric):
+def test_ids_are_compared_within_a_video_only(metric):
     metric.add("a", truth(1), people(1), np.array([0]))
     metric.add("b", truth(1), people(1), np.array([5]))
     assert metric.compute()["switches"] == 0
     assert metric.compute()["IDF1"] == 1
 
 
-def test_nobody_true_and_nobody_found(metric):
+def test_no_people_true_or_found(metric):
     metric.add("empty", truth(), people(), np.zeros(0, int))
     metric.add("missed", truth(1), people(), np.zeros(0, int))
     metric.add("false", truth(), people(1), np.zeros(1, int))
@@ -133,8 +133,8 @@ def test_oks_is_cocos(five_keypoints):
     found.keypoint_scores[0, 4] = 0
     true.visible[0, 3] = 0
     area = 0.53 * 20 * 60
-    wanted = (np.exp(-25 / (2 * area * (2 * 0.026) ** 2)) + 1 + 1 + 0) / 4
-    assert match_oks(true, found, sigmas)[0, 0] == pytest.approx(wanted, rel=1e-5)
+    expected = (np.exp(-25 / (2 * area * (2 * 0.026) ** 2)) + 1 + 1 + 0) / 4
+    assert match_oks(true, found, sigmas)[0, 0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_broken_keypoints_do_not_count(metric):
@@ -145,11 +145,11 @@ def test_broken_keypoints_do_not_count(metric):
 
 
 def test_bad_input_is_named(metric, five_keypoints):
-    with pytest.raises(ValueError, match=r"a number is given twice in a frame: \[4, 4\]"):
+    with pytest.raises(ValueError, match=r"an id occurs twice in a frame: \[4, 4\]"):
         metric.add("a", truth(1, 2), people(1, 2), np.array([4, 4]))
-    with pytest.raises(ValueError, match=r"people found: wanted keypoints \(N, 5, 2\)"):
+    with pytest.raises(ValueError, match=r"found people: expected keypoints \(N, 5, 2\)"):
         metric.add("a", truth(1), People.empty(17), np.zeros(0))
-    with pytest.raises(ValueError, match="no frame was added"):
+    with pytest.raises(ValueError, match="no frames to evaluate"):
         metric.compute()
-    with pytest.raises(ValueError, match="min_oks: wanted"):
+    with pytest.raises(ValueError, match="min_oks: expected"):
         TrackingMetric(five_keypoints, 0)

@@ -29,7 +29,7 @@ def test_a_tracker_gives_people_their_ids(inferencer, video, scene_photos):
     (plain, *_) = inferencer(video, return_vis=True, kpt_thr=0)
     (labelled, *_) = inferencer(video, return_vis=True, kpt_thr=0, tracker=Numbers(), color_by="id")
     assert (labelled["visualization"][0] != plain["visualization"][0]).any()
-    with pytest.raises(ValueError, match="give fps"):
+    with pytest.raises(ValueError, match="pass fps"):
         list(inferencer(scene_photos, tracker=Numbers()))
 
 

@@ -28,7 +28,7 @@ def test_paper_models_cost_what_they_should(row):
     size = (cfg.codec.input_size, cfg.codec.input_size)
     true = count_complexity(model, size)
     paper = count_complexity(model, size, paper_counting=True)
-    # Half of the last digit of the reference figures; tighter than 0.1 % for all but the smallest.
+    # Half a unit in the last digit of the reference figures; tighter than 0.1 % for all but the smallest.
     assert true.params == params
     assert true.macs / 1e9 == pytest.approx(gmacs, abs=5.1e-4)
     assert true.parts["backbone"][0] == backbone_params
@@ -79,7 +79,7 @@ def test_single_layers(layer, size, macs, paper_macs):
 
 
 def test_transposed_convolution_costs_its_true_products():
-    # Counted in the plain way: every input value meets every weight of its channel once.
+    # Counted directly: every input value meets every weight of its channel once.
     layer = nn.ConvTranspose2d(3, 1, 4, stride=2, padding=0, bias=False)
     nn.init.ones_(layer.weight)
     products = int(layer(torch.ones(1, 3, 5, 5)).sum())

@@ -47,7 +47,7 @@ def build(keypoints, seed=0, codec=None, **parts):
     cfg["head"] = {**cfg["head"], "codec": codec}
     torch.manual_seed(seed)
     model = MODELS.build(cfg)
-    # At the paper's start all maps are nearly flat: livelier weights make peaks to find.
+    # With the paper's initialisation all maps are nearly flat: larger weights produce peaks to find.
     for layer in [*model.neck.modules(), *model.head.modules()]:
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(layer.weight)
@@ -100,8 +100,8 @@ def test_every_part_can_be_swapped_and_predicts_and_learns(five_keypoints, name)
     targets = model.codec.encode(np.random.default_rng(0).uniform(5, 60, (2, 5, 2)), np.full((2, 5), 2))
     sample = PoseDataSample(gt_targets={k: torch.from_numpy(v) for k, v in targets.items()})
     losses = model.train()(torch.randn(2, 3, 64, 64), [sample, sample], mode="loss")
-    wanted = {f"loss_heat{s}" for s in model.codec.strides} | {"loss_pull", "loss_push"}
-    assert set(losses) == wanted
+    expected = {f"loss_heat{s}" for s in model.codec.strides} | {"loss_pull", "loss_push"}
+    assert set(losses) == expected
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in model.parameters())
 
@@ -125,8 +125,8 @@ def test_prediction_is_deterministic(coco_keypoints):
 
 @pytest.mark.parametrize("mode", ["fast", "paper"])
 def test_mirroring_the_photo_mirrors_the_people(coco_keypoints, mode):
-    # With the flip test the maps of photo and mirrored photo are mirror images, and decoding keeps that. The
-    # tags are made clear of each other: which of two equally good people a candidate joins is a matter of order.
+    # With the flip test the maps of photo and mirrored photo are mirror images, and decoding preserves that. The
+    # tags are kept distinct: which of two equally good people a candidate joins depends on the order.
     model = build(coco_keypoints, flip_test=True, codec={"mode": mode})
     swap = list(model.codec.meta.flip_indices)
     image = torch.randn(1, 3, 64, 64)

@@ -1,4 +1,4 @@
-"""init_cfg of type Pretrained: it loads, it says what does not fit, and it runs no code."""
+"""init_cfg of type Pretrained: it loads, reports mismatches and runs no code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ehrpose.registry import DATASETS, MODELS
 
 @DATASETS.register_module()
 class Nothing(Dataset):
-    """One item that nobody takes."""
+    """One item that is never used."""
 
     def __len__(self):
         return 1
@@ -32,7 +32,7 @@ class Nothing(Dataset):
 
 
 class Harmful:
-    """Pickles as a call that would make a file."""
+    """Pickles as a call that would create a file."""
 
     def __reduce__(self):
         return builtins.open, ("made", "w")
@@ -57,7 +57,7 @@ def backbone_cfg(path, **init_cfg):
 
 
 def runner_config(work_dir, keypoints, backbone):
-    """Return the config of a training of no epochs: it ends when the weights are ready."""
+    """Return the config of a training with no epochs: it ends once the weights are initialised."""
     codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": keypoints}
     return Config(
         {
@@ -132,17 +132,19 @@ def test_models_without_a_runner_are_safe_too(tmp_path):
         MODELS.build(backbone_cfg(path)).init_weights()
     strict = backbone_cfg(path, prefix="backbone.", min_match=1.0)
     save(path, {f"backbone.{name}": value for name, value in weights.items() if name != "stem.bn.bias"})
-    with pytest.raises(ValueError, match=r"wanted 100%: 1 missing: stem\.bn\.bias"):
+    with pytest.raises(ValueError, match=r"expected 100%: 1 missing: stem\.bn\.bias"):
         MODELS.build(strict).init_weights()
 
 
-def test_the_checkpoint_may_be_a_model_of_the_zoo():
+def test_the_checkpoint_may_be_a_zoo_model():
     shipped = checkpoint.read_state_dict(find_model("ehrnet-small").checkpoint)
     init = {"type": "Pretrained", "checkpoint": "ehrnet-small", "prefix": "backbone.", "min_match": 1.0}
     backbone = MODELS.build({"type": "EfficientNetLite", "phi": 0, "init_cfg": init})
     backbone.init_weights()
-    wanted = {n.removeprefix("backbone."): v.float() for n, v in shipped.items() if n.startswith("backbone.")}
-    assert_same({n: v.float() for n, v in backbone.state_dict().items()}, wanted)
+    expected = {
+        n.removeprefix("backbone."): v.float() for n, v in shipped.items() if n.startswith("backbone.")
+    }
+    assert_same({n: v.float() for n, v in backbone.state_dict().items()}, expected)
     with pytest.raises(ValueError, match="no config file and no model of the zoo is called 'ehrnet-smal'"):
         MODELS.build(backbone_cfg("ehrnet-smal")).init_weights()
 
@@ -158,7 +160,7 @@ LARGE_NECK = {**NECK, "num_modules": (2, 2, 4), "num_blocks": 2}
 
 
 def randomise_norms(module):
-    """Give batch norms what training would: any scale, shift and statistics."""
+    """Give batch norms random scales, shifts and statistics, as after training."""
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.weight.data.uniform_(0.5, 1.5)
@@ -168,7 +170,7 @@ def randomise_norms(module):
 
 
 def grown(small, large_config, path, **options):
-    """Return a larger module that starts from the weights of a smaller one."""
+    """Return a larger module initialised with the weights of a smaller one."""
     randomise_norms(small)
     init_cfg = {"type": "Pretrained", "checkpoint": str(save(path, small.state_dict())), "min_match": 0.1}
     large = MODELS.build({**large_config, "init_cfg": init_cfg, **options})
@@ -187,7 +189,7 @@ def test_a_larger_neck_starts_as_the_smaller_one(tmp_path, zero_init_residual):
         same = torch.equal(small(taps), large(taps))
     assert same == zero_init_residual
     large.train()(taps).sum().backward()
-    new = large.stages[1][1].fuse[0][1][1].weight  # a batch norm that starts at 0 learns all the same
+    new = large.stages[1][1].fuse[0][1][1].weight  # a batch norm that starts at 0 still learns
     assert new.grad.abs().max() > 0
 
 
@@ -206,7 +208,7 @@ def test_a_larger_head_starts_as_the_smaller_one(tmp_path, five_keypoints, zero_
 
 
 def test_the_medium_model_starts_as_the_small_one(root):
-    """As its config says: the weights that are shipped, in a deeper network."""
+    """As in its config: the shipped weights in a deeper network."""
     small = init_model("ehrnet-small")
     config = resolve(load_config(root / "configs/ehrnet/medium_coco-320.py"))
     medium = MODELS.build(config.model)
@@ -215,6 +217,6 @@ def test_the_medium_model_starts_as_the_small_one(root):
     assert sum(p.numel() for p in medium.parameters()) > 1.4 * sum(p.numel() for p in small.parameters())
     image = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0)) - 0.5
     with torch.no_grad():
-        wanted, got = (model.head(model.neck(model.backbone(image))) for model in (small, medium))
+        expected, got = (model.head(model.neck(model.backbone(image))) for model in (small, medium))
     for name in ("heat4", "tag4", "heat2"):
-        torch.testing.assert_close(getattr(got, name), getattr(wanted, name), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(getattr(got, name), getattr(expected, name), rtol=1e-4, atol=1e-5)

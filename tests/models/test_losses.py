@@ -32,12 +32,12 @@ def plain_ae_loss(tags, index):
 def test_ae_loss_equals_its_definition(rng, tag_dim):
     tags = rng.normal(0, 1, (4, tag_dim, 5, 8, 8)).astype(np.float32)
     index = rng.integers(-1, 64, (4, 6, 5))
-    index[0] = -1  # nobody
+    index[0] = -1  # no person
     index[1, 1:] = -1  # one person
     index[2, ::2] = -1  # empty slots between people
     pull, push = AELoss(1.0, 1.0)(torch.from_numpy(tags.reshape(4, -1, 8, 8)), torch.from_numpy(index))
-    wanted = plain_ae_loss(tags.reshape(4, tag_dim, 5, 64), index)
-    assert (float(pull), float(push)) == pytest.approx(wanted, rel=1e-5)
+    expected = plain_ae_loss(tags.reshape(4, tag_dim, 5, 64), index)
+    assert (float(pull), float(push)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_radius_counts_the_pixels_around_each_keypoint(rng):
@@ -51,7 +51,7 @@ def test_a_radius_counts_the_pixels_around_each_keypoint(rng):
                 [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)] if index[b, p, k] >= 0 else []
             )
             wide[b][p] += [(k, 8 * i + j) for i, j in around if 0 <= i < 8 and 0 <= j < 8]
-    # The definition sees each pixel as a keypoint of a type of its own, with the map of its type.
+    # In the definition each pixel is a keypoint of a separate type, with the map of its own type.
     pull, push = [], []
     for b in range(2):
         kinds = [k for person in wide[b] for k, _ in person]
@@ -116,7 +116,7 @@ def test_each_level_may_have_a_heatmap_loss_of_its_own(five_keypoints):
     torch.testing.assert_close(apart["loss_heat4"], plain["loss_heat4"], rtol=0, atol=0)
     torch.testing.assert_close(apart["loss_heat2"], 4 * plain["loss_heat2"])
     with pytest.raises(
-        ValueError, match=r"heatmap_loss has 1 entries, wanted one, or one for each stride \(4, 2\)"
+        ValueError, match=r"heatmap_loss has 1 entries, expected one, or one for each stride \(4, 2\)"
     ):
         losses([{"type": "HeatmapLoss"}])
 
@@ -170,16 +170,16 @@ def test_side_loss_equals_its_definition(rng, radius):
     heatmaps = rng.normal(0, 0.3, (3, 3, 9, 7)).astype(np.float32)
     index = rng.integers(0, 63, (3, 4, 3))
     index[0, 1:] = -1  # one person
-    index[1, 2, 1] = index[1, 0, 2] = -1  # of whom one side alone is labelled
+    index[1, 2, 1] = index[1, 0, 2] = -1  # with only one side labelled
     index[2, 3, 2] = index[2, 1, 1]  # one's left on another's right
     loss = SideLoss(weight=0.5, scale=4.0, radius=radius, apart=2.0)
     found = loss(torch.from_numpy(heatmaps), torch.from_numpy(index), FLIP)
-    wanted, right = plain_side_loss(heatmaps, index, 4.0, radius, 2.0)
-    assert [float(value) for value in found] == pytest.approx([0.5 * wanted, right], rel=1e-5)
+    expected, right = plain_side_loss(heatmaps, index, 4.0, radius, 2.0)
+    assert [float(value) for value in found] == pytest.approx([0.5 * expected, right], rel=1e-5)
 
 
 def test_side_loss_leaves_the_saddle_of_equal_heatmaps():
-    """Features tell the sides apart, output rows are equal: the squared error gives the features nothing."""
+    """Features tell the sides apart, output rows are equal: the squared error gives the features no gradient."""
     torch.manual_seed(0)
     features = torch.randn(1, 4, 8, 8, requires_grad=True)
     rows = torch.randn(1, 4).repeat(3, 1).requires_grad_()
@@ -199,8 +199,8 @@ def test_side_loss_leaves_the_saddle_of_equal_heatmaps():
 
 def test_side_loss_without_keypoints_or_pairs_is_zero():
     heatmaps = torch.rand(2, 3, 8, 8, dtype=torch.bfloat16, requires_grad=True)
-    nobody = torch.full((2, 5, 3), -1)
-    value, right = SideLoss()(heatmaps, nobody, FLIP)
+    absent = torch.full((2, 5, 3), -1)
+    value, right = SideLoss()(heatmaps, absent, FLIP)
     assert value.dtype == torch.float32
     assert (float(value), float(right)) == (0, 0)
     value.backward()
@@ -238,12 +238,12 @@ def test_the_head_adds_the_side_loss_of_each_level(rng, strides):
     losses, without = head.loss(maps, batch), plain.loss(maps, batch)
     assert set(losses) - set(without) == {"loss_side", "acc_side"}
     assert all(torch.equal(losses[name], without[name]) for name in without)
-    wanted, right = 0.0, -1.0
+    expected, right = 0.0, -1.0
     for name in maps_of:
         heatmaps = torch.nn.functional.interpolate(getattr(maps, name), (16, 16), mode="area")
         loss, right = map(float, head.side_loss(heatmaps, batch["tag_index4"], FLIP))
-        wanted += loss
-    assert float(losses["loss_side"]) == pytest.approx(wanted, rel=1e-5)
+        expected += loss
+    assert float(losses["loss_side"]) == pytest.approx(expected, rel=1e-5)
     assert float(losses["acc_side"]) == pytest.approx(right)
     half = maps._replace(**{name: getattr(maps, name).bfloat16() for name in maps_of})
     assert head.loss(half, batch)["loss_side"].dtype == torch.float32

@@ -1,4 +1,4 @@
-"""The network as built from configs: counts, gradients, freezing, checkpointing, taps."""
+"""The network built from configs: counts, gradients, freezing, checkpointing, taps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ehrpose.models import EfficientNet, EfficientNetLite, HighResolutionNeck, I
 from ehrpose.models.layers import MBConv
 from ehrpose.registry import MODELS
 
-# phi, parameters of the whole network, of the backbone.
+# phi, parameters of the whole network and of the backbone.
 COUNTS = [
     (0, 19_725_359, 3_595_388),
     (-1, 13_004_446, 3_050_752),
@@ -81,7 +81,7 @@ def test_lite_form_keeps_its_ends():
 
 
 @pytest.mark.parametrize("cls", [EfficientNet, EfficientNetLite])
-def test_taps_have_the_channels_and_strides_that_are_told(cls):
+def test_taps_have_the_channels_and_strides_that_are_stated(cls):
     model = cls(phi=-4).eval()
     for channels, stride, tap in zip(model.out_channels, model.out_strides, model(torch.rand(1, 3, 64, 96))):
         assert tap.shape == (1, channels, 64 // stride, 96 // stride)
@@ -210,7 +210,7 @@ def test_bad_smoothing_is_refused(five_keypoints, sigmas):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: EfficientNet(), "give phi, or positive"),
+        (lambda: EfficientNet(), "expected phi, or positive"),
         (lambda: EfficientNet(phi=0, width=1.0), "not both"),
         (lambda: EfficientNet(phi=0, out_indices=(9,)), "out_indices"),
         (lambda: EfficientNet(phi=0, frozen_stages=8), "frozen_stages"),

@@ -1,6 +1,6 @@
 """The names and shapes of H-4's tensors are pinned: a change would leave users' checkpoints unreadable.
 
-After a wanted change, with a way to read old checkpoints, write the file anew:
+After a deliberate change, with a way to read old checkpoints, rewrite the file:
 ``python tests/models/test_state_dict_keys.py``.
 """
 

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 def images(codec, rng):
-    """Keypoints and visibility of four images: random ones, also on and over the border, many, and nobody."""
+    """Keypoints and visibility of four images: random ones, some on and beyond the border, many people, and none."""
     side, k = codec.input_size, codec.num_keypoints
     for number in (3, 40, 0):
         yield rng.uniform(-9, side + 9, (number, k, 2)), rng.integers(0, 3, (number, k))
@@ -34,14 +34,14 @@ def test_targets_drawn_by_the_model_are_those_of_the_codec(five_keypoints, rng, 
     codec = AssociativeEmbedding(64, five_keypoints, **options)
     mask = rng.integers(0, 2, (64, 64))
     samples = list(images(codec, rng))
-    wanted = [codec.encode(*sample, mask) for sample in samples]
+    expected = [codec.encode(*sample, mask) for sample in samples]
     short = [codec.encode_points(*sample, mask) for sample in samples]
     batch = collate_targets(codec, [to_tensors(targets) for targets in short], CPU)
-    assert set(batch) == set(wanted[0])
+    assert set(batch) == set(expected[0])
     for name, tensor in batch.items():
-        stacked = np.stack([targets[name] for targets in wanted])
+        stacked = np.stack([targets[name] for targets in expected])
         np.testing.assert_array_equal(tensor.numpy(), stacked, err_msg=name)
-    whole = collate_targets(codec, [to_tensors(targets) for targets in wanted], CPU)
+    whole = collate_targets(codec, [to_tensors(targets) for targets in expected], CPU)
     for name, tensor in whole.items():
         assert torch.equal(tensor, batch[name].to(tensor.dtype)), name
     for stride in codec.strides:
@@ -53,7 +53,7 @@ def to_tensors(targets):
     return {name: torch.from_numpy(array) for name, array in targets.items()}
 
 
-def test_nobody_at_all(five_keypoints):
+def test_no_people_at_all(five_keypoints):
     codec = AssociativeEmbedding(64, five_keypoints)
     points = [codec.encode_points(np.zeros((0, 5, 2)), np.zeros((0, 5)))["points"]] * 2
     assert scatter_gaussians(codec, points, 4, CPU).shape == (2, 5, 16, 16)

@@ -20,7 +20,7 @@ def run(filter_, paths, present=None, size=100.0, shifts=None):
 
 
 def casiez(values, rate, min_cutoff, beta, d_cutoff):
-    """The filter of one number as the paper's listing has it; speed in units of 100 px."""
+    """The filter of one number, as in the paper's listing; speed in units of 100 px."""
 
     def alpha(cutoff):
         return 1 / (1 + rate / (2 * np.pi * cutoff))
@@ -39,8 +39,8 @@ def test_it_equals_the_papers_recursion(rng):
     out = run(OneEuroFilter(1.2, 0.7, 0.9), paths)
     for k in range(3):
         for axis in range(2):
-            wanted = casiez(paths[:, k, axis], FPS, 1.2, 0.7, 0.9)
-            np.testing.assert_allclose(out[:, k, axis], wanted, rtol=1e-10)
+            expected = casiez(paths[:, k, axis], FPS, 1.2, 0.7, 0.9)
+            np.testing.assert_allclose(out[:, k, axis], expected, rtol=1e-10)
 
 
 def test_jitter_of_a_person_at_rest_is_damped(rng):
@@ -67,19 +67,19 @@ def test_results_scale_with_the_picture(rng):
     np.testing.assert_allclose(large, 3 * small)
 
 
-def test_a_keypoint_that_comes_back_starts_anew():
+def test_a_keypoint_that_comes_back_restarts():
     paths = np.zeros((12, 2, 2))
     paths[8:] = 90.0
     present = np.ones((12, 2), bool)
     present[4:8, 1] = False
     out = run(OneEuroFilter(1.0, 0.0, max_gap=0.1), paths, present)
-    assert (out[8, 1] == 90).all()  # gone for 0.2 s: at once where it is
-    assert (out[8, 0] < 60).all()  # always there: on its way
+    assert (out[8, 1] == 90).all()  # gone for 0.2 s: restarts where it is
+    assert (out[8, 0] < 60).all()  # always there: still smoothed
     tolerant = run(OneEuroFilter(1.0, 0.0, max_gap=1.0), paths, present)
     assert (tolerant[8, 1] < 90).all()
 
 
-def test_missing_keypoints_are_given_back_and_leave_no_trace():
+def test_missing_keypoints_are_returned_and_leave_no_trace():
     paths = np.full((6, 1, 2), 10.0)
     paths[3] = np.nan
     present = np.array([[True]] * 3 + [[False]] + [[True]] * 2)
@@ -97,11 +97,11 @@ def test_rows_can_come_and_go():
     smoother.select(np.array([False, True]))
     out = smoother.update(second + 10, seen[:1], 0.2, np.ones(1))
     assert 50 < out[0, 0, 0] < 60
-    with pytest.raises(ValueError, match=r"wanted at least \(1, 1, 2\)"):
+    with pytest.raises(ValueError, match=r"expected at least \(1, 1, 2\)"):
         smoother.update(np.zeros((0, 1, 2)), np.zeros((0, 1), bool), 0.3, np.zeros(0))
 
 
-def test_time_must_rise():
+def test_time_must_increase():
     smoother = OneEuroFilter()
     point, seen = np.zeros((1, 1, 2)), np.ones((1, 1), bool)
     smoother.update(point, seen, 1.0, np.ones(1))
@@ -116,5 +116,5 @@ def test_time_must_rise():
     "options", [{"min_cutoff": 0}, {"beta": -1}, {"d_cutoff": float("nan")}, {"max_gap": -0.1}]
 )
 def test_bad_parameters_are_named(options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))}: wanted"):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}: expected"):
         OneEuroFilter(**options)

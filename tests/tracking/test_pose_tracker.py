@@ -30,14 +30,14 @@ def make(skeleton):
 
 
 def found(shape, places, scores=0.6):
-    """Return people of one shape at some places."""
+    """Return people of one shape at some positions."""
     places = np.asarray(places, float).reshape(-1, 1, 2)
     keypoints = (shape + places).astype(np.float32)
     scores = np.broadcast_to(np.asarray(scores, np.float32), len(keypoints)).copy()
     return People(keypoints, np.full(keypoints.shape[:2], 0.8, np.float32), scores)
 
 
-def test_people_keep_their_numbers_whatever_their_order(make, shape, rng):
+def test_people_keep_their_ids_in_any_order(make, shape, rng):
     tracker = make()
     start = np.array([[50.0, 100], [200, 100], [350, 100]])
     for i in range(20):
@@ -48,7 +48,7 @@ def test_people_keep_their_numbers_whatever_their_order(make, shape, rng):
         assert [names[int(person)] for person in order] == tracked.ids.tolist()
 
 
-def test_it_gives_people_back_as_they_are_without_smoothing(make, shape):
+def test_people_are_returned_unchanged_without_smoothing(make, shape):
     people = found(shape, [(50, 100)])
     tracked = make().update(people)
     assert isinstance(tracked, Tracked)
@@ -56,12 +56,12 @@ def test_it_gives_people_back_as_they_are_without_smoothing(make, shape):
     assert tracked.ids.dtype == np.int64
 
 
-def test_people_who_cross_keep_their_numbers_with_motion(make, shape):
+def test_people_who_cross_keep_their_ids_with_motion(make, shape):
     def ids_after(motion):
         tracker = make(motion=motion)
         for i in range(40):
             places = np.array([(100 + 5 * i, 100), (300 - 5 * i, 103)])
-            # They are one for the detector while they overlap: nobody is found.
+            # The detector finds no one while they overlap.
             people = People.empty(17) if 15 < i < 25 else found(shape, places)
             tracked = tracker.update(people)
         return tracked.ids.tolist()
@@ -80,7 +80,7 @@ def test_a_person_comes_back_until_max_age(make, shape):
         assert tracker.update(found(shape, [(100, 100)])).ids.tolist() == [0 if is_same else 1]
 
 
-def test_numbers_are_never_used_again_until_reset(make, shape):
+def test_ids_are_not_reused_until_reset(make, shape):
     tracker = make(max_age=0.0, min_hits=1)
     given = []
     for _ in range(6):
@@ -91,15 +91,15 @@ def test_numbers_are_never_used_again_until_reset(make, shape):
     assert tracker.update(found(shape, [(100, 100)])).ids.tolist() == [0]
 
 
-def test_newcomers_wait_for_their_number(make, shape):
+def test_newcomers_wait_for_their_id(make, shape):
     tracker = make(min_hits=3)
     both = [(100, 100), (300, 100)]
-    assert tracker.update(found(shape, both[:1])).ids.tolist() == [0]  # first frame of a video: at once
+    assert tracker.update(found(shape, both[:1])).ids.tolist() == [0]  # first frame of a video: immediately
     ids = [tracker.update(found(shape, both)).ids.tolist() for _ in range(4)]
     assert ids == [[0, -1], [0, -1], [0, 1], [0, 1]]
 
 
-def test_a_newcomer_who_is_missed_begins_again(make, shape):
+def test_a_newcomer_who_is_missed_starts_again(make, shape):
     tracker = make(min_hits=2)
     tracker.update(People.empty(17))
     one = found(shape, [(100, 100)])
@@ -107,7 +107,7 @@ def test_a_newcomer_who_is_missed_begins_again(make, shape):
     assert ids == [[-1], [], [-1], [0]]
 
 
-def test_low_scores_continue_a_track_but_begin_none(make, shape):
+def test_low_scores_continue_a_track_but_start_none(make, shape):
     tracker = make(high_score=0.3, low_score=0.1, min_hits=1)
     two = [(100, 100), (300, 100)]
     assert tracker.update(found(shape, two, [0.6, 0.2])).ids.tolist() == [0, -1]
@@ -115,14 +115,14 @@ def test_low_scores_continue_a_track_but_begin_none(make, shape):
     assert tracker.update(found(shape, two, [0.05, 0.6])).ids.tolist() == [-1, 1]
 
 
-def test_a_better_person_nearby_does_not_take_anothers_number(make, shape):
+def test_a_better_person_nearby_does_not_take_anothers_id(make, shape):
     tracker = make()
     tracker.update(found(shape, [(100, 100)]))
-    # The newcomer comes first and has the higher score; who fits best wins.
+    # The newcomer comes first and has the higher score; the best match wins.
     assert tracker.update(found(shape, [(108, 104), (101, 100)], [0.9, 0.5])).ids.tolist() == [-1, 0]
 
 
-def test_a_person_elsewhere_is_somebody_else(make, shape):
+def test_a_person_elsewhere_is_another_person(make, shape):
     tracker = make(min_hits=1)
     tracker.update(found(shape, [(100, 100)]))
     assert tracker.update(found(shape, [(220, 100)])).ids.tolist() == [1]
@@ -156,7 +156,7 @@ def test_broken_keypoints_and_scores_are_tolerated(make, shape):
     assert tracker.update(found(shape, places)).ids.tolist() == [0, 1, -1]
 
 
-def test_one_keypoint_is_enough_to_be_followed(make):
+def test_one_keypoint_is_enough_to_be_tracked(make):
     tracker = make(min_hits=1)
     for i in range(5):
         people = People(
@@ -171,7 +171,9 @@ def test_other_skeletons(five_keypoints):
     for i in range(6):
         tracked = tracker.update(found(pose, [(50 + i, 50), (200 - i, 50)]))
         assert tracked.ids.tolist() == [0, 1]
-    with pytest.raises(ValueError, match="people have 17 keypoints, the tracker's skeleton 'five' 5"):
+    with pytest.raises(
+        ValueError, match="people have 17 keypoints, expected 5 for the tracker's skeleton 'five'"
+    ):
         tracker.update(People.empty(17))
 
 
@@ -193,18 +195,18 @@ def test_no_people_for_a_long_time(make, shape):
 
 
 @pytest.mark.parametrize("later", [1.0, 0.4, -5.0])
-def test_time_must_rise(make, shape, later):
+def test_time_must_increase(make, shape, later):
     tracker = make()
     tracker.update(found(shape, [(100, 100)]), 1.0)
     with pytest.raises(ValueError, match=r"not later than that of the last frame, 1\.0 s.*reset\(\)"):
         tracker.update(found(shape, [(100, 100)]), later)
-    assert tracker.update(found(shape, [(100, 100)]), 1.1).ids.tolist() == [0]  # nothing was broken
+    assert tracker.update(found(shape, [(100, 100)]), 1.1).ids.tolist() == [0]  # the state is intact
     tracker.reset()
     tracker.update(found(shape, [(100, 100)]), 0.0)
 
 
 def test_time_must_be_finite(make):
-    with pytest.raises(ValueError, match="wanted seconds, got nan"):
+    with pytest.raises(ValueError, match="expected seconds, got nan"):
         make().update(People.empty(17), float("nan"))
 
 
@@ -215,20 +217,20 @@ def test_dropped_frames_are_bridged_by_their_time(make, shape):
         assert tracker.update(found(shape, [(100 + 6 * i, 100)]), i / FPS).ids.tolist() == [0]
 
 
-def test_a_long_pause_forgets_everybody(make, shape):
+def test_a_long_pause_forgets_all_people(make, shape):
     tracker = make(min_hits=1, max_age=2.0)
     tracker.update(found(shape, [(100, 100)]), 0.0)
     assert tracker.update(found(shape, [(100, 100)]), 60.0).ids.tolist() == [1]
 
 
-def test_one_frame_a_second_is_no_pause(make, shape):
+def test_one_frame_per_second_is_not_a_pause(make, shape):
     tracker = make(max_age=0.1)
     for i in range(5):
         assert tracker.update(found(shape, [(100 + i, 100)]), float(i)).ids.tolist() == [0]
 
 
 @pytest.mark.parametrize("factor", [0.25, 4.0])
-def test_numbers_do_not_depend_on_the_resolution(make, shape, rng, factor):
+def test_ids_do_not_depend_on_the_resolution(make, shape, rng, factor):
     trackers = [make(smoothing={}), make(smoothing={})]
     for i in range(30):
         noisy = shape + rng.normal(0, 1, shape.shape)
@@ -249,14 +251,14 @@ def test_smoothing_damps_jitter_and_does_not_lag_behind_a_walker(make, shape, rn
         people = found(shape + rng.normal(0, 1.5, shape.shape), [(100 + 4 * i, 100)])
         before = people.keypoints.copy()
         out = tracker.update(people).people
-        assert (people.keypoints == before).all()  # the input is left alone
+        assert (people.keypoints == before).all()  # the input is not modified
         true.append(clean.keypoints[0])
         raw.append(people.keypoints[0])
         smooth.append(out.keypoints[0])
     true, raw, smooth = (np.array(values)[20:] for values in (true, raw, smooth))
     assert np.abs(np.diff(smooth, 2, axis=0)).mean() < 0.4 * np.abs(np.diff(raw, 2, axis=0)).mean()
     assert np.abs(smooth - true).mean() < 0.8 * np.abs(raw - true).mean()
-    assert abs((smooth - true)[..., 0].mean()) < 0.5  # 4 px a frame would show
+    assert abs((smooth - true)[..., 0].mean()) < 0.5  # a lag of 4 px per frame would show
 
 
 @pytest.mark.parametrize(
@@ -277,11 +279,11 @@ def test_smoothing_damps_jitter_and_does_not_lag_behind_a_walker(make, shape, rn
 )
 def test_bad_options_are_named(skeleton, options):
     name = "beta" if "smoothing" in options else next(iter(options))
-    with pytest.raises(ValueError, match=f"{name}: wanted"):
+    with pytest.raises(ValueError, match=f"{name}: expected"):
         PoseTracker(skeleton, **options)
 
 
 @pytest.mark.parametrize("smoothing", [{"betta": 1}, True])
 def test_wrong_smoothing_is_named(skeleton, smoothing):
-    with pytest.raises(ValueError, match="smoothing: wanted options of OneEuroFilter"):
+    with pytest.raises(ValueError, match="smoothing: expected options of OneEuroFilter"):
         PoseTracker(skeleton, smoothing=smoothing)

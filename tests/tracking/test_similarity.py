@@ -22,7 +22,7 @@ def test_oks_is_cocos_over_common_keypoints():
     assert (oks[0, 0], common[0, 0]) == (pytest.approx(np.exp(-0.5)), 1)
 
 
-def test_doubt_about_the_place_raises_the_similarity():
+def test_uncertainty_raises_the_similarity():
     every = np.ones((1, 2), bool)
     pose = np.zeros((1, 2, 2))
     values = [

@@ -1,4 +1,4 @@
-"""EfficientNet scaled below (and above) B0, and its Lite form.
+"""EfficientNet scaled below (and above) B0, and EfficientNet-Lite.
 
 Source: arXiv:1905.11946, scaled by phi as in EfficientHRNet, arXiv:2007.08090, section 3.1.1.
 """
@@ -24,15 +24,15 @@ from ehrpose.registry import MODELS
 
 @MODELS.register_module()
 class EfficientNet(BaseModule):
-    """EfficientNet without classifier: one feature map per stage asked for.
+    """EfficientNet without classifier: returns one feature map per requested stage.
 
     Args:
-        phi: Scaling coefficient; gives ``width`` and ``depth``. Give either phi or both of them.
+        phi: Scaling coefficient; defines ``width`` and ``depth``. Set either phi or both of them.
         width: Multiplier of channels.
         depth: Multiplier of repeats.
-        out_indices: Stages (0 to 6) whose outputs are returned. The default are strides 4, 8, 16, 32.
-        frozen_stages: -1 nothing, 0 the stem, n the stem and the first n stages: no gradient, batch
-            norms in eval mode.
+        out_indices: Stages (0 to 6) whose outputs are returned. The default has strides 4, 8, 16, 32.
+        frozen_stages: -1: none; 0: the stem; n: the stem and the first n stages. Frozen parts have no gradient, and
+            their batch norms are in eval mode.
         norm_eval: Keep all batch norms in eval mode during training.
         drop_connect: Probability of skipping a residual block in training.
         with_cp: Gradient checkpointing: less memory, about a third more time.
@@ -50,7 +50,7 @@ class EfficientNet(BaseModule):
     act: Callable[[], nn.Module] = nn.SiLU
     squeeze_excite = True
     bn_eps = 1e-5
-    # The Lite form keeps stem, head and the repeats of the first and last stage as they are in B0.
+    # EfficientNet-Lite keeps the stem, the head and the repeats of the first and last stage of B0.
     fix_ends = False
 
     def __init__(
@@ -150,10 +150,10 @@ class EfficientNet(BaseModule):
 
 @MODELS.register_module()
 class EfficientNetLite(EfficientNet):
-    """EfficientNet-Lite: no squeeze-excite, ReLU6, stem and head not scaled; friendly to INT8.
+    """EfficientNet-Lite: no squeeze-excite, ReLU6, stem and head not scaled; suited to INT8.
 
     Lite0 is phi 0; Lite1 is width 1.0, depth 1.1; Lite2 is width 1.1, depth 1.2. The published
-    ImageNet weights want the input ``(x - 127) / 128``.
+    ImageNet weights expect the input ``(x - 127) / 128``.
     """
 
     act = nn.ReLU6
@@ -165,13 +165,13 @@ class EfficientNetLite(EfficientNet):
 def _multipliers(phi: float | None, width: float | None, depth: float | None) -> tuple[float, float]:
     if phi is not None and (width is not None or depth is not None):
         raise ValueError(
-            f"give phi or width and depth, not both: got phi={phi}, width={width}, depth={depth}"
+            f"expected phi, or width and depth, not both; got phi={phi}, width={width}, depth={depth}"
         )
     if phi is not None:
         scaling = compound_scaling(phi)
         return scaling.width, scaling.depth
     if width is None or depth is None or width <= 0 or depth <= 0:
-        raise ValueError(f"give phi, or positive width and depth: got width={width}, depth={depth}")
+        raise ValueError(f"expected phi, or positive width and depth; got width={width}, depth={depth}")
     return width, depth
 
 

@@ -8,5 +8,5 @@ if TYPE_CHECKING:
 
 __all__ = ["AEHead", "ClassificationHead", "SingleLevelAEHead"]
 
-if not TYPE_CHECKING:  # the head of a pretraining, which finding people does not need
+if not TYPE_CHECKING:  # for pre-training only; pose estimation does not need it
     __getattr__ = lazy_attributes(__name__, {"ClassificationHead": "ehrpose.models.heads.classification"})

@@ -1,4 +1,4 @@
-"""Heads that give heatmaps and tags.
+"""Heads that predict heatmaps and tags.
 
 Source: EfficientHRNet, arXiv:2007.08090, section 3.1.3; HigherHRNet, arXiv:1908.10357.
 Axes: B images, K keypoint types, T tag length.
@@ -22,7 +22,7 @@ HeatmapLosses = Mapping | Sequence[Mapping] | None
 
 
 class _Head(BaseModule):
-    """What both heads share: the codec's sizes, and the losses."""
+    """Base of both heads: the codec's sizes and the losses."""
 
     def __init__(
         self,
@@ -40,18 +40,18 @@ class _Head(BaseModule):
         self.heatmap_losses = self._build_heatmap_losses(heatmap_loss or {"type": "HeatmapLoss"})
         self.tag_loss = MODELS.build(tag_loss or {"type": "AELoss"})
         if side_loss is not None and "type" not in side_loss:
-            raise ValueError(f"side_loss has no type, wanted type='SideLoss'; got {dict(side_loss)}")
+            raise ValueError(f"side_loss has no type: expected type='SideLoss', got {dict(side_loss)}")
         self.side_loss: Any = None if side_loss is None else MODELS.build(side_loss)
         self.smoothing = self._build_smoothing(smooth_sigmas)
 
     def loss(self, maps: Maps, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss_heat{s}`` of each level, ``loss_pull`` and ``loss_push``.
 
-        With a side loss also ``loss_side``, and ``acc_side``, which is logged alone: how often the finest map is right.
+        With a side loss also ``loss_side``, and ``acc_side``, how often the finest map is right (only logged).
 
         Args:
             maps: Output of ``forward``.
-            targets: Batches of what the codec's ``encode`` gives.
+            targets: Batched output of the codec's ``encode``.
         """
         losses = {
             f"loss_heat{s}": loss(getattr(maps, f"heat{s}"), targets[f"heat{s}"], targets[f"mask{s}"])
@@ -72,7 +72,7 @@ class _Head(BaseModule):
         index, flip_indices = targets[f"tag_index{stride}"], self.codec.meta.flip_indices
         total = 0.0
         for s in self.codec.strides:
-            # Finer maps at the tags' stride: the mean of the pixels of a cell.
+            # Finer maps are averaged to the tags' stride.
             heatmaps = F.avg_pool2d(getattr(maps, f"heat{s}").float(), stride // s)
             term, right = self.side_loss(heatmaps, index, flip_indices)
             total = total + term
@@ -84,7 +84,7 @@ class _Head(BaseModule):
             configs = [configs] * len(levels)
         if len(configs) != len(levels):
             raise ValueError(
-                f"heatmap_loss has {len(configs)} entries, wanted one, or one for each stride {levels}"
+                f"heatmap_loss has {len(configs)} entries, expected one, or one for each stride {levels}"
             )
         return nn.ModuleList(MODELS.build(config) for config in configs)
 
@@ -101,13 +101,13 @@ class _Head(BaseModule):
         )
 
     def _smoothed(self, maps: Maps) -> Maps:
-        """Return what is decoded: in training the maps as they are."""
+        """Return the maps for decoding; in training they are not smoothed."""
         if self.smoothing is None or self.training:
             return maps
         return maps._replace(**{name: smooth(getattr(maps, name)) for name, smooth in self.smoothing.items()})
 
     def _init_output(self, conv: nn.Conv2d, tag_init_std: float) -> None:
-        """Start a convolution that gives K heatmaps, then tags: heatmaps near 0, as most of a target is."""
+        """Initialise a convolution with K heatmaps, then tags: heatmaps near 0, like most of a target."""
         with torch.no_grad():
             conv.weight[: self.num_keypoints].normal_(std=0.001)
             conv.weight[self.num_keypoints :].normal_(std=tag_init_std)
@@ -115,27 +115,27 @@ class _Head(BaseModule):
 
 @MODELS.register_module()
 class AEHead(_Head):
-    """Heatmaps and tags at stride 4; features and these maps upsampled to heatmaps at stride 2.
+    """Heatmaps and tags at stride 4; heatmaps at stride 2 from the upsampled features and maps.
 
-    Whether stride 2 has tags too is the codec's ``tag_strides``.
+    The codec's ``tag_strides`` says whether stride 2 has tags too.
 
     Args:
         in_channels: Channels of the neck's map; also the width at stride 2.
         codec: The codec or its config: number of keypoints, tag length, levels.
         num_blocks: BasicBlocks at stride 2.
-        tag_init_std: Standard deviation of the tag rows' start. The paper's 0.001 starts near a saddle where
-            all tags are equal; about 0.05 helps on small data.
+        tag_init_std: Standard deviation of the tag rows' initial weights. The paper's 0.001 starts near a saddle point
+            where all tags are equal; about 0.05 helps on small datasets.
         heatmap_loss: Config of the heatmap loss, or one for each of the codec's strides.
         tag_loss: Config of the tag loss.
-        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
-        zero_init_residual: Start the blocks as identities.
-        smooth_sigmas: In test, heatmaps are smoothed by Gaussians of these standard deviations, map pixels, one for
-            each of the codec's strides; None: they are not. It helps networks whose maps are still noisy.
-        side_loss: Config of a loss of left against right, ``SideLoss``; None: there is none.
+        init_std: Standard deviation of the convolutions' initial weights; None: Kaiming initialisation.
+        zero_init_residual: Initialise the blocks as identities.
+        smooth_sigmas: Standard deviations of Gaussians that smooth the heatmaps in inference, map pixels, one for each
+            of the codec's strides; None: no smoothing. It helps networks whose maps are still noisy.
+        side_loss: Config of a left/right loss, ``SideLoss``; None: no such loss.
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: The codec has not the strides (4, 2), or ``heatmap_loss`` or ``smooth_sigmas`` has another number of
+        ValueError: The codec's strides are not (4, 2), or ``heatmap_loss`` or ``smooth_sigmas`` has the wrong number of
             entries.
     """
 
@@ -155,9 +155,7 @@ class AEHead(_Head):
     ):
         super().__init__(codec, heatmap_loss, tag_loss, side_loss, smooth_sigmas, init_cfg)
         if self.codec.strides != (4, 2):
-            raise ValueError(
-                f"AEHead gives strides (4, 2), the codec has {self.codec.strides}: set codec.strides"
-            )
+            raise ValueError(f"AEHead needs strides (4, 2), got {self.codec.strides}: set codec.strides")
         first = self.num_keypoints + self.num_tags
         self.with_tag2 = 2 in self.codec.tag_strides
         self.output4 = nn.Conv2d(in_channels, first, 1)
@@ -195,13 +193,13 @@ class SingleLevelAEHead(_Head):
         tag_init_std: As in ``AEHead``.
         heatmap_loss: Config of the heatmap loss, or one for each of the codec's strides.
         tag_loss: Config of the tag loss.
-        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
+        init_std: Standard deviation of the convolutions' initial weights; None: Kaiming initialisation.
         smooth_sigmas: As in ``AEHead``.
         side_loss: As in ``AEHead``.
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: The codec has other strides than (4,).
+        ValueError: The codec's strides are not (4,).
     """
 
     def __init__(
@@ -219,7 +217,7 @@ class SingleLevelAEHead(_Head):
         super().__init__(codec, heatmap_loss, tag_loss, side_loss, smooth_sigmas, init_cfg)
         if self.codec.strides != (4,):
             raise ValueError(
-                f"SingleLevelAEHead gives strides (4,), the codec has {self.codec.strides}: set codec.strides"
+                f"SingleLevelAEHead needs strides (4,), got {self.codec.strides}: set codec.strides"
             )
         self.output4 = nn.Conv2d(in_channels, self.num_keypoints + self.num_tags, 1)
         init_convs(self, init_std)

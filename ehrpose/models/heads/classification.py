@@ -21,7 +21,7 @@ class ClassificationHead(BaseModule):
         in_channels: Channels of the backbone's last map.
         num_classes: Number of classes, at least 1.
         hidden_channels: Width of the 1x1 convolution; EfficientNet's ``head_channels``.
-        lite: ReLU6 and the Lite form's batch-norm epsilon.
+        lite: Use ReLU6 and the batch-norm epsilon of EfficientNet-Lite.
         dropout: Dropout probability before the classifier.
         init_cfg: MMEngine's initialisation.
     """
@@ -42,9 +42,9 @@ class ClassificationHead(BaseModule):
         self.classifier = nn.Linear(hidden_channels, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return (B, num_classes) logits of (B, in_channels, h, w) features."""
+        """Return (B, num_classes) logits for (B, in_channels, h, w) features."""
         return self.classifier(self.dropout(self.conv(features).mean(dim=(2, 3))))
 
     def loss(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the cross entropy of (B,) int64 ``labels``."""
+        """Return the cross entropy against (B,) int64 ``labels``."""
         return {"loss_class": F.cross_entropy(self(features).float(), labels)}

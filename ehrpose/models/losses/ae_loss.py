@@ -14,7 +14,7 @@ from ehrpose.registry import MODELS
 
 @MODELS.register_module()
 class AELoss(nn.Module):
-    """Pull and push of tags, computed in float32 whatever the training precision.
+    """Pull and push of tags, computed in float32 at any training precision.
 
     With t the tags of a person's keypoints and m their mean: pull is the mean over people of the mean of
     ``|t - m|**2``; push is ``0.5 / (N (N - 1))`` times the sum over pairs i != j of ``exp(-|m_i - m_j|**2)``,
@@ -23,10 +23,11 @@ class AELoss(nn.Module):
     A push that stays at 0.5 times the share of images with two or more people means that all tags are equal.
 
     Args:
-        pull: Factor of pull.
-        push: Factor of push.
-        radius: Tags up to so many pixels beside a keypoint count like its own. 0 is the paper's: then nothing holds
-            the neighbours, which decoding reads when a peak is a pixel off; on little data they are arbitrary.
+        pull: Weight of pull.
+        push: Weight of push.
+        radius: Tags up to this many pixels from a keypoint count like its own. 0, as in the paper, leaves the
+            neighbours unconstrained, but decoding reads them when a peak is a pixel off; with little training data
+            they are arbitrary.
     """
 
     def __init__(self, pull: float = 1e-3, push: float = 1e-3, radius: int = 0):
@@ -47,9 +48,9 @@ class AELoss(nn.Module):
         batch, num_people, num_types = index.shape
         if self.radius:
             index = self._with_neighbours(index, tags.shape[2], tags.shape[3])
-        # (B, T, K, h*w): every keypoint type looks into its own map.
+        # (B, T, K, h*w): every keypoint type reads its own map.
         maps = tags.float().reshape(batch, -1, num_types, tags.shape[2] * tags.shape[3])
-        # Each type has R places: the keypoint's own and, with a radius, its neighbours.
+        # Each type has R pixels: the keypoint's own and, with a radius, its neighbours.
         at = index.reshape(batch, num_people, num_types, -1).clamp(min=0).permute(0, 2, 1, 3)
         at = at.reshape(batch, 1, num_types, -1).expand(-1, maps.shape[1], -1, -1)
         found = maps.gather(3, at).reshape(batch, maps.shape[1], num_types, num_people, -1)

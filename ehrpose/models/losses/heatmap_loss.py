@@ -15,9 +15,9 @@ class HeatmapLoss(nn.Module):
     """Squared error, masked, averaged over images, keypoint types and pixels, in float32.
 
     Args:
-        weight: Factor of the loss.
-        positive_weight: The error counts ``1 + positive_weight * target`` times. 0 is the paper's plain error;
-            above it, training from random weights leaves the empty map sooner.
+        weight: Weight of the loss.
+        positive_weight: The error is weighted by ``1 + positive_weight * target``. 0 is the paper's plain error; above
+            0, training from random weights escapes the empty map sooner.
 
     Raises:
         ValueError: ``positive_weight`` is negative.
@@ -36,7 +36,7 @@ class HeatmapLoss(nn.Module):
         Args:
             predicted: (B, K, h, w) heatmaps.
             target: (B, K, h, w) heatmaps, 0 to 1.
-            mask: (B, h, w), 0 where the loss is off; pixels that are off count in the mean.
+            mask: (B, h, w), 0 where the loss is off; masked pixels still count in the mean.
         """
         target = target.float()
         error = (predicted.float() - target) ** 2

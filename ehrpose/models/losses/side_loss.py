@@ -1,4 +1,4 @@
-"""Left against right: at a left keypoint its own heatmap must be above its mirror keypoint's.
+"""Left/right loss: at a keypoint, its own heatmap must be above its mirror keypoint's.
 
 Axes: B images, P people slots, K keypoint types, S keypoint types that have a mirror type.
 """
@@ -19,19 +19,19 @@ from ehrpose.registry import MODELS
 class SideLoss(nn.Module):
     """Logistic loss of the difference between a keypoint's heatmap and its mirror keypoint's, in float32.
 
-    The squared error alone teaches left and right late: while the two heatmaps are alike, its gradient for what tells
-    them apart is near nothing (see ``ehrpose.models.weights.mirror_pairs``). Here that gradient is the largest then.
+    With the squared error alone, left and right are learnt late: while the two heatmaps are alike, the gradient of the
+    features that tell them apart is almost 0 (see ``ehrpose.models.weights.mirror_pairs``). Here it is largest then.
 
     With d the mean of own minus mirrored heatmap over the pixels around a keypoint, its loss is
-    ``softplus(-scale * d)``. It counts ``1 - exp(-r**2 / (2 * apart**2))`` times, with r the distance to the next
-    mirror keypoint of any person of the targets, map pixels: where both lie together, both heatmaps must be high. The
-    mean over the batch's keypoints is weighted so.
+    ``softplus(-scale * d)``. The loss is the weighted mean over the batch's keypoints, with the weights
+    ``1 - exp(-r**2 / (2 * apart**2))``; r is the distance to the nearest mirror keypoint of any person in the targets,
+    map pixels. Where both lie together, both heatmaps must be high.
 
     Args:
-        weight: Factor of the loss.
-        scale: Steepness; heatmaps are 0 to 1, so that 5 leaves little to gain from a difference above 0.5.
+        weight: Weight of the loss.
+        scale: Steepness; heatmaps are 0 to 1, so with 5 there is little to gain from a difference above 0.5.
         radius: Pixels around a keypoint that count, 0 or more.
-        apart: See above, map pixels.
+        apart: Length scale of the weights, map pixels.
 
     Raises:
         ValueError: An argument is out of range.
@@ -58,7 +58,7 @@ class SideLoss(nn.Module):
         Args:
             heatmaps: (B, K, h, w).
             index: (B, P, K) int64, flat pixel of each keypoint, -1 where there is none.
-            flip_indices: The mirror type of each of the K types, itself where it has none.
+            flip_indices: The mirror type of each of the K types, or the type itself if it has none.
         """
         paired = [k for k, mirror in enumerate(flip_indices) if mirror != k]
         mirrored = [flip_indices[k] for k in paired]
@@ -81,7 +81,7 @@ class SideLoss(nn.Module):
         return self.weight * loss, right
 
     def _share(self, own: Tensor, mirror: Tensor, width: int) -> Tensor:
-        """Return (B, P, S): how much each keypoint counts, by its distance to the mirror keypoints of all people."""
+        """Return the (B, P, S) weight of each keypoint, by its distance to the mirror keypoints of all people."""
         dx = (own % width)[:, :, None] - (mirror % width)[:, None]  # (B, P, P, S)
         dy = (own // width)[:, :, None] - (mirror // width)[:, None]
         square = (dx**2 + dy**2).float().masked_fill((mirror < 0)[:, None], float("inf"))

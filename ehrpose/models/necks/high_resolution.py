@@ -1,6 +1,6 @@
 """High-resolution fusion of the backbone's four maps into one at stride 4.
 
-Source: HRNet, arXiv:1902.09212, started from backbone taps as in EfficientHRNet, arXiv:2007.08090,
+Source: HRNet, arXiv:1902.09212, fed from backbone taps as in EfficientHRNet, arXiv:2007.08090,
 section 3.1.2. Axes of a list of maps: branch 0 is stride 4, branch 3 is stride 32.
 """
 
@@ -50,7 +50,7 @@ class HighResolutionModule(nn.Module):
         return fused
 
     def init_identity(self) -> None:
-        """Start as a module that passes on maps of values from 0 up: residuals and ways between branches at 0."""
+        """Initialise as an identity for non-negative maps: residuals and paths between branches with 0."""
         init_residuals(self)
         for target in range(len(self.fuse)):
             for source, path in enumerate(cast(nn.ModuleList, self.fuse[target])):
@@ -65,17 +65,17 @@ class HighResolutionNeck(BaseModule):
 
     Args:
         in_channels: Channels of the four maps, finest first.
-        phi: Scaling coefficient; gives ``channels`` and ``num_modules``. Give either phi or both of them.
+        phi: Scaling coefficient; defines ``channels`` and ``num_modules``. Set either phi or both of them.
         channels: Widths of the four branches.
         num_modules: Modules of stages 2, 3 and 4.
         num_blocks: BasicBlocks per branch and module.
-        width_divisor: Widths that follow from ``phi`` are rounded up to its multiples; 1 is the paper's schedule. 8
-            or 16 fill the vector registers of CPUs and tensor cores: wider, and often faster all the same.
-        in_strides: Strides of the four maps; only 4, 8, 16, 32 fit.
+        width_divisor: Widths derived from ``phi`` are rounded up to multiples of it; 1 is the paper's schedule. 8 or 16
+            fill the vector registers of CPUs and tensor cores: wider, yet often faster.
+        in_strides: Strides of the four maps; must be 4, 8, 16, 32.
         with_cp: Gradient checkpointing of the branches.
-        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
-        zero_init_residual: Start modules and blocks as identities. Where a checkpoint of a neck with fewer of them
-            is loaded then (``Pretrained``), the neck gives what the smaller one gave, and learns on from there.
+        init_std: Standard deviation of the convolutions' initial weights; None: Kaiming initialisation.
+        zero_init_residual: Initialise modules and blocks as identities. After loading a checkpoint of a neck with fewer
+            of them (``Pretrained``), the neck returns what the smaller one did, and training continues from there.
         init_cfg: MMEngine's initialisation.
 
     Raises:
@@ -99,7 +99,9 @@ class HighResolutionNeck(BaseModule):
     ):
         super().__init__(init_cfg)
         if phi is not None and (channels is not None or num_modules is not None):
-            raise ValueError(f"give phi or channels and num_modules, not both: got phi={phi} and {channels}")
+            raise ValueError(
+                f"expected phi, or channels and num_modules, not both; got phi={phi}, {channels} and {num_modules}"
+            )
         if width_divisor < 1:
             raise ValueError(f"width_divisor must be at least 1, got {width_divisor}")
         if phi is not None:
@@ -108,14 +110,14 @@ class HighResolutionNeck(BaseModule):
             channels = [math.ceil(width / width_divisor) * width_divisor for width in scaling.branch_channels]
         check_taps(in_channels, in_strides)
         if channels is None or len(channels) != 4 or num_modules is None or len(num_modules) != 3:
-            raise ValueError(f"wanted 4 channels and 3 num_modules, got {channels} and {num_modules}")
+            raise ValueError(f"expected 4 channels and 3 num_modules, got {channels} and {num_modules}")
         self.with_cp = with_cp
         self.out_channels = channels[0]
         self.transitions = nn.ModuleList()
         self.stages = nn.ModuleList()
         for s, modules in enumerate(num_modules):
             width = tuple(channels[: s + 2])
-            # Branches that come from the stage before already have their width, the new one its tap's.
+            # Branches from the previous stage already have their width; the new one has its tap's.
             sources = in_channels[:2] if s == 0 else (*width[:-1], in_channels[s + 1])
             self.transitions.append(nn.ModuleList(map(_transition, sources, width)))
             last = s == len(num_modules) - 1
@@ -150,7 +152,7 @@ def check_taps(in_channels: Sequence[int], in_strides: Sequence[int]) -> None:
     """Raise ValueError unless there are four backbone maps at strides 4, 8, 16, 32."""
     if len(in_channels) != 4 or tuple(in_strides) != (4, 8, 16, 32):
         raise ValueError(
-            f"the neck wants four maps at strides (4, 8, 16, 32), got channels {tuple(in_channels)} at "
+            f"the neck expects four maps at strides (4, 8, 16, 32), got channels {tuple(in_channels)} at "
             f"strides {tuple(in_strides)}: set the backbone's out_indices"
         )
 
@@ -162,7 +164,7 @@ def _transition(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _fuse_path(channels: Sequence[int], source: int, target: int) -> nn.Module:
-    """Return the way from branch ``source`` to branch ``target``."""
+    """Return the path from branch ``source`` to branch ``target``."""
     if source == target:
         return nn.Identity()
     if source > target:

@@ -1,4 +1,4 @@
-"""A light alternative to the high-resolution neck: one top-down pass.
+"""Lightweight alternative to the high-resolution neck: one top-down pass.
 
 Source: feature pyramid networks, arXiv:1612.03144.
 """
@@ -24,8 +24,8 @@ class TopDownNeck(BaseModule):
         in_channels: Channels of the four maps, finest first.
         channels: Width of the pyramid and of the result.
         num_blocks: BasicBlocks on the finest map.
-        in_strides: Strides of the four maps; only 4, 8, 16, 32 fit.
-        init_std: Standard deviation of the convolutions' start; None is Kaiming's.
+        in_strides: Strides of the four maps; must be 4, 8, 16, 32.
+        init_std: Standard deviation of the convolutions' initial weights; None: Kaiming initialisation.
         init_cfg: MMEngine's initialisation.
     """
 

@@ -1,4 +1,4 @@
-"""What a checkpoint of the Runner may hold beyond tensors and plain data."""
+"""Classes that a checkpoint of the Runner may contain in addition to tensors and plain data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import HistoryBuffer
 
-# NumPy 2 renamed its private core; a pickle holds the name of the version that wrote it.
+# NumPy 2 renamed its private core; a pickle contains the name used by the version that wrote it.
 try:
     from numpy._core import multiarray
 except ImportError:  # NumPy 1
@@ -17,10 +17,10 @@ except ImportError:  # NumPy 1
 
 
 def allowed_globals() -> list[Any]:
-    """Return the harmless classes, beyond tensors, that a checkpoint of the Runner holds.
+    """Return the harmless classes that a checkpoint of the Runner contains in addition to tensors.
 
-    These are the logs of MMEngine (``HistoryBuffer``) and the NumPy arrays and numbers in them; none runs code when
-    it is loaded. For ``torch.serialization.safe_globals``.
+    These are the logs of MMEngine (``HistoryBuffer``) and the NumPy arrays and scalars in them; none runs code when
+    loaded. For ``torch.serialization.safe_globals``.
     """
     return [HistoryBuffer, np.ndarray, np.dtype, *_DTYPES, *_NAMED]
 
@@ -32,7 +32,7 @@ def _history_statistic(owner: type, name: str) -> Any:
 
 
 def _under_name(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
-    """Return a function that pickles find under another name; before 2.6 PyTorch takes no (function, name)."""
+    """Return a function that pickles find under another name; PyTorch before 2.6 does not accept (function, name)."""
 
     def stand_in(*args: Any) -> Any:
         return function(*args)
@@ -43,7 +43,7 @@ def _under_name(function: Callable[..., Any], module: str, name: str) -> Callabl
 
 _DTYPES = tuple({type(np.dtype(kind)) for kind in (*"?bhilqBHILQefd", "U1", "S1")})
 _NAMED = (
-    # A HistoryBuffer names its statistics by getattr; the real one would reach everything.
+    # A pickled HistoryBuffer finds its statistics with getattr; the real one would give access to everything.
     _under_name(_history_statistic, "builtins", "getattr"),
     *(
         _under_name(getattr(multiarray, name), f"numpy.{core}.multiarray", name)

@@ -1,4 +1,4 @@
-"""Averages of checkpoints: several trainings from one start, their weights averaged, are often better than each.
+"""Checkpoint averaging: the mean of several trainings from one start is often better than each of them.
 
 Source: Wortsman et al., Model soups, arXiv:2203.05482 (uniform soup).
 """
@@ -22,24 +22,24 @@ _NORM_PARAMETERS = ("weight", "bias")
 def average_checkpoints(model: nn.Module, filenames: Sequence[str | os.PathLike]) -> dict[str, Tensor]:
     """Return the mean of several files' weights, tensor by tensor, computed in float32.
 
-    A file may be of a smaller model, where the new blocks of ``model`` start as identities (``zero_init_residual``):
-    then the scale and shift of their last norms count as 0 for it, and what else it lacks is averaged over the
-    other files.
+    A file may come from a smaller model if the new blocks of ``model`` start as identities (``zero_init_residual``):
+    for it, the scale and shift of their last norms count as 0; other tensors that it lacks are averaged over the other
+    files.
 
     Args:
-        model: The model, as its config starts it.
-        filenames: Two files or more; see ``read_checkpoint``.
+        model: The model, as initialised from its config.
+        filenames: Two or more files; see ``read_checkpoint``.
 
     Returns:
-        Tensors of all of the model's names; counters are those of the last file that has them.
+        All tensors of the model; counters are those of the last file that has them.
 
     Raises:
         FileNotFoundError: A file does not exist.
-        ValueError: Fewer than two files, one that is no checkpoint, has other shapes or names, or lacks what the model
-            does not start as identities; or no file has a tensor.
+        ValueError: There are fewer than two files; one is not a checkpoint, has other shapes or names, or lacks parts
+            that do not start as identities; or a tensor is in none of the files.
     """
     if len(filenames) < 2:
-        raise ValueError(f"an average needs two checkpoints or more, got {len(filenames)}")
+        raise ValueError(f"expected at least two checkpoints to average, got {len(filenames)}")
     start = model.state_dict()
     identities, new_parts = _identities(model), _possibly_new_parts(model)
     files = []
@@ -69,7 +69,7 @@ def _mean(name: str, files: Sequence[Mapping[str, Tensor]], identities: set[str]
 
 
 def _identities(model: nn.Module) -> set[str]:
-    """Return the names of scale and shift of the norms that start with a scale of 0."""
+    """Return the names of scale and shift of all norms whose scale starts at 0."""
     return {
         f"{prefix}.{parameter}"
         for prefix, module in model.named_modules()
@@ -79,14 +79,14 @@ def _identities(model: nn.Module) -> set[str]:
 
 
 def _possibly_new_parts(model: nn.Module) -> list[str]:
-    """Return the prefixes of blocks, modules and ways to one branch that start without any effect."""
+    """Return the prefixes of blocks, modules and paths to one branch that start without any effect."""
     parts: dict[str, nn.Module] = {}
     for prefix, module in model.named_modules():
         if isinstance(module, BasicBlock):
             parts[prefix] = module
         elif isinstance(module, HighResolutionModule):
             parts[prefix] = module
-            # The last module of a smaller neck gives only the finest branch.
+            # The last module of a smaller neck returns only the finest branch.
             parts.update({f"{prefix}.fuse.{target}": paths for target, paths in enumerate(module.fuse)})
     return [f"{prefix}." for prefix, part in parts.items() if _identities(part)]
 
@@ -94,6 +94,6 @@ def _possibly_new_parts(model: nn.Module) -> list[str]:
 def _unexplained(
     missing: Sequence[str], tensors: Mapping[str, Tensor], new_parts: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the missing names that lie in none of the new parts that the file lacks as a whole."""
+    """Return the missing names outside the new parts that the file lacks entirely."""
     absent = tuple(part for part in new_parts if not any(name.startswith(part) for name in tensors))
     return tuple(name for name in missing if not name.startswith(absent))

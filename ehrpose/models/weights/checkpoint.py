@@ -1,7 +1,7 @@
-"""Reading checkpoints: only tensors and plain data are ever loaded, and what does not fit is an error.
+"""Reading checkpoints: only tensors and plain data are ever loaded, and mismatches are errors.
 
-``Pretrained`` of MMEngine's ``init_cfg`` is replaced here: MMEngine's own starts at random, with no more than a log
-line, where names or shapes do not fit.
+``Pretrained`` of MMEngine's ``init_cfg`` is replaced here: MMEngine's own leaves weights random, with only a log
+message, where names or shapes do not match.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from ehrpose.models.weights.state_dict_diff import (
 SAFETENSORS = ".safetensors"
 _META_KEY = "ehrpose"
 _REFUSED = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
-# Counters that MMEngine's and torch's averaged models keep beside the weights.
+# Counters that MMEngine's and torch's averaged models store alongside the weights.
 _EMA_COUNTERS = ("steps", "n_averaged")
 
 
 @contextlib.contextmanager
 def _allowed_globals() -> Iterator[None]:
-    # Leaving torch's context forgets the entries also where they were allowed before: these stay out of it.
+    # On exit, torch's context also removes entries that were allowed before, so these are left out.
     known = torch.serialization.get_safe_globals()
     with torch.serialization.safe_globals([entry for entry in allowed_globals() if entry not in known]):
         yield
 
 
 def weights_file(name: str | os.PathLike) -> str:
-    """Return the file of weights that is meant: ``name`` itself, or that of the zoo's model of this name.
+    """Return the weights file: ``name`` itself, or that of the zoo model with this name.
 
     Raises:
-        FileNotFoundError: The model's weights are missing.
-        ValueError: There is no model of this name, it comes without weights, or they are damaged.
+        FileNotFoundError: The model's weights do not exist.
+        ValueError: The model is unknown or comes without weights, or they are damaged.
     """
     if is_model_name(name) and not Path(name).suffix:
         model = find_model(str(name))
@@ -65,22 +65,22 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
     """Read a local checkpoint without running any code in it.
 
     Args:
-        filename: File of ``torch.save``, or of safetensors if its name ends so (gives ``state_dict`` and ``meta``); or
-            the name of a model of the zoo that comes with weights.
+        filename: File of ``torch.save``; a ``.safetensors`` file (returned as ``state_dict`` and ``meta``); or the name
+            of a zoo model that comes with weights.
         map_location: Device of the tensors.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, is cut short, holds no dict, or asks for anything but plain data; or
-            safetensors is needed and not installed.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a checkpoint, is truncated, does not contain a dict, or refers to anything but plain data;
+            or safetensors is needed and not installed.
     """
     if "://" in str(filename):
-        raise ValueError(f"{filename} is not a local file: download it first and give the file's name")
+        raise ValueError(f"{filename} is not a local file: download it first and pass its path")
     filename = Path(weights_file(filename)).expanduser()
     if not filename.exists():
         raise FileNotFoundError(f"checkpoint not found: {filename}")
     if not filename.is_file():
-        raise ValueError(f"{filename} is no checkpoint but a folder: give the file in it")
+        raise ValueError(f"{filename} is a folder, expected a checkpoint: pass the file in it")
     if filename.suffix == SAFETENSORS:
         return _read_safetensors(filename, map_location)
     try:
@@ -88,12 +88,10 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
             checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
     except PermissionError:
         raise
-    except (
-        Exception
-    ) as error:  # torch raises a dozen different ones for files that are cut short or something else
+    except Exception as error:  # torch raises a dozen different ones for truncated or other files
         raise ValueError(_explain(filename, error)) from error
     if not isinstance(checkpoint, dict):
-        raise ValueError(f"{filename} holds a {type(checkpoint).__name__}, wanted a dict of tensors")
+        raise ValueError(f"{filename} contains a {type(checkpoint).__name__}, expected a dict of tensors")
     return checkpoint
 
 
@@ -101,11 +99,11 @@ def _explain(filename: Path, error: Exception) -> str:
     refused = _REFUSED.search(str(error))
     if refused:
         return (
-            f"{filename} is refused: it asks for {refused.group(1)}, and only tensors and plain data are loaded, "
+            f"{filename} is refused: it refers to {refused.group(1)}, but only tensors and plain data are loaded, "
             "since anything else could run code. If you trust it, save only its state_dict() and load that"
         )
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{filename} is no checkpoint, or is cut short: {reason}"
+    return f"{filename} is not a checkpoint, or is truncated: {reason}"
 
 
 def _read_safetensors(filename: Path, map_location: Any) -> dict[str, Any]:
@@ -118,11 +116,11 @@ def _read_safetensors(filename: Path, map_location: Any) -> dict[str, Any]:
                 "state_dict": {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
             }
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{filename} is no safetensors file, or is cut short: {error}") from error
+        raise ValueError(f"{filename} is not a safetensors file, or is truncated: {error}") from error
 
 
 def import_safetensors() -> Any:
-    """Return the package safetensors.
+    """Import and return the package safetensors.
 
     Raises:
         ValueError: It is not installed.
@@ -141,27 +139,27 @@ def read_state_dict(
 ) -> dict[str, Tensor]:
     """Read the weights of a checkpoint: a plain state dict, or one under ``state_dict`` or ``model``.
 
-    A prefix ``module.`` that all names have is taken off.
+    A prefix ``module.`` shared by all names is removed.
 
     Args:
         filename: See ``read_checkpoint``.
         map_location: Device of the tensors.
-        ema: Insist on averaged weights. A checkpoint of MMEngine has them as ``state_dict`` already (and the
-            weights in training as ``ema_state_dict``), others have them as ``ema_state_dict``.
+        ema: Require averaged weights. A checkpoint of MMEngine already has them as ``state_dict`` (and the weights in
+            training as ``ema_state_dict``), others have them as ``ema_state_dict``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: As for ``read_checkpoint``, or there are no (averaged) weights in it.
+        FileNotFoundError: The file does not exist.
+        ValueError: As in ``read_checkpoint``, or it contains no (averaged) weights.
     """
     return state_dict_of(read_checkpoint(filename, map_location), str(filename), ema)
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], filename: str, ema: bool = False) -> dict[str, Tensor]:
-    """Return the weights in what ``read_checkpoint`` gave; see ``read_state_dict``."""
+    """Return the weights in the output of ``read_checkpoint``; see ``read_state_dict``."""
     weights: Any = checkpoint
     if ema and "ema_state_dict" not in checkpoint:
         raise ValueError(
-            f"{filename} has no averaged weights: wanted ema_state_dict, got {first_names(tuple(checkpoint))}"
+            f"{filename} has no averaged weights: expected ema_state_dict, got {first_names(tuple(checkpoint))}"
         )
     of_mmengine = "message_hub" in checkpoint or "steps" in checkpoint.get("ema_state_dict", {})
     keys = ("ema_state_dict",) if ema and not of_mmengine else ("state_dict", "model")
@@ -173,8 +171,8 @@ def state_dict_of(checkpoint: Mapping[str, Any], filename: str, ema: bool = Fals
     others = tuple(str(name) for name, value in weights.items() if not isinstance(value, Tensor))
     if others or not weights:
         raise ValueError(
-            f"{filename} holds no weights: wanted a state dict, or one under 'state_dict' or 'model', "
-            f"got a dict with {first_names(others) or 'nothing in it'}"
+            f"{filename} contains no weights: expected a state dict, or one under 'state_dict' or 'model', "
+            f"got a dict with {first_names(others) or 'no entries'}"
         )
     return strip_prefix(weights, "module.")
 
@@ -182,20 +180,20 @@ def state_dict_of(checkpoint: Mapping[str, Any], filename: str, ema: bool = Fals
 def load_checkpoint(
     model: nn.Module, filename: str | os.PathLike, map_location: Any = "cpu", strict: bool = True
 ) -> Differences:
-    """Load a checkpoint into the model that it was trained with.
+    """Load a checkpoint into the model it was trained with.
 
     Args:
-        model: The model, of any wrapper-free kind.
+        model: The model, without any wrapper.
         filename: See ``read_checkpoint``.
         map_location: Device of the tensors while they are read.
-        strict: Also missing and unexpected tensors are errors; shapes that differ always are.
+        strict: Missing and unexpected tensors are errors too; differing shapes always are.
 
     Returns:
-        What is missing and unexpected; nothing if ``strict``.
+        Missing and unexpected tensors; none if ``strict``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or does not fit; the message names the first tensor that differs.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a checkpoint, or does not fit; the message names the first tensor that differs.
     """
     tensors = read_state_dict(filename, map_location)
     differences = compare_tensors(tensors, model.state_dict())
@@ -214,43 +212,43 @@ def load_pretrained(
     min_match: float = 0.9,
     map_location: Any = "cpu",
 ) -> Differences:
-    """Start a module from the tensors of a file that fit it; the others stay as they are and are logged.
+    """Initialise a module from the matching tensors of a file; the others stay unchanged and are logged.
 
     Args:
         module: Model, backbone, neck or head.
         filename: See ``read_checkpoint``.
-        prefix: Take the tensors whose names begin with it, and take it off: ``"backbone."``.
-        min_match: Least share, 0 to 1, of the module's tensors (counters left out) that the file must have.
+        prefix: Load only the tensors whose names start with it, and remove it: ``"backbone."``.
+        min_match: Minimum share, 0 to 1, of the module's tensors (without counters) that must match.
         map_location: Device of the tensors while they are read.
 
     Returns:
-        What did not fit.
+        The differences.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or too few of its tensors fit.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a checkpoint, or too few of its tensors match.
     """
     everything = read_state_dict(filename, map_location)
     prefix = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
     tensors = {name[len(prefix) :]: value for name, value in everything.items() if name.startswith(prefix)}
     if not tensors:
         raise ValueError(
-            f"{filename} has no tensor under the prefix {prefix!r}; there are {_beginnings(everything)}"
+            f"{filename} has no tensors with the prefix {prefix!r}; available: {_beginnings(everything)}"
         )
-    wanted = module.state_dict()
-    differences = compare_tensors(tensors, wanted)
+    own = module.state_dict()
+    differences = compare_tensors(tensors, own)
     unfit = {*differences.missing, *(name for name, _, _ in differences.misshaped)}
-    counted = [name for name in wanted if not name.endswith(COUNTER)]
+    counted = [name for name in own if not name.endswith(COUNTER)]
     matching = sum(name not in unfit for name in counted)
     summary = f"{matching} of {len(counted)} tensors of {type(module).__name__} from {filename}"
     if matching < min_match * len(counted):
         hint = _conversion_hint(tensors)
         if not hint and matching == 0:
             hint = (
-                f"; the file's names begin with {_beginnings(everything)}: set prefix to take one part of it"
+                f"; the file's names start with {_beginnings(everything)}: set prefix to load one part of it"
             )
-        raise ValueError(f"only {summary} fit, wanted {min_match:.0%}: {differences.describe()}{hint}")
-    module.load_state_dict({name: tensors[name] for name in wanted if name not in unfit}, strict=False)
+        raise ValueError(f"only {summary} match, expected {min_match:.0%}: {differences.describe()}{hint}")
+    module.load_state_dict({name: tensors[name] for name in own if name not in unfit}, strict=False)
     print_log(f"loaded {summary}{'; ' if differences else ''}{differences.describe()}", logger="current")
     return differences
 
@@ -269,13 +267,13 @@ def _conversion_hint(tensors: Mapping[str, Tensor]) -> str:
 
 @WEIGHT_INITIALIZERS.register_module(name=["PretrainedWeights", "Pretrained"], force=True)
 class PretrainedWeights(PretrainedInit):
-    """``init_cfg=dict(type="Pretrained", checkpoint=...)`` that loads plain data only, and fails rather than skip.
+    """``init_cfg=dict(type="Pretrained", checkpoint=...)`` that loads only plain data and fails if too little matches.
 
     Args:
-        checkpoint: Local file, or the name of a model of the zoo, ``"ehrnet-small"``.
-        prefix: Part of the file to take, ``"backbone."``; None takes all of it.
+        checkpoint: Local file, or the name of a zoo model, ``"ehrnet-small"``.
+        prefix: Part of the file to load, ``"backbone."``; None: all of it.
         map_location: Device of the tensors while they are read.
-        min_match: Least share, 0 to 1, of the module's tensors that must fit.
+        min_match: Minimum share, 0 to 1, of the module's tensors that must match.
     """
 
     def __init__(
@@ -293,7 +291,7 @@ class PretrainedWeights(PretrainedInit):
 def checkpoint_bytes(
     state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], suffix: str = ".pth"
 ) -> bytes:
-    """Return the contents of a file that ``read_checkpoint`` reads; the same weights give the same bytes.
+    """Return the content of a file for ``read_checkpoint``; the same weights yield the same bytes.
 
     Args:
         state_dict: Weights.
@@ -302,7 +300,7 @@ def checkpoint_bytes(
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()}
     if suffix == SAFETENSORS:
-        # More than one entry would be written in an order that changes from run to run.
+        # Several entries would be written in an order that varies from run to run.
         return import_safetensors().torch.save(tensors, metadata={_META_KEY: json.dumps(dict(meta))})
     buffer = io.BytesIO()
     torch.save({"state_dict": tensors, "meta": dict(meta)}, buffer)

@@ -1,8 +1,8 @@
-"""Weights from elsewhere, renamed to ours.
+"""Conversion of weights from other projects to our names.
 
-Three layouts are known: the public EfficientHRNet checkpoints (``features.*``, ``trans*_branch*``, ``stage*``,
+Three layouts are supported: the public EfficientHRNet checkpoints (``features.*``, ``trans*_branch*``, ``stage*``,
 ``final_layers.*``, ``deconv_layers.*``), ImageNet classifiers in the same layout (``features.*``, ``classifier.*``),
-and EfficientNet-Lite (``_conv_stem``, ``_blocks.*``, ``_fc``). Every tensor has its place, or nothing is converted.
+and EfficientNet-Lite (``_conv_stem``, ``_blocks.*``, ``_fc``). Either every tensor is mapped, or nothing is converted.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Converted:
     """Weights under our names.
 
     Attributes:
-        state_dict: The weights. Of ``pose``: for BottomUpEstimator; of the others: for the backbone alone, or for
-            ImageClassifier if its head was kept.
+        state_dict: The weights: for BottomUpEstimator (``pose``), otherwise for the backbone alone, or for
+            ImageClassifier if the head was kept.
         kind: ``"pose"``, ``"classification"`` or ``"lite"``.
-        sizes: What the model's config must say: phi, or width and depth; num_keypoints and tag_strides, or
+        sizes: Values for the model's config: phi, or width and depth; num_keypoints and tag_strides, or
             num_classes.
         dropped: Names of the classifier's tensors, if it was not kept.
     """
@@ -61,7 +61,7 @@ class Converted:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One model that the file could be of: its sizes, and our name and shape of each of the file's names."""
+    """A model that the file may belong to: its sizes, and our name and shape for each name in the file."""
 
     label: str
     sizes: dict[str, Any]
@@ -72,16 +72,16 @@ class _Candidate:
 def convert(
     tensors: Mapping[str, Tensor], kind: str = "auto", phi: float | None = None, keep_classifier: bool = False
 ) -> Converted:
-    """Rename weights of a known layout.
+    """Rename weights of a supported layout.
 
     Args:
-        tensors: State dict; a prefix ``module.`` or ``1.`` of all names is taken off.
-        kind: ``"pose"``, ``"classification"``, ``"lite"``; ``"auto"`` tells by the names.
-        phi: Scaling coefficient, any real number; None finds one of 0 to -4 by the shapes. Not for Lite.
+        tensors: State dict; a prefix ``module.`` or ``1.`` shared by all names is removed.
+        kind: ``"pose"``, ``"classification"``, ``"lite"``; ``"auto"`` detects it from the names.
+        phi: Scaling coefficient, any real number; None detects one of 0 to -4 from the shapes. Not for Lite.
         keep_classifier: Keep the head of a classifier.
 
     Raises:
-        ValueError: The layout is not known, or a tensor is left over, missing or of another shape.
+        ValueError: The layout is unknown, or a tensor is unexpected, missing or of another shape.
     """
     tensors = strip_prefix(tensors, "module.", "1.")
     if kind == "auto":
@@ -90,10 +90,10 @@ def convert(
         raise ValueError(f"kind must be 'auto' or one of {', '.join(KINDS)}, got {kind!r}")
     if kind == "lite" and phi is not None:
         raise ValueError(
-            f"EfficientNet-Lite has no phi: leave out phi={phi}, width and depth are found by the shapes"
+            f"EfficientNet-Lite has no phi: omit phi={phi}, width and depth are detected from the shapes"
         )
     if kind == "pose" and keep_classifier:
-        raise ValueError("a pose checkpoint has no classifier to keep: leave out keep_classifier")
+        raise ValueError("a pose checkpoint has no classifier to keep: omit keep_classifier")
     if kind == "classification":
         tensors = one_classifier_form(tensors)
     chosen = _best(_candidates(kind, tensors, phi), tensors)
@@ -101,7 +101,7 @@ def convert(
     dropped: tuple[str, ...] = ()
     if kind != "pose":
         if keep_classifier and "num_classes" not in chosen.sizes:
-            raise ValueError("the file has no classifier to keep: leave out keep_classifier")
+            raise ValueError("the file has no classifier to keep: omit keep_classifier")
         if not keep_classifier:
             dropped = tuple(name for name, ours in chosen.names.items() if ours.startswith("head."))
             result = {k.removeprefix("backbone."): v for k, v in result.items() if k.startswith("backbone.")}
@@ -109,10 +109,10 @@ def convert(
 
 
 def detect_kind(tensors: Mapping[str, Tensor]) -> str:
-    """Return the kind whose names these are.
+    """Detect the kind from the names of the tensors.
 
     Raises:
-        ValueError: None of them.
+        ValueError: The layout is unknown.
     """
     if "_conv_stem.weight" in tensors:
         return "lite"
@@ -121,13 +121,13 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
     if "features.0.1.weight" in tensors:
         return "classification"
     raise ValueError(
-        "the layout is not known: wanted names like final_layers.0.weight (pose), features.0.1.weight "
+        "unknown layout: expected names like final_layers.0.weight (pose), features.0.1.weight "
         f"(classification) or _conv_stem.weight (lite), got {first_names(tuple(tensors))}"
     )
 
 
 def _candidates(kind: str, tensors: Mapping[str, Tensor], phi: float | None) -> Iterator[_Candidate]:
-    """Give the models that the tensors could be of, each built when it is asked for."""
+    """Yield the models that the tensors may belong to, each built on demand."""
     if kind == "lite":
         yield from (_lite_candidate(name, tensors) for name in LITE_SIZES)
         return
@@ -140,7 +140,7 @@ def _candidates(kind: str, tensors: Mapping[str, Tensor], phi: float | None) -> 
 
 
 def _likely_first(tensors: Mapping[str, Tensor]) -> list[float]:
-    """Order the paper's phis by the number of blocks in the backbone."""
+    """Return the paper's phis, those with the closest number of backbone blocks first."""
     blocks = {match[1] for match in (re.match(r"features\.(\d+)\.conv\.", name) for name in tensors) if match}
     return sorted(PAPER_PHIS, key=lambda phi: abs(sum(compound_scaling(phi).stage_repeats) - len(blocks)))
 
@@ -155,10 +155,8 @@ def _best(candidates: Iterable[_Candidate], tensors: Mapping[str, Tensor]) -> _C
         found[candidate.label] = differences
     label = min(found, key=lambda name: _count(found[name]))
     counts = ", ".join(f"{name}: {_count(differences)}" for name, differences in found.items())
-    others = (
-        f"; tensors that do not fit, by size: {counts}; give phi if it is another" if len(found) > 1 else ""
-    )
-    raise ValueError(f"the tensors are not those of {label}: {found[label].describe()}{others}")
+    others = f"; mismatched tensors by model: {counts}; pass phi if it is another" if len(found) > 1 else ""
+    raise ValueError(f"the tensors do not match {label}: {found[label].describe()}{others}")
 
 
 def _count(differences: Differences) -> int:
@@ -171,7 +169,7 @@ def _candidate(
     build: Callable[[], nn.Module],
     rename: Callable[[str, Sequence[int]], str],
 ) -> _Candidate:
-    """Build the model without memory for its weights, and rename its tensors."""
+    """Build the model without allocating its weights, and rename its tensors."""
     with torch.device("meta"):
         model = build()
     repeats = [len(stage) for stage in model.backbone.stages]
@@ -188,22 +186,22 @@ def _parts(**parts: nn.Module) -> nn.Module:
 
 
 def _outputs(tensors: Mapping[str, Tensor]) -> tuple[int, bool]:
-    """Return the number of keypoints, and whether there are tags at stride 2 too."""
+    """Return the number of keypoints, and whether stride 2 has tags too."""
     shapes = []
     for name in ("final_layers.0.weight", "final_layers.1.weight"):
         if name not in tensors:
             raise ValueError(
-                f"{name} is missing, so the number of keypoints cannot be told: is it a pose checkpoint?"
+                f"{name} is missing, so the number of keypoints is unknown: is it a pose checkpoint?"
             )
         if tensors[name].ndim != 4:
             raise ValueError(
-                f"{name} has shape {tuple(tensors[name].shape)}, wanted that of a 1x1 convolution"
+                f"{name} has shape {tuple(tensors[name].shape)}, expected that of a 1x1 convolution"
             )
         shapes.append(tensors[name].shape[0])
     first, second = shapes
     if first % 2 or second not in (first // 2, first):
         raise ValueError(
-            f"final_layers.0 and .1 have {first} and {second} channels; wanted 2K and K, or 2K and 2K, of K keypoints"
+            f"final_layers.0 and .1 have {first} and {second} channels, expected 2K and K (or 2K) for K keypoints"
         )
     return first // 2, second == first
 

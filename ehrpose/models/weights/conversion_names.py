@@ -1,6 +1,6 @@
-"""Names of the same tensor here and in the layouts that can be converted.
+"""Names of the same tensor here and in the supported layouts.
 
-``repeats`` are the numbers of blocks of the backbone's stages: elsewhere the blocks are counted through.
+``repeats`` are the numbers of blocks of the backbone's stages: other layouts number all blocks consecutively.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def public_name(name: str, repeats: Sequence[int]) -> str:
 
 
 def _public_backbone_name(name: str, repeats: Sequence[int]) -> str:
-    # A padding layer comes before each convolution of the stem, the expansion and the depthwise part.
+    # A padding layer precedes each convolution of the stem, the expansion and the depthwise part.
     if name.startswith("stem."):
         return name.replace("stem.conv", "features.0.1").replace("stem.bn", "features.0.2")
     block, part, layer, rest = _split_block(name, repeats)
@@ -48,7 +48,7 @@ def _public_backbone_name(name: str, repeats: Sequence[int]) -> str:
 
 
 def _split_block(name: str, repeats: Sequence[int]) -> tuple[int, str, str, str]:
-    """Split ``stages.S.B.part.layer.rest``; give the number of the block over all stages, from 0."""
+    """Split ``stages.S.B.part.layer.rest``; the block is numbered over all stages, from 0."""
     _, stage, block, part, layer, rest = name.split(".", 5)
     return sum(repeats[: int(stage)]) + int(block), part, layer, rest
 
@@ -67,9 +67,9 @@ def classifier_name(name: str, repeats: Sequence[int]) -> str:
 
 
 def one_classifier_form(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the forms in circulation to ``classifier.weight`` and ``features.N.1`` and ``.2`` of the last layer."""
+    """Rename the variants in circulation to ``classifier.weight`` and ``features.N.1`` and ``.2`` of the last layer."""
     renamed = {re.sub(r"^classifier\.1\.", "classifier.", name): value for name, value in tensors.items()}
-    # Without a padding layer the last convolution is number 0.
+    # Without a padding layer the last convolution has index 0.
     plain = [m for m in (re.match(r"features\.(\d+)\.0\.weight$", name) for name in renamed) if m]
     for match in plain:
         last = match[1]

@@ -1,9 +1,9 @@
-"""Left and right keypoints that a network cannot tell apart: find them, and give training a way out.
+"""Find left and right keypoints that a network cannot tell apart, and help training to separate them.
 
-Where nothing in the features tells a left knee from a right one yet, a least-squares loss draws the rows of the output
-convolution that give the two heatmaps together. Once they are equal, features learn nothing of the difference: what
-would reach them is the difference of the two errors times that of the two rows. Training stays on this saddle for
-thousands of steps, with both maps high at both knees. Moving the rows apart gives the features their gradient back.
+While nothing in the features tells a left knee from a right one, a least-squares loss pulls the output convolution's
+rows of the two heatmaps together. Once they are equal, the features cannot learn the difference: their gradient is the
+difference of the two errors times that of the two rows. Training stays at this saddle point for thousands of steps,
+with both maps high at both knees. Moving the rows apart restores the gradient.
 
 Axes: K keypoint types, C channels of the features.
 """
@@ -20,13 +20,13 @@ from ehrpose.models.weights.state_dict_diff import first_names
 
 
 class PairLikeness(NamedTuple):
-    """How alike the output rows of a mirror pair are.
+    """Similarity of the output rows of a mirror pair.
 
     Attributes:
         output: Name of the convolution's weight.
         left: Index of one keypoint of the pair, the lower one.
         right: Index of the other.
-        cosine: Of the two rows, -1 to 1; near 1 the two heatmaps are the same.
+        cosine: Cosine of the angle between the rows, -1 to 1; near 1 the two heatmaps are the same.
     """
 
     output: str
@@ -36,7 +36,7 @@ class PairLikeness(NamedTuple):
 
 
 def pair_likeness(model: nn.Module, tensors: Mapping[str, Tensor]) -> list[PairLikeness]:
-    """Return the likeness of each mirror pair, at each output.
+    """Return the similarity of each mirror pair at each output.
 
     Args:
         model: The model, for the names of its outputs and the pairs of its codec.
@@ -57,23 +57,23 @@ def pair_likeness(model: nn.Module, tensors: Mapping[str, Tensor]) -> list[PairL
 def separate_pairs(
     model: nn.Module, tensors: Mapping[str, Tensor], above: float = 0.9, apart: float = 0.5
 ) -> tuple[dict[str, Tensor], list[PairLikeness]]:
-    """Move the output rows of alike mirror pairs apart, along the difference that they have.
+    """Move the output rows of similar mirror pairs apart, along their difference.
 
-    The mean row m of a pair stays; the rows become ``m + apart * |m| * u`` and ``m - apart * |m| * u``, with u the
-    direction of their difference. However small, it is the one in which training was leaving the saddle. Pairs that
-    are equal to the last bit have none and get a random one, at a right angle to m.
+    The mean row m of a pair is kept; the rows become ``m + apart * |m| * u`` and ``m - apart * |m| * u``, with u the
+    direction of their difference: however small, it is the one in which training was leaving the saddle point.
+    Bit-equal rows get a random direction, orthogonal to m.
 
     Args:
         model: The model, for the names of its outputs and the pairs of its codec.
-        tensors: Its weights; they stay as they are.
-        above: Pairs with a cosine above it are moved, -1 to 1.
-        apart: Half the new difference, in lengths of the mean row.
+        tensors: Its weights; not modified.
+        above: Pairs with a cosine above this are moved, -1 to 1.
+        apart: Half the new difference, relative to the norm of the mean row.
 
     Returns:
-        All tensors, and the pairs that were moved with their cosines before.
+        All tensors, and the pairs that were moved, with their previous cosines.
 
     Raises:
-        ValueError: ``above`` or ``apart`` is out of range; or as from ``pair_likeness``.
+        ValueError: ``above`` or ``apart`` is out of range; or as in ``pair_likeness``.
     """
     if not -1 <= above <= 1:
         raise ValueError(f"above must be a cosine, -1 to 1, got {above}")
@@ -105,8 +105,10 @@ def _output_names(model: Any, tensors: Mapping[str, Tensor]) -> list[str]:
     strides = getattr(getattr(head, "codec", None), "strides", ())
     names = [f"head.output{s}.weight" for s in strides if hasattr(head, f"output{s}")]
     if not names:
-        raise ValueError(f"{type(head).__name__} has no convolutions output4 or output2, which give heatmaps")
+        raise ValueError(
+            f"{type(head).__name__} has no heatmap outputs: expected convolutions output4 or output2"
+        )
     missing = tuple(name for name in names if name not in tensors)
     if missing:
-        raise ValueError(f"the weights lack {first_names(missing)}: are they of another model?")
+        raise ValueError(f"the weights lack {first_names(missing)}: are they from another model?")
     return names

@@ -1,4 +1,4 @@
-"""Comparing the names and shapes of tensors."""
+"""Comparison of tensor names and shapes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class Differences:
-    """How a file's tensors differ from the wanted ones.
+    """How a file's tensors differ from the expected ones.
 
     Attributes:
-        misshaped: (name, shape in the file, wanted shape).
-        missing: Wanted names that the file has not.
-        unexpected: Names of the file that are not wanted.
+        misshaped: (name, shape in the file, expected shape).
+        missing: Expected names that the file lacks.
+        unexpected: Names in the file that are not expected.
     """
 
     misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
@@ -29,39 +29,41 @@ class Differences:
         return bool(self.misshaped or self.missing or self.unexpected)
 
     def describe(self) -> str:
-        """Return one line: the first tensor of another shape, then what is missing and what is left over."""
+        """Return one line: the first tensor of another shape, then missing and unexpected names."""
         parts = []
         if self.misshaped:
-            name, got, wanted = self.misshaped[0]
+            name, got, expected = self.misshaped[0]
             others = len(self.misshaped) - 1
             more = f" ({others} more differ)" if others else ""
-            parts.append(f"{name} has shape {got}, wanted {wanted}{more}: another phi, or other keypoints?")
+            parts.append(
+                f"{name} has shape {got}, expected {expected}{more}: another phi, or other keypoints?"
+            )
         for word, names in (("missing", self.missing), ("unexpected", self.unexpected)):
             if names:
                 parts.append(f"{len(names)} {word}: {first_names(names)}")
         return "; ".join(parts)
 
 
-def compare_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Differences:
-    """Return the differences of names and shapes, in the order of ``wanted``."""
+def compare_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Differences:
+    """Return the differences of names and shapes, in the order of ``expected``."""
     return Differences(
         misshaped=tuple(
             (name, tuple(tensors[name].shape), tuple(tensor.shape))
-            for name, tensor in wanted.items()
+            for name, tensor in expected.items()
             if name in tensors and tensors[name].shape != tensor.shape
         ),
-        missing=tuple(name for name in wanted if name not in tensors),
-        unexpected=tuple(name for name in tensors if name not in wanted),
+        missing=tuple(name for name in expected if name not in tensors),
+        unexpected=tuple(name for name in tensors if name not in expected),
     )
 
 
 def first_names(names: tuple[str, ...]) -> str:
-    """Return the first few names, comma between them."""
+    """Return the first few names, separated by commas."""
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
 
 
 def strip_prefix(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
-    """Take the prefixes off, again and again, as long as all names have one."""
+    """Remove the prefixes repeatedly, as long as all names share one."""
     tensors = dict(tensors)
     found: str | None = ""
     while found is not None and tensors:

@@ -109,7 +109,7 @@ def test_the_tool_sweeps_an_option_on_other_videos(tool, capsys):
         (["--videos", "0"], "at least 1 video"),
         (["--noise", "fog=1"], "unknown noise fog; available: jitter"),
         (["--tracker-options", "max_agee=1"], "max_agee"),
-        (["--tracker-options", "max_age=-1"], "max_age: wanted"),
+        (["--tracker-options", "max_age=-1"], "max_age: expected"),
         (["--video-options", "colour=1"], "SyntheticVideo: .*colour"),
         (["--sweep", "max_age"], "at least one number"),
         (["--sweep", "max_age", "long"], "expected numbers for the sweep of max_age, got 'long'"),

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite stated a second time, in plain torch.nn and under the names of the published weights."""
+"""Second implementation of EfficientNet-Lite, in plain torch.nn and under the names of the published weights."""
 
 from __future__ import annotations
 

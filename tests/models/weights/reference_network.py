@@ -1,6 +1,6 @@
-"""EfficientHRNet stated a second time, in plain torch.nn and under the public tensor names.
+"""Second implementation of EfficientHRNet, in plain torch.nn and under the public tensor names.
 
-The conversion is proven against it: the same weights must give the same maps. Nothing here is taken from ``ehrpose``;
+The conversion is verified against it: the same weights must produce the same maps. Nothing is taken from ``ehrpose``;
 the sizes of a phi are arguments.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-# Expansion, base channels, stride, kernel of the seven stages, and which of them are tapped.
+# Expansion, base channels, stride, kernel of the seven stages, and whether they are tapped.
 STAGES = (
     (1, 16, 1, 3),
     (6, 24, 2, 3),
@@ -23,7 +23,7 @@ TAPPED = (1, 2, 4, 6)
 
 
 def conv_bn_swish(channels, width, kernel, stride=1, groups=1):
-    """Padding, convolution, norm, Swish: numbers 0 to 3."""
+    """Padding, convolution, norm, Swish: indices 0 to 3."""
     total = max(kernel - stride, 0)
     first, second = total // 2, total - total // 2
     return nn.Sequential(
@@ -68,7 +68,7 @@ class Block(nn.Module):
 
 
 def features(stage_channels, repeats):
-    """Give stem and blocks in one list, and the numbers of the last blocks of the tapped stages."""
+    """Return stem and blocks in one list, and the indices of the last blocks of the tapped stages."""
     layers, channels, taps = [conv_bn_swish(3, stage_channels[0], 3, 2)], stage_channels[0], []
     for number, ((expansion, _, stride, kernel), width, count) in enumerate(
         zip(STAGES, stage_channels[1:], repeats)
@@ -182,7 +182,7 @@ class ReferenceNetwork(nn.Module):
 
 
 def randomize(network, seed=0):
-    """Give random weights and statistics at which signals neither die nor explode; return the network in eval mode."""
+    """Set random weights and statistics that keep signals from vanishing or exploding; return it in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in network.state_dict().items():
         if name.endswith("num_batches_tracked"):

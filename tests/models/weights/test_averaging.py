@@ -1,4 +1,4 @@
-"""Averages of checkpoints, of one model and of a smaller one that it grew from."""
+"""Averages of checkpoints, of one model and of a smaller one it grew from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def neck(grown: bool, seed: int) -> HighResolutionNeck:
 
 
 def trained(model, seed):
-    """Return a copy of the model with other numbers in each of its tensors but the counters."""
+    """Return a copy of the model with other values in all of its tensors except the counters."""
     torch.manual_seed(seed)
     model = copy.deepcopy(model)
     for name, tensor in model.state_dict().items():
@@ -52,8 +52,8 @@ def test_mean_of_each_tensor(tmp_path):
     states = [model.state_dict() for model in models]
     assert average.keys() == states[0].keys()
     for name, tensor in average.items():
-        wanted = torch.stack([state[name].double() for state in states]).mean(dim=0)
-        torch.testing.assert_close(tensor.double(), wanted, rtol=1e-6, atol=1e-7)
+        expected = torch.stack([state[name].double() for state in states]).mean(dim=0)
+        torch.testing.assert_close(tensor.double(), expected, rtol=1e-6, atol=1e-7)
         assert tensor.dtype == states[0][name].dtype
 
 
@@ -67,7 +67,7 @@ def test_float16_files_are_averaged_in_float32(tmp_path):
 
 def test_smaller_model_counts_as_the_one_it_grew_into(tmp_path):
     small, start = trained(neck(False, 0), 1), neck(True, 2)
-    # The larger model with the small one's weights, and with whatever weights and statistics before its zero scales.
+    # The larger model with the small one's weights, and with any weights and statistics before its zero scales.
     start.load_state_dict(small.state_dict(), strict=False)
     files = [save(small, tmp_path / "small.pth"), save(start, tmp_path / "large.pth")]
     average = neck(True, 3)
@@ -85,24 +85,24 @@ def test_new_blocks_are_halfway_between_nothing_and_what_they_learnt(tmp_path):
     for name in learnt:
         if not learnt[name].is_floating_point():
             continue
-        wanted = learnt[name]
+        expected = learnt[name]
         if name in old:
-            wanted = (learnt[name] + old[name]) / 2
+            expected = (learnt[name] + old[name]) / 2
         elif name.startswith("stages.0.0.branches.0.1."):
-            # A block: its last norm was nothing in the small model, the rest of it made no difference there.
+            # A block: its last norm was 0 in the small model, so the rest of it had no effect there.
             is_last = name.endswith(("bn2.weight", "bn2.bias"))
-            wanted = learnt[name] / 2 if is_last else learnt[name]
+            expected = learnt[name] / 2 if is_last else learnt[name]
             counted += is_last
         else:
             continue
-        torch.testing.assert_close(average[name], wanted)
+        torch.testing.assert_close(average[name], expected)
     assert counted == 2
 
 
 def test_what_cannot_be_averaged_is_named(tmp_path):
     small, large = neck(False, 0), neck(True, 0)
     small_file, large_file = save(small, tmp_path / "small.pth"), save(large, tmp_path / "large.pth")
-    with pytest.raises(ValueError, match="two checkpoints or more, got 1"):
+    with pytest.raises(ValueError, match="at least two checkpoints to average, got 1"):
         average_checkpoints(small, [small_file])
     with pytest.raises(ValueError, match=r"large\.pth does not fit the model: .*unexpected"):
         average_checkpoints(small, [small_file, large_file])
@@ -116,7 +116,7 @@ def test_what_cannot_be_averaged_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["transitions.0.0.0.bias", "stages.0.0.branches.0.1.conv1.weight"])
-def test_a_file_that_lost_a_tensor_is_no_smaller_model(tmp_path, lost):
+def test_a_file_that_lost_a_tensor_is_not_a_smaller_model(tmp_path, lost):
     large = neck(True, 0)
     whole = save(large, tmp_path / "whole.pth")
     tensors = large.state_dict()

@@ -1,4 +1,4 @@
-"""Reading checkpoints: every form in circulation, nothing that runs code, and errors that say what is wrong."""
+"""Reading checkpoints: every form in circulation, no code execution, and errors that say what is wrong."""
 
 from __future__ import annotations
 
@@ -75,29 +75,29 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_forms(form, tmp_path):
-    wanted = network().state_dict()
-    path = save(tmp_path / "a.pth", form(wanted))
-    assert_same(read_state_dict(path), wanted)
+    expected = network().state_dict()
+    path = save(tmp_path / "a.pth", form(expected))
+    assert_same(read_state_dict(path), expected)
     other = network(1)
     assert not load_checkpoint(other, path)
-    assert_same(other.state_dict(), wanted)
+    assert_same(other.state_dict(), expected)
 
 
 def test_old_file_format(tmp_path):
-    wanted = network().state_dict()
-    torch.save(wanted, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
-    assert_same(read_state_dict(str(tmp_path / "a.pth")), wanted)
+    expected = network().state_dict()
+    torch.save(expected, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    assert_same(read_state_dict(str(tmp_path / "a.pth")), expected)
 
 
 def test_safetensors(tmp_path):
     pytest.importorskip("safetensors", reason="safetensors is optional")
-    path, wanted = tmp_path / "a.safetensors", network().state_dict()
+    path, expected = tmp_path / "a.safetensors", network().state_dict()
     meta = {"phi": -4, "tag_strides": [4, 2], "kind": "pose"}
-    path.write_bytes(checkpoint_bytes(wanted, meta, path.suffix))
-    assert_same(read_state_dict(path), wanted)
+    path.write_bytes(checkpoint_bytes(expected, meta, path.suffix))
+    assert_same(read_state_dict(path), expected)
     assert read_checkpoint(path)["meta"] == meta
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"a\.safetensors is no safetensors file, or is cut short"):
+    with pytest.raises(ValueError, match=r"a\.safetensors is not a safetensors file, or is truncated"):
         read_state_dict(path)
 
 
@@ -141,12 +141,12 @@ def test_averaged_weights(tmp_path):
     plain = save(tmp_path / "plain.pth", checkpoint)
     with pytest.raises(ValueError, match=r"plain\.pth has no averaged weights"):
         read_state_dict(plain, ema=True)
-    # Elsewhere ema_state_dict are the averaged weights.
+    # In other projects ema_state_dict are the averaged weights.
     elsewhere = {"state_dict": model.state_dict(), "ema_state_dict": average.module.state_dict()}
     path = save(tmp_path / "elsewhere.pth", elsewhere)
     assert_same(read_state_dict(path), model.state_dict())
     assert_same(read_state_dict(path, ema=True), average.module.state_dict())
-    # MMEngine's hook swaps them: its state_dict is the average already.
+    # MMEngine's hook swaps them: its state_dict already is the average.
     hook = EMAHook()
     hook.ema_model = average
     hook.before_save_checkpoint(None, checkpoint)
@@ -157,11 +157,11 @@ def test_averaged_weights(tmp_path):
         assert_same({name: weights[name] for name in parameters}, parameters)
 
 
-# ---- files that are not to be trusted
+# ---- untrusted files
 
 
 class Harmful:
-    """Pickles as a call that would make a file."""
+    """Pickles as a call that would create a file."""
 
     def __init__(self, call, *args):
         self.call = (call, args)
@@ -186,11 +186,11 @@ def test_code_in_a_pickle_does_not_run(form, nested, tmp_path):
     content = {"state_dict": {"weight": 1.0, "bias": harmful}} if nested else harmful
     path = write_harmful(tmp_path / "a.pth", content, form)
     with pytest.raises(
-        ValueError, match=r"a\.pth is refused: it asks for (io|_io|builtins)\.open, .* could run code"
+        ValueError, match=r"a\.pth is refused: it refers to (io|_io|builtins)\.open, .* could run code"
     ):
         read_state_dict(path)
     assert not made.exists()
-    if form == "zip":  # the file is as harmful as it is meant to be
+    if form == "zip":  # the file really is harmful
         torch.load(path, weights_only=False)
         assert made.exists()
 
@@ -199,13 +199,13 @@ def test_methods_beyond_the_logs_are_refused(tmp_path):
     for name, owner in (("mro", HistoryBuffer), ("__init__", HistoryBuffer), ("sum", np.ndarray)):
         path = save(tmp_path / f"{name}.pth", {"a": torch.ones(1), "b": Harmful(getattr, owner, name)})
         if name == "mro":  # a public attribute of HistoryBuffer is found, but never called
-            with pytest.raises(ValueError, match="holds no weights"):
+            with pytest.raises(ValueError, match="contains no weights"):
                 read_state_dict(path)
             continue
-        with pytest.raises(ValueError, match=r"is refused: it asks for builtins\.getattr"):
+        with pytest.raises(ValueError, match=r"is refused: it refers to builtins\.getattr"):
             read_state_dict(path)
     call = Harmful(HistoryBuffer.register_statistics, print)
-    with pytest.raises(ValueError, match=r"is refused|is no checkpoint"):
+    with pytest.raises(ValueError, match=r"is refused|is not a checkpoint"):
         read_state_dict(save(tmp_path / "call.pth", {"a": call}))
 
 
@@ -215,7 +215,7 @@ def test_whole_models_are_refused(tmp_path):
         read_state_dict(path)
 
 
-def test_a_model_of_the_zoo_goes_by_its_name():
+def test_a_zoo_model_is_found_by_its_name():
     assert_same(read_state_dict("ehrnet-small"), read_state_dict(find_model("ehrnet-small").checkpoint))
     with pytest.raises(ValueError, match=r"no model of the zoo is called 'ehrnet-smal'.*ehrnet-small"):
         read_state_dict("ehrnet-smal")
@@ -226,7 +226,7 @@ def test_a_model_of_the_zoo_goes_by_its_name():
 def test_missing_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint not found: .*none\.pth"):
         read_state_dict(tmp_path / "none.pth")
-    with pytest.raises(ValueError, match="but a folder"):
+    with pytest.raises(ValueError, match="is a folder"):
         read_state_dict(tmp_path)
     with pytest.raises(ValueError, match="not a local file: download"):
         read_state_dict("https://example.com/a.pth")
@@ -248,7 +248,9 @@ def test_broken_files(change, zipped, tmp_path):
     torch.save(network(width=64).state_dict(), buffer, _use_new_zipfile_serialization=zipped)
     path = tmp_path / "broken.pth"
     path.write_bytes(change(buffer.getvalue()))
-    with pytest.raises(ValueError, match=r"broken\.pth is (no checkpoint, or is cut short|refused)") as error:
+    with pytest.raises(
+        ValueError, match=r"broken\.pth is (not a checkpoint, or is truncated|refused)"
+    ) as error:
         read_state_dict(path)
     assert len(str(error.value).splitlines()) == 1
 
@@ -256,10 +258,10 @@ def test_broken_files(change, zipped, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([torch.ones(1)], "holds a list"),
-        ({}, "nothing in it"),
+        ([torch.ones(1)], "contains a list"),
+        ({}, "no entries"),
         ({"epoch": 3, "optimizer": {}}, "got a dict with epoch, optimizer"),
-        ({"state_dict": {}}, "nothing in it"),
+        ({"state_dict": {}}, "no entries"),
     ],
 )
 def test_files_without_weights(content, message, tmp_path):
@@ -267,7 +269,7 @@ def test_files_without_weights(content, message, tmp_path):
         read_state_dict(save(tmp_path / "a.pth", content))
 
 
-# ---- what does not fit
+# ---- mismatches
 
 
 def test_another_size_names_the_first_tensor(tmp_path):
@@ -276,7 +278,7 @@ def test_another_size_names_the_first_tensor(tmp_path):
     before = copy.deepcopy(model.state_dict())
     for strict in (True, False):
         with pytest.raises(
-            ValueError, match=r"0\.weight has shape \(8, 3, 3, 3\), wanted \(4, 3, 3, 3\) \(6 more"
+            ValueError, match=r"0\.weight has shape \(8, 3, 3, 3\), expected \(4, 3, 3, 3\) \(6 more"
         ):
             load_checkpoint(model, path, strict=strict)
     assert_same(model.state_dict(), before)
@@ -284,7 +286,7 @@ def test_another_size_names_the_first_tensor(tmp_path):
 
 def test_another_phi(tmp_path):
     path = save(tmp_path / "a.pth", EfficientNet(phi=-4).state_dict())
-    first = r"fit the model: stages\.1\.0\.project\.conv\.weight has shape \(16, 96, 1, 1\), wanted \(24, 96, 1, 1\)"
+    first = r"fit the model: stages\.1\.0\.project\.conv\.weight has shape \(16, 96, 1, 1\), expected \(24, 96, 1, 1\)"
     with pytest.raises(ValueError, match=first):
         load_checkpoint(EfficientNet(phi=-3), path)
 
@@ -309,18 +311,18 @@ def test_unconverted_weights_are_told_apart(tmp_path):
 
 
 def test_pretrained_with_prefix(tmp_path):
-    wanted = network().state_dict()
+    expected = network().state_dict()
     path = save(
-        tmp_path / "a.pth", {f"backbone.{k}": v for k, v in wanted.items()} | {"head.w": torch.ones(1)}
+        tmp_path / "a.pth", {f"backbone.{k}": v for k, v in expected.items()} | {"head.w": torch.ones(1)}
     )
     for prefix in ("backbone.", "backbone"):
         model = network(1)
         assert not load_pretrained(model, path, prefix)
-        assert_same(model.state_dict(), wanted)
-    with pytest.raises(ValueError, match=r"names begin with backbone\., head\.: set prefix"):
+        assert_same(model.state_dict(), expected)
+    with pytest.raises(ValueError, match=r"names start with backbone\., head\.: set prefix"):
         load_pretrained(network(1), path)
     with pytest.raises(
-        ValueError, match=r"no tensor under the prefix 'neck\.'; there are backbone\., head\."
+        ValueError, match=r"no tensors with the prefix 'neck\.'; available: backbone\., head\."
     ):
         load_pretrained(network(1), path, "neck")
 
@@ -332,7 +334,7 @@ def test_pretrained_share(tmp_path):
     model = network(1)
     kept = model[2].weight.clone()
     with pytest.raises(
-        ValueError, match=r"only 6 of 8 tensors .* fit, wanted 90%: 2\.weight has shape \(5, 4, 1, 1\)"
+        ValueError, match=r"only 6 of 8 tensors .* match, expected 90%: 2\.weight has shape \(5, 4, 1, 1\)"
     ):
         load_pretrained(model, path)
     differences = load_pretrained(model, path, min_match=0.7)

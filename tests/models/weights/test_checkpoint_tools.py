@@ -1,4 +1,4 @@
-"""tools/misc/convert_checkpoint.py and publish_model.py, run as their commands do."""
+"""tools/misc/convert_checkpoint.py and publish_model.py, run like their commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_tool(name):
 
 
 def run_tool(name, monkeypatch, *args):
-    """Run a tool as its command does; return the exit code."""
+    """Run a tool like its command; return the exit code."""
     monkeypatch.delenv("EHRPOSE_DEBUG", raising=False)
     try:
         run_cli(lambda: load_tool(name).main([str(arg) for arg in args]))
@@ -154,7 +154,7 @@ def test_average_tool(tmp_path, capsys, monkeypatch):
     torch.testing.assert_close(average[name], (parts[0][name].float() + parts[1][name].float()) / 2)
     out.write_bytes(b"old")
     assert run_tool("average_checkpoints", monkeypatch, config, small, "--out", out) == 2
-    assert "two checkpoints or more, got 1" in capsys.readouterr().err
+    assert "at least two checkpoints to average, got 1" in capsys.readouterr().err
     assert out.read_bytes() == b"old"
     assert run_tool("average_checkpoints", monkeypatch, config, small, medium, "--out", tmp_path) == 2
     assert "--out must be a file" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Converted weights compute what the network that they come from computes."""
+"""Converted weights compute the same as the network they come from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reference(phi, **kwargs):
 
 
 def estimator(keypoints, converted):
-    """Build what the conversion's sizes say."""
+    """Build the model with the conversion's sizes."""
     phi, tag_strides = converted.sizes["phi"], converted.sizes["tag_strides"]
     codec = {
         "type": "AssociativeEmbedding",
@@ -52,7 +52,7 @@ def same_maps(network, model):
     with torch.no_grad():
         low, high = network(images)
         maps = model(images)
-    assert low.std() > 0.1  # else the comparison says nothing
+    assert low.std() > 0.1  # otherwise the comparison says nothing
     assert high.std() > 0.1
     torch.testing.assert_close(torch.cat([maps.heat4, maps.tag4], 1), low, rtol=0, atol=1e-5)
     second = maps.heat2 if maps.tag2 is None else torch.cat([maps.heat2, maps.tag2], 1)
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_listed():
     with pytest.raises(ValueError, match="H-4") as error:
         convert(tensors)
     message = str(error.value)
-    assert "deconv_layers.0.0.1.bias has shape (15,), wanted (14,)" in message
+    assert "deconv_layers.0.0.1.bias has shape (15,), expected (14,)" in message
     assert "1 missing: trans2_branch3.0.weight" in message
     assert "1 unexpected: stage4.7.fuse_layers.0.1.0.weight" in message
 
@@ -127,9 +127,9 @@ def test_missing_counter_is_not_passed_over():
 
 
 def test_wrong_phi_names_the_first_tensor():
-    with pytest.raises(ValueError, match=r"not those of H-5 .* features\.\d+\.conv.* has shape"):
+    with pytest.raises(ValueError, match=r"do not match H-5 .* features\.\d+\.conv.* has shape"):
         convert(reference(-4).state_dict(), phi=-5)
-    with pytest.raises(ValueError, match=r"H-4 \(phi -4\): [1-9].*give phi"):
+    with pytest.raises(ValueError, match=r"H-4 \(phi -4\): [1-9].*pass phi"):
         convert(reference(-7).state_dict())
 
 
@@ -138,7 +138,7 @@ def swapped(tensors, changes):
 
 
 BAD = {
-    "unknown names": (lambda t: {"conv1.weight": torch.zeros(1)}, {}, r"layout is not known.*conv1\.weight"),
+    "unknown names": (lambda t: {"conv1.weight": torch.zeros(1)}, {}, r"unknown layout.*conv1\.weight"),
     "no output": (
         lambda t: swapped(t, {"final_layers.1.weight": "x"}),
         {},
@@ -199,9 +199,9 @@ def test_same_classes(padded, dropout):
 def same_logits(network, model):
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        wanted = network(images)
-        assert wanted.std() > 0.01
-        torch.testing.assert_close(model(images), wanted, rtol=1e-5, atol=1e-5)
+        expected = network(images)
+        assert expected.std() > 0.01
+        torch.testing.assert_close(model(images), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_without_a_classifier():

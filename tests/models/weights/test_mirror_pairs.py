@@ -1,4 +1,4 @@
-"""Left and right rows of the output convolutions: found where alike, moved apart."""
+"""Similar left and right rows of the output convolutions are found and moved apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUM_PAIRS = 8
 
 
 class Model(nn.Module):
-    """A head by the name that it has in the estimator."""
+    """A head under its name in the estimator."""
 
     def __init__(self, levels: int = 2):
         super().__init__()
@@ -33,7 +33,7 @@ def _in_root(monkeypatch, request):
 
 
 def alike(model, pair, difference):
-    """Make both rows of a pair the same, but for a difference in one of them."""
+    """Make both rows of a pair the same, except for a difference in one of them."""
     for output in (model.head.output4, model.head.output2):
         with torch.no_grad():
             output.weight[pair[1]] = output.weight[pair[0]]
@@ -74,7 +74,7 @@ def test_alike_pairs_move_apart_along_their_difference():
         cosine = torch.nn.functional.cosine_similarity(new_left - new_right, left - right, dim=0)
         assert cosine > 0.9999
     for name, tensor in model.state_dict().items():
-        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)  # what was given stays
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)  # the input is unchanged
         same = after[name] == tensor
         assert same.all() or (
             name in {pair.output for pair in moved} and same.flatten(1).all(1).sum() == len(same) - 2
@@ -98,12 +98,12 @@ def test_equal_pairs_get_a_direction_and_halves_keep_their_type():
 
 
 def test_features_get_their_gradient_back():
-    """On the saddle nothing asks the features to tell left from right; off it something does."""
+    """At the saddle point the features get no gradient to tell left from right; away from it they do."""
     model = alike(Model(), KNEES, 0.0)
     after, _ = separate_pairs(model, model.state_dict())
 
     def sides(weight):
-        # One left and one right knee whose features are the same as yet.
+        # One left and one right knee whose features are still the same.
         features = torch.ones(1, 12, 1, 2, requires_grad=True)
         maps = nn.functional.conv2d(features, weight[list(KNEES)])
         target = torch.eye(2).view(1, 2, 1, 2)
@@ -115,7 +115,7 @@ def test_features_get_their_gradient_back():
     assert sides(after["head.output2.weight"]).norm() > 0.1 * weights[KNEES[0]].norm()
 
 
-def test_errors_say_what_was_wanted():
+def test_errors_say_what_was_expected():
     model = Model()
     with pytest.raises(ValueError, match=r"cosine, -1 to 1, got 1\.5"):
         separate_pairs(model, model.state_dict(), above=1.5)
@@ -124,5 +124,5 @@ def test_errors_say_what_was_wanted():
     with pytest.raises(ValueError, match=r"lack head\.output4\.weight.*another model"):
         pair_likeness(model, {"head.output2.weight": model.head.output2.weight})
     model.head = nn.Identity()
-    with pytest.raises(ValueError, match="Identity has no convolutions"):
+    with pytest.raises(ValueError, match="Identity has no heatmap outputs"):
         pair_likeness(model, {})

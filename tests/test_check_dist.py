@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def check_dist(root):
-    path = root / "tools/misc/check_dist.py"
+    path = root / ".ci/check_dist.py"
     spec = importlib.util.spec_from_file_location("check_dist", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RUNTIME_PYTHONS = ("3.8", "3.10", "3.12", "3.13")
 NETWORK = ROOT / "tests" / "data" / "tiny_network.onnx"
 PROGRAM = ROOT / "tests" / "data" / "typed_program.py"
