@@ -151,9 +151,7 @@ def test_validation_of_iteration_based_training_counts_iterations():
 
 
 def test_unknown_key_names_the_nearest_and_all(log):
-    with pytest.raises(
-        ValueError, match=r"'coco/ap'.*did you mean 'coco/AP'.*available: coco/AP, data_time"
-    ):
+    with pytest.raises(ValueError, match=r"'coco/ap'.*did you mean 'coco/AP'.*available: coco/AP, data_time"):
         read_curve(read_log(log), "coco/ap")
 
 
