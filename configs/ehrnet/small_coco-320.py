@@ -1,6 +1,6 @@
 """The small model, trained further at 320 px from the shipped weights, tested at 320 px.
 
-Windows are centred on people, and targets are as wide as OKS tolerates: see docs/experiments/shipped_models.md.
+Windows are mostly centred on people, targets as wide as OKS tolerates: see docs/experiments/shipped_models.md.
 """
 
 _base_ = [

@@ -48,7 +48,7 @@ _SHADES = np.stack(
 
 @dataclass
 class Material:
-    """A cloth, skin or hair: mean BGR colour and (2, TILE, TILE, 3) uint8 tiles, lit from left and right."""
+    """Cloth, skin or hair: mean BGR colour and (2, TILE, TILE, 3) uint8 tiles, lit from left and right."""
 
     color: np.ndarray
     tiles: np.ndarray
