@@ -1,13 +1,13 @@
-# Everything runs in a virtual environment of its own, made on first use.
-#   make demo      train a small model on drawn people, test it and draw what it sees (some 10 minutes on 2 cores)
+# All targets run in a virtual environment that is created on first use.
+#   make demo      train a small model on synthetic people, test it, draw its predictions (about 10 minutes on 2 cores)
 #   make test      the test suite without the slow tests, with coverage
 #   make test-all  the whole test suite
-#   make test-web  the web page in a real browser (Debian: apt install chromium chromium-driver)
-#   make test-deploy  the real TensorRT-RTX builder on every model, without a GPU (a package of 90 MB)
-#   make test-runtime  what a device runs, without torch, on PYTHON38 (default: python3.8)
-#   make lint      ruff, mypy and the import rules      make format   let ruff tidy up
-#   make docs      the documentation's site, in site/
-#   make dist      sdist and wheel in dist/, checked, installed and used in clean environments (some minutes)
+#   make test-web  test the web page in a real browser (Debian: apt install chromium chromium-driver)
+#   make test-deploy  test the real TensorRT-RTX builder on every model, without a GPU (a 90 MB package)
+#   make test-runtime  test the runtime part, without torch, on PYTHON38 (default: python3.8)
+#   make lint      ruff, mypy and the import rules      make format   format the code with ruff
+#   make docs      the documentation site, in site/
+#   make dist      sdist and wheel in dist/, checked, installed and used in clean environments (a few minutes)
 #   make clean     remove the environment and the caches
 # Settings: PYTHON (3.10 or newer), PYTHON38, VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
 
@@ -36,19 +36,19 @@ install: $(TEST_STAMP)
 
 $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@command -v "$(PYTHON)" >/dev/null || \
-	  { echo "No '$(PYTHON)' found. Install Python 3.10 or newer, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	  { echo "'$(PYTHON)' not found. Install Python 3.10 or newer, or specify it: make PYTHON=/path/to/python3"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "ehrpose's training part needs Python 3.10 or newer, got $$("$(PYTHON)" --version 2>&1)." \
-	         "Name a newer one: make PYTHON=python3.11"; exit 1; }
+	  { echo "Training needs Python 3.10 or newer, got $$("$(PYTHON)" --version 2>&1)." \
+	         "Specify a newer one: make PYTHON=python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
-	  { echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	  { echo "This Python cannot create virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (a minute or more on first use) ..."
 	@"$(PYTHON)" -m venv "$(VENV)"
 	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train]"
 	@touch "$@"
 
 $(TEST_STAMP): $(STAMP)
-	@echo "Installing what the tests need ..."
+	@echo "Installing the test requirements ..."
 	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,deploy,web,tests]"
 	@touch "$@"
 
@@ -71,7 +71,7 @@ test-deploy: $(TEST_STAMP)
 
 test-runtime:
 	@command -v "$(PYTHON38)" >/dev/null && "$(PYTHON38)" --version >/dev/null 2>&1 || \
-	  { echo "No '$(PYTHON38)' found. Name one: make test-runtime PYTHON38=/path/to/python3.8"; exit 1; }
+	  { echo "'$(PYTHON38)' not found. Specify it: make test-runtime PYTHON38=/path/to/python3.8"; exit 1; }
 	@"$(PYTHON38)" -m venv "$(VENV)-runtime"
 	@"$(VENV)-runtime/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) . onnxruntime pytest
 	@! "$(VENV)-runtime/bin/python" -c 'import torch' 2>/dev/null
@@ -93,7 +93,7 @@ docs: $(TEST_STAMP)
 
 dist:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "make dist needs Python 3.10 or newer as '$(PYTHON)'. Name one: make dist PYTHON=python3.11"; exit 1; }
+	  { echo "make dist needs Python 3.10 or newer, not '$(PYTHON)'. Specify one: make dist PYTHON=python3.11"; exit 1; }
 	@"$(PYTHON)" -m venv "$(VENV)-dist"
 	@"$(VENV)-dist/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) \
 	  -c requirements/constraints.txt -r requirements/dist.txt

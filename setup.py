@@ -1,4 +1,4 @@
-"""Packaging. Requirements live in requirements/*.txt, the tools' settings in pyproject.toml."""
+"""Packaging. Requirements are in requirements/*.txt, tool settings in pyproject.toml."""
 
 import shutil
 from pathlib import Path
@@ -16,11 +16,11 @@ def read_requirements(name):
 
 
 class BuildWithZoo(build_py):
-    """Put the configs and the weights into the package, where ``ehrpose.model_zoo`` finds them."""
+    """Copy the configs and the weights into the package, where ``ehrpose.model_zoo`` finds them."""
 
     def run(self):
         super().run()
-        if getattr(self, "editable_mode", False):  # found in the repository itself
+        if getattr(self, "editable_mode", False):  # found in the repository instead
             return
         target = Path(self.build_lib) / "ehrpose" / "zoo"
         for name in ("configs", "checkpoints"):
@@ -59,7 +59,7 @@ setup(
     ],
     cmdclass={"build_py": BuildWithZoo},
     packages=find_packages(include=["ehrpose", "ehrpose.*"]),
-    # The runtime part (structures, codecs, tracking, deploy) runs on 3.8; the extra "train" wants 3.10.
+    # The runtime part (structures, codecs, tracking, deploy) runs on 3.8; the extra "train" needs 3.10.
     python_requires=">=3.8",
     package_data={"ehrpose": ["py.typed"], "ehrpose.web": ["static/*"]},
     entry_points={

@@ -1,4 +1,4 @@
-"""`make demo`: a very small EfficientHRNet on the embedded data set, some minutes on two CPU cores."""
+"""`make demo`: a very small EfficientHRNet on the synthetic dataset, a few minutes on two CPU cores."""
 
 _base_ = [
     "../_base_/models/ehrnet.py",
@@ -9,7 +9,8 @@ _base_ = [
 phi = -8
 image_size = 128
 num_people = (1, 3)
-# Minutes on two cores are not enough for any pose from any side: one in ten is, the others face the camera.
+# A few minutes of training are not enough for any pose from any side: only one person in ten is drawn like that, the
+# others face the camera.
 person_height = (0.65, 0.95)
 occlusion = 0.15
 clutter = 0.2
@@ -19,8 +20,8 @@ max_iters = 1800
 channels_last = True
 
 codec = dict(input_size=128, unbiased=True, mode="fast")
-# From random weights and in minutes: Kaiming's start, and a push that counts ten times as much as in the paper.
-# With as much pull, all tags collapse to one value before they tell people apart.
+# To train from random weights in minutes: Kaiming initialization, and a push loss with ten times the paper's weight.
+# With as much pull, all tags would collapse to one value before they separate people.
 model = dict(
     backbone=dict(drop_connect=0.0),
     neck=dict(
@@ -33,14 +34,14 @@ model = dict(
     head=dict(
         init_std=None,
         tag_init_std=0.05,
-        # Positions come from stride 2, whose pixels are four times as many: weighed alike, both levels learn alike.
+        # Positions come from stride 2, which has four times the pixels: weight 4 lets both levels learn equally.
         heatmap_loss=[dict(type="HeatmapLoss"), dict(type="HeatmapLoss", weight=4.0)],
         tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2, radius=1),
     ),
     flip_test=False,
 )
 
-# Scenes are drawn once and kept; one process does it all, so that the threads of torch have both cores.
+# Scenes are rendered once and cached, in the main process, so that torch's threads have both cores.
 train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,

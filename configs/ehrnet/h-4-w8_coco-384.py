@@ -1,4 +1,4 @@
-"""EfficientHRNet H-4 on COCO keypoints at 384 px, the neck's widths rounded up to multiples of 8 (14 to 16, ...)."""
+"""EfficientHRNet H-4 on COCO keypoints at 384 px, with neck widths rounded up to multiples of 8 (14 to 16, ...)."""
 
 _base_ = ["./h-4_coco-384.py"]
 

@@ -1,8 +1,8 @@
-"""Proof that it learns, groups and decodes: H-4 at 256 px from random weights, trained and tested on the same
-photos.
+"""Overfitting check of training, grouping and decoding: H-4 at 256 px from random weights, trained and tested on the
+same eight photos.
 
-Eight photos with 2 to 6 people each. The AP must come near what perfect maps reach
-(`tools/analysis_tools/codec_ceiling.py --config` on this file).
+The photos have 2 to 6 people each. The AP must approach that of perfect maps
+(`tools/analysis_tools/codec_ceiling.py --config` with this file).
 """
 
 _base_ = [
@@ -18,15 +18,15 @@ model = dict(
     head=dict(
         init_std=None,
         tag_init_std=0.05,
-        # Positions come from stride 2, whose pixels are four times as many: weighed alike, coarse and fine learn alike.
+        # Positions come from stride 2, which has four times the pixels: weight 4 lets both levels learn equally.
         heatmap_loss=[dict(type="HeatmapLoss"), dict(type="HeatmapLoss", weight=4.0)],
         tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2, radius=1),
     ),
     flip_test=False,
 )
 
-# The first eight photos of coco-mini's training part with a long side of 448 px and 2 to 6 people, each of them
-# with eight labelled keypoints at least.
+# The first eight photos of coco-mini's training part with a long side of 448 px and 2 to 6 people, each of them with
+# at least eight labelled keypoints.
 photos = [49, 77, 165, 257, 315, 328, 338, 488]  # image ids
 fit = dict(type="BottomUpAffine", codec="$codec", scale_type="long", prob=0.0)
 max_iters = 1500

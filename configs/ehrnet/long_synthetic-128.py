@@ -1,4 +1,4 @@
-"""The demo's model and scenes, half an hour on two CPU cores: four times as long, by two processes.
+"""The demo's model and scenes, trained four times as long by two processes: half an hour on two CPU cores.
 
 bash tools/dist_train.sh configs/ehrnet/long_synthetic-128.py 2
 """

@@ -1,6 +1,6 @@
-"""The larger of the two models for little data: the small one made deeper, trained further from its weights.
+"""The larger of the two models for small datasets: a deeper small model, trained further from its weights.
 
-New blocks and modules start as identities, so it begins with the small model's AP.
+New blocks and modules start as identities, so training starts at the small model's AP.
 """
 
 _base_ = "medium_coco-384.py"

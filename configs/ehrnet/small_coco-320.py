@@ -1,6 +1,6 @@
 """The small model, trained further at 320 px from the shipped weights, tested at 320 px.
 
-Windows about the photos' people, and targets as wide as OKS tolerates: see docs/experiments/shipped_models.md.
+Windows are mostly centred on people, targets as wide as OKS tolerates: see docs/experiments/shipped_models.md.
 """
 
 _base_ = [
@@ -9,7 +9,7 @@ _base_ = [
     "../_base_/schedules/iterations.py",
 ]
 
-# Ranking, grouping and the widths of targets: see docs/codec.md.
+# Ranking, grouping and target widths: see docs/codec.md.
 codec = dict(
     input_size=320,
     oks_sigma=0.5,

@@ -1,4 +1,4 @@
-"""As small_coco-320.py, half of the samples made of four photos; results: docs/experiments/shipped_models.md."""
+"""As small_coco-320.py, but half of the samples are mosaics; results: docs/experiments/shipped_models.md."""
 
 _base_ = "small_coco-320.py"
 

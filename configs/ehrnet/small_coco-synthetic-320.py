@@ -1,4 +1,4 @@
-"""As small_coco-320.py, one sample in five a drawn scene; results: docs/experiments/shipped_models.md."""
+"""As small_coco-320.py, but one sample in five is synthetic; results: docs/experiments/shipped_models.md."""
 
 _base_ = "small_coco-320.py"
 

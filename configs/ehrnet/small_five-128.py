@@ -1,4 +1,4 @@
-"""The small model on five keypoints at 128 px, from the weights of ehrnet-small: docs/custom_skeleton.md."""
+"""The small model on five keypoints at 128 px, from the weights of ehrnet-small: see docs/custom_skeleton.md."""
 
 _base_ = [
     "../_base_/models/small.py",
@@ -9,7 +9,7 @@ _base_ = [
 codec = dict(input_size=128)
 max_iters = 400
 
-# All but the last layers, which have a channel for each keypoint, fit the weights of ehrnet-small.
+# All layers except the last ones, which have one channel per keypoint, start from the weights of ehrnet-small.
 model = dict(init_cfg=dict(type="Pretrained", checkpoint="ehrnet-small", min_match=0.9))
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-"""People with keypoints in COCO's json form and folder layout; any skeleton."""
+"""Dataset of people with keypoints in COCO's JSON format and folder layout; any skeleton."""
 
 from __future__ import annotations
 
@@ -18,52 +18,51 @@ from ehrpose.image_io import ImageReadError
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import DATASETS, TRANSFORMS
 
-# The colour of the picture that stands in for an unreadable photo in test: nobody is seen in it.
+# Fill value of the placeholder for an unreadable test image.
 _GREY = 128
 
 
 @DATASETS.register_module()
 class CocoPoseDataset(OtherItems, BaseDataset):
-    """Photos with the keypoints of their people.
+    """Photos and the keypoints of the people in them.
 
-    In training, photos without any labelled keypoint are left out; in test all are kept. Photos are looked for
+    In training, photos without any labelled keypoint are left out; in test mode all are kept. Photos are looked up
     in ``data_root/train2017`` (``data_prefix["img"]``), then in ``data_root/images/train2017``.
 
-    A photo that is missing or broken stops the run with its name, or, with ``on_bad_image="skip"``, is counted
-    and reported in a warning and in ``bad_images``. In training another photo is taken then, in test a grey
-    picture of the annotated size, so that the evaluation goes on and finds nobody there; the sample's
-    ``bad_image`` says why. Each worker process of a data loader reports what it meets; ``num_bad_images`` counts
-    the photos of all of them.
+    A missing or broken photo raises an error that names it. With ``on_bad_image="skip"`` it is counted, logged as
+    a warning and listed in ``bad_images`` instead: training draws another photo; test mode substitutes a grey image
+    of the annotated size, so that the evaluation continues without people there, and the sample's ``bad_image``
+    holds the reason. Each worker process of a data loader logs the photos that it meets; ``num_bad_images`` counts
+    those of all processes.
 
     Attributes:
         meta: The KeypointMeta; also ``metainfo["keypoints"]``.
-        bad_images: File name to reason, of the unusable photos met so far.
+        bad_images: Unusable photos met so far, file name to reason.
 
     Args:
-        ann_file: Annotation file, below ``data_root`` unless absolute.
+        ann_file: Annotation file, relative to ``data_root`` unless absolute.
         keypoints: KeypointMeta or its config.
-        data_root: Folder of the data set.
-        data_prefix: ``dict(img=folder of the photos)``, below ``data_root`` unless absolute.
+        data_root: Root folder of the dataset.
+        data_prefix: ``dict(img=photo folder)``, relative to ``data_root`` unless absolute.
         pipeline: Transforms or their configs.
-        test_mode: Keep every photo, and never take another photo instead.
+        test_mode: Keep every photo, and never substitute another one.
         on_bad_image: ``"raise"`` or ``"skip"``.
-        min_keypoints: In training, keep photos with a person of at least so many labelled keypoints.
-        indices: The first so many photos (negative: the last), or the indices of those wanted.
-        keep_outlines: Keep people's segmentations, for CopyPaste: an item's ``outlines`` has one for each person, or
-            None.
-        image_ids: Ids of the photos wanted, or a text file with one on each line; None takes all.
-        metainfo: More entries for ``metainfo``.
-        filter_cfg: MMEngine's; unused.
-        serialize_data: Keep the annotations as bytes, which worker processes share.
-        lazy_init: Read the annotation file on first use only.
-        max_refetch: Photos tried in place of a bad one.
+        min_keypoints: In training, keep only photos with a person of at least this many labelled keypoints.
+        indices: Use the first n photos (negative: the last n), or those at a list of indices.
+        keep_outlines: Keep people's segmentations for CopyPaste: an item's ``outlines`` has one per person, or None.
+        image_ids: Ids of the photos to use, or a text file with one per line; None uses all.
+        metainfo: Additional entries for ``metainfo``.
+        filter_cfg: Unused; an argument of MMEngine's base class.
+        serialize_data: Store the annotations as bytes, which worker processes share.
+        lazy_init: Read the annotation file on first use.
+        max_refetch: Number of other photos to try in place of a bad one.
 
     Raises:
-        FileNotFoundError: No annotation file, or, with a pipeline, no folder of photos.
-        ValueError: The annotation file is not as it should be, a value is unknown, or no photo is left.
+        FileNotFoundError: The annotation file or, with a pipeline, the photo folder does not exist.
+        ValueError: The annotation file is malformed, an argument is invalid, or no photo is left.
     """
 
-    # Area of a person whose annotation has none, as a share of the box; None: that is an error.
+    # Area of a person whose annotation has none, as a fraction of the box; None: a missing area is an error.
     area_of_box: ClassVar[float | None] = None
 
     def __init__(
@@ -89,7 +88,7 @@ class CocoPoseDataset(OtherItems, BaseDataset):
             raise ValueError(f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}")
         data_prefix = {"img": "train2017/"} if data_prefix is None else dict(data_prefix)
         if set(data_prefix) != {"img"}:
-            raise ValueError(f"data_prefix must be dict(img=folder of the photos), got {data_prefix}")
+            raise ValueError(f"data_prefix must be dict(img=photo folder), got {data_prefix}")
         self.meta = KeypointMeta.build(keypoints)
         self.on_bad_image = on_bad_image
         self.keep_outlines = keep_outlines
@@ -104,7 +103,7 @@ class CocoPoseDataset(OtherItems, BaseDataset):
             filter_cfg=filter_cfg,
             indices=indices,
             serialize_data=serialize_data,
-            # MMEngine would take a transform of the same name from another package.
+            # MMEngine could build a transform of the same name from another package.
             pipeline=[TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline],
             test_mode=test_mode,
             lazy_init=True,
@@ -116,30 +115,30 @@ class CocoPoseDataset(OtherItems, BaseDataset):
             self.full_init()
 
     def full_init(self) -> None:
-        """Find the photos' folder and read the annotation file."""
+        """Find the photo folder and read the annotation file."""
         if self._fully_initialized:
             return
         if self.pipeline.transforms:
             self.data_prefix["img"] = self._find_folder(self.data_prefix["img"])
         super().full_init()
-        # Shared memory: what a worker process writes the others see.
+        # In shared memory, so that every process sees what a worker writes.
         self._bad = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
 
     @property
     def num_bad_images(self) -> int:
-        """Number of unusable photos met so far, by any process that has this data set."""
+        """Number of unusable photos met so far, over all processes that use this dataset."""
         return int(self._bad.sum()) if self._fully_initialized else 0
 
     def _find_folder(self, folder: str) -> str:
-        """Return the folder, or its twin below ``images`` where only that exists."""
+        """Return the folder, or its counterpart below ``images`` if only that exists."""
         if os.path.isdir(folder):
             return folder
         twin = os.path.join(self.data_root, "images", os.path.relpath(folder, self.data_root or "."))
         if not os.path.isdir(twin):
             raise FileNotFoundError(
-                f"folder of photos not found: neither {folder} nor {twin}; check data_root and data_prefix"
+                f"photo folder not found: neither {folder} nor {twin} exists; check data_root and data_prefix"
             )
-        self._warn(f"photos are taken from {twin}, as {folder} does not exist", logging.INFO)
+        self._warn(f"{folder} does not exist, reading photos from {twin}", logging.INFO)
         return twin
 
     def load_data_list(self) -> list[dict]:
@@ -149,8 +148,8 @@ class CocoPoseDataset(OtherItems, BaseDataset):
         )
         if num_outside:
             self._warn(
-                f"{self.ann_file}: {num_outside} labelled keypoint(s) lie outside their photo and count as not "
-                f"labelled, e.g. {example}"
+                f"{self.ann_file}: {num_outside} labelled keypoint(s) lie outside their photo and are treated as "
+                f"unlabelled, e.g. {example}"
             )
         if self.image_ids is not None:
             items = self._chosen(items)
@@ -159,26 +158,30 @@ class CocoPoseDataset(OtherItems, BaseDataset):
         return items
 
     def _chosen(self, items: list[dict]) -> list[dict]:
-        """Return the items whose ids are wanted, in the order of the file."""
+        """Return the items with the ids of ``image_ids``, in file order."""
         wanted = set(self.image_ids or ())
         missing = sorted(wanted - {item["img_id"] for item in items})
         if missing:
             raise ValueError(
-                f"{self.ann_file} lacks {len(missing)} of the {len(wanted)} photos of image_ids, e.g. {missing[0]}"
+                f"{self.ann_file}: {len(missing)} of the {len(wanted)} image_ids not found, e.g. {missing[0]}"
             )
         return [item for item in items if item["img_id"] in wanted]
 
     def filter_data(self) -> list[dict]:
-        """Return the items to keep: in training those with a person of enough keypoints."""
+        """Return the items to keep: in training, those with a person with enough labelled keypoints."""
         least = max(1, self.min_keypoints)
         kept = [item for item in self.data_list if self.test_mode or _most_labelled(item) >= least]
         if not kept:
-            wanted = "" if self.test_mode else f" with a person of at least {least} labelled keypoint(s)"
-            raise ValueError(f"{self.ann_file}: no photo{wanted} among {len(self.data_list)}")
+            if self.test_mode:
+                raise ValueError(f"{self.ann_file} lists no photos")
+            raise ValueError(
+                f"{self.ann_file}: none of the {len(self.data_list)} photos has a person with at least {least} "
+                f"labelled keypoint(s)"
+            )
         return kept
 
     def prepare_data(self, idx: int) -> Any:
-        """Return the idx-th item after the pipeline; None to ask for another one."""
+        """Return the idx-th item after the pipeline, or None to request another one."""
         item = self.get_data_info(idx)
         path = item["img_path"]
         if path not in self.bad_images:
@@ -204,7 +207,7 @@ class CocoPoseDataset(OtherItems, BaseDataset):
             raise error
         self.bad_images[path] = str(error)
         self._bad[index] = 1
-        self._warn(f"skipped photo {self.num_bad_images} that cannot be used: {error}")
+        self._warn(f"skipped an unusable photo ({self.num_bad_images} so far): {error}")
 
     def __getitem__(self, idx: int) -> Any:
         if not self._fully_initialized:
@@ -215,10 +218,10 @@ class CocoPoseDataset(OtherItems, BaseDataset):
                 return data
             idx = self._rand_another()
         if self.test_mode:
-            raise ValueError(f"the test pipeline gave nothing for item {idx}")
+            raise ValueError(f"the test pipeline returned None for item {idx}")
         raise ValueError(
-            f"no usable photo in {self.max_refetch + 1} tries, {self.num_bad_images} bad ones so far, e.g. "
-            f"{next(iter(self.bad_images.values()), 'none: the pipeline returned None')}"
+            f"no usable photo in {self.max_refetch + 1} tries, {self.num_bad_images} unusable so far, e.g. "
+            f"{next(iter(self.bad_images.values()), 'the pipeline returned None')}"
         )
 
     @staticmethod
@@ -227,17 +230,17 @@ class CocoPoseDataset(OtherItems, BaseDataset):
 
 
 def _read_ids(path: str) -> list[int]:
-    """Return the numbers of a text file, one on each line."""
+    """Return the ids of a text file with one per line."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"image_ids: file not found: {path}")
     with open(path, encoding="utf-8") as file:
         lines = [line.strip() for line in file if line.strip()]
     wrong = [line for line in lines if not line.isdigit()]
     if wrong:
-        raise ValueError(f"{path}: wanted one image id on each line, got {wrong[0]!r}")
+        raise ValueError(f"{path}: expected one image id per line, got {wrong[0]!r}")
     return [int(line) for line in lines]
 
 
 def _most_labelled(item: Mapping[str, Any]) -> int:
-    """Return the number of labelled keypoints of the person with most of them."""
+    """Return the number of labelled keypoints of the person with the most."""
     return int((item["visible"] > 0).sum(axis=1).max(initial=0))

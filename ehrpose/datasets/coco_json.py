@@ -1,7 +1,7 @@
-"""Reading and checking annotation files in COCO's keypoint form.
+"""Reading and checking annotation files in COCO's keypoint format.
 
-Axes: M people of the whole file, N people of one image, K keypoint types. Boxes become x0, y0, x1, y1; keypoints
-are taken as pixel-index positions, as COCO stores them.
+Axes: M people in the whole file, N people in one image, K keypoint types. Boxes become x0, y0, x1, y1; keypoints
+are read as pixel-index positions, as COCO stores them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ehrpose.keypoint_meta import KeypointMeta
 
 
 class CocoItems(NamedTuple):
-    """What an annotation file holds.
+    """Contents of an annotation file.
 
     Attributes:
-        items: One dict per image, in the order of the file: img_id, file_name, width, height,
-            keypoints (N, K, 2), visible (N, K), bbox (N, 4) xyxy, area (N,), mask_regions, and raw_anns, the
-            annotations as they are, without their segmentations; crowd_index where the file has crowdIndex.
-        num_outside: Labelled keypoints that lie outside their photo; they got ``visible`` 0.
-        outside_example: Where the first of them is.
+        items: One dict per image, in file order: img_id, file_name, width, height, keypoints (N, K, 2),
+            visible (N, K), bbox (N, 4) xyxy, area (N,), mask_regions, and raw_anns, the annotations as stored but
+            without their segmentations; crowd_index if the file has crowdIndex.
+        num_outside: Number of labelled keypoints outside their photo; their ``visible`` is set to 0.
+        outside_example: Description of the first of them.
     """
 
     items: list[dict[str, Any]]
@@ -42,25 +42,25 @@ def read_coco_json(
 ) -> CocoItems:
     """Read an annotation file.
 
-    Annotations of categories without keypoints are left out. A crowd (``iscrowd`` 1) and a person without any
-    labelled keypoint are no people but mask regions: their segmentation, or their box if they have none.
+    Annotations of categories without keypoints are left out. Crowds (``iscrowd`` 1) and people without any labelled
+    keypoint become mask regions instead of people: their segmentation, or their box if they have none.
 
     Args:
-        path: The json file.
-        meta: The skeleton that the file should have.
-        need_annotations: False: the file may be without annotations, as COCO's test-dev is.
-        area_of_box: The area of a person without ``area``, as a share of the box; None: everyone must have one.
-        keep_outlines: Also give each image ``outlines``, N segmentations, None where a person has none.
+        path: The JSON file.
+        meta: The expected skeleton.
+        need_annotations: False: the file may have no annotations, as COCO's test-dev.
+        area_of_box: Area of a person without ``area``, as a fraction of the box; None: all people must have one.
+        keep_outlines: Also add ``outlines`` to each image: N segmentations, None for a person without one.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no json, a field is missing, or a value is not what it should be; the message names
-            the file, the annotation's or image's id, what was got and what was wanted.
+        FileNotFoundError: ``path`` does not exist.
+        ValueError: The file is not JSON, a field is missing or a value is invalid; the message names the file, the id
+            of the annotation or image, and the expected and actual values.
     """
     data = _load(Path(path))
     for key in ("images", "annotations") if need_annotations else ("images",):
         if not isinstance(data.get(key), list):
-            raise ValueError(f"{path}: wanted COCO's form with a list {key!r}, got the keys {sorted(data)}")
+            raise ValueError(f"{path}: expected COCO format with a list {key!r}, got the keys {sorted(data)}")
     try:
         images = _read_images(data["images"])
         categories = _person_categories(data.get("categories") or [], meta)
@@ -79,10 +79,10 @@ def _load(path: Path) -> Mapping[str, Any]:
     try:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no valid json: {error}") from error
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(data, Mapping):
         raise ValueError(
-            f"{path}: wanted a json object with 'images' and 'annotations', got a {type(data).__name__}"
+            f"{path}: expected a JSON object with 'images' and 'annotations', got {type(data).__name__}"
         )
     return data
 
@@ -99,7 +99,9 @@ def _read_images(entries: Sequence[Mapping]) -> dict[Any, dict[str, Any]]:
             raise ValueError(f"image id {entry['id']} is used twice")
         size = (entry["width"], entry["height"])
         if not all(isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in size):
-            raise ValueError(f"image {entry['id']}: wanted width and height in whole px from 1, got {size}")
+            raise ValueError(
+                f"image {entry['id']}: expected width and height as whole numbers of px, at least 1, got {size}"
+            )
         images[entry["id"]] = {
             "img_id": entry["id"],
             "file_name": entry["file_name"],
@@ -114,12 +116,12 @@ def _read_images(entries: Sequence[Mapping]) -> dict[Any, dict[str, Any]]:
 def _crowd_index(image: Mapping) -> float:
     value = image["crowdIndex"]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"image {image['id']}: wanted a crowdIndex of 0 to 1, got {value!r}")
+        raise ValueError(f"image {image['id']}: expected a crowdIndex from 0 to 1, got {value!r}")
     return float(value)
 
 
 def _person_categories(categories: Sequence[Mapping], meta: KeypointMeta) -> set | None:
-    """Return the ids of the categories with this skeleton, None where no category has keypoints."""
+    """Return the ids of the categories with this skeleton, or None if no category has keypoints."""
     skeletons = {c.get("id"): c for c in categories if c.get("keypoints")}
     if not skeletons:
         return None
@@ -127,14 +129,15 @@ def _person_categories(categories: Sequence[Mapping], meta: KeypointMeta) -> set
     if not fitting:
         found = {c.get("name"): len(c["keypoints"]) for c in skeletons.values()}
         raise ValueError(
-            f"no category has the {meta.num_keypoints} keypoints of {meta.dataset_name!r}; keypoints by "
-            f"category: {found}. Is 'keypoints' of the config that of this data set?"
+            f"no category has the {meta.num_keypoints} keypoints of {meta.dataset_name!r}; keypoints per "
+            f"category: {found}; check that the config's 'keypoints' matches this dataset"
         )
     for i in fitting:
         names = skeletons[i]["keypoints"]
         if set(names) == set(meta.names) and tuple(names) != meta.names:
             raise ValueError(
-                f"category {i} has the keypoints in the order {names}, the config in {list(meta.names)}"
+                f"category {i} has the keypoints in the order {names}, expected the config's order "
+                f"{list(meta.names)}"
             )
     return fitting
 
@@ -146,12 +149,12 @@ def _category(annotation: Mapping) -> Any:
 
 
 def _with_area(annotation: Mapping, share: float) -> Mapping:
-    """Return the annotation with an area made of its box, if that is whole."""
+    """Return the annotation with an area computed from its box, if the box is valid."""
     try:
         _, _, width, height = annotation["bbox"]
         return {**annotation, "area": share * float(width) * float(height)}
     except (KeyError, TypeError, ValueError):
-        return annotation  # the checks that follow say what is wrong
+        return annotation  # reported by the checks that follow
 
 
 def _check_annotations(anns: Sequence[Mapping], images: Mapping, meta: KeypointMeta) -> None:
@@ -164,7 +167,7 @@ def _check_annotations(anns: Sequence[Mapping], images: Mapping, meta: KeypointM
         if missing:
             hint = ""
             if missing == ["keypoints"] and not any("keypoints" in other for other in anns):
-                hint = "; no annotation has: is this a file of person_keypoints_*.json?"
+                hint = "; no annotation has keypoints: is this a person_keypoints_*.json file?"
             raise ValueError(f"annotation {ann.get('id')} has no {', '.join(map(repr, missing))}{hint}")
         if ann["image_id"] not in images:
             raise ValueError(
@@ -172,12 +175,12 @@ def _check_annotations(anns: Sequence[Mapping], images: Mapping, meta: KeypointM
             )
         if len(ann.get("keypoints", ())) != wanted and "keypoints" in ann:
             raise ValueError(
-                f"annotation {ann['id']} has {len(ann['keypoints'])} numbers in 'keypoints', wanted 3 * "
+                f"annotation {ann['id']} has {len(ann['keypoints'])} numbers in 'keypoints', expected 3 * "
                 f"{meta.num_keypoints} = {wanted}: x, y, visibility of each keypoint of {meta.dataset_name!r}"
             )
         if len(ann["bbox"]) != 4:
             raise ValueError(
-                f"annotation {ann['id']} has the 'bbox' {ann['bbox']}, wanted x, y, width, height"
+                f"annotation {ann['id']}: expected 'bbox' as x, y, width, height, got {ann['bbox']}"
             )
 
 
@@ -192,7 +195,7 @@ def _numbers(people: Sequence[Mapping], field: str, shape: tuple[int, ...]) -> n
                 array[row] = np.array(ann[field], np.float64).reshape(shape)
             except (TypeError, ValueError):
                 raise ValueError(
-                    f"annotation {ann['id']}: {field!r} is not all numbers: {ann[field]}"
+                    f"annotation {ann['id']}: {field!r} must contain only numbers, got {ann[field]}"
                 ) from None
     finite = np.isfinite(array).reshape(len(people), math.prod(shape)).all(axis=1)
     broken = np.flatnonzero(~finite)
@@ -204,7 +207,7 @@ def _numbers(people: Sequence[Mapping], field: str, shape: tuple[int, ...]) -> n
 def _fill(
     images: dict[Any, dict[str, Any]], anns: Sequence[Mapping], meta: KeypointMeta, keep_outlines: bool
 ) -> CocoItems:
-    """Give the images their people and mask regions."""
+    """Add the people and mask regions to their images."""
     candidates = [ann for ann in anns if not ann.get("iscrowd")]
     labels = _numbers(candidates, "keypoints", (meta.num_keypoints, 3))
     _check_visibility(labels[..., 2], candidates, meta)
@@ -256,24 +259,24 @@ def _check_visibility(visibility: np.ndarray, people: Sequence[Mapping], meta: K
         person, k = wrong[0]
         raise ValueError(
             f"annotation {people[person]['id']}: visibility of {meta.names[k]} is {visibility[person, k]:g}, "
-            f"wanted 0 (not labelled), 1 (hidden) or 2 (visible)"
+            f"expected 0 (not labelled), 1 (hidden) or 2 (visible)"
         )
 
 
 def _outline(ann: Mapping, image: Mapping) -> Any:
-    """Return the annotation's segmentation, None where it has none."""
+    """Return the annotation's segmentation, or None if it has none."""
     return _regions(ann, image)[0] if ann.get("segmentation") else None
 
 
 def _regions(ann: Mapping, image: Mapping) -> list:
-    """Return the annotation's segmentation as mask regions, its box where it has none."""
+    """Return the annotation's segmentation as mask regions, or its box if it has none."""
     segmentation = ann.get("segmentation")
     if isinstance(segmentation, Mapping):
         wanted = [image["height"], image["width"]]
         if "counts" not in segmentation or list(segmentation.get("size", ())) != wanted:
             raise ValueError(
-                f"annotation {ann['id']}: wanted an RLE with 'counts' and 'size' {wanted} [height, width], got the "
-                f"keys {sorted(segmentation)} and size {segmentation.get('size')}"
+                f"annotation {ann['id']}: expected an RLE with 'counts' and 'size' {wanted} [height, width], got the "
+                f"keys {sorted(segmentation)} and the size {segmentation.get('size')}"
             )
         return [dict(segmentation)]
     polygons = [

@@ -1,4 +1,4 @@
-"""Several data sets as one, for training."""
+"""Several datasets combined into one, for training."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ehrpose.registry import DATASETS
 
 @DATASETS.register_module()
 class CombinedDataset(Dataset):
-    """The items of several data sets, one set after the other; each set has a pipeline of its own.
+    """The items of several datasets, one dataset after the other; each keeps its own pipeline.
 
-    MMEngine's ``ConcatDataset`` looks for the sets in its own registry, where ours are not.
+    MMEngine's ``ConcatDataset`` builds the datasets from its own registry, which does not contain ours.
 
     Args:
-        datasets: Data sets or their configs, at least one. All have the same keypoint names in the same order, and the
-            same mirror pairs.
-        sample_ratio_factor: For each set, how many items an epoch takes of it, in lengths of the set: with 2 each item
-            comes twice; with 0.25 one of each four in a row, drawn anew each time. None is 1 for all.
+        datasets: Datasets or their configs, at least one. All must have the same keypoint names in the same order and
+            the same mirror pairs.
+        sample_ratio_factor: For each dataset, the number of its items in an epoch as a multiple of its length: 2 uses
+            each item twice; 0.25 uses one of every four consecutive items, drawn again each time. None is 1 for all.
 
     Attributes:
-        keypoints: The KeypointMeta of the first set.
-        datasets: The sets.
+        keypoints: The KeypointMeta of the first dataset.
+        datasets: The datasets.
 
     Raises:
-        ValueError: There is no data set or one cannot be built, keypoints differ, or the factors are not one positive
-            number for each set.
+        ValueError: ``datasets`` is empty, one of them cannot be built, keypoints differ, or the factors are not one
+            positive number per dataset.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class CombinedDataset(Dataset):
         sample_ratio_factor: Sequence[float] | None = None,
     ):
         if not isinstance(datasets, (list, tuple)) or not datasets:
-            raise ValueError(f"datasets must be a list of at least one data set, got {datasets!r}")
+            raise ValueError(f"datasets must be a list of at least one dataset, got {datasets!r}")
         factors = _factors(sample_ratio_factor, len(datasets))
         self.datasets = [_build(number, dataset) for number, dataset in enumerate(datasets, 1)]
         metas = [_meta(number, dataset) for number, dataset in enumerate(self.datasets, 1)]
@@ -51,7 +51,7 @@ class CombinedDataset(Dataset):
                 got, wanted = (list(getattr(m, what)) for m in (meta, self.keypoints))
                 if got != wanted:
                     raise ValueError(
-                        f"data set {number} has the keypoint {what} {got}, wanted those of the first, {wanted}"
+                        f"dataset {number} has the keypoint {what} {got}, expected those of the first, {wanted}"
                     )
         counts = [
             max(1, round(factor * len(d))) if len(d) else 0 for factor, d in zip(factors, self.datasets)
@@ -60,34 +60,34 @@ class CombinedDataset(Dataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What the first set says of itself."""
+        """Metainfo of the first dataset."""
         return dict(self.datasets[0].metainfo)
 
     @property
     def num_bad_images(self) -> int:
-        """Photos that could not be used so far, in all sets and this process."""
+        """Number of unusable photos met so far, summed over the datasets."""
         return sum(getattr(dataset, "num_bad_images", 0) for dataset in self.datasets)
 
     def full_init(self) -> None:
-        """Let each set read its annotations, where it has not yet."""
+        """Read the annotations of the datasets that have not read them yet."""
         for dataset in self.datasets:
             dataset.full_init()
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """Return an item as it enters the pipeline of its set."""
+        """Return an item as it enters the pipeline of its dataset."""
         dataset, index = self.locate(idx)
         return dict(self.datasets[dataset].get_data_info(index))
 
     def locate(self, idx: int) -> tuple[int, int]:
-        """Return the number of the data set that an item comes from, from 0, and its index there.
+        """Return the index of the dataset that an item comes from, and the item's index there; both from 0.
 
-        With a factor that is no whole number the index is drawn, by Python's global generator.
+        With a factor that is not a whole number, the item's index is drawn from Python's global generator.
 
         Raises:
-            IndexError: There is no such item.
+            IndexError: ``idx`` is out of range.
         """
         if not -len(self) <= idx < len(self):
-            raise IndexError(f"item {idx} of a data set with {len(self)}")
+            raise IndexError(f"index {idx} is out of range for a dataset of {len(self)} items")
         idx %= len(self)
         dataset = bisect_right(self._ends, idx)
         start = self._ends[dataset - 1] if dataset else 0
@@ -95,7 +95,7 @@ class CombinedDataset(Dataset):
         place = idx - start
         if count % size == 0:
             return dataset, place * size // count
-        # Somewhere in this place's share of the set, so that in the long run all items come equally often.
+        # A random position in this place's share of the dataset, so that all items are drawn equally often on average.
         return dataset, min(int((place + random.random()) * size / count), size - 1)
 
     def __len__(self) -> int:
@@ -114,7 +114,7 @@ def _factors(given: Any, number: int) -> list[float]:
         or not all(isinstance(factor, (int, float)) and 0 < factor < float("inf") for factor in factors)
     ):
         raise ValueError(
-            f"sample_ratio_factor must be a list of one positive number for each of {number} data sets, got {given!r}"
+            f"sample_ratio_factor must be a list of one positive number for each of {number} datasets, got {given!r}"
         )
     return list(factors)
 
@@ -122,7 +122,7 @@ def _factors(given: Any, number: int) -> list[float]:
 def _build(number: int, dataset: Any) -> Any:
     if isinstance(dataset, Mapping):
         if "type" not in dataset:
-            raise ValueError(f"data set {number} has no type, got {dict(dataset)}")
+            raise ValueError(f"dataset {number} has no 'type', got {dict(dataset)}")
         return DATASETS.build(dataset)
     return dataset
 
@@ -131,7 +131,7 @@ def _meta(number: int, dataset: Any) -> KeypointMeta:
     meta = getattr(dataset, "metainfo", {}).get("keypoints")
     if not isinstance(meta, KeypointMeta):
         raise ValueError(
-            f"data set {number} must have a KeypointMeta as metainfo['keypoints'], "
+            f"dataset {number} must have a KeypointMeta as metainfo['keypoints'], "
             f"got {type(dataset).__name__} with {meta!r}"
         )
     return meta

@@ -1,4 +1,4 @@
-"""CrowdPose: photos of crowds with 14 keypoints a person (Li et al., CVPR 2019)."""
+"""CrowdPose: photos of crowds with 14 keypoints per person (Li et al., CVPR 2019)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ehrpose.registry import DATASETS
 
 @DATASETS.register_module()
 class CrowdPoseDataset(CocoPoseDataset):
-    """CrowdPose's json, which is COCO's with 14 keypoints, a ``crowdIndex`` for each photo and no areas.
+    """CrowdPose's JSON: COCO's format with 14 keypoints, a ``crowdIndex`` per photo and no areas.
 
-    A person's area is 0.53 of the box, as in CrowdPose's own evaluation. Items have ``crowd_index``, 0 (nobody
-    covers anybody) to 1, where the json has it.
+    A person's area is 0.53 of the box, as in CrowdPose's own evaluation. Items have ``crowd_index``, 0 (people do not
+    overlap) to 1, if the JSON has it.
 
     Arguments, attributes and errors are those of CocoPoseDataset.
     """

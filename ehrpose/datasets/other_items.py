@@ -1,4 +1,4 @@
-"""More than one photo in a training sample: how transforms such as Mosaic and CopyPaste get at the others."""
+"""Access to other photos of a dataset, for transforms that combine several, such as Mosaic and CopyPaste."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ehrpose.image_io import ImageReadError
 
 
 class OtherItems:
-    """Mix-in of the data sets: a random other item, with its photo read, before any transform.
+    """Mix-in for datasets: a random other item with its photo loaded, before any transform.
 
-    The choice is drawn from Python's global generator, as the transforms' own are, so a sample stays the same for
-    the same seed.
+    The item is drawn from Python's global generator, which the transforms use too, so the same seed gives the same
+    sample.
     """
 
     _MOST_TRIES = 100
@@ -24,8 +24,8 @@ class OtherItems:
         """Return a random item with ``img`` (H, W, 3) uint8 BGR.
 
         Raises:
-            ImageReadError: Its photo cannot be used, and the data set does not skip such photos.
-            ValueError: No photo could be used in 100 tries.
+            ImageReadError: Its photo is unusable, and the dataset does not skip such photos.
+            ValueError: No usable photo in 100 tries.
         """
         for _ in range(self._MOST_TRIES):
             index = random.randrange(len(self))  # type: ignore[arg-type]
@@ -36,11 +36,11 @@ class OtherItems:
                 return self._load_image.transform(item)
             except ImageReadError as error:
                 self._note_bad(index, item["img_path"], error)
-        raise ValueError(f"no usable photo in {self._MOST_TRIES} tries to find another one")
+        raise ValueError(f"no usable photo in {self._MOST_TRIES} tries; check the dataset's photos")
 
     def _known_bad(self) -> Any:
         return ()
 
     def _note_bad(self, index: int, path: str, error: ImageReadError) -> None:
-        """Take note of a photo that cannot be used; raises it unless such photos are skipped."""
+        """Record an unusable photo, or raise its error unless such photos are skipped."""
         raise error

@@ -1,4 +1,4 @@
-"""A data set of four photos on disk; its labels are in four_photos.py."""
+"""A dataset of four photos on disk; its labels are in four_photos.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ehrpose.datasets.coco import CocoPoseDataset
 
 @pytest.fixture
 def folder(tmp_path):
-    """A data set of four photos in COCO's layout."""
+    """A dataset of four photos in COCO's layout."""
     (tmp_path / "train2017").mkdir()
     for image in labels()["images"]:
         picture = np.full((HEIGHT, WIDTH, 3), image["id"], np.uint8)
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def build(folder, five_keypoints):
-    """Build the data set from the folder, with labels that the test may have changed."""
+    """Build the dataset from the folder, with labels that the test may have changed."""
 
     def build(changed=None, text=None, **settings):
         (folder / "labels.json").write_text(json.dumps(changed or labels()) if text is None else text)
@@ -42,7 +42,7 @@ def build(folder, five_keypoints):
 
 @pytest.fixture
 def warnings(monkeypatch) -> list[str]:
-    """The messages that the data set logs."""
+    """The messages that the dataset logs."""
     messages: list[str] = []
     monkeypatch.setattr(coco, "print_log", lambda message, **_: messages.append(message))
     return messages

@@ -1,4 +1,4 @@
-"""Labels of four photos of five keypoints in COCO's form: two people, a crowd, an unlabelled person, nobody."""
+"""Labels of four photos with five keypoints in COCO format: two people, a crowd, an unlabelled person, no person."""
 
 from __future__ import annotations
 

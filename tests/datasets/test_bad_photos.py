@@ -31,7 +31,7 @@ def test_raising_names_the_photo(build, folder):
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "other size"])
-def test_skipping_in_training_takes_another_photo(build, folder, warnings, damage):
+def test_skipping_in_training_draws_another_photo(build, folder, warnings, damage):
     path = folder / "train2017" / "12.png"
     content = path.read_bytes()
     {
@@ -45,7 +45,7 @@ def test_skipping_in_training_takes_another_photo(build, folder, warnings, damag
         assert dataset[1]["img_id"] == PEOPLE
     assert list(dataset.bad_images) == [str(path)]
     assert len(warnings) == 1, "a photo is reported once"
-    assert "skipped photo 1" in warnings[0]
+    assert "(1 so far)" in warnings[0]
     assert "12.png" in warnings[0]
 
 
@@ -53,12 +53,15 @@ def test_skipping_gives_up_when_no_photo_is_usable(build, folder, warnings):
     for path in (folder / "train2017").iterdir():
         path.write_bytes(b"")
     dataset = build(pipeline=LOAD, on_bad_image="skip", max_refetch=20)
-    with pytest.raises(ValueError, match=r"21 tries, 2 bad ones.*empty"):
+    with pytest.raises(ValueError, match=r"21 tries, 2 unusable.*empty"):
         dataset[0]
-    assert [message.split(" that")[0] for message in warnings] == ["skipped photo 1", "skipped photo 2"]
+    assert [message.split(":")[0] for message in warnings] == [
+        "skipped an unusable photo (1 so far)",
+        "skipped an unusable photo (2 so far)",
+    ]
 
 
-def test_skipping_in_test_puts_a_grey_photo_and_goes_on(build, folder, five_keypoints, warnings):
+def test_skipping_in_test_mode_substitutes_a_grey_image(build, folder, five_keypoints, warnings):
     (folder / "train2017" / "12.png").write_bytes(b"")
     codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": five_keypoints}
     pipeline = (*LOAD, {"type": "BottomUpResize", "codec": codec}, {"type": "PackPose"})

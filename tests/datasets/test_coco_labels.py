@@ -39,15 +39,15 @@ def without_any_keypoints() -> dict:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({**labels(), "images": [], "annotations": []}, "no photo .* among 0"),
+        ({**labels(), "images": [], "annotations": []}, "none of the 0 photos"),
         (without("images"), "a list 'images'"),
         (without("annotations"), "a list 'annotations'"),
         (with_value({}, "images"), "a list 'images'"),
         (without("file_name", "images", 1), "image 12 has no 'file_name'"),
         (without("id", "images", 1), "image number 1 has no 'id'"),
         (without("width", "images", 0), "image 11 has no 'width'"),
-        (with_value(0, "images", 0, "height"), "image 11: wanted width and height"),
-        (with_value("60", "images", 0, "width"), "image 11: wanted width and height"),
+        (with_value(0, "images", 0, "height"), "image 11: expected width and height"),
+        (with_value("60", "images", 0, "width"), "image 11: expected width and height"),
         (with_value(PEOPLE, "images", 1, "id"), "image id 11 is used twice"),
         (without("keypoints", "annotations", 0), "annotation 1 has no 'keypoints'$"),
         (without_any_keypoints(), "annotation 1 has no 'keypoints'; no annotation has"),
@@ -59,15 +59,15 @@ def without_any_keypoints() -> dict:
         (with_value([1, 2, 2] * 4, "annotations", 1, "keypoints"), r"annotation 2 has 12 numbers.* 3 \* 5 = 15"),
         (with_value([1, 2, 2] * 17, "annotations", 1, "keypoints"), r"annotation 2 has 51 numbers.*'five'"),
         (with_value([1, 2, 3] * K, "annotations", 1, "keypoints"), "annotation 2: visibility of nose is 3"),
-        (with_value([1, "x", 2] * K, "annotations", 1, "keypoints"), "annotation 2: 'keypoints' is not all numbers"),
+        (with_value([1, "x", 2] * K, "annotations", 1, "keypoints"), "annotation 2: 'keypoints' must contain only"),
         (with_value([1, None, 2] * K, "annotations", 1, "keypoints"), "annotation 2: .*(NaN|numbers)"),
         (with_value([1, float("nan"), 2] * K, "annotations", 1, "keypoints"), "annotation 2: NaN"),
-        (with_value([1, 2, 3], "annotations", 1, "bbox"), "annotation 2 has the 'bbox'"),
+        (with_value([1, 2, 3], "annotations", 1, "bbox"), "annotation 2: expected 'bbox'"),
         (with_value(None, "annotations", 1, "area"), "annotation 2: .*'area'"),
         (with_value({"size": [WIDTH, HEIGHT], "counts": [1]}, "annotations", 3, "segmentation"), "annotation 4.*RLE"),
         (with_category(keypoints=["nose"] * 17), "no category has the 5 keypoints"),
         (with_category(keypoints=["left_wrist", "nose", "right_wrist", "left_ankle", "right_ankle"]), "in the order"),
-        ({**labels(), "annotations": []}, "no photo with a person of at least 1 .* among 4"),
+        ({**labels(), "annotations": []}, "none of the 4 photos has a person with at least 1 labelled"),
     ],
 )  # fmt: skip
 def test_bad_labels_are_refused_with_the_file_and_the_place(build, data, message):
@@ -76,8 +76,8 @@ def test_bad_labels_are_refused_with_the_file_and_the_place(build, data, message
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"images": [', "\x00\x01", "[]", "3"])
-def test_what_is_no_json_object_is_refused(build, text):
-    with pytest.raises(ValueError, match=r"labels\.json.*json"):
+def test_a_file_that_is_not_a_json_object_is_refused(build, text):
+    with pytest.raises(ValueError, match=r"labels\.json.*JSON"):
         build(text=text)
 
 
@@ -106,7 +106,11 @@ def test_keypoints_outside_the_photo_are_counted_and_not_labelled(build, warning
     data = labels()
     data["annotations"][0]["keypoints"][:6] = [-1, 5, 2, WIDTH + 1, 5, 1]
     data["annotations"][2]["keypoints"][0] = WIDTH  # the far edge still counts as inside
-    data["annotations"][1]["keypoints"] = [5, HEIGHT + 7, 2] + [0, 0, 0] * 4  # nothing of this one is left
+    data["annotations"][1]["keypoints"] = [5, HEIGHT + 7, 2] + [
+        0,
+        0,
+        0,
+    ] * 4  # this person has no keypoint left
     item = build(data).get_data_info(0)
     np.testing.assert_array_equal(item["visible"], [[0, 0, 2, 2, 2]])
     assert item["mask_regions"] == [[POLYGON]]

@@ -1,4 +1,4 @@
-"""Several data sets as one."""
+"""Several datasets combined into one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scenes(length, seed, keypoints=KEYPOINTS, **kwargs):
     }
 
 
-def test_items_are_those_of_the_sets_one_after_the_other():
+def test_items_are_those_of_the_datasets_one_after_the_other():
     configs = [scenes(3, 1), scenes(2, 2)]
     parts = [DATASETS.build(config) for config in configs]
     both = DATASETS.build({"type": "CombinedDataset", "datasets": configs})
@@ -48,7 +48,7 @@ def test_items_are_those_of_the_sets_one_after_the_other():
     assert both.metainfo.keys() == parts[0].metainfo.keys()
     assert both.keypoints.names == ("nose", "left_eye", "right_eye")
     for beyond in (5, -6):
-        with pytest.raises(IndexError, match=f"item {beyond} of a data set with 5"):
+        with pytest.raises(IndexError, match=f"index {beyond} is out of range for a dataset of 5 items"):
             both[beyond]
 
 
@@ -59,11 +59,11 @@ def test_factors_say_how_often_items_come():
     located = [combined.locate(i) for i in range(len(combined))]
     assert located[:8] == [(0, i // 2) for i in range(8)]
     assert located[10:] == [(2, 0), (2, 1), (2, 2)]
-    # Of each four in a row one, and all of them in the long run.
+    # One of every four consecutive items, and all of them in the long run.
     drawn = [[combined.locate(i) for _ in range(200)] for i in (8, 9)]
     assert set(drawn[0]) == {(1, i) for i in range(4)}
     assert set(drawn[1]) == {(1, i) for i in range(4, 8)}
-    # One that would vanish gives one item; a set without items none.
+    # A dataset whose share rounds to 0 still has one item.
     assert len(CombinedDataset(sets[:1], sample_ratio_factor=[0.01])) == 1
 
 
@@ -89,14 +89,14 @@ def test_a_seeded_item_is_the_same_whatever_was_drawn_before():
     assert any(not np.array_equal(other, first) for other in others)
 
 
-def test_bad_photos_of_all_sets_are_counted():
+def test_bad_photos_of_all_datasets_are_counted():
     sets = [DATASETS.build(scenes(2, 1)) for _ in range(3)]
     sets[1].num_bad_images, sets[2].num_bad_images = 2, 3
     assert CombinedDataset(sets).num_bad_images == 5
 
 
 def test_training_with_worker_processes_resumes_bit_equal(tmp_path, root):
-    """Two sets, of one of them half the items by chance: an interrupted run gives the weights of a whole one."""
+    """Two datasets, of one a random half of the items: a resumed run ends with an uninterrupted run's weights."""
 
     def run(work_dir, iterations, **more):
         cfg = load_config(root / "configs/ehrnet/demo_synthetic-128.py")
@@ -132,23 +132,23 @@ def test_training_with_worker_processes_resumes_bit_equal(tmp_path, root):
 @pytest.mark.parametrize(
     ("datasets", "factors", "message"),
     [
-        ([], None, "at least one data set"),
+        ([], None, "at least one dataset"),
         (scenes(2, 1), None, "must be a list"),
-        ([scenes(2, 1)], [1, 2], "for each of 1 data sets"),
+        ([scenes(2, 1)], [1, 2], "for each of 1 datasets"),
         ([scenes(2, 1)], [0], "positive number"),
         ([scenes(2, 1)], 0.5, "list of one positive number"),
         ([scenes(2, 1)], ["2"], "positive number"),
-        (["photos"], None, "data set 1 must have a KeypointMeta .*got str"),
-        ([{"length": 2}], None, "data set 1 has no type"),
+        (["photos"], None, "dataset 1 must have a KeypointMeta .*got str"),
+        ([{"length": 2}], None, "dataset 1 has no 'type'"),
         (
             [scenes(2, 1), scenes(2, 1, {**KEYPOINTS, "swap": []})],
             None,
-            "data set 2 has the keypoint flip_indices",
+            "dataset 2 has the keypoint flip_indices",
         ),
         (
             [scenes(2, 1), scenes(2, 1, {**KEYPOINTS, "names": ["nose", "right_eye", "left_eye"]})],
             None,
-            "data set 2 has the keypoint names .*wanted those of the first",
+            "dataset 2 has the keypoint names .*expected those of the first",
         ),
     ],
 )

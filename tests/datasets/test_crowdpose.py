@@ -14,7 +14,7 @@ K, SIDE = 14, 96
 
 
 def labels(crowd_index=0.4) -> dict:
-    """One photo with two people, as CrowdPose's json has it: boxes, a crowd index, no areas."""
+    """One photo with two people in CrowdPose's format: boxes, a crowd index, no areas."""
     people = [
         {
             "id": number + 1,
@@ -62,7 +62,7 @@ def test_an_area_that_is_there_is_kept(config, folder):
     assert item["area"].tolist() == pytest.approx([0.53 * 40 * 80, 77])
 
 
-def test_samples_give_the_metric_what_it_needs(config):
+def test_samples_have_what_the_metric_needs(config):
     dataset, metric = DATASETS.build(config.test_dataloader.dataset), METRICS.build(config.test_evaluator)
     sample = dataset[0]["data_samples"]
     truth = sample.gt_instances
@@ -77,20 +77,20 @@ def test_samples_give_the_metric_what_it_needs(config):
     assert result["crowdpose/AP_E"] == result["crowdpose/AP_H"] == -1
 
 
-def test_training_samples_are_of_fourteen_keypoints(config):
+def test_training_samples_have_fourteen_keypoints(config):
     sample = DATASETS.build(config.train_dataloader.dataset)[0]["data_samples"]
     assert sample.gt_targets["tag_index4"].shape == (config.codec.max_people, K)
     assert set(sample.gt_targets["points"][:, 0].tolist()) <= set(range(K))
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, "many", None, True])
-def test_a_strange_crowd_index_is_an_error(config, folder, value):
+def test_an_invalid_crowd_index_is_an_error(config, folder, value):
     (folder / "annotations/crowdpose_test.json").write_text(json.dumps(labels(value)))
-    with pytest.raises(ValueError, match=r"image 7: wanted a crowdIndex of 0 to 1"):
+    with pytest.raises(ValueError, match=r"image 7: expected a crowdIndex from 0 to 1"):
         DATASETS.build(config.test_dataloader.dataset)
 
 
-def test_cocos_data_set_still_wants_areas(folder, config):
+def test_the_coco_dataset_still_requires_areas(folder, config):
     with pytest.raises(ValueError, match="annotation 1 has no 'area'"):
         CocoPoseDataset(
             ann_file="annotations/crowdpose_test.json",
@@ -106,5 +106,5 @@ def test_a_broken_box_without_an_area_is_named(config, folder, box):
     changed = labels()
     changed["annotations"][0]["bbox"] = box
     (folder / "annotations/crowdpose_test.json").write_text(json.dumps(changed))
-    with pytest.raises(ValueError, match=r"annotation 1 has (no 'area'|the 'bbox')"):
+    with pytest.raises(ValueError, match=r"annotation 1( has no 'area'|: expected 'bbox')"):
         DATASETS.build(config.test_dataloader.dataset)

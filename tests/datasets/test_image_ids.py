@@ -11,7 +11,7 @@ from ehrpose.registry import DATASETS
 
 @pytest.fixture
 def build(tmp_path, five_keypoints):
-    """The data set of five photos, 10 to 14, each with a person."""
+    """A dataset of five photos, 10 to 14, each with a person."""
     people = [
         {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "bbox": [1, 1, 9, 9], "area": 50,
          "num_keypoints": 5, "keypoints": [5, 5, 2] * 5}
@@ -30,7 +30,7 @@ def ids_of(dataset):
     return [dataset.get_data_info(i)["img_id"] for i in range(len(dataset))]
 
 
-def test_only_the_photos_that_are_wanted(build, tmp_path):
+def test_only_the_chosen_photos_are_used(build, tmp_path):
     (tmp_path / "ids.txt").write_text("14\n\n10\n12")
     assert ids_of(build(str(tmp_path / "ids.txt"))) == [10, 12, 14]
     assert ids_of(build([13])) == [13]
@@ -38,13 +38,13 @@ def test_only_the_photos_that_are_wanted(build, tmp_path):
     assert ids_of(build([10, 12, 14], indices=2)) == [10, 12]
 
 
-def test_photos_that_are_not_there_are_named(build, tmp_path):
-    with pytest.raises(ValueError, match=r"lacks 2 of the 3 photos of image_ids, e\.g\. 98"):
+def test_missing_photos_are_named(build, tmp_path):
+    with pytest.raises(ValueError, match=r"2 of the 3 image_ids not found, e\.g\. 98"):
         build([10, 98, 99])
     with pytest.raises(FileNotFoundError, match="image_ids: file not found"):
         build(str(tmp_path / "absent.txt"))
     (tmp_path / "ids.txt").write_text("10\n000000000011.jpg\n")
-    with pytest.raises(ValueError, match=r"one image id on each line, got '000000000011\.jpg'"):
+    with pytest.raises(ValueError, match=r"one image id per line, got '000000000011\.jpg'"):
         build(str(tmp_path / "ids.txt"))
 
 

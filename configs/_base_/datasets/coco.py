@@ -1,7 +1,8 @@
-"""COCO keypoints in `data/coco`: the skeleton, the loaders and the metric.
+"""COCO keypoints in `data/coco`: the skeleton, the data loaders and the metric.
 
-Other data in COCO's form inherits from this and sets its own `data_root` and `keypoints`. Transforms ask the codec for
-every size. Source of the sigmas: the COCO keypoint evaluation. The grouping order visits head and trunk before limbs.
+Configs for other data in COCO format inherit from this and set `data_root` and `keypoints`. Transforms take all sizes
+from the codec. Source of the sigmas: the COCO keypoint evaluation. The grouping order visits head and trunk before
+limbs.
 """
 
 data_root = "data/coco/"

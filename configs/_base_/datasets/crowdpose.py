@@ -1,4 +1,4 @@
-"""CrowdPose in `data/crowdpose`: trained on train and val together, tested on test (the usual protocol).
+"""CrowdPose in `data/crowdpose`: trained on train and val combined, tested on test (the usual protocol).
 
 Source of the sigmas: CrowdPose's evaluation.
 """

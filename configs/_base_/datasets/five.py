@@ -1,14 +1,14 @@
-"""Five keypoints in `data/five`, the example of docs/custom_skeleton.md: copy it and put in your own."""
+"""Five keypoints in `data/five`, the example of docs/custom_skeleton.md: copy it and enter your own."""
 
 _base_ = "coco.py"
 
 data_root = "data/five/"
 
 keypoints = dict(
-    _delete_=True,  # in place of COCO's
+    _delete_=True,  # replaces COCO's
     dataset_name="five",
     names=["nose", "left_wrist", "right_wrist", "left_ankle", "right_ankle"],
-    # Left and right change places in a mirrored photo.
+    # Keypoints that change places in a mirrored photo.
     swap=[("left_wrist", "right_wrist"), ("left_ankle", "right_ankle")],
     skeleton=[
         ("nose", "left_wrist"),
@@ -16,6 +16,6 @@ keypoints = dict(
         ("nose", "left_ankle"),
         ("nose", "right_ankle"),
     ],
-    # How exactly people place the keypoint, as a share of the person's size: COCO's for these.
+    # How precisely each keypoint can be placed, as a share of the person's size; COCO's values.
     sigmas=[0.026, 0.062, 0.062, 0.089, 0.089],
 )

@@ -1,13 +1,13 @@
-"""The embedded data set: cartoon people drawn by ehrpose itself, one scene for every seed and index.
+"""The synthetic dataset: cartoon people rendered by ehrpose, one scene per seed and index.
 
-Of coco.py it keeps the skeleton and the metric.
+Skeleton and metric come from coco.py.
 """
 
 _base_ = "coco.py"
 
 image_size = 256
 num_people = (1, 4)
-# Standing height as a fraction of the image's side; 0 to 1 for how busy a scene is.
+# Standing height as a fraction of the image's side; the other three, 0 to 1, set how difficult scenes are.
 person_height = (0.3, 0.9)
 occlusion = 0.5
 clutter = 0.5
@@ -53,7 +53,7 @@ val_dataloader = dict(
         type="SyntheticPeople",
         keypoints="$keypoints",
         length=200,
-        # Another seed: no scene of training is ever seen here.
+        # Another seed: no training scene occurs here.
         seed=1,
         image_size="$image_size",
         num_people="$num_people",

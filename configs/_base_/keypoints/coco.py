@@ -1,3 +1,3 @@
-"""The 17 keypoints of COCO, for the `--keypoints` option of tools."""
+"""The 17 keypoints of COCO, for the `--keypoints` option of the tools."""
 
 _base_ = "../datasets/coco.py"

@@ -1,3 +1,3 @@
-"""The 14 keypoints of CrowdPose, for the `--keypoints` option of tools."""
+"""The 14 keypoints of CrowdPose, for the `--keypoints` option of the tools."""
 
 _base_ = "../datasets/crowdpose.py"

@@ -1,4 +1,4 @@
-"""EfficientHRNet of any phi. The leaf's phi row gives `phi` and `codec.input_size`."""
+"""EfficientHRNet of any phi. The configs in `_base_/phi` set `phi` and `codec.input_size`."""
 
 codec = dict(type="AssociativeEmbedding", keypoints="$keypoints", sigma=2.0, max_people=30, mode="paper")
 

@@ -25,7 +25,7 @@ model = dict(
         num_blocks=1,
         init_std=None,
         tag_init_std=0.05,
-        # Positions come from stride 2, which has four times the pixels: weighted alike, coarse and fine learn alike.
+        # Positions come from stride 2, which has four times the pixels: weight 4 lets both levels learn equally.
         heatmap_loss=[dict(type="HeatmapLoss"), dict(type="HeatmapLoss", weight=4.0)],
         tag_loss=dict(type="AELoss", pull=1e-3, push=1e-2, radius=1),
     ),

@@ -1,4 +1,4 @@
-"""The row of H-1 in the scaling schedule; backbone and neck take all their sizes from phi."""
+"""H-1 in the scaling schedule; backbone and neck derive all their sizes from phi."""
 
 _base_ = ["../models/ehrnet.py"]
 

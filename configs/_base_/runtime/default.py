@@ -23,14 +23,14 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl"),
 )
-# On the CPU: hold on to freed memory, for speed.
+# On the CPU: keep freed memory for reuse, for speed.
 keep_freed_memory = True
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(
     type="PoseVisualizer", keypoints="$keypoints", vis_backends="$vis_backends", name="visualizer"
 )
 
-# What matches the pattern is logged as the mean of the window, the rest as of the last batch.
+# Values that match the pattern are logged as the mean over the window, others as of the last batch.
 log_processor = dict(
     type="LogProcessor", window_size=50, by_epoch=True, mean_pattern=r".*(loss|time|grad_norm|acc_).*"
 )

@@ -1,8 +1,8 @@
-"""A schedule in steps instead of epochs, with its runtime: AdamW, a short warm-up, then a cosine.
+"""A schedule in iterations instead of epochs, with its runtime: AdamW, a short warm-up, then cosine annealing.
 
-The config that inherits from this sets `max_iters`, and draws photos without end:
-`train_dataloader = dict(sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True))`. From the hooks on, it is
-runtime/default.py with a log and checkpoints by steps.
+Configs that inherit from this must set `max_iters` and use an infinite sampler:
+`train_dataloader = dict(sampler=dict(_delete_=True, type="InfiniteSampler", shuffle=True))`. From the hooks on, it
+equals runtime/default.py, with logging and checkpoints by iteration.
 """
 
 train_cfg = dict(type="ResumableIterBasedTrainLoop", max_iters="$max_iters", val_interval="$max_iters")
@@ -39,14 +39,14 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl"),
 )
-# On the CPU: hold on to freed memory, for speed.
+# On the CPU: keep freed memory for reuse, for speed.
 keep_freed_memory = True
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(
     type="PoseVisualizer", keypoints="$keypoints", vis_backends="$vis_backends", name="visualizer"
 )
 
-# What matches the pattern is logged as the mean of the window, the rest as of the last batch.
+# Values that match the pattern are logged as the mean over the window, others as of the last batch.
 log_processor = dict(
     type="LogProcessor", window_size=50, by_epoch=False, mean_pattern=r".*(loss|time|grad_norm|acc_).*"
 )

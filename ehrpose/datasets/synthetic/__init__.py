@@ -1,4 +1,4 @@
-"""People that ehrpose draws itself: scenes and videos with labels."""
+"""Synthetic people: rendered scenes and videos with labels."""
 
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 

@@ -1,4 +1,4 @@
-"""Backgrounds, things in front of people, and the camera's blur and noise (NumPy and OpenCV)."""
+"""Backgrounds, occluders, and the camera's blur and noise (NumPy and OpenCV)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SKIN_LIKE = np.array([120.0, 150.0, 205.0])
 
 @lru_cache(maxsize=4)
 def _noise_bank(height: int, width: int) -> np.ndarray:
-    """Return fixed (height, width, 3) uint8 noise, mean 128, deviation 32; scenes take windows of it."""
+    """Return fixed (height, width, 3) uint8 noise, mean 128, standard deviation 32; scenes crop windows of it."""
     rng = np.random.default_rng(0)
     return np.clip(np.round(rng.normal(128, 32, (height, width, 3))), 0, 255).astype(np.uint8)
 
 
 def sample_background(rng: np.random.Generator, size_wh: tuple[int, int], clutter: float) -> np.ndarray:
-    """Draw an empty place: walls, floor, sky or just colours, with textures at several frequencies.
+    """Draw a background: walls, floor, sky or just colours, with textures at several frequencies.
 
     Args:
         rng: Source of randomness.
@@ -55,7 +55,7 @@ def sample_background(rng: np.random.Generator, size_wh: tuple[int, int], clutte
 
 
 def add_clutter(canvas: Canvas, rng: np.random.Generator, clutter: float) -> None:
-    """Paint things behind the people: furniture, poles, lines, blobs and limb-like shapes."""
+    """Paint objects behind the people: furniture, poles, lines, blobs and limb-like shapes."""
     count = rng.poisson(20 * clutter)
     kinds = rng.choice(5, size=count, p=[0.3, 0.15, 0.15, 0.15, 0.25])
     for kind in kinds:
@@ -63,7 +63,7 @@ def add_clutter(canvas: Canvas, rng: np.random.Generator, clutter: float) -> Non
 
 
 def add_occluder(canvas: Canvas, rng: np.random.Generator, person_height: float) -> None:
-    """Paint one thing in front of the people; its pixels get label 0."""
+    """Paint one object in front of the people; its pixels get label 0."""
     height, width = canvas.labels.shape
     kind = rng.random()
     if kind < 0.4:
@@ -85,7 +85,7 @@ def add_occluder(canvas: Canvas, rng: np.random.Generator, person_height: float)
 def add_seat(
     canvas: Canvas, rng: np.random.Generator, top: np.ndarray, height: float, half_width: float
 ) -> None:
-    """Paint a stool; top is the (2,) middle of its upper edge; all in pixels. Its pixels get label 0."""
+    """Paint a stool; ``top`` is the (2,) middle of its upper edge, all in pixels. Its pixels get label 0."""
     half = half_width * rng.uniform(0.8, 1.5)
     middle = top + np.array([0, 0.5 * height])
     _paint(canvas, _box(middle, np.array([half, 0.5 * height]), 0.0), middle, half, _material(rng))
@@ -94,12 +94,12 @@ def add_seat(
 def finish(
     rng: np.random.Generator, img: np.ndarray, noise_rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Apply exposure, white balance, slight blur and sensor noise of a camera.
+    """Apply a camera's exposure, slight blur and sensor noise.
 
     Args:
-        rng: Source of the camera's settings.
+        rng: Source of randomness for the camera settings.
         img: (H, W, 3) uint8.
-        noise_rng: Source of the noise, where frames share a camera; None is ``rng``.
+        noise_rng: Source of randomness for the noise, if frames share a camera; None uses ``rng``.
     """
     gain, offset = rng.uniform(0.78, 1.15), rng.uniform(-12, 16)
     img = cv2.convertScaleAbs(img, alpha=gain, beta=max(offset, 0.0))
@@ -114,7 +114,7 @@ def finish(
 
 
 def _muted(rng: np.random.Generator, colors: np.ndarray) -> np.ndarray:
-    """Move (N, 3) colours towards grey and to one brightness, as most large surfaces are."""
+    """Move (N, 3) colours towards grey and a common brightness, typical of large surfaces."""
     colors = colors * (rng.uniform(60, 215) / max(float(colors.mean()), 1.0))
     grey = colors.mean(1, keepdims=True)
     return grey + (colors - grey) * rng.uniform(0.15, 0.9)

@@ -1,4 +1,4 @@
-"""Paint anti-aliased, textured shapes on an image and keep track of whose pixels they are.
+"""Paint anti-aliased, textured shapes on an image and record whose pixels they are.
 
 Positions are pixel-index coordinates (x, y), subpixel; (0, 0) is the centre of the first pixel.
 """
@@ -18,12 +18,12 @@ CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 def fixed(points: np.ndarray) -> np.ndarray:
-    """Return (N, 2) points as OpenCV's fixed-point integers, to be drawn with ``shift=4``."""
+    """Return (N, 2) points as OpenCV's fixed-point integers, for drawing with ``shift=4``."""
     return np.rint(points * (1 << _SHIFT)).astype(np.int32)
 
 
 def hull(points: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the (N, 2) convex hull of several (n, 2) sets of points."""
+    """Return the (N, 2) convex hull of several (n, 2) point sets."""
     return cv2.convexHull(np.concatenate(points).astype(np.float32))[:, 0]
 
 
@@ -33,12 +33,12 @@ def capsule(start: np.ndarray, end: np.ndarray, start_radius: float, end_radius:
 
 
 class Canvas:
-    """An image in the making.
+    """An image being drawn, with a label per pixel.
 
     Attributes:
         img: (H, W, 3) uint8 BGR.
-        labels: (H, W) uint16, 0 for the background, else what ``paint`` was told.
-        light: (2,) direction in the image towards the light.
+        labels: (H, W) uint16, 0 for the background, else the ``label`` passed to ``paint``.
+        light: (2,) direction towards the light, in the image.
     """
 
     def __init__(self, img: np.ndarray, light: np.ndarray) -> None:
@@ -61,13 +61,13 @@ class Canvas:
 
         Args:
             outlines: Convex polygons (n, 2), painted as one shape.
-            material: Its tile runs across the axis once and along it every ``unit`` pixels.
+            material: Its tile spans the shape once across the axis and repeats every ``unit`` pixels along it.
             start: (2,) one end of the axis.
             end: (2,) other end of the axis.
             half_width: Half the width of the shape across the axis, pixels.
             unit: Length of one tile along the axis, pixels.
             label: Written to ``labels`` where the shape covers more than half a pixel.
-            shade: Factor on the brightness.
+            shade: Brightness factor.
         """
         shapes = [fixed(outline) for outline in outlines]
         boxes = [cv2.boundingRect(shape) for shape in shapes]
@@ -114,11 +114,11 @@ class Canvas:
         return warp, int(dx * self.light[1] - dy * self.light[0] > 0)
 
     def fill(self, outline: np.ndarray, color: Sequence[float] | np.ndarray) -> None:
-        """Fill a convex (n, 2) polygon with one BGR colour; labels stay."""
+        """Fill a convex (n, 2) polygon with one BGR colour; labels are unchanged."""
         cv2.fillConvexPoly(self.img, fixed(outline), tuple(float(c) for c in color), cv2.LINE_AA, _SHIFT)
 
     def line(self, points: np.ndarray, color: Sequence[float] | np.ndarray, thickness: float) -> None:
-        """Draw a thin open (n, 2) polyline; below one pixel of thickness it fades; labels stay."""
+        """Draw a thin open (n, 2) polyline, nothing below 0.35 px of thickness; labels are unchanged."""
         if thickness < 0.35:
             return
         color = tuple(float(c) for c in color)
@@ -127,6 +127,6 @@ class Canvas:
 
 
 def blend(roi: np.ndarray, color: np.ndarray, cover: np.ndarray) -> None:
-    """Put ``color`` over ``roi`` in place; cover (h, w) uint8, 255 is opaque."""
+    """Blend ``color`` over ``roi`` in place; ``cover`` is (h, w) uint8, 255 is opaque."""
     weight = (cover + (cover >> 7).astype(np.uint16))[..., None]
     roi[:] = (roi * (256 - weight) + color * weight) >> 8

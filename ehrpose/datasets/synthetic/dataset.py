@@ -1,4 +1,4 @@
-"""The embedded data set: drawn people, rendered as they are read, with exact annotations in COCO's form."""
+"""The synthetic dataset: people rendered on access, with exact annotations in COCO format."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from ehrpose.registry import DATASETS, TRANSFORMS
 
 __all__ = ["SyntheticPeople"]
 
-# Less than this share of the person's drawn pixels left: annotated without keypoints, as COCO does.
+# With a smaller visible fraction of their drawn pixels, people are annotated without keypoints, as in COCO.
 _MIN_VISIBLE_SHARE = 0.15
-_MAX_PEOPLE = 99  # annotation ids are 100 * scene + number of the person
+_MAX_PEOPLE = 99  # annotation ids are 100 * scene + person number
 
 
 @DATASETS.register_module()
 class SyntheticPeople(OtherItems, BaseDataset):
-    """Scenes with drawn, articulated people.
+    """Scenes of rendered, articulated people.
 
-    Scene ``i`` depends on the arguments and on (seed, i) only: it is the same in every process and epoch.
-    Nothing is kept on disk, nor in memory unless ``cache``. Sets of different seeds share no scene.
+    Scene ``i`` depends only on the arguments and on (seed, i): it is the same in every process and epoch. Nothing
+    is stored on disk, or in memory unless ``cache`` is set. Datasets with different seeds share no scene.
 
     An item before the pipeline holds ``img`` (H, W, 3) uint8 BGR, ``img_id`` (i + 1), ``width``,
     ``height``, ``keypoints`` (N, K, 2) float32 pixels, ``visible`` (N, K) uint8 (0 outside the image or not
     annotated, 1 hidden, 2 visible), ``bbox`` (N, 4) float32 xyxy, ``area`` (N,) float32 (visible pixels),
-    ``mask_regions`` (run-length masks of people without keypoints), ``outlines`` (N, those of the others) and
-    ``raw_anns`` (COCO annotations).
+    ``mask_regions`` (run-length masks of people without keypoints), ``outlines`` (N run-length masks of the others)
+    and ``raw_anns`` (COCO annotations).
 
     Args:
-        keypoints: KeypointMeta, or its config; the names must be among COCO's 17.
+        keypoints: KeypointMeta or its config; the names must be among COCO's 17.
         length: Number of scenes.
-        seed: Seed of the whole set, 0 or greater.
+        seed: Seed of the whole dataset, 0 or greater.
         image_size: (width, height) in pixels, or the side of a square.
-        num_people: Least and greatest number of people of a scene, at most 99.
-        person_height: Least and greatest standing height, as a fraction of the image's short side.
-        occlusion: 0 (whole people, apart) to 1 (overlapping, cut by the border, things in front).
+        num_people: Minimum and maximum number of people per scene, at most 99.
+        person_height: Minimum and maximum standing height, as a fraction of the image's short side.
+        occlusion: 0 (whole people, apart) to 1 (overlapping, cut off by the border, objects in front).
         clutter: 0 (plain background) to 1 (busy background).
-        pose_variety: 0 (everyone stands or walks facing the camera) to 1 (any pose, seen from any side).
-        cache: Keep every scene in memory once it is drawn (each worker process its own).
-        pipeline: Transforms, built from TRANSFORMS if they are configs.
-        kwargs: More arguments of MMEngine's BaseDataset, such as ``test_mode``, ``indices``, ``lazy_init``.
+        pose_variety: 0 (all people stand or walk, facing the camera) to 1 (any pose, seen from any side).
+        cache: Keep every scene in memory once it is drawn (separately in each worker process).
+        pipeline: Transforms or their configs.
+        kwargs: Further arguments of MMEngine's BaseDataset, such as ``test_mode``, ``indices``, ``lazy_init``.
 
     Raises:
-        ValueError: A keypoint name cannot be drawn, or a number is out of its range.
+        ValueError: A keypoint name cannot be drawn, or a number is out of range.
     """
 
     METAINFO: ClassVar[dict[str, Any]] = {"dataset_name": "synthetic_people"}
@@ -73,13 +73,13 @@ class SyntheticPeople(OtherItems, BaseDataset):
         unknown = [name for name in self.keypoints.names if name not in KEYPOINT_NAMES]
         if unknown:
             raise ValueError(
-                f"SyntheticPeople cannot draw the keypoints {unknown}; it has {list(KEYPOINT_NAMES)}"
+                f"SyntheticPeople cannot draw the keypoints {unknown}; available: {list(KEYPOINT_NAMES)}"
             )
         self.length, self.seed = _at_least("length", length, 1), _at_least("seed", seed, 0)
         size = (image_size, image_size) if isinstance(image_size, (int, np.integer)) else tuple(image_size)
         if len(size) != 2 or min(size) < 16:
             raise ValueError(
-                f"image_size: wanted (width, height) or one side, at least 16 px, got {image_size}"
+                f"image_size: expected (width, height) or one side, at least 16 px, got {image_size}"
             )
         self.size_wh = (int(size[0]), int(size[1]))
         self.num_people = _range("num_people", num_people, 0, _MAX_PEOPLE)
@@ -93,7 +93,7 @@ class SyntheticPeople(OtherItems, BaseDataset):
         super().__init__(metainfo={"keypoints": self.keypoints}, pipeline=transforms, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return one small dict for each scene."""
+        """Return one small dict per scene."""
         return [{"img_id": index + 1} for index in range(self.length)]
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class SyntheticPeople(OtherItems, BaseDataset):
             return self._draw(info, index)
         if index not in self._cache:
             self._cache[index] = self._draw(info, index)
-        # Transforms replace values of the item; they must not write into the arrays that are kept.
+        # Copied, so that transforms cannot write into the cached arrays.
         return {
             key: value.copy() if isinstance(value, np.ndarray) else value
             for key, value in self._cache[index].items()
@@ -152,7 +152,7 @@ class SyntheticPeople(OtherItems, BaseDataset):
         }
 
     def _collect(self, anns: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the arrays of the people with keypoints, and the regions of those without."""
+        """Return the arrays of the people with keypoints and the mask regions of those without."""
         known = [ann for ann in anns if ann["num_keypoints"] > 0]
         keypoints = np.array([ann["keypoints"] for ann in known], np.float32)
         keypoints = keypoints.reshape(-1, self.keypoints.num_keypoints, 3)
@@ -170,7 +170,7 @@ class SyntheticPeople(OtherItems, BaseDataset):
 
 def _at_least(what: str, value: int, least: int) -> int:
     if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"{what}: wanted a whole number of at least {least}, got {value!r}")
+        raise ValueError(f"{what}: expected a whole number of at least {least}, got {value!r}")
     return int(value)
 
 
@@ -180,5 +180,5 @@ def _range(what: str, values: Sequence[Any], least: float, greatest: float) -> t
         or len(values) != 2
         or not least <= values[0] <= values[1] <= greatest
     ):
-        raise ValueError(f"{what}: wanted low <= high within {least} to {greatest}, got {values!r}")
+        raise ValueError(f"{what}: expected low <= high within {least} to {greatest}, got {values!r}")
     return values[0], values[1]

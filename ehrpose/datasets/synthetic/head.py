@@ -1,4 +1,4 @@
-"""Draw heads: skull, hair, face; and say where eyes, ears and nose are."""
+"""Draw heads (skull, hair, face) and locate eyes, ears and nose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ehrpose.datasets.synthetic.canvas import CIRCLE, Canvas, hull
 from ehrpose.datasets.synthetic.outfit import Outfit
 
-# Half axes of the skull towards left, up and forward, in half heads; nose, eyes and ears on it.
+# Half axes of the skull (left, up, forward) and positions of nose, eyes and ears on it, in half head heights.
 _SKULL = np.array([0.74, 0.95, 0.88])
 _FACE = {
     "nose": np.array([0.0, -0.13, 1.04]),
@@ -33,11 +33,11 @@ _SPHERE = _sphere()
 def face_keypoints(
     center: np.ndarray, axes: np.ndarray, radius: float
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Return the (3,) position of each face keypoint and how far it looks at the viewer, -1 to 1.
+    """Return the (3,) position of each face keypoint and how much it faces the viewer, -1 to 1.
 
     Args:
-        center: (3,) centre of the skull, camera axes, pixels.
-        axes: (3, 3) columns are the head's left, up and forward directions.
+        center: (3,) centre of the skull in camera axes, pixels.
+        axes: (3, 3), the columns are the head's left, up and forward directions.
         radius: Half the height of the head, pixels.
     """
     found = {}
@@ -48,7 +48,7 @@ def face_keypoints(
 
 
 def ellipse(center: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Return the outline of a projected ellipsoid; spread is (2, n), its half axes in the image."""
+    """Return the outline of a projected ellipsoid; ``spread`` is (2, n), its half axes in the image."""
     form = spread @ spread.T
     a = np.sqrt(max(form[0, 0], 1e-9))
     b = form[0, 1] / a
@@ -59,7 +59,7 @@ def ellipse(center: np.ndarray, spread: np.ndarray) -> np.ndarray:
 def draw_head(
     canvas: Canvas, center: np.ndarray, axes: np.ndarray, radius: float, outfit: Outfit, label: int
 ) -> None:
-    """Paint a head; arguments as in ``face_keypoints``; label marks its pixels."""
+    """Paint a head; arguments as in ``face_keypoints``; ``label`` marks its pixels."""
     flat = axes[:2]
     middle = center[:2]
     forward = axes[:, 2]
@@ -88,7 +88,7 @@ def draw_head(
 
 
 def _hair_cap(axes: np.ndarray, outfit: Outfit) -> np.ndarray:
-    """Return the (n, 3) unit directions in head axes that hair covers and the viewer sees."""
+    """Return the (n, 3) unit directions, in head axes, that hair covers and the viewer sees."""
     lean = {"cap": (0.9, -0.3)}.get(outfit.hair_style, (0.62, -0.78))
     middle = np.array([0.0, *lean])
     near = _SPHERE @ (middle / np.linalg.norm(middle)) > np.cos(np.radians(outfit.hair_angle))

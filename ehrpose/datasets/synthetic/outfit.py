@@ -1,4 +1,4 @@
-"""Skin, hair and clothes of drawn people: small texture tiles (NumPy only).
+"""Skin, hair and clothes of synthetic people: small texture tiles (NumPy only).
 
 A tile is wrapped around a limb: its columns run across the limb, its rows along it.
 """
@@ -48,7 +48,7 @@ _SHADES = np.stack(
 
 @dataclass
 class Material:
-    """A cloth or skin: mean BGR colour and its tiles (2, TILE, TILE, 3) uint8, lit from left and right."""
+    """Cloth, skin or hair: mean BGR colour and (2, TILE, TILE, 3) uint8 tiles, lit from left and right."""
 
     color: np.ndarray
     tiles: np.ndarray
@@ -56,7 +56,7 @@ class Material:
 
 @dataclass
 class Outfit:
-    """What one person wears."""
+    """Skin, hair and clothes of one person."""
 
     skin: Material
     hair: Material
@@ -73,14 +73,14 @@ class Outfit:
 
 
 def make_material(color: np.ndarray, pattern: np.ndarray | None = None) -> Material:
-    """Shade a colour, or a (TILE, TILE, 3) BGR pattern, like a cylinder."""
+    """Shade a colour, or a (TILE, TILE, 3) BGR pattern, as on a cylinder."""
     flat = np.broadcast_to(color, (TILE, TILE, 3)) if pattern is None else pattern
     tiles = flat[None] * _SHADES[:, None, :, None]
     return Material(np.asarray(color, float), np.clip(tiles, 0, 255).astype(np.uint8))
 
 
 def sample_color(rng: np.random.Generator, neutral: float = 0.4) -> np.ndarray:
-    """Draw a BGR colour of cloth, 0 to 255; ``neutral`` is the share of greys, denims and beiges."""
+    """Sample a cloth colour, BGR, 0 to 255; ``neutral`` is the share of greys, denims and beiges."""
     if rng.random() < neutral:
         return np.clip(_NEUTRALS[rng.integers(len(_NEUTRALS))] + rng.normal(0, 14, 3), 12, 245)
     value = rng.uniform(70, 235)
@@ -90,7 +90,7 @@ def sample_color(rng: np.random.Generator, neutral: float = 0.4) -> np.ndarray:
 
 
 def sample_pattern(rng: np.random.Generator, color: np.ndarray) -> np.ndarray | None:
-    """Draw a (TILE, TILE, 3) BGR pattern around a colour, or None for plain cloth."""
+    """Sample a (TILE, TILE, 3) BGR pattern around a colour, or None for plain cloth."""
     kind = _PATTERNS[rng.choice(len(_PATTERNS), p=_PATTERN_ODDS)]
     if kind == "plain":
         return None
@@ -126,7 +126,7 @@ def _cloth(rng: np.random.Generator, neutral: float, is_plain: bool = False) -> 
 
 
 def sample_outfit(rng: np.random.Generator) -> Outfit:
-    """Draw skin, hair and clothes of one person."""
+    """Sample skin, hair and clothes of one person."""
     skin = np.clip(_SKINS[rng.integers(len(_SKINS))] * rng.uniform(0.9, 1.08) + rng.normal(0, 5, 3), 20, 250)
     hair = np.clip(_HAIRS[rng.integers(len(_HAIRS))] * rng.uniform(0.8, 1.2) + rng.normal(0, 5, 3), 8, 240)
     strands = hair * rng.uniform(0.86, 1.14, (1, TILE, 1)) * np.ones((TILE, 1, 3))

@@ -10,7 +10,7 @@ from ehrpose.datasets.synthetic.canvas import CIRCLE, capsule, hull
 from ehrpose.datasets.synthetic.outfit import Material, Outfit
 from ehrpose.datasets.synthetic.pose import SIDES, Body, Skeleton
 
-# Numbers of the parts in the label map; of a limb, the left one.
+# Numbers of the parts in the label map; RIGHT is added to a limb's number for the right side.
 TORSO, PELVIS, NECK, HEAD, HAIR, SKIRT = 1, 2, 3, 4, 5, 6
 LIMBS = {"upper_arm": 8, "forearm": 9, "hand": 10, "thigh": 11, "shin": 12, "foot": 13}
 RIGHT = 8
@@ -46,7 +46,7 @@ def _level(center: np.ndarray, axes: np.ndarray, half_width: float, half_depth: 
 
 
 def _trunk(plan: Plan, joints: dict[str, np.ndarray]) -> list[Piece]:
-    """Return neck, torso, pelvis and, if any, long hair and a skirt."""
+    """Return neck, torso, pelvis and, if present, long hair and a skirt."""
     scale, body, outfit, pose = plan.scale, plan.body, plan.outfit, plan.skeleton
     b = scale * (0.6 + 0.4 * body.build)
     neck, waist, pelvis, head = joints["neck"], joints["waist"], joints["pelvis"], joints["head"]
@@ -175,7 +175,7 @@ def _arms(plan: Plan, joints: dict[str, np.ndarray]) -> list[Piece]:
 
 
 def person_pieces(plan: Plan, joints: dict[str, np.ndarray]) -> list[Piece]:
-    """Return all parts but the head, from far to near.
+    """Return all parts except the head, from far to near.
 
     Args:
         plan: The person.

@@ -1,7 +1,7 @@
 """Random bodies in random poses, as simple 3-D skeletons (NumPy only).
 
 Lengths are in body heights. Camera axes: x to the right of the image, y down, z towards the viewer.
-Body axes: x to the person's left, y up, z forward; a person of yaw 0 faces the camera.
+Body axes: x to the person's left, y up, z forward; at yaw 0 a person faces the camera.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 SIDES = (("left", 1.0), ("right", -1.0))
 
 # Joint angles in degrees, as (low, high). Flexion lifts the limb forward, abduction lifts it sideways,
-# twist turns the forearm inward, the last one bends the elbow.
+# twist turns the forearm inward, the last angle bends the elbow.
 _ARMS = {
     "down": ((-15, 20), (4, 18), (-20, 40), (4, 35)),
     "bent": ((-10, 30), (4, 25), (0, 60), (50, 120)),
@@ -41,7 +41,7 @@ _LEGS = {
     "kneel": ((75, 100), (-12, 5), (2, 12), (80, 105), (80, 105)),
 }
 _LEG_ODDS = np.array([0.33, 0.22, 0.12, 0.10, 0.05, 0.08, 0.05, 0.05])
-# What remains at the lowest variety: people who stand or walk upright towards the camera.
+# Poses at variety 0: people stand or walk upright, facing the camera.
 _PLAIN_ARMS = ("down", "bent", "on_hip", "raised", "sideways", "wave")
 _PLAIN_LEGS = ("stand", "walk", "wide")
 _DOWN = np.array([0.0, -1.0, 0.0])
@@ -66,7 +66,7 @@ class Body:
 
 @dataclass
 class Pose:
-    """Angles of one body, degrees.
+    """Pose of one body; angles in degrees.
 
     Attributes:
         legs: Name of the leg pose.
@@ -75,8 +75,8 @@ class Pose:
         lean: Forward lean of the trunk.
         roll: Sideways lean of the whole body.
         yaw: Facing direction; 0 faces the camera, 90 the right border of the image.
-        chest: Sideways bend and turn of the chest against the pelvis.
-        head: Turn, nod and tilt of the head against the chest.
+        chest: Sideways bend and turn of the chest relative to the pelvis.
+        head: Turn, nod and tilt of the head relative to the chest.
     """
 
     legs: str
@@ -96,8 +96,8 @@ class Skeleton:
     Attributes:
         joints: Name to (3,) position in camera axes, origin at the pelvis, in body heights.
         torso: Columns are the chest's left, up and forward directions in camera axes.
-        pelvis: The same of the pelvis.
-        head: The same of the head.
+        pelvis: The same for the pelvis.
+        head: The same for the head.
         legs: Name of the leg pose.
     """
 
@@ -124,7 +124,7 @@ def _rz(degrees: float) -> np.ndarray:
 
 
 def sample_body(rng: np.random.Generator) -> Body:
-    """Draw the proportions of a person; about one in eight is a child with a larger head."""
+    """Sample the proportions of a person; about one in eight is a child with a larger head."""
     child = rng.random() < 0.12
     scale = rng.uniform(0.94, 1.06, 8)
     return Body(
@@ -142,7 +142,7 @@ def sample_body(rng: np.random.Generator) -> Body:
 
 
 def sample_yaw(rng: np.random.Generator) -> float:
-    """Draw the facing direction in degrees: 0 faces the camera, 180 shows the back."""
+    """Sample the facing direction in degrees: 0 faces the camera, 180 shows the back."""
     kind = rng.random()
     if kind < 0.45:
         return float(rng.normal(0, 25))
@@ -154,7 +154,7 @@ def sample_yaw(rng: np.random.Generator) -> float:
 
 
 def _odds(names: Iterable[str], odds: np.ndarray, plain: Sequence[str] | None) -> np.ndarray:
-    """Return ``odds`` without the poses that are not ``plain``; None keeps all."""
+    """Return ``odds`` restricted to the ``plain`` poses; None keeps all."""
     if plain is None:
         return odds
     kept = odds * [name in plain for name in names]
@@ -194,14 +194,14 @@ def _sample_arm(rng: np.random.Generator, style: str) -> np.ndarray:
 
 
 def sample_skeleton(rng: np.random.Generator, body: Body, tilt: float, variety: float = 1.0) -> Skeleton:
-    """Draw a pose within the joint limits and see it from a random side.
+    """Sample a pose within the joint limits, seen from a random side.
 
     Args:
         rng: Source of randomness.
         body: Proportions of the person.
         tilt: Angle of the camera above the horizon, degrees; the same for a whole scene.
-        variety: Share of people, 0 to 1, in any pose and seen from any side. The others stand or walk upright
-            and face the camera.
+        variety: Fraction of people, 0 to 1, in any pose and seen from any side. The others stand or walk upright,
+            facing the camera.
     """
     plain = variety < 1 and rng.random() >= variety
     legs, leg_angles, arm_angles, lean = _sample_limbs(rng, plain)
@@ -214,7 +214,7 @@ def sample_skeleton(rng: np.random.Generator, body: Body, tilt: float, variety: 
 
 
 def pose_skeleton(pose: Pose, body: Body, tilt: float) -> Skeleton:
-    """Put a body into a pose; ``tilt`` is the camera's angle above the horizon, degrees."""
+    """Return the body in a pose; ``tilt`` is the camera's angle above the horizon, degrees."""
     pelvis = _rx(tilt) @ _rz(pose.roll) @ _ry(pose.yaw) @ _rx(0.35 * pose.lean)
     torso = pelvis @ _rx(0.65 * pose.lean) @ _rz(pose.chest[0]) @ _ry(pose.chest[1])
     head = torso @ _ry(pose.head[0]) @ _rx(pose.head[1]) @ _rz(pose.head[2])

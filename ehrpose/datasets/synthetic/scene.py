@@ -1,7 +1,7 @@
-"""Draw scenes with several people and say exactly where everybody's keypoints are (NumPy and OpenCV).
+"""Draw scenes with several people and their exact keypoints (NumPy and OpenCV).
 
-Everything comes from one random generator, so a scene is a function of its seed. Positions are
-pixel-index coordinates; depth grows towards the viewer.
+All randomness comes from one generator, so a scene is a function of its seed. Positions are pixel-index
+coordinates; depth grows towards the viewer.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ KEYPOINT_NAMES = (
     "nose",
     *(f"{side}_{part}" for part in ("eye", "ear", *_LIMB_NAMES) for side in ("left", "right")),
 )
-# A label is 32 * number of the person (from 1) + part.
+# A label is 32 * person number (from 1) + part.
 PARTS_PER_PERSON = 32
-# Behind something, further from the person's visible pixels than this many body heights: not annotated.
+# A hidden keypoint further than this many body heights from the person's visible pixels is not annotated.
 _MAX_GUESS = 0.15
-# Parts that may lie on top of a keypoint without hiding it.
+# Parts that may cover a keypoint without hiding it.
 _OWN_LIMBS = {
     "shoulder": ("upper_arm",),
     "elbow": ("upper_arm", "forearm"),
@@ -62,10 +62,10 @@ class Person:
 
     Attributes:
         keypoints: (17, 2) float32 true positions in the order of KEYPOINT_NAMES, also outside the image.
-        visible: (17,) uint8 as in COCO: 0 outside the image or behind something with nothing of the person
-            near, 1 hidden, 2 visible.
+        visible: (17,) uint8 as in COCO: 0 outside the image or hidden with none of the person's visible pixels
+            nearby, 1 hidden, 2 visible.
         mask: (H, W) bool, the visible pixels.
-        whole_area: Number of pixels in the image before others were drawn on top.
+        whole_area: Number of the person's pixels in the image before others were drawn on top.
         height: Standing height, pixels.
     """
 
@@ -88,17 +88,17 @@ def render_scene(
     """Draw one scene.
 
     Args:
-        rng: Source of randomness; all of it is used up in a fixed order.
+        rng: Source of randomness, consumed in a fixed order.
         size_wh: Width and height of the image, pixels.
-        num_people: Least and greatest number of people.
-        person_height: Least and greatest standing height, as a fraction of the image's short side.
-        occlusion: 0: people apart, whole, nothing in front of them; 1: overlaps, cuts and things in front.
-        clutter: 0: plain background; 1: busy background.
-        pose_variety: 0: everyone stands or walks facing the camera; 1: any pose seen from any side.
+        num_people: Minimum and maximum number of people.
+        person_height: Minimum and maximum standing height, as a fraction of the image's short side.
+        occlusion: 0 (whole people, apart) to 1 (overlapping, cut off by the border, objects in front).
+        clutter: 0 (plain background) to 1 (busy background).
+        pose_variety: 0 (all people stand or walk, facing the camera) to 1 (any pose, seen from any side).
 
     Returns:
-        The image, (H, W, 3) uint8 BGR, and the people in painting order (far to near). People hidden
-        completely are left out.
+        The image, (H, W, 3) uint8 BGR, and the people in painting order (far to near), without those completely
+        hidden.
     """
     canvas = Canvas(sample_background(rng, size_wh, clutter), np.array([rng.choice([-0.8, 0.8]), -0.6]))
     add_clutter(canvas, rng, clutter)
@@ -128,11 +128,11 @@ def _plan_people(
     occlusion: float,
     pose_variety: float,
 ) -> list[Plan]:
-    """Choose who stands where, far people first."""
+    """Sample the people and their positions; far people first."""
     width, height = size_wh
     tilt = rng.uniform(-4, 18)
     count = int(rng.integers(num_people[0], num_people[1] + 1))
-    # People of one scene are of similar size, as in a photo of a group.
+    # People in one scene have similar sizes, as in a group photo.
     log_low, log_high = np.log(person_height[0]), np.log(person_height[1])
     middle = rng.uniform(log_low, log_high)
     taken: list[np.ndarray] = []
@@ -158,7 +158,7 @@ def _plan_people(
 def _sample_origin(
     rng: np.random.Generator, size_wh: tuple[int, int], low: np.ndarray, high: np.ndarray, occlusion: float
 ) -> np.ndarray:
-    """Return a pelvis position; low and high are the person's extent around it, pixels."""
+    """Sample a pelvis position; ``low`` and ``high`` are the person's extent around it, pixels."""
     size = np.array(size_wh, float)
     first, last = -low, size - 1 - high
     first, last = np.minimum(first, last), np.maximum(first, last)
@@ -171,7 +171,7 @@ def _sample_origin(
 
 
 def _overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """Return the intersection of two xyxy boxes over the smaller one's area."""
+    """Return the intersection area of two xyxy boxes as a fraction of the smaller one."""
     inner = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
     smaller = min(np.prod(box[2:] - box[:2]), np.prod(other[2:] - other[:2]))
     return float(np.prod(np.clip(inner, 0, None)) / smaller)
@@ -197,7 +197,7 @@ def draw_person(
         if piece.depth > head_depth and not is_head_done:
             draw_head(canvas, joints["head"], plan.skeleton.head, head, plan.outfit, base + HEAD)
             is_head_done = True
-        # What lies further back gets less light.
+        # Parts further back get less light.
         shade = 1.0 - 0.45 * np.clip((nearest - piece.depth) / plan.scale, 0, 0.6)
         canvas.paint(
             piece.outlines,
@@ -221,7 +221,7 @@ def draw_person(
 
 
 def _draw_front(canvas: Canvas, plan: Plan, joints: dict[str, np.ndarray]) -> None:
-    """Paint belt and tie, buttons or a print; the latter only where the chest faces the viewer."""
+    """Paint a tie, buttons or a print if the chest faces the viewer."""
     scale, pose, outfit = plan.scale, plan.skeleton, plan.outfit
     if pose.torso[2, 2] < 0.35 or outfit.front == "none":
         return
@@ -247,7 +247,7 @@ def keypoint_visibility(
     number: int,
     scale: float,
 ) -> np.ndarray:
-    """Return (17,) COCO visibility from the labels at the keypoints and the keypoints' depths."""
+    """Return (17,) COCO visibility flags from the labels at the keypoints and the keypoints' depths."""
     height, width = labels.shape
     visible = np.zeros(len(KEYPOINT_NAMES), np.uint8)
     middle = {

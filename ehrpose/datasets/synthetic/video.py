@@ -1,4 +1,4 @@
-"""Drawn videos of people who walk, cross, leave and come back, with exact keypoints and identities."""
+"""Synthetic videos of people who walk, cross, leave and come back, with exact keypoints and identities."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from ehrpose.datasets.synthetic.scene import KEYPOINT_NAMES, draw_person, keypoi
 from ehrpose.datasets.synthetic.walk import Ground, sample_walk
 from ehrpose.keypoint_meta import KeypointMeta
 
-# Metres: a person's mean standing height, and the camera's.
+# Mean standing height of a person and height of the camera, m.
 _PERSON, _CAMERA = 1.72, 1.5
-# Focal length in long sides of the image, and the camera's angle above the horizon, degrees.
+# Focal length in long sides of the image; the camera's angle above the horizon, degrees.
 _FOCAL, _TILT = 1.0, 4.0
-# Where the horizon is, as a fraction of the image's height.
+# Position of the horizon, as a fraction of the image's height.
 _HORIZON = 0.3
 
 
 class VideoFrame(NamedTuple):
-    """One frame; N people of whom at least one keypoint is inside the image, also those whom others hide.
+    """One frame and its N people: all with a keypoint inside the image, including those hidden by others.
 
     Attributes:
         img: (H, W, 3) uint8 BGR.
-        keypoints: (N, K, 2) float32 true positions, px, also of hidden keypoints and of those outside the image.
-        visible: (N, K) uint8: 0 outside the image or hidden with nothing of the person near, 1 hidden, 2 visible.
-        ids: (N,) int64, who it is; the same in all frames.
-        shares: (N,) float32, the share of the person's pixels inside the image that nothing hides, 0 to 1.
+        keypoints: (N, K, 2) float32 true positions, px, including keypoints that are hidden or outside the image.
+        visible: (N, K) uint8: 0 outside the image or hidden with none of the person's visible pixels nearby, 1 hidden,
+            2 visible.
+        ids: (N,) int64 identities, the same in all frames.
+        shares: (N,) float32, visible fraction of the person's pixels inside the image, 0 to 1.
         timestamp: Seconds since the first frame.
     """
 
@@ -45,25 +46,25 @@ class VideoFrame(NamedTuple):
 
 
 class SyntheticVideo(Sequence[VideoFrame]):
-    """A video of drawn people, rendered frame by frame as it is read.
+    """A video of synthetic people, rendered frame by frame on access.
 
-    Frame ``i`` depends on the arguments and on ``i`` only, so frames may be read in any order. The camera stands still.
-    People keep their height and clothes; they grow and shrink as they come nearer and go away.
+    Frame ``i`` depends only on the arguments and on ``i``, so frames may be read in any order. The camera does not
+    move. People keep their height and clothes; they appear larger as they approach and smaller as they move away.
 
     Args:
-        keypoints: KeypointMeta, or its config; the names must be among COCO's 17.
+        keypoints: KeypointMeta or its config; the names must be among COCO's 17.
         num_frames: Number of frames.
         seed: Seed of the video, 0 or greater.
         image_size: (width, height), px.
-        num_people: Least and greatest number of people; not all are in the picture all the time.
+        num_people: Minimum and maximum number of people; not all are in view all the time.
         person_height: Height of a person at the farthest and at the nearest place, as a fraction of the image's
             short side.
         fps: Frames per second.
-        num_occluders: Things that stand in front of the people, such as poles.
+        num_occluders: Number of objects in front of the people, such as poles.
         clutter: 0 (plain background) to 1 (busy background).
 
     Raises:
-        ValueError: A keypoint name cannot be drawn, or a number is out of its range.
+        ValueError: A keypoint name cannot be drawn, or a number is out of range.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class SyntheticVideo(Sequence[VideoFrame]):
         unknown = [name for name in self.keypoints.names if name not in KEYPOINT_NAMES]
         if unknown:
             raise ValueError(
-                f"SyntheticVideo cannot draw the keypoints {unknown}; it has {list(KEYPOINT_NAMES)}"
+                f"SyntheticVideo cannot draw the keypoints {unknown}; available: {list(KEYPOINT_NAMES)}"
             )
         _check("num_frames", num_frames >= 1, num_frames, "at least 1")
         _check("seed", seed >= 0, seed, "at least 0")
@@ -129,18 +130,18 @@ class SyntheticVideo(Sequence[VideoFrame]):
         return self.num_frames
 
     def __getitem__(self, index: Any) -> Any:
-        """Render frame ``index``; a slice gives a list of frames."""
+        """Render frame ``index``; a slice returns a list of frames."""
         if isinstance(index, slice):
             return [self._draw(i) for i in range(*index.indices(self.num_frames))]
         if not -self.num_frames <= index < self.num_frames:
-            raise IndexError(f"frame {index} of {self.num_frames}")
+            raise IndexError(f"frame {index} is out of range for a video of {self.num_frames} frames")
         return self._draw(int(index) % self.num_frames)
 
     def __iter__(self) -> Iterator[VideoFrame]:
         return (self._draw(i) for i in range(self.num_frames))
 
     def _plan(self, person: int, frame: int) -> Plan:
-        """Return where and how a person is drawn."""
+        """Return a person's pose and position in a frame."""
         body, outfit, height, walk = self._people[person]
         x, z = walk.places[frame]
         scale = self._focal * height / z
@@ -189,6 +190,6 @@ class SyntheticVideo(Sequence[VideoFrame]):
         )
 
 
-def _check(name: str, is_good: bool, value: Any, wanted: str) -> None:
+def _check(name: str, is_good: bool, value: Any, expected: str) -> None:
     if not is_good:
-        raise ValueError(f"{name}: wanted {wanted}, got {value!r}")
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")

@@ -1,6 +1,6 @@
-"""How drawn people move: they walk between random places, wait, turn, leave the picture and come back (NumPy only).
+"""Motion of synthetic people: they walk between random places, wait, turn, leave the image and come back (NumPy only).
 
-The ground is a plane in metres: x to the right of the image, z away from the camera. People walk through one another.
+The ground is a plane in metres: x to the right of the image, z away from the camera. People do not avoid one another.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import numpy as np
 
 from ehrpose.datasets.synthetic.pose import Pose
 
-# How quickly people come to the speed that they want, and how quickly they turn, 1/s: both as a damped spring.
+# Rates at which people reach their target speed and turn, 1/s: both are critically damped springs.
 _SPEED_RATE, _TURN_RATE = 5.0, 5.0
-# At this speed (m/s) arms and legs swing fully.
+# Speed from which arms and legs swing fully, m/s.
 _FULL_SWING = 1.1
 
 
 @dataclass
 class Ground:
-    """What the camera sees of the ground.
+    """The part of the ground that the camera sees.
 
     Attributes:
         near: Distance of the nearest place where people walk, m.
-        far: Distance of the farthest, m.
+        far: Distance of the farthest one, m.
         slope: Half the visible width at distance z is ``slope * z``.
     """
 
@@ -34,13 +34,13 @@ class Ground:
 
 @dataclass
 class Walk:
-    """The way of one person over T frames, and their manner.
+    """Path and gait of one person over T frames.
 
     Attributes:
         places: (T, 2) x and z, m.
         speeds: (T,) m/s.
         yaws: (T,) facing direction as in ``Pose``, degrees.
-        phases: (T,) of the step, radians, rising; one turn is a step of each leg.
+        phases: (T,) step phase, radians, increasing; 2 pi is one step of each leg.
         swing: (2,) amplitude of legs and arms, degrees.
         arms: (2, 4) mean angles of the arms, as in ``Pose``.
         gestures: (2, 4) amplitude, degrees, frequency, Hz, phase and elbow amplitude of each arm while standing.
@@ -59,9 +59,9 @@ class Walk:
     fps: float
 
     def pose(self, frame: int) -> Pose:
-        """Return the angles of the body in a frame."""
+        """Return the pose in a frame."""
         phase, walking = float(self.phases[frame]), min(1.0, float(self.speeds[frame]) / _FULL_SWING)
-        walking *= walking * (3 - 2 * walking)  # without a jerk at either end
+        walking *= walking * (3 - 2 * walking)  # smooth at both ends
         seconds = frame / self.fps
         legs, arms = np.zeros((2, 3)), self.arms.copy()
         for side, turn in enumerate((0.0, np.pi)):
@@ -81,12 +81,12 @@ class Walk:
 
 
 def sample_walk(rng: np.random.Generator, ground: Ground, num_frames: int, fps: float) -> Walk:
-    """Draw the way of one person.
+    """Sample the path and gait of one person.
 
     Args:
         rng: Source of randomness.
-        ground: Where people walk; they also leave it to the left and right.
-        num_frames: T.
+        ground: Ground that people walk on; they also leave it to the left and right.
+        num_frames: Number of frames T.
         fps: Frames per second.
     """
     arms = np.array([[0.0, 7.0, 12.0, rng.uniform(10, 35)]] * 2)
@@ -125,7 +125,7 @@ def _simulate(
         push = push + step * (_SPEED_RATE**2 * (wanted - velocity) - 2 * _SPEED_RATE * push)
         velocity = velocity + step * push
         place = place + velocity * step
-        # The body turns the short way, into the direction of the steps.
+        # The body turns the short way, towards the walking direction.
         wish = _yaw(velocity) if speeds[frame] > 0.25 else gaze
         away = (wish - yaw + 180) % 360 - 180
         turn += step * (_TURN_RATE**2 * away - 2 * _TURN_RATE * turn)
@@ -138,7 +138,7 @@ def _yaw(velocity: np.ndarray) -> float:
 
 
 def _sample_place(rng: np.random.Generator, ground: Ground, here: np.ndarray | None) -> np.ndarray:
-    """Draw a place to go to, most often on the other side of the picture, at times beyond its border."""
+    """Sample a place to walk to, mostly on the other side of the image, sometimes beyond its border."""
     z = float(np.exp(rng.uniform(np.log(ground.near), np.log(ground.far))))
     half = ground.slope * z
     side = rng.choice([-1.0, 1.0])

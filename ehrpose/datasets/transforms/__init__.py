@@ -1,4 +1,4 @@
-"""Steps of data pipelines; each is imported when it is asked for, here or in the registry TRANSFORMS."""
+"""Transforms of data pipelines; each is imported on first access, here or through the registry TRANSFORMS."""
 
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ __all__ = [
     "RandomFlip",
 ]
 
-if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
     __getattr__ = lazy_attributes(
         __name__,
         {

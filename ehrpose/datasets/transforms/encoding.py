@@ -1,4 +1,4 @@
-"""Training targets: everything about them is the codec's."""
+"""Training targets, encoded entirely by the codec."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ehrpose.registry import TRANSFORMS, build_codec
 
 @TRANSFORMS.register_module()
 class EncodeTargets(BaseTransform):
-    """Put ``codec.encode(keypoints, visible, loss_mask)`` into ``targets``, a dict of arrays.
+    """Store ``codec.encode(keypoints, visible, loss_mask)`` in ``targets``, a dict of arrays.
 
-    A codec with ``oks_sigma`` is given the people's ``area`` too.
+    A codec with ``oks_sigma`` also receives the people's ``area``.
 
     Args:
         codec: The codec or its config.
-        heatmaps: False leaves out the heatmaps (``codec.encode_points``); the model draws them where the loss is
-            computed, which saves sending megabytes for each photo between processes.
+        heatmaps: False omits the heatmaps (``codec.encode_points``); the model draws them where the loss is computed,
+            which saves transferring megabytes per photo between processes.
 
     Raises:
-        ValueError: From the transform: the image is not as large as the codec's input, or the keypoints were
-            not moved with it.
+        ValueError: From the transform: the image does not have the codec's input size, or the keypoints were not
+            warped with it.
     """
 
     def __init__(self, codec: Mapping | Any, heatmaps: bool = False):
@@ -35,9 +35,10 @@ class EncodeTargets(BaseTransform):
         image = results["img"]
         if results.get("labels_in_photo") or isinstance(image, list) or image.shape[:2] != (side, side):
             raise ValueError(
-                f"EncodeTargets needs a {side} x {side} px image with its keypoints; put BottomUpAffine before"
+                f"EncodeTargets needs a {side} x {side} px image with keypoints in its pixels; put BottomUpAffine "
+                f"before it"
             )
-        # A codec of the user's own may not know the short form.
+        # A custom codec may lack the short form.
         short = None if self.heatmaps else getattr(self.codec, "encode_points", None)
         encode = short or self.codec.encode
         more = {"areas": results.get("area")} if getattr(self.codec, "oks_sigma", 0) else {}

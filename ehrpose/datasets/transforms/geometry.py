@@ -1,7 +1,7 @@
 """Transforms that move pixels, keypoints, boxes and the loss mask together.
 
-Every one multiplies its own warp onto ``results["warp"]``, (2, 3) float64 from the photo to the current image,
-so the way back to photo pixels stays exact. See ``ehrpose.image_warp`` for the coordinates.
+Each one multiplies its own warp onto ``results["warp"]``, (2, 3) float64 from the photo to the current image, so
+mapping back to photo pixels stays exact. See ``ehrpose.image_warp`` for the coordinates.
 """
 
 from __future__ import annotations
@@ -30,24 +30,25 @@ from ehrpose.registry import TRANSFORMS, build_codec
 
 @TRANSFORMS.register_module()
 class BottomUpAffine(BaseTransform):
-    """Turn, scale and move the photo at random into the codec's square training input.
+    """Rotate, scale and shift the photo at random into the codec's square training input.
 
-    A window of ``scale`` times the photo's short (or long) side fills the input: at 1 the side fits exactly,
-    above 1 the photo appears smaller. Keypoints outside the input get ``visible`` 0, people without any left
-    are dropped. Also makes ``loss_mask`` (S, S) uint8: 0 in ``mask_regions``, 1 elsewhere, also beside the photo.
+    A window of ``scale`` times the photo's short (or long) side fills the input: at 1 that side fits exactly, above
+    1 the photo appears smaller. Keypoints outside the input get ``visible`` 0; people left without a labelled
+    keypoint are dropped. Also creates ``loss_mask`` (S, S) uint8: 0 in ``mask_regions``, 1 elsewhere, including the
+    border around the photo.
 
     Args:
         codec: The codec or its config; its ``input_size`` is the side S.
-        rotate: Largest rotation to either side, degrees.
-        scale: Least and largest window, in sides of the photo.
-        scale_type: The side that is meant, ``"short"`` or ``"long"``.
-        shift: Largest shift in x and in y, input px.
-        prob: Chance that these are drawn; otherwise the photo is only fitted, as at scale 1.
-        border: Colour around the photo, BGR, 0 to 255.
-        stretch: Largest relative change of width to height, to either side: 0.25 draws 1 / 1.25 to 1.25.
-        on_person: Chance that the window is drawn about a labelled person instead of the photo's centre: about
-            a point drawn in the box around the visible keypoints, moved so that the window stays in the photo
-            where it fits. Small windows then show all of a photo's people over time, not those in its middle.
+        rotate: Maximum rotation in either direction, degrees.
+        scale: Minimum and maximum window, in sides of the photo.
+        scale_type: The side that ``scale`` refers to, ``"short"`` or ``"long"``.
+        shift: Maximum shift in x and in y, input px.
+        prob: Probability of a random warp; otherwise the photo is only fitted, as at scale 1.
+        border: Fill colour around the photo, BGR, 0 to 255.
+        stretch: Maximum relative change of the aspect ratio, in either direction: 0.25 draws 1 / 1.25 to 1.25.
+        on_person: Probability that the window is centred on a labelled person instead of the photo's centre: on a
+            random point in the box around the labelled keypoints, moved so that the window stays in the photo if it
+            fits. Over time, small windows then show all people of a photo, not only those in its middle.
 
     Raises:
         ValueError: A value is out of range.
@@ -68,13 +69,14 @@ class BottomUpAffine(BaseTransform):
         if scale_type not in ("short", "long"):
             raise ValueError(f"scale_type must be 'short' or 'long', got {scale_type!r}")
         if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale must be (least, largest) with 0 < least <= largest, got {scale}")
+            raise ValueError(f"scale must be (min, max) with 0 < min <= max, got {scale}")
         if min(rotate, shift, stretch) < 0 or not 0 <= prob <= 1:
             raise ValueError(
-                f"wanted rotate, shift and stretch from 0, prob 0 to 1; got {rotate}, {shift}, {stretch}, {prob}"
+                f"rotate, shift and stretch must be at least 0 and prob from 0 to 1, got {rotate}, {shift}, "
+                f"{stretch} and {prob}"
             )
         if not 0 <= on_person <= 1:
-            raise ValueError(f"on_person must be 0 to 1, got {on_person}")
+            raise ValueError(f"on_person must be from 0 to 1, got {on_person}")
         self.input_size = build_codec(codec).input_size
         self.rotate = rotate
         self.scale = tuple(scale)
@@ -115,13 +117,13 @@ class BottomUpAffine(BaseTransform):
         warp = centred_warp(photo_wh, input_wh, self.input_size / (window * side), degrees, shift_xy)
         if stretch == 1 and centre is middle:
             return warp
-        # Before the turn: the window's centre comes to the photo's, and the stretch is about it.
+        # Before the rotation: move the window's centre to the photo's, and stretch about it.
         factors = np.array([stretch**0.5, stretch**-0.5])
         return compose_warps(warp, np.column_stack([np.diag(factors), middle - centre * factors]))
 
     @staticmethod
     def _draw_centre(results: Mapping[str, Any], side: float) -> np.ndarray:
-        """A point in a labelled person's box, photo px, moved so that a window of ``side`` stays in the photo."""
+        """Draw a point in a labelled person's box, photo px, such that a window of ``side`` stays in the photo."""
         middle = (np.asarray(results["img"].shape[1::-1]) - 1) / 2
         people = [
             points[seen > 0] for points, seen in zip(results.get("keypoints", ()), results.get("visible", ()))
@@ -138,20 +140,21 @@ class BottomUpAffine(BaseTransform):
 
 @TRANSFORMS.register_module()
 class BottomUpResize(BaseTransform):
-    """Resize the photo for test, keeping its aspect, and pad it to multiples of ``size_divisor``.
+    """Resize the photo for testing, keeping its aspect ratio, and pad it to multiples of ``size_divisor``.
 
     The photo's short side becomes the codec's input size, rounded up to the divisor; see
-    ``ehrpose.image_warp.plan_inputs`` for the sizes with several scales and for very long photos. Keypoints
-    and boxes stay in photo px, where predictions return to through ``warp``.
+    ``ehrpose.image_warp.plan_inputs`` for the sizes with several scales and for very elongated photos. Keypoints
+    and boxes stay in photo px, to which ``warp`` maps predictions back.
 
     Args:
         codec: The codec or its config.
-        size_divisor: A multiple of 32, the network's largest stride; the paper was tested with 64.
-        scales: Test scales, 1.0 among them; with more than one, ``img`` becomes a list, scale 1.0 first.
-        max_aspect: The input's long side is at most so many input sizes: photos of 1 x 4000 px are made
-            smaller instead of filling the memory.
-        border: Colour around the photo, BGR, 0 to 255.
-        input_size: Short side, px, in place of the codec's: a model may be tested larger than it was trained.
+        size_divisor: A multiple of 32, the network's largest stride; the paper tested with 64.
+        scales: Test scales, including 1.0; with more than one, ``img`` becomes a list, scale 1.0 first.
+        max_aspect: Maximum long side of the input, in input sizes: a photo of 1 x 4000 px is scaled down instead of
+            filling the memory.
+        border: Fill colour around the photo, BGR, 0 to 255.
+        input_size: Short side, px, instead of the codec's: a model may be tested at a higher resolution than it was
+            trained at.
 
     Raises:
         ValueError: A value is out of range.
@@ -198,22 +201,22 @@ class BottomUpResize(BaseTransform):
 
 @TRANSFORMS.register_module()
 class BottomUpLetterbox(BaseTransform):
-    """Fit the photo for test into an input of one size, keeping its aspect, centred, as exported networks do.
+    """Fit the photo into a test input of fixed size, centred and keeping its aspect ratio, as exported networks do.
 
-    Photos of any shape then run in one batch. Keypoints and boxes stay in photo px.
+    Photos of any shape can then share a batch. Keypoints and boxes stay in photo px.
 
     Args:
         size_wh: Width and height of the input, px, multiples of 32; or one number for both.
-        border: Colour around the photo, BGR, 0 to 255.
+        border: Fill colour around the photo, BGR, 0 to 255.
 
     Raises:
-        ValueError: A size is no positive multiple of 32.
+        ValueError: A size is not a positive multiple of 32.
     """
 
     def __init__(self, size_wh: int | Sequence[int], border: Sequence[int] = (0, 0, 0)):
         width, height = (size_wh, size_wh) if isinstance(size_wh, int) else size_wh
         if min(width, height) < 32 or width % 32 or height % 32:
-            raise ValueError(f"size_wh must be multiples of 32, got {size_wh}")
+            raise ValueError(f"size_wh must be positive multiples of 32, got {size_wh}")
         self.size_wh = (int(width), int(height))
         self.border = tuple(border)
 
@@ -229,24 +232,24 @@ class BottomUpLetterbox(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomFlip(BaseTransform):
-    """Mirror image, loss mask, keypoints and boxes left to right; keypoints change to their mirror types.
+    """Flip image, loss mask, keypoints and boxes horizontally, and swap left and right keypoint types.
 
     After BottomUpResize, which leaves keypoints in photo px, only the image and ``warp`` change.
 
     Args:
-        prob: Chance, 0 to 1; 1 flips always.
+        prob: Probability, 0 to 1; 1 always flips.
         keypoints: KeypointMeta or its config.
 
     Raises:
-        ValueError: ``prob`` is out of range or ``keypoints`` missing.
+        ValueError: ``prob`` is out of range or ``keypoints`` is missing.
     """
 
     def __init__(self, prob: float = 0.5, keypoints: Mapping | KeypointMeta | None = None):
         if not 0 <= prob <= 1:
-            raise ValueError(f"prob must be 0 to 1, got {prob}")
+            raise ValueError(f"prob must be from 0 to 1, got {prob}")
         if keypoints is None:
             raise ValueError(
-                "RandomFlip needs keypoints, which name the mirror pairs: keypoints='$keypoints'"
+                "RandomFlip needs the mirror pairs of the keypoints: pass keypoints='$keypoints'"
             )
         self.prob = prob
         self.flip_indices = list(KeypointMeta.build(keypoints).flip_indices)
@@ -271,7 +274,7 @@ class RandomFlip(BaseTransform):
 
 
 def _warp_people(results: dict[str, Any], warp: np.ndarray) -> None:
-    """Move keypoints and boxes, scale areas; a turned box becomes the upright one around it."""
+    """Warp keypoints and boxes and scale areas; a rotated box becomes its axis-aligned bounding box."""
     if "keypoints" not in results:
         return
     results["keypoints"] = warp_points(results["keypoints"], warp)
@@ -284,7 +287,7 @@ def _warp_people(results: dict[str, Any], warp: np.ndarray) -> None:
 
 
 def _drop_outside(results: dict[str, Any], size_wh: Sequence[int]) -> None:
-    """Take ``visible`` from keypoints outside the image, and drop people without any other."""
+    """Set ``visible`` to 0 for keypoints outside the image, and drop people left without any."""
     if "keypoints" not in results:
         return
     keypoints = results["keypoints"]

@@ -1,4 +1,4 @@
-"""Reading the photo of an item."""
+"""Loading the photo of an item."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from mmcv.transforms import BaseTransform
 from ehrpose.image_io import BACKENDS, ImageReadError, read_image
 from ehrpose.registry import TRANSFORMS
 
-# The item's key under which transforms find the function that gives another item, its photo read.
+# Item key of the function that returns another item with its photo loaded.
 OTHER_PHOTO = "other_photo"
 
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Put the photo at ``img_path`` into ``img`` (H, W, 3) uint8 BGR, and (H, W) into ``img_shape``.
+    """Read the photo at ``img_path`` into ``img`` (H, W, 3) uint8 BGR, and store (H, W) in ``img_shape``.
 
-    An ``img`` that is already there is kept. When the item knows ``width`` and ``height``, they decide about the
-    EXIF orientation: it is applied, unless only the photo as stored has that size.
+    An existing ``img`` is kept. If the item has ``width`` and ``height``, they decide about the EXIF orientation: it
+    is applied unless only the photo as stored has that size.
 
     Args:
-        backend: Decoder that is tried first, ``"opencv"`` or ``"pillow"``.
+        backend: Decoder to try first, ``"opencv"`` or ``"pillow"``.
 
     Raises:
         ValueError: Unknown backend.
-        ImageReadError: From the transform: no such photo, not readable, or not of the annotated size.
+        ImageReadError: From the transform: the photo does not exist, cannot be decoded, or does not have the
+            annotated size.
     """
 
     def __init__(self, backend: str = "opencv"):
         if backend not in BACKENDS:
-            raise ValueError(f"unknown image backend {backend!r}, wanted one of {list(BACKENDS)}")
+            raise ValueError(f"unknown image backend {backend!r}, expected one of {list(BACKENDS)}")
         self.backend = backend
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -53,5 +54,5 @@ class LoadImage(BaseTransform):
                 return as_stored
         raise ImageReadError(
             f"photo {path} is {image.shape[1]} x {image.shape[0]} px, but its annotation says "
-            f"{wanted[1]} x {wanted[0]}: keypoints would not fit"
+            f"{wanted[1]} x {wanted[0]}: the keypoints would be misplaced"
         )

@@ -1,7 +1,7 @@
-"""Training samples of several photos: four tiles, or people cut out of another photo.
+"""Training samples from several photos: a mosaic of four, or people cut out of another photo.
 
-Both come after LoadImage and before BottomUpAffine, and ask the data set for other photos through the item's
-``other_photo`` (``ehrpose.datasets.other_items``). What they give is a photo of its own: ``width``, ``height``,
+Both transforms come after LoadImage and before BottomUpAffine, and get other photos of the dataset through the item's
+``other_photo`` (``ehrpose.datasets.other_items``). The result counts as a photo of its own: ``width``, ``height``,
 ``keypoints``, ``visible``, ``bbox``, ``area`` and ``mask_regions`` are in its px, and ``raw_anns`` is empty.
 """
 
@@ -26,19 +26,19 @@ _PEOPLE = ("keypoints", "visible", "bbox", "area")
 
 @TRANSFORMS.register_module()
 class Mosaic(BaseTransform):
-    """Put four photos into the quarters of one, twice as long as the input, around a random point.
+    """Combine four photos into a mosaic of twice the input's side, around a random point.
 
-    Each photo covers its quarter: it is scaled by a random factor from 1 (just covering) and cut at a random place. So
-    people appear smaller, cut off, and beside people of other photos.
+    Each photo covers its quarter: it is scaled by a random factor from 1 (just covering) and cropped at a random
+    position. People thus appear smaller, cut off, and next to people of other photos.
 
     Args:
-        codec: The codec or its config; the new photo's side is twice its ``input_size``.
-        prob: Chance, 0 to 1.
-        centre: Least and greatest place of the point, as a share of the side, for x and y each.
-        zoom: Greatest factor beyond covering, from 1.
+        codec: The codec or its config; the mosaic's side is twice its ``input_size``.
+        prob: Probability, 0 to 1.
+        centre: Minimum and maximum position of the point, as a fraction of the side, for x and y each.
+        zoom: Maximum scale factor beyond covering, at least 1.
 
     Raises:
-        ValueError: A value is out of range; in use, the data set gives no other photos.
+        ValueError: A value is out of range, or, from the transform, the item has no ``other_photo``.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Mosaic(BaseTransform):
         zoom: float = 1.5,
     ):
         if not 0 <= prob <= 1 or zoom < 1:
-            raise ValueError(f"wanted prob 0 to 1 and zoom from 1, got {prob} and {zoom}")
+            raise ValueError(f"prob must be from 0 to 1 and zoom at least 1, got {prob} and {zoom}")
         if len(centre) != 2 or not 0.1 <= centre[0] <= centre[1] <= 0.9:
-            raise ValueError(f"centre must be (least, greatest) within 0.1 to 0.9, got {centre}")
+            raise ValueError(f"centre must be (min, max) with 0.1 <= min <= max <= 0.9, got {centre}")
         self.side = 2 * build_codec(codec).input_size
         self.prob = prob
         self.centre = tuple(centre)
@@ -87,7 +87,7 @@ class Mosaic(BaseTransform):
         tile = {name: item[name] for name in _PEOPLE}
         _warp_people(tile, warp)
         _cut(tile, size_wh)
-        # Half a pixel at the edge repeats the photo's last one rather than show a border.
+        # The half pixel at the edge replicates the photo's last pixel, so no border shows.
         tile["img"] = cv2.warpAffine(
             item["img"], warp, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
@@ -97,20 +97,20 @@ class Mosaic(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CopyPaste(BaseTransform):
-    """Paste people of another photo, cut out along their outlines, onto this one.
+    """Paste people from another photo, cut out along their outlines, onto this one.
 
-    Only people with an outline are pasted (``CocoPoseDataset(keep_outlines=True)``; drawn people always have one).
-    Keypoints that they cover stay labelled and become hidden, as COCO labels them; someone of whom every keypoint is
+    Only people with an outline are pasted (``CocoPoseDataset(keep_outlines=True)``; synthetic people always have
+    one). Keypoints that they cover stay labelled but become hidden, as in COCO's labels; a person with every keypoint
     covered becomes a region where the loss is off.
 
     Args:
-        prob: Chance, 0 to 1.
-        max_people: The most people that are pasted, from 1.
-        scale: Least and greatest factor of size, about what it is in the other photo.
+        prob: Probability, 0 to 1.
+        max_people: Maximum number of pasted people, at least 1.
+        scale: Minimum and maximum scale factor, relative to the person's size in the other photo.
         min_keypoints: People with fewer labelled keypoints are not pasted.
 
     Raises:
-        ValueError: A value is out of range; in use, the data set gives no other photos.
+        ValueError: A value is out of range, or, from the transform, the item has no ``other_photo``.
     """
 
     def __init__(
@@ -122,10 +122,11 @@ class CopyPaste(BaseTransform):
     ):
         if not 0 <= prob <= 1 or max_people < 1 or min_keypoints < 1:
             raise ValueError(
-                f"wanted prob 0 to 1, max_people and min_keypoints from 1; got {prob}, {max_people}, {min_keypoints}"
+                f"prob must be from 0 to 1, max_people and min_keypoints at least 1, got {prob}, {max_people} and "
+                f"{min_keypoints}"
             )
         if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ValueError(f"scale must be (least, largest) with 0 < least <= largest, got {scale}")
+            raise ValueError(f"scale must be (min, max) with 0 < min <= max, got {scale}")
         self.prob = prob
         self.max_people = max_people
         self.scale = tuple(scale)
@@ -152,10 +153,10 @@ class CopyPaste(BaseTransform):
     def _paste(
         self, other: dict[str, Any], n: int, outline: Any, image: np.ndarray, mask: np.ndarray, people: dict
     ) -> dict[str, Any]:
-        """Paste one person into ``image`` and ``mask``, in place; return all people with them."""
+        """Paste one person into ``image`` and ``mask`` in place; return all people including the new one."""
         size_wh = image.shape[1::-1]
         warp = self._place(other["bbox"][n], size_wh, min(size_wh) / min(other["img"].shape[:2]))
-        # Where the person is, the loss mask of a region is 0.
+        # A loss mask drawn for the outline is 0 where the person is.
         cover = draw_loss_mask([outline], other["img"].shape[1::-1], warp, size_wh) == 0
         if not cover.any():
             return people
@@ -169,7 +170,7 @@ class CopyPaste(BaseTransform):
         return _join(_covered(people, cover, mask), new)
 
     def _place(self, box: np.ndarray, size_wh: Sequence[int], relative: float) -> np.ndarray:
-        """Return the warp that puts the centre of a box anywhere in the photo, at about its size."""
+        """Return the warp that moves the centre of a box to a random point of the photo, at about its size."""
         scale = relative * random.uniform(*self.scale)
         target = [random.uniform(0, length) for length in size_wh]
         centre = (box[:2] + box[2:]) / 2
@@ -181,14 +182,14 @@ class CopyPaste(BaseTransform):
 def _source(results: Mapping[str, Any], name: str) -> Any:
     if OTHER_PHOTO not in results:
         raise ValueError(
-            f"{name} needs other photos of the data set, and got none: use it in the training pipeline of "
+            f"{name} needs other photos of the dataset, but the item has no {OTHER_PHOTO!r}: use it in a pipeline of "
             f"CocoPoseDataset, CrowdPoseDataset or SyntheticPeople"
         )
     return results[OTHER_PHOTO]
 
 
 def _cut(people: dict[str, Any], size_wh: Sequence[int]) -> None:
-    """Drop who is outside, clip boxes, and shrink areas by the same share."""
+    """Drop people outside, clip boxes, and shrink areas in proportion."""
     _drop_outside(people, size_wh)
     box = people["bbox"]
     limit = np.array([*size_wh, *size_wh], np.float32)
@@ -199,7 +200,7 @@ def _cut(people: dict[str, Any], size_wh: Sequence[int]) -> None:
 
 
 def _covered(people: dict[str, Any], cover: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    """Return the people with keypoints under ``cover`` hidden; of someone wholly covered the box leaves the loss."""
+    """Hide keypoints under ``cover``; drop fully covered people and mask their boxes out of the loss."""
     height, width = cover.shape
     columns, rows = np.moveaxis(np.round(people["keypoints"]).astype(int), -1, 0)
     under = cover[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] & (people["visible"] > 0)
@@ -217,7 +218,7 @@ def _join(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _as_photo(results: dict[str, Any], image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    """Return the item as if the picture were its photo."""
+    """Return the item with ``image`` as its photo."""
     from pycocotools import mask as coco_mask
 
     regions = []
@@ -228,6 +229,6 @@ def _as_photo(results: dict[str, Any], image: np.ndarray, mask: np.ndarray) -> d
     results.update(img=image, img_shape=(height, width), width=width, height=height)
     results.update(mask_regions=regions, raw_anns=[], warp=np.eye(2, 3))
     results.pop("outlines", None)
-    # The picture is no longer that of the file.
+    # The image no longer matches the file.
     results.pop("img_path", None)
     return results

@@ -1,4 +1,4 @@
-"""The last step: from a dict of arrays to what the model takes."""
+"""The last transform: from a dict of arrays to the model's arguments."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ META_KEYS = (
 
 @TRANSFORMS.register_module()
 class PackPose(BaseTransform):
-    """Make ``inputs`` and ``data_samples`` of an item.
+    """Pack an item into ``inputs`` and ``data_samples``.
 
     ``inputs`` is a (3, H, W) uint8 BGR tensor, or a list of them, one per test scale. ``data_samples`` is a
     PoseDataSample with ``gt_instances`` (keypoints, visible, bboxes, areas; input px after BottomUpAffine,
-    photo px after BottomUpResize, as predictions are), with ``gt_targets`` (dict of tensors) after
-    EncodeTargets, and with those of ``meta_keys`` that the item has. ``ori_shape`` is (height, width) of the
-    photo, ``input_shape`` that of the input at scale 1, ``bad_image`` why a photo was replaced by a grey one,
-    ``crowd_index`` how crowded a photo of CrowdPose is.
+    photo px after BottomUpResize, like predictions), ``gt_targets`` (dict of tensors) after EncodeTargets, and
+    those of ``meta_keys`` that the item has. ``ori_shape`` is (height, width) of the photo, ``input_shape`` that of
+    the input at scale 1, ``bad_image`` the reason why a photo was replaced by a grey image, ``crowd_index`` how
+    crowded a photo of CrowdPose is.
 
     Args:
-        meta_keys: Names of the metadata that are kept.
+        meta_keys: Names of the metadata to keep.
     """
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS):
@@ -67,6 +67,6 @@ class PackPose(BaseTransform):
 def _to_tensor(image: np.ndarray) -> Tensor:
     planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
     parts = cv2.split(image, list(planes))  # several times faster than copying the transposed array
-    if not np.may_share_memory(parts[0], planes):  # OpenCV allocated arrays of its own
+    if not np.may_share_memory(parts[0], planes):  # OpenCV allocated its own arrays
         planes = np.stack(parts)
     return torch.from_numpy(planes)

@@ -1,4 +1,4 @@
-"""Changes of colour that leave the geometry alone."""
+"""Colour augmentation and erasing, which leave the geometry unchanged."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ehrpose.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PhotometricDistortion(BaseTransform):
-    """Change brightness, contrast, saturation and hue of ``img`` at random, each with its own chance.
+    """Change brightness, contrast, saturation and hue of ``img`` at random, independently of each other.
 
-    All is done in 8 bit by look-up tables, about 1 ms for 512 x 512.
+    Works in 8 bit with look-up tables, about 1 ms for 512 x 512 px.
 
     Args:
-        brightness: Largest shift of the values, 0 to 255.
-        contrast: Least and largest factor about mid-grey.
-        saturation: Least and largest factor of the saturation.
-        hue: Largest turn of the hue, degrees, 0 to 180.
-        prob: Chance of each of the four, 0 to 1.
+        brightness: Maximum shift of the values, 0 to 255.
+        contrast: Minimum and maximum factor about mid-grey.
+        saturation: Minimum and maximum factor of the saturation.
+        hue: Maximum rotation of the hue, degrees, 0 to 180.
+        prob: Probability of each of the four, 0 to 1.
 
     Raises:
         ValueError: A value is out of range.
@@ -40,11 +40,12 @@ class PhotometricDistortion(BaseTransform):
     ):
         if not 0 <= brightness <= 255 or not 0 <= hue <= 180 or not 0 <= prob <= 1:
             raise ValueError(
-                f"wanted brightness 0 to 255, hue 0 to 180, prob 0 to 1; got {brightness}, {hue}, {prob}"
+                f"brightness must be from 0 to 255, hue from 0 to 180 and prob from 0 to 1, got {brightness}, {hue} "
+                f"and {prob}"
             )
         for name, limits in (("contrast", contrast), ("saturation", saturation)):
             if len(limits) != 2 or not 0 <= limits[0] <= limits[1]:
-                raise ValueError(f"{name} must be (least, largest) with 0 <= least <= largest, got {limits}")
+                raise ValueError(f"{name} must be (min, max) with 0 <= min <= max, got {limits}")
         self.brightness = brightness
         self.contrast = tuple(contrast)
         self.saturation = tuple(saturation)
@@ -67,7 +68,7 @@ class PhotometricDistortion(BaseTransform):
             image = cv2.LUT(image, _as_table((values - 127.5) * factor + 127.5 + shift))
         if saturation != 1 or hue:
             table = np.stack([values, values * saturation, values], axis=-1)
-            # OpenCV's 8-bit hue counts in steps of two degrees.
+            # OpenCV's 8-bit hue is in steps of two degrees.
             table[:, 0] = np.round(values + hue / 2) % 180
             hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), _as_table(table)[:, None])
             image = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
@@ -77,14 +78,14 @@ class PhotometricDistortion(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomErase(BaseTransform):
-    """Cover rectangles of ``img`` with one colour each, drawn at random: people must be found behind things too.
+    """Cover random rectangles of ``img`` with one random colour each, to simulate occlusion.
 
-    Keypoints that are covered stay what they are.
+    The labels of covered keypoints are unchanged.
 
     Args:
-        prob: Chance that anything is covered, 0 to 1.
-        max_number: The most rectangles.
-        side: Least and largest side of a rectangle, shares of the image's, 0 to 1.
+        prob: Probability that anything is covered, 0 to 1.
+        max_number: Maximum number of rectangles, at least 1.
+        side: Minimum and maximum side of a rectangle, as a fraction of the image's, 0 to 1.
 
     Raises:
         ValueError: A value is out of range.
@@ -92,9 +93,11 @@ class RandomErase(BaseTransform):
 
     def __init__(self, prob: float = 0.5, max_number: int = 3, side: Sequence[float] = (0.05, 0.25)):
         if not 0 <= prob <= 1 or max_number < 1:
-            raise ValueError(f"wanted prob 0 to 1 and max_number from 1, got {prob} and {max_number}")
+            raise ValueError(
+                f"prob must be from 0 to 1 and max_number at least 1, got {prob} and {max_number}"
+            )
         if len(side) != 2 or not 0 < side[0] <= side[1] <= 1:
-            raise ValueError(f"side must be (least, largest) with 0 < least <= largest <= 1, got {side}")
+            raise ValueError(f"side must be (min, max) with 0 < min <= max <= 1, got {side}")
         self.prob = prob
         self.max_number = max_number
         self.side = tuple(side)

@@ -121,7 +121,7 @@ def test_area_and_box_are_those_of_the_mask(items):
 
 
 def test_left_is_where_it_is_in_photos():
-    """Who shows both eyes looks at the camera: then the person's left is on the right of the image."""
+    """With both eyes visible, a person faces the camera: their left is on the right of the image."""
     index = {name: i for i, name in enumerate(KEYPOINT_NAMES)}
     eyes = [index["left_eye"], index["right_eye"]]
     shoulders = [index["left_shoulder"], index["right_shoulder"]]
@@ -152,7 +152,7 @@ def test_what_cannot_be_guessed_is_not_annotated():
     assert num_hidden > 10
 
 
-def test_things_in_front_and_overlap_come_with_occlusion():
+def test_occluders_and_overlap_come_with_occlusion():
     def mean_share(occlusion):
         rng = np.random.default_rng(2)
         shares = []
@@ -237,15 +237,15 @@ def test_pipeline_and_indices_work(coco_keypoints):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"length": 0}, "length: wanted a whole number of at least 1, got 0"),
-        ({"seed": -1}, "seed: wanted a whole number of at least 0"),
+        ({"length": 0}, "length: expected a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0"),
         ({"image_size": 8}, "at least 16 px, got 8"),
-        ({"image_size": (64, 64, 3)}, "image_size: wanted"),
-        ({"num_people": (3, 2)}, "num_people: wanted low <= high"),
+        ({"image_size": (64, 64, 3)}, "image_size: expected"),
+        ({"num_people": (3, 2)}, "num_people: expected low <= high"),
         ({"num_people": (1, 500)}, "within 0 to 99"),
-        ({"person_height": 0.5}, "person_height: wanted low <= high"),
-        ({"occlusion": 1.5}, "occlusion: wanted"),
-        ({"clutter": -0.1}, "clutter: wanted"),
+        ({"person_height": 0.5}, "person_height: expected low <= high"),
+        ({"occlusion": 1.5}, "occlusion: expected"),
+        ({"clutter": -0.1}, "clutter: expected"),
     ],
 )
 def test_bad_arguments_are_named(coco_keypoints, arguments, message):

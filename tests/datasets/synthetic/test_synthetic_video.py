@@ -1,4 +1,4 @@
-"""SyntheticVideo: frames that can be reproduced, people who keep their identity and move smoothly."""
+"""SyntheticVideo: reproducible frames, people who keep their identity and move smoothly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_frames_can_be_read_in_any_order(video, frames, coco_keypoints):
             assert np.array_equal(first, second)
     assert np.array_equal(video[-1].img, frames[-1].img)
     assert len(video[10:16:2]) == 3
-    with pytest.raises(IndexError, match="frame 150 of 150"):
+    with pytest.raises(IndexError, match="frame 150 is out of range for a video of 150 frames"):
         video[150]
 
 
@@ -78,7 +78,7 @@ def test_limbs_swing_against_each_other(frames):
     assert min(together) < -0.5
 
 
-def test_people_leave_and_come_back_under_their_number(coco_keypoints):
+def test_people_leave_and_come_back_with_the_same_id(coco_keypoints):
     came_back = 0
     for seed in range(3):
         video = SyntheticVideo(
@@ -108,12 +108,12 @@ def test_keypoints_outside_are_not_visible(frames):
         assert (frame.visible[outside] == 0).all()
 
 
-def test_people_are_of_many_sizes(frames):
+def test_people_have_many_sizes(frames):
     heights = np.concatenate([np.ptp(frame.keypoints[..., 1], axis=1) for frame in frames])
     assert np.percentile(heights, 95) > 1.5 * np.percentile(heights, 5)
 
 
-def test_the_background_stands_still(coco_keypoints):
+def test_the_background_does_not_move(coco_keypoints):
     video = SyntheticVideo(coco_keypoints, 30, 2, num_people=(0, 0), num_occluders=2)
     first, last = video[0], video[29]
     assert len(first.ids) == 0
@@ -147,5 +147,5 @@ def test_other_skeletons_can_be_asked_for(five_keypoints, coco_keypoints):
     ids=lambda options: next(iter(options)),
 )
 def test_bad_arguments_are_named(coco_keypoints, options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))}: wanted"):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}: expected"):
         SyntheticVideo(coco_keypoints, **options)

@@ -253,7 +253,7 @@ def test_flip_mirrors_everything(codec):
     np.testing.assert_allclose(results["keypoints"][0, 1], [255 - keypoints[0, 2, 0], keypoints[0, 2, 1]])
     assert results["visible"][0].tolist() == [2, 2, 1, 2, 0]
     np.testing.assert_allclose(results["bbox"][0], [255 - box[2], box[1], 255 - box[0], box[3]], atol=1e-4)
-    # The warp leads from the photo: the first keypoint has no mirror type.
+    # The warp starts at the photo; the first keypoint has no mirror type.
     np.testing.assert_allclose(
         warp_points(np.array([90, 70]), results["warp"]), results["keypoints"][0, 0], atol=1e-3
     )
@@ -271,7 +271,7 @@ def test_flip_before_and_after_the_affine_is_the_same(codec):
 
 
 @pytest.mark.parametrize(("prob", "low", "high"), [(0.0, 0, 0), (0.5, 70, 130), (1.0, 200, 200)])
-def test_flip_has_its_chance(codec, prob, low, high):
+def test_flip_follows_its_probability(codec, prob, low, high):
     random.seed(0)
     flip = RandomFlip(prob, _keypoints(codec))
     small = {"img": np.zeros((2, 2, 3), np.uint8)}
@@ -305,8 +305,8 @@ def test_flip_after_resize_leaves_the_labels(codec):
     ("build", "message"),
     [
         (lambda c: BottomUpAffine(c, scale_type="area"), "'area'"),
-        (lambda c: BottomUpAffine(c, scale=(1.5, 0.75)), "least"),
-        (lambda c: BottomUpAffine(c, scale=(0, 1)), "least"),
+        (lambda c: BottomUpAffine(c, scale=(1.5, 0.75)), "min <= max"),
+        (lambda c: BottomUpAffine(c, scale=(0, 1)), "0 < min"),
         (lambda c: BottomUpAffine(c, rotate=-1), "rotate"),
         (lambda c: BottomUpAffine(c, prob=2), "prob"),
         (lambda c: BottomUpAffine(c, on_person=1.5), "on_person"),

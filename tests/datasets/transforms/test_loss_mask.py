@@ -57,7 +57,7 @@ def test_mask_is_off_where_the_region_is(regions, warp):
     wanted[inside] = 1 - covered()[source[inside][:, 1], source[inside][:, 0]]
     scale = np.sqrt(np.linalg.det(warp[:, :2]))
     assert (1 - wanted).sum() > 0
-    # All may differ along the edge, about 150 px long in the photo, by one pixel.
+    # The edge, about 150 px long in the photo, may differ by one pixel everywhere.
     assert (mask != wanted).sum() <= 150 * max(scale, 1)
 
 

@@ -1,4 +1,4 @@
-"""Mosaic and CopyPaste: keypoints stay on the pixels that they name."""
+"""Mosaic and CopyPaste: keypoints stay on their pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OUTLINE = [[0, 0, 60, 0, 60, 80, 0, 80]]
 
 
 def dot_photo(number: int, corners, background: int) -> dict:
-    """An item whose people are white boxes with a dot at each keypoint, in a colour that names photo and person."""
+    """An item whose people are white boxes with a dot at each keypoint, in a colour per photo and person."""
     image = np.full((SIDE, SIDE + 40, 3), background, np.uint8)
     people = np.array([POSE + corner for corner in corners], np.float32).reshape(-1, K, 2)
     for x, y in corners:
@@ -54,14 +54,14 @@ def codec(five_keypoints):
 
 
 def item_with_others(*others, **changes):
-    """An item of two people, and photos that come after it in turn."""
+    """An item with two people, and the other photos that it returns in turn."""
     left = list(others)
     item = dot_photo(0, [(10, 20), (100, 60)], 60)
     return {**item, "other_photo": lambda: left.pop(0), **changes}
 
 
 def check_dots(results, dots_of):
-    """Every labelled keypoint that is seen lies on its dot."""
+    """Check that every visible keypoint lies on its dot; return their number."""
     checked = 0
     for person, visible in zip(results["keypoints"], results["visible"]):
         for (x, y), v in zip(person, visible):
@@ -88,7 +88,7 @@ def test_mosaic_keeps_keypoints_on_their_dots(codec, seed):
     assert len({len(results[name]) for name in ("keypoints", "visible", "bbox", "area")}) == 1
     assert (results["bbox"] >= 0).all()
     assert (results["bbox"] <= 256).all()
-    # A keypoint outside of its quarter is not labelled, though it may lie on the photo.
+    # A keypoint outside its quarter is not labelled, even if it lies on the mosaic.
     assert (results["visible"] == 0).any()
 
 
@@ -107,7 +107,7 @@ def test_mosaic_shows_four_photos_and_their_regions(codec):
     assert (off[250, 2], off[2, 250], off[250, 250], off[2, 2]) == (1, 0, 0, 0)
 
 
-def test_mosaic_draws_as_often_as_it_should(codec):
+def test_mosaic_follows_its_probability(codec):
     random.seed(0)
     kept = item_with_others()
     assert Mosaic(codec, prob=0.0).transform(kept) is kept
@@ -136,7 +136,7 @@ def test_pasted_people_bring_their_dots_and_hide_what_they_cover(seed):
                 assert changed[max(0, y - 6) : y + 7, max(0, x - 6) : x + 7].any()
 
 
-def test_someone_wholly_covered_leaves_people_and_loss(monkeypatch):
+def test_a_fully_covered_person_leaves_people_and_loss(monkeypatch):
     other = dot_photo(2, [(20, 30)], 140)
     paste = CopyPaste(prob=1.0, max_people=1, min_keypoints=1)
     # Exactly onto the first of the two, twice as large.
@@ -162,7 +162,7 @@ def test_people_without_outline_or_with_few_keypoints_are_not_pasted():
 
 
 @pytest.mark.parametrize("name", ["Mosaic", "CopyPaste"])
-def test_without_a_data_set_the_error_says_where_they_belong(codec, name):
+def test_without_a_dataset_the_error_says_where_they_belong(codec, name):
     step = TRANSFORMS.build({"type": name, "prob": 1.0, **({"codec": codec} if name == "Mosaic" else {})})
     item = item_with_others()
     del item["other_photo"]
@@ -173,8 +173,8 @@ def test_without_a_data_set_the_error_says_where_they_belong(codec, name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"prob": 2}, "prob 0 to 1"),
-        ({"zoom": 0.5}, "zoom from 1"),
+        ({"prob": 2}, "prob must be from 0 to 1"),
+        ({"zoom": 0.5}, "zoom at least 1"),
         ({"centre": (0.6, 0.4)}, "centre must be"),
     ],
 )
@@ -204,7 +204,7 @@ def pipeline(codec, keypoints):
     ]
 
 
-def test_a_whole_pipeline_on_drawn_people_is_the_same_for_the_same_seed(codec, five_keypoints):
+def test_a_pipeline_on_synthetic_people_is_the_same_for_the_same_seed(codec, five_keypoints):
     settings = {
         "type": "SyntheticPeople", "keypoints": five_keypoints, "length": 6, "image_size": 128, "cache": True,
         "pipeline": pipeline(codec, five_keypoints),
@@ -221,7 +221,7 @@ def test_a_whole_pipeline_on_drawn_people_is_the_same_for_the_same_seed(codec, f
 
 @pytest.fixture
 def coco_folder(tmp_path, five_keypoints):
-    """Six drawn scenes as a COCO folder; the third photo is broken."""
+    """Six synthetic scenes as a COCO folder; the third photo is broken."""
     scenes = SyntheticPeople(five_keypoints, length=6, image_size=128)
     (tmp_path / "train2017").mkdir()
     images, anns = [], []
@@ -263,7 +263,7 @@ def test_broken_other_photos_are_skipped_and_named(coco_folder, five_keypoints, 
         [strict[0] for _ in range(10)]
 
 
-def test_a_data_set_of_broken_photos_gives_up(coco_folder, five_keypoints):
+def test_a_dataset_of_broken_photos_gives_up(coco_folder, five_keypoints):
     for i in range(6):
         (coco_folder / f"train2017/{i}.png").write_bytes(b"broken")
     dataset = coco(coco_folder, five_keypoints, pipeline=[LoadImage()], on_bad_image="skip")

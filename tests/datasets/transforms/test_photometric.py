@@ -19,7 +19,7 @@ def distort(image: np.ndarray, **settings) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"prob": 0, "brightness": 50, "hue": 90}], ids=["neutral", "no chance"]
+    "settings", [{}, {"prob": 0, "brightness": 50, "hue": 90}], ids=["neutral", "prob 0"]
 )
 def test_nothing_changes_without_reason(settings):
     np.testing.assert_array_equal(distort(photo(), **settings), photo())
@@ -65,7 +65,7 @@ def test_values_stay_in_8_bit_and_the_input_is_not_changed():
     ids=str,
 )
 def test_bad_settings_are_refused(settings):
-    with pytest.raises(ValueError, match=r"wanted|must be"):
+    with pytest.raises(ValueError, match=r"must be"):
         PhotometricDistortion(**settings)
 
 
@@ -93,5 +93,5 @@ def test_erased_rectangles_have_one_colour_and_stay_within_their_limits():
     "settings", [{"prob": 2}, {"max_number": 0}, {"side": (0.5, 0.2)}, {"side": (0, 0.5)}]
 )
 def test_bad_settings_of_erasing_are_refused(settings):
-    with pytest.raises(ValueError, match="got"):
+    with pytest.raises(ValueError, match=r"must be .*, got"):
         RandomErase(**settings)

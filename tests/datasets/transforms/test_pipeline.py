@@ -105,7 +105,7 @@ def test_training_pipeline(codec, num_people, five_keypoints):
         assert torch.equal(sample.gt_targets[name], torch.from_numpy(array)), name
     assert len(people) <= num_people
     if num_people == 200:
-        # The first 30 slots are all that the codec has, and none is lost before.
+        # The codec has 30 slots, and no person is lost before encoding.
         assert len(people) > 150
         assert (sample.gt_targets["tag_index4"] >= 0).any(dim=1).sum() == built.max_people
     assert sample.flip is True
@@ -141,14 +141,14 @@ def test_channels_and_rows_keep_their_order(codec):
     assert packed.sum() == 60
 
 
-def test_only_wanted_metadata_is_kept():
+def test_only_the_named_metadata_is_kept():
     item = people_item(1)
     sample = PackPose(meta_keys=("img_id", "bad_image"))({**item, "bad_image": "it is gone"})["data_samples"]
     assert sample.metainfo == {"img_id": 7, "bad_image": "it is gone"}
 
 
 @pytest.mark.parametrize("before", ["nothing", "BottomUpResize"])
-def test_targets_need_the_moved_keypoints(codec, before):
+def test_targets_need_warped_keypoints(codec, before):
     item = people_item(1, 128, 128)
     if before == "nothing":
         item["img"] = item["img"][:100]
