@@ -16,7 +16,7 @@ BLUE_ISH, GREEN_ISH = (200, 60, 20), (90, 210, 30)  # BGR
 
 
 def scene() -> np.ndarray:
-    """40 x 60 BGR, black, with two unlike corners, so that every turn is told apart."""
+    """40 x 60 BGR, black, with two different corners, so that all rotations differ."""
     image = np.zeros((40, 60, 3), np.uint8)
     image[:20, :30] = BLUE_ISH
     image[:20, 30:] = GREEN_ISH

@@ -1,4 +1,4 @@
-"""A stranger's data set, with a skeleton of its own, from COCO's folder to people on a photo."""
+"""A user's dataset with its own skeleton, from a COCO folder to people on a photo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_tool(root, name, arguments):
 
 @pytest.fixture
 def folder(root, five_keypoints, tmp_path, monkeypatch):
-    """A COCO folder of five keypoints, and a leaf that trains on it."""
+    """A COCO folder of five keypoints, and a config that trains on it."""
     monkeypatch.chdir(tmp_path)
     skeleton = tmp_path / "skeleton.py"
     skeleton.write_text(f"keypoints = {five_keypoints!r}\n")
@@ -58,7 +58,7 @@ def test_five_keypoints_train_test_and_predict(root, folder, capsys):
     labels = folder / "mine/annotations/person_keypoints_val2017.json"
     labels.write_text(
         json.dumps({**json.loads(labels.read_text()), "annotations": []})
-    )  # as of COCO's test-dev
+    )  # as in COCO's test-dev
     run_tool(root, "tools/test", ["leaf.py", "run/epoch_1.pth", "--work-dir", "test", "--out", "test/dev.json",
                                   "--format-only", "--cfg-options", "codec.min_score=-1"])  # fmt: skip
     assert json.loads((folder / "test/dev.json").read_text()) == rows

@@ -18,7 +18,7 @@ class InterruptionError(Exception):
 
 
 def train(cfg, stop_after: int | None = None):
-    """Train; with ``stop_after`` break off in the iteration after that many, as a kill would."""
+    """Train; with ``stop_after``, stop in the iteration after that many, as if killed."""
     runner = build_runner(cfg)
     if stop_after is not None:
         step = runner.model.train_step

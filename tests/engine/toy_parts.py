@@ -1,4 +1,4 @@
-"""A data set, a network and a metric so small that a whole training takes a second; random at every turn."""
+"""A dataset, a network and a metric so small that a whole training takes a second, with randomness in each."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ToyEstimator(BaseModel):
 
 @METRICS.register_module(force=True)
 class ToyMetric(BaseMetric):
-    """The mean prediction, weighted by index, so that order and number of the images count."""
+    """The mean prediction, weighted by index, so that order and number of the images matter."""
 
     default_prefix = "toy"
 

@@ -143,7 +143,7 @@ def test_the_checkpoint_may_be_a_model_of_the_zoo():
     backbone.init_weights()
     wanted = {n.removeprefix("backbone."): v.float() for n, v in shipped.items() if n.startswith("backbone.")}
     assert_same({n: v.float() for n, v in backbone.state_dict().items()}, wanted)
-    with pytest.raises(ValueError, match="no config file and no model of the zoo is called 'ehrnet-smal'"):
+    with pytest.raises(ValueError, match="no config file or zoo model named 'ehrnet-smal'"):
         MODELS.build(backbone_cfg("ehrnet-smal")).init_weights()
 
 
