@@ -148,7 +148,7 @@ def test_a_thumbnail_inside_does_not_hide_that_the_end_is_missing():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "no such file"),
+        (None, "file not found"),
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>not found</html>", r"not an image, it begins with b'<!DOCTYPE"),
         (b"\xff\xd8\xff" + bytes(100), "JPEG"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
+import sys
+from unittest import mock
 
 import pytest
 
@@ -23,10 +25,9 @@ param_scheduler = [dict(type="LinearLR", begin=0, end=4, start_factor=0.1, by_ep
 
 
 def run_tool(root, name, arguments):
-    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), root / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main([str(argument) for argument in arguments])
+    path = str(root / f"{name}.py")
+    with mock.patch.object(sys, "argv", [path, *map(str, arguments)]):
+        runpy.run_path(path, run_name="__main__")
 
 
 @pytest.fixture
