@@ -1,4 +1,4 @@
-"""Build the sdist and the wheel, check what they carry, and use both in clean environments (make dist)."""
+"""Build the sdist and the wheel, check their contents, and use both in clean environments (make dist)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME_PYTHONS = ("3.8", "3.10", "3.12", "3.13")
 NETWORK = ROOT / "tests" / "data" / "tiny_network.onnx"
 PROGRAM = ROOT / "tests" / "data" / "typed_program.py"
-# setuptools is here already, by the pip options that make was given.
+# setuptools is already installed, with the pip options given to make.
 BUILD = (sys.executable, "-m", "build", "--no-isolation", "--outdir")
-# Public signatures do not name these; following them would only take time.
+# Public signatures do not use these; following them would only take time.
 MYPY_CONFIG = "[mypy]\nstrict = True\n[mypy-torch.*,mmcv.*,scipy.*]\nfollow_imports = skip\n"
 DRAW_NOISE = """
 import cv2, numpy, sys
@@ -56,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--runtime-pythons", nargs="*", default=list(RUNTIME_PYTHONS), metavar="PYTHON",
         help="versions or programs for the part without torch; those that are not found are skipped",
     )  # fmt: skip
-    parser.add_argument("--pip-args", default="", help="further arguments of pip install")
+    parser.add_argument("--pip-args", default="", help="extra arguments of pip install")
     parser.add_argument("--out-dir", default="dist", help="folder for the sdist and the wheel")
     return parser.parse_args(argv)
 
@@ -89,13 +89,13 @@ def run(what: str, *command: str | Path, cwd: Path | None = None) -> str:
     if result.returncode != 0:
         lines = [line for line in result.stdout.splitlines() if line.strip()] or ["no output"]
         print(*lines[-30:-1], sep="\n", file=sys.stderr)
-        raise CheckError(f"{what}: {command[0]} ended with {result.returncode}: {lines[-1].strip()}")
+        raise CheckError(f"{what}: {command[0]} exited with {result.returncode}: {lines[-1].strip()}")
     return result.stdout
 
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Print what is done and how long it took."""
+    """Print a step and how long it took."""
     print(f"{what} ...", end=" ", flush=True)
     start = time.perf_counter()
     try:
@@ -107,7 +107,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def check_files(out_dir: Path, scratch: Path) -> None:
-    """Build both, and check metadata, file lists, and that the sdist gives the checkout's wheel."""
+    """Build both, and check metadata, file lists, and that the sdist builds the same wheel as the checkout."""
     checkout, direct = scratch / "checkout", scratch / "direct"
     tracked = copy_tracked(checkout)
     for old in [*out_dir.glob("ehrpose-*.whl"), *out_dir.glob("ehrpose-*.tar.gz")]:
@@ -126,7 +126,7 @@ def check_files(out_dir: Path, scratch: Path) -> None:
 
 
 def copy_tracked(target: Path) -> list[str]:
-    """Copy what git tracks or would track, so that no stale build folder takes part; return the paths."""
+    """Copy what git tracks or would track, so that no stale build folder is included; return the paths."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, check=False,
@@ -142,7 +142,7 @@ def copy_tracked(target: Path) -> list[str]:
 
 
 def expected_files(tracked: list[str]) -> set[str]:
-    """Return the files that the wheel must carry: the package, and configs and weights as its zoo."""
+    """Return the files that the wheel must contain: the package, and configs and weights as its zoo."""
     package = {name for name in tracked if name.startswith("ehrpose/")}
     zoo = {f"ehrpose/zoo/{name}" for name in tracked if name.startswith(("configs/", "checkpoints/"))}
     for name in ("ehrpose/py.typed", "ehrpose/web/static/index.html"):
@@ -152,13 +152,13 @@ def expected_files(tracked: list[str]) -> set[str]:
 
 
 def packaged(wheel: Path) -> set[str]:
-    """Return a wheel's files outside of its metadata."""
+    """Return a wheel's files except its metadata."""
     with zipfile.ZipFile(wheel) as archive:
         return {name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith("/")}
 
 
 def digests(wheel: Path) -> set[str]:
-    """Return name and checksum of each of a wheel's files."""
+    """Return name and checksum of each file in a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         entries = archive.infolist()
     return {f"{e.filename} ({e.CRC:08x})" for e in entries if not e.filename.endswith("/RECORD")}
@@ -166,14 +166,14 @@ def digests(wheel: Path) -> set[str]:
 
 def compare(what: str, got: set[str], expected: set[str]) -> None:
     """Raise CheckError if two file lists differ."""
-    for verb, names in (("lacks", expected - got), ("must not carry", got - expected)):
+    for verb, names in (("lacks", expected - got), ("must not contain", got - expected)):
         if names:
             some = ", ".join(sorted(names)[:5])
             raise CheckError(f"{what} {verb} {len(names)} files: {some}{' ...' if len(names) > 5 else ''}")
 
 
 def check_runtime(wheel: Path, wanted: list[str], pip_args: list[str], scratch: Path) -> list[str]:
-    """Use the wheel without torch on several Pythons; return those that were not found."""
+    """Use the wheel without torch on several Python versions; return those that were not found."""
     skipped = []
     network = Path(shutil.copy(NETWORK, scratch))
     shutil.copy(f"{NETWORK}.json", scratch)
@@ -217,7 +217,7 @@ def check_training(out_dir: Path, python: str, pip_args: list[str], scratch: Pat
 
 
 class Environment:
-    """A new virtual environment and an empty working folder, both outside of the checkout."""
+    """A new virtual environment and an empty working folder, both outside the checkout."""
 
     def __init__(self, python: str, folder: Path, pip_args: list[str]):
         self.folder, self.pip_args, self.work = folder, pip_args, folder / "work"
@@ -236,7 +236,7 @@ class Environment:
         run("code in the environment", self.python, "-c", code, *args, cwd=self.work)
 
     def check_command(self, wheel: Path) -> None:
-        """Ask the installed command for its version and for its report."""
+        """Check the version and the report of the installed command."""
         told = run("version", self.command, "--version", cwd=self.work).strip()
         expected = f"ehrpose {wheel.name.split('-')[1]}"
         if told != expected:
@@ -268,7 +268,7 @@ class Environment:
 
 
 def find_python(name: str) -> str | None:
-    """Return the program of a Python version (or path) that runs: from the PATH, else of pyenv."""
+    """Return a working interpreter of a Python version (or path): from the PATH, else from pyenv."""
     is_version = name.replace(".", "").isdigit()
     candidates = [f"python{name}" if is_version else name]
     if is_version:
@@ -276,7 +276,7 @@ def find_python(name: str) -> str | None:
         candidates += sorted(glob.glob(f"{root}/versions/{name}.*/bin/python"))
     for candidate in candidates:
         program = shutil.which(candidate)
-        # The shims of pyenv are on the PATH also for versions that are not chosen.
+        # pyenv's shims are on the PATH even for versions that are not selected.
         if (
             program
             and subprocess.run([program, "-c", "import venv"], capture_output=True, check=False).returncode
@@ -287,7 +287,7 @@ def find_python(name: str) -> str | None:
 
 
 def built(folder: Path, suffix: str = ".whl") -> Path:
-    """Return the one wheel or sdist of a folder."""
+    """Return the only wheel or sdist of a folder."""
     pattern = f"ehrpose-*{suffix}"
     found = sorted(folder.glob(pattern))
     if len(found) != 1:

@@ -1,4 +1,4 @@
-"""Train, test and visualize a small model on the synthetic data set, on the CPU, in a few minutes.
+"""Train, test and visualize a small model on the synthetic dataset, on the CPU, in a few minutes.
 
 `make demo` runs this. It ends with the AP on unseen scenes and a picture of predictions.
 """

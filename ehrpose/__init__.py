@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
 
 __all__ = ["PoseInferencer", "PoseRuntime", "__version__", "inference", "init_model"]
 
-# Loaded when they are asked for. The first two work without torch.
+# Loaded on first access. The first two work without torch.
 _LAZY = {
     "PoseInferencer": "ehrpose.inferencers.inferencer",
     "PoseRuntime": "ehrpose.deploy.runtime",
@@ -22,5 +22,5 @@ _LAZY = {
     "init_model": "ehrpose.models.loading",
 }
 
-if not TYPE_CHECKING:  # else a type checker would take every name for one that exists
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
     __getattr__ = lazy_attributes(__name__, _LAZY)

@@ -1,7 +1,7 @@
 """The command ``ehrpose``, also ``python -m ehrpose``: predict, train, test, export, benchmark.
 
-What a command needs is loaded when it runs, so that help and completion are fast and a device without torch can use
-those that need none.
+Each command imports what it needs when it runs: help and completion stay fast, and commands that do not need torch
+run without it.
 """
 
 # PYTHON_ARGCOMPLETE_OK
@@ -17,11 +17,11 @@ from typing import Sequence
 from ehrpose.cli import run_cli
 from ehrpose.version import __version__
 
-# Name, module of ``add_arguments`` and ``run``, and what the command does.
+# Command, which is also the module with ``add_arguments`` and ``run``, and what it does.
 COMMANDS = {
     "predict": "detect people in images, videos and camera streams",
     "train": "train a model",
-    "test": "evaluate a model on a data set",
+    "test": "evaluate a model on a dataset",
     "deploy": "export a model for a device",
     "benchmark": "compare the speed of models, backends and precisions",
     "info": "print versions, devices and models for a bug report",
@@ -45,7 +45,7 @@ def build_parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; ``run`` of the result is the command's function."""
+    """Parse the command line; ``run`` of the result is the command's function."""
     words = list(sys.argv[1:] if argv is None else argv)
     completes = "_ARGCOMPLETE" in os.environ
     parser = build_parser(list(COMMANDS) if completes else words[:1])
@@ -55,7 +55,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command of the command line; mistakes of the user end in one line."""
+    """Run the chosen command; user errors end it with one line."""
     args = parse_args(argv)
     run_cli(lambda: args.run(args))
 

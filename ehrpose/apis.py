@@ -33,20 +33,20 @@ def inference(
 ) -> list[PoseDataSample]:
     """Find the people in photos.
 
-    What prepares the photos is built at the first call for a model, kept with it, and built again where
-    ``model.cfg.test_dataloader.dataset.pipeline`` was changed since.
+    The test pipeline is built on the first call for a model, cached, and rebuilt if
+    ``model.cfg.test_dataloader.dataset.pipeline`` has changed since.
 
     Args:
-        model: A model of ``init_model``.
+        model: A model from ``init_model``.
         images: One photo or several: file names or (H, W, 3) uint8 BGR arrays.
-        batch_size: Photos that run through the network at once where their shapes agree.
+        batch_size: Photos per forward pass, if their input shapes agree.
 
     Returns:
-        One sample per photo; ``pred_instances`` in photo pixels, best person first.
+        One sample per photo; ``pred_instances`` are in photo pixels, best person first.
 
     Raises:
         ImageReadError: A file is missing or not an image.
-        ValueError: An array has another shape or type, or ``batch_size`` is below 1.
+        ValueError: An array has the wrong shape or dtype, or ``batch_size`` is below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -59,11 +59,11 @@ def inference(
 
 
 def to_predictions(sample: PoseDataSample, min_score: float = 0.0) -> list[dict[str, Any]]:
-    """Return the people of a sample as plain lists, in MMPose's form.
+    """Return the people of a sample as plain lists, in MMPose's format.
 
     Args:
-        sample: A sample of ``inference``.
-        min_score: People below it are left out.
+        sample: A sample from ``inference``.
+        min_score: People below this score are dropped.
     """
     return people_to_dicts(sample.people(), min_score)
 

@@ -1,4 +1,4 @@
-"""What all command-line tools share: how they run, errors in one line, and ``--cfg-options``."""
+"""Shared by all command-line tools: running them, one-line errors and ``--cfg-options``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any, Callable, Optional, Sequence
 DEBUG_VARIABLE = "EHRPOSE_DEBUG"
 # Below the command line, errors name arguments: `calib_data`, or `decode="none"` with a value.
 _ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
-# Arguments whose option has another name.
+# Arguments whose option has a different name.
 _RENAMED = {"input_dtype": "input-type", "folders": "photos"}
-# What the user can set right, beside an unknown type that MMEngine's registries report as KeyError.
+# Errors that the user can fix, besides the KeyError that MMEngine's registries raise for an unknown type.
 _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
-# Exit codes: 2 for what the user can set right on the command line or in the config, 1 for a run that broke.
+# Exit codes: 2 for errors that the user can fix on the command line or in the config, 1 for a failed run.
 USER_ERROR, RUN_ERROR = 2, 1
 _RUN_ERRORS = ("CheckpointError", "NonFiniteLossError", "WriteError")
 
 
 def run_cli(main: Callable[[], None]) -> None:
-    """Run a tool; end user errors with one line on stderr and exit code 2, broken runs with exit code 1.
+    """Run a tool; user errors end with one line on stderr and exit code 2, failed runs with exit code 1.
 
-    With EHRPOSE_DEBUG=1 in the environment errors keep their traceback.
+    With EHRPOSE_DEBUG=1 in the environment, errors keep their traceback.
     """
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         main()
@@ -42,7 +42,7 @@ def run_cli(main: Callable[[], None]) -> None:
 
 
 def _exit_code(error: Exception) -> int | None:
-    """Return the exit code of an error, None for a fault of the program."""
+    """Return the exit code of an error, None for a bug."""
     if type(error).__name__ in _RUN_ERRORS:
         return RUN_ERROR
     if isinstance(error, _USER_ERRORS) or (isinstance(error, KeyError) and "registry" in str(error)):
@@ -55,7 +55,7 @@ def _one_line(error: Exception) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    if lines[0].startswith("Caught "):  # from a worker process: its traceback, the message last
+    if lines[0].startswith("Caught "):  # from a worker process: its traceback, which ends with the message
         return lines[-1].split(": ", 1)[-1]
     return " ".join(line.strip() for line in lines)
 
@@ -76,12 +76,12 @@ def as_options(text: str) -> str:
 def parse_command(
     doc: Optional[str], command: Any, argv: Optional[Sequence[str]] = None
 ) -> argparse.Namespace:
-    """Read the command line of a script that is one of the commands.
+    """Parse the command line of a script that runs one of the commands.
 
     Args:
-        doc: The script's docstring, its help.
+        doc: The script's docstring, shown as its help.
         command: Module of ``ehrpose.commands``, with ``add_arguments`` and ``run``.
-        argv: Words after the script's name; None: those of this process.
+        argv: Arguments after the script's name; None takes those of this process.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_arguments(parser)
@@ -89,7 +89,7 @@ def parse_command(
 
 
 def run_command(doc: Optional[str], command: Any, argv: Optional[Sequence[str]] = None) -> None:
-    """Run a script that is one of the commands; arguments as for ``parse_command``, errors as in ``run_cli``."""
+    """Run one of the commands from a script; arguments as for ``parse_command``, errors as in ``run_cli``."""
     args = parse_command(doc, command, argv)
     run_cli(lambda: command.run(args))
 
@@ -107,7 +107,7 @@ def add_cfg_options(parser: Any, *aliases: str) -> None:
 
 
 class CfgOptions(argparse.Action):
-    """``KEY=VALUE ...`` as a dict, by MMEngine's DictAction, loaded only when it is used: help stays fast."""
+    """Parse ``KEY=VALUE ...`` into a dict with MMEngine's DictAction, imported only when used: help stays fast."""
 
     def __call__(
         self,
@@ -120,7 +120,7 @@ class CfgOptions(argparse.Action):
 
         wrong = [value for value in values if "=" not in value]
         if wrong:
-            raise argparse.ArgumentError(self, f"wanted KEY=VALUE, got {wrong[0]!r}")
+            raise argparse.ArgumentError(self, f"expected KEY=VALUE, got {wrong[0]!r}")
         DictAction(self.option_strings, self.dest, nargs=self.nargs)(
             parser, namespace, values, option_string or self.dest
         )

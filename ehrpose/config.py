@@ -2,8 +2,7 @@
 
 A value is written once, at the top level of the config (``phi``, ``keypoints``, ``codec``, ``data_root``), and
 used below as ``"$phi"``, ``"$keypoints"``, ``"$codec"``, ``"$data_root"``. ``resolve`` puts copies in place of
-these references, so changing the value in one place, also by ``cfg_options``, changes all
-its users.
+these references, so changing the value in one place, also with ``cfg_options``, changes every use.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ __all__ = ["INFERENCE_PARTS", "check", "load_config", "merge_options", "resolve"
 
 # The parts of a config that inference reads.
 INFERENCE_PARTS = ("model", "codec", "keypoints", "test_dataloader")
-# Keys that the builder around a component takes, or MMEngine's registries, never the component itself.
+# Keys that the builder or MMEngine's registries consume; the component never gets them.
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "priority", "init_cfg", "constructor", "paramwise_cfg"}
 _BUILDER_KEYS |= {"convert_to_iter_based", "collate_fn", "sampler", "batch_sampler"}
 
@@ -40,12 +39,12 @@ def load_config(
 
     Args:
         path: A Python config file.
-        cfg_options: Dotted keys and values that replace those of the file.
+        cfg_options: Dotted keys with values that override the file's.
         parts: Top-level keys to check, such as ``INFERENCE_PARTS``; None checks all.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It cannot be read, a type, key or reference is unknown, or two values disagree.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file cannot be read, a type, key or reference is unknown, or two values disagree.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"config file not found: {path}")
@@ -59,14 +58,14 @@ def load_config(
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
-    """Put options into a config; the result is not checked yet.
+    """Merge options into a config; the result is not checked yet.
 
     Args:
         cfg: Config, changed in place.
         options: Dotted keys and values; None changes nothing.
 
     Raises:
-        ValueError: A key has no place in the config.
+        ValueError: A key does not fit the config.
     """
     options = dict(options or {})
     _check_options(cfg, options)
@@ -74,7 +73,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError, IndexError, AttributeError) as error:
         raise ValueError(
-            f"`cfg_options` {options} do not fit {cfg.filename or 'the config'}: {error}"
+            f"`cfg_options` {options} cannot be merged into {cfg.filename or 'the config'}: {error}"
         ) from error
 
 
@@ -82,20 +81,20 @@ def resolve(cfg: Config, keep: Collection[str] = ()) -> Config:
     """Return a copy of ``cfg`` with every reference replaced by a copy of the top-level value.
 
     Args:
-        cfg: Config with references; of ``load_config`` or MMEngine's ``Config.fromfile``.
-        keep: Top-level keys whose references stay.
+        cfg: Config with references, from ``load_config`` or MMEngine's ``Config.fromfile``.
+        keep: Top-level keys whose references are kept.
 
     Raises:
-        ValueError: A reference is unknown or leads back to itself.
+        ValueError: A reference is unknown or circular.
     """
     plain = cfg.to_dict()
     resolved = {key: _replace(value, plain, (), key, keep) for key, value in plain.items()}
-    # Formatting would take seconds on a config with a skeleton in every part.
+    # Formatting takes seconds on a config with a skeleton in every part.
     return Config(resolved, filename=cfg.filename, format_python_code=False)
 
 
 def check(cfg: Config, parts: Collection[str] | None = None) -> None:
-    """Raise ValueError where a config has an unknown type, key or reference, or disagrees with itself.
+    """Raise ValueError if a config has an unknown type, key or reference, or contradicts itself.
 
     Args:
         cfg: Config with references.
@@ -129,7 +128,7 @@ def _replace(
             f"{path} refers to {value}, but the config has no top-level {name!r}{_nearest(name, top)}"
         )
     if name in chain:
-        raise ValueError(f"{path}: reference {' -> '.join((*chain, name))} leads back to itself")
+        raise ValueError(f"{path}: circular reference {' -> '.join((*chain, name))}")
     return value if name in keep else _replace(copy.deepcopy(top[name]), top, (*chain, name), path, keep)
 
 
@@ -139,7 +138,7 @@ def _nearest(name: str, known: Any) -> str:
 
 
 def _check_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Refuse options whose first word neither the config nor a reference of an option has: nothing would read them."""
+    """Reject options whose first key is neither in the config nor referenced by an option: nothing would read them."""
     referred = [name[1:] for name in re.findall(r"\$\w+", str(list(options.values())))]
     known = [*cfg, *(key for key in TOP_LEVEL_KEYS if key not in cfg), *referred]
     for option in options:
@@ -153,12 +152,12 @@ def _check_options(cfg: Config, options: Mapping[str, Any]) -> None:
 
 
 def _check_top_level(cfg: Config) -> None:
-    """Refuse top-level keys that look like a misspelt one; other names are the config's own variables."""
+    """Reject top-level keys that look misspelt; other names are the config's own variables."""
     for key in cfg:
         if key not in TOP_LEVEL_KEYS:
             close = difflib.get_close_matches(key, TOP_LEVEL_KEYS, n=1, cutoff=0.87)
             if close:
-                raise ValueError(f"config has the unknown key {key!r}; did you mean {close[0]!r}?")
+                raise ValueError(f"the config has an unknown key {key!r}; did you mean {close[0]!r}?")
 
 
 def _import_custom(cfg: Config) -> None:
@@ -180,7 +179,7 @@ def _check_agreement(plain: Mapping[str, Any]) -> None:
             keys = [k for k in {**plain[name], **value} if plain[name].get(k) != value.get(k)]
             differences = ", ".join(f"{k}: {plain[name].get(k)!r} and {value.get(k)!r}" for k in sorted(keys))
             raise ValueError(
-                f"the config disagrees with itself: {name} and {path} differ in {differences}. "
+                f"inconsistent config: {name} and {path} differ in {differences}. "
                 f"Set it once, in {name}, and write {path} = '${name}'"
             )
 
@@ -228,7 +227,7 @@ def _check_component(path: str, node: Mapping) -> None:
 
 
 def _accepted_arguments(component: Any) -> set[str] | None:
-    """Return the names of the arguments that a component takes, None if that cannot be told."""
+    """Return the names of the arguments that a component accepts, None if they cannot be determined."""
     accepted: set[str] = set()
     classes = component.__mro__ if inspect.isclass(component) else (component,)
     for cls in classes:

@@ -1,6 +1,6 @@
 """The types that a config may name, and the keys of its parts without a type.
 
-A component is looked up in the registry that its place in the config implies, so that checking what inference needs
+A component is looked up in the registry that its path in the config implies, so that checking a config for inference
 loads no training code.
 """
 
@@ -30,7 +30,7 @@ _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS",
 _ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",
                     "OPTIM_WRAPPER_CONSTRUCTORS", "WEIGHT_INITIALIZERS", "FUNCTIONS", "STRATEGIES", "INFERENCERS",
                     "TASK_UTILS", "RUNNER_CONSTRUCTORS")  # fmt: skip
-# The registry of a component by its place in the config; the first that fits.
+# The registry of a component by its path in the config; the first match counts.
 _REGISTRY_OF_PATH = (
     (r"(^|\.)codec$", "CODECS"),
     (r"(^|\.)init_cfg(\[\d+\])?$", "WEIGHT_INITIALIZERS"),
@@ -76,7 +76,7 @@ def _of_optim_wrapper() -> list[str]:
     return [*arguments(OptimWrapper), "constructor", "paramwise_cfg"]
 
 
-# Called only for the parts that a config has: what inference reads needs no Runner.
+# Called only for the parts that a config has: checking it for inference loads no Runner.
 _KNOWN_KEYS: dict[str, Callable[[], Collection[str]]] = {
     **{f"{split}_dataloader": _of_loader for split in ("train", "val", "test")},
     "train_cfg": lambda: ["by_epoch", *_of_runner("EpochBasedTrainLoop", "IterBasedTrainLoop")],
@@ -106,9 +106,9 @@ def known_names() -> set[str]:
 
 
 def find_class(name: str, path: str = "") -> Any:
-    """Return the component registered under ``name``, None if there is none anywhere.
+    """Return the component registered under ``name``, None if no registry has it.
 
-    The registry that ``path`` implies is asked first, and as few modules as possible are imported.
+    The registry that ``path`` implies is searched first, and as few modules as possible are imported.
     """
     kind = next((kind for pattern, kind in _REGISTRY_OF_PATH if re.search(pattern, path)), None)
     found = _find_in(kind, name) if kind else None
@@ -123,7 +123,7 @@ def find_class(name: str, path: str = "") -> Any:
 
 
 def _find_in(kind: str, name: str) -> Any:
-    """Look for ``name`` in the registry ``kind``: ours, MMEngine's, then in our modules, one after another."""
+    """Look up ``name`` in the registry ``kind``: ours, MMEngine's, then importing our modules one by one."""
     ours, theirs = getattr(registry, kind, None), getattr(root, kind, None)
     known = [reg for reg in (ours, theirs) if reg is not None]
     for reg in known:

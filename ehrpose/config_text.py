@@ -1,4 +1,4 @@
-"""A config as short Python text: what fits stands on one line."""
+"""Format a config as compact Python text: what fits goes on one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 _WIDTH = 110
-# Items of a list that are longer than this get a line each.
+# List items longer than this get a line each.
 _SHORT = 40
 
 
@@ -17,7 +17,7 @@ def config_text(cfg: Config) -> str:
     """Return Python text from which ``Config.fromfile`` reads the same config.
 
     Args:
-        cfg: Config of names, numbers, texts, dicts, lists and tuples.
+        cfg: Config of strings, numbers, dicts, lists and tuples.
     """
     return "\n".join(f"{key} = {_laid_out(value, 0, len(key) + 3)}" for key, value in cfg.to_dict().items())
 
@@ -42,7 +42,7 @@ def _laid_out(value: Any, indent: int, used: int) -> str:
 
 
 def _rows(items: list | tuple, indent: int) -> list[str]:
-    """Return the lines of a list: short items together, others by themselves."""
+    """Return the lines of a list: short items share lines, longer ones get their own."""
     pad = " " * indent
     if any(len(_one_line(item)) > _SHORT for item in items):
         return [f"{pad}{_laid_out(item, indent, indent)}," for item in items]
@@ -63,7 +63,7 @@ def _one_line(value: Any) -> str:
         return f"[{', '.join(map(_one_line, value))}]"
     if isinstance(value, tuple):
         return f"({', '.join(map(_one_line, value))}{',' * (len(value) == 1)})"
-    # repr of infinity and NaN is no Python.
+    # repr of infinity and NaN is not valid Python.
     return f'float("{value}")' if isinstance(value, float) and value - value != 0 else repr(value)
 
 

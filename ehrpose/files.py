@@ -1,7 +1,7 @@
-"""Files that are whole or not there: written next to their place, flushed to the disk, then renamed.
+"""Atomic file writes: written next to the target, flushed to disk, then renamed.
 
-A name that is a symlink becomes a plain file; the file that it pointed to keeps its content, as it may be shared (by a
-data set made of links, or a cache). Links among the folders are followed.
+A symlink is replaced by a regular file; the file it pointed to keeps its content, as it may be shared (by a dataset
+made of links, or a cache). Symlinked folders are followed.
 """
 
 from __future__ import annotations
@@ -17,41 +17,40 @@ from typing import ContextManager, Iterator, Optional, Union
 
 PARTIAL = ".partial"
 PathLike = Union[str, "os.PathLike[str]"]
-# What the user can set right: these keep their type, which the command line ends with exit code 2.
+# Errors that the user can fix keep their type, for which the command line exits with code 2.
 _USER_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-# Said by file systems that cannot flush, some of networks: what they were given is as safe as it gets there.
+# Reported by file systems that cannot flush, such as some network ones: nothing more can be done there.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-# Two containers that share a folder may have the same process id, so each process counts from its own number.
+# Two containers that share a folder may have the same process id, so each process counts from a random number.
 _NUMBERS = itertools.count(int.from_bytes(os.urandom(3), "big"))
 
 
 class WriteError(OSError):
-    """A file could not be written, for example on a full disk; what was there before is untouched."""
+    """A file could not be written, for example on a full disk; the previous file is untouched."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 class PartialFile:
-    """A file that is written next to its place; ``commit`` puts it there, ``abort`` leaves nothing of it.
+    """A file written next to its target; ``commit`` moves it into place, ``abort`` removes it.
 
-    For files that stay open for long; ``written_beside`` does for the others.
+    For files that stay open for long; ``written_beside`` suits the others.
 
     Attributes:
-        path: Where the file goes.
-        partial: The name to write to. It has the suffix of ``path``, so that writers who choose the format by it work,
-            is hidden and is used by nobody else.
+        path: The target.
+        partial: The file to write to: hidden, unique, and with the suffix of ``path`` for writers that choose the
+            format by it.
 
     Args:
         path: The file to write; its folder need not exist before ``partial`` is written.
-        durable: ``commit`` waits until the file is on the disk. Without, a power cut in the next half minute may leave
-            an empty file; for what is written by the thousand and can be made again, where waiting takes longer than
-            the work.
+        durable: ``commit`` waits until the file is on disk. If False, a power cut in the next half minute may leave an
+            empty file; meant for thousands of reproducible files, where waiting takes longer than the work.
 
     Raises:
         IsADirectoryError: ``path`` is a folder.
-        PermissionError: ``path`` is a device or a pipe, or may not be looked at.
+        PermissionError: ``path`` is a device or a pipe, or is not accessible.
     """
 
     def __init__(self, path: PathLike, durable: bool = True):
@@ -61,11 +60,11 @@ class PartialFile:
             _check_replaceable(self.path)
 
     def commit(self) -> None:
-        """Put the file in its place, with the permissions of the one that it replaces.
+        """Move the file into place, with the permissions of the one it replaces.
 
         Raises:
-            FileNotFoundError, PermissionError: It cannot be put there. As all errors, this removes the partial file
-                and leaves ``path`` as it was.
+            FileNotFoundError, PermissionError: The file cannot be moved there. Like all errors, this removes the
+                partial file and leaves ``path`` unchanged.
             WriteError: The disk is full or fails.
         """
         try:
@@ -82,21 +81,21 @@ class PartialFile:
 
     def abort(self) -> None:
         """Remove the partial file, if there is one."""
-        with contextlib.suppress(OSError):  # its reason would hide the one for which it is removed
+        with contextlib.suppress(OSError):  # it would hide the error that led here
             self.partial.unlink()
 
     def explained(self) -> ContextManager[None]:
-        """Turn errors of writing within the block into those that ``written_beside`` raises."""
+        """Convert write errors within the block into those of ``written_beside``."""
         return explained(self.path, self.partial)
 
 
 @contextlib.contextmanager
 def explained(path: PathLike, partial: Optional[PathLike] = None) -> Iterator[None]:
-    """Turn errors of writing within the block into those that ``written_beside`` raises.
+    """Convert write errors within the block into those of ``written_beside``.
 
     Args:
-        path: What is written, for the message.
-        partial: The name that it has until then; messages of the system that name it name ``path`` instead.
+        path: The target, for the message.
+        partial: The temporary file; system errors about it name ``path`` instead.
     """
     try:
         yield
@@ -112,15 +111,15 @@ def explained(path: PathLike, partial: Optional[PathLike] = None) -> Iterator[No
 
 @contextlib.contextmanager
 def written_beside(path: PathLike, durable: bool = True) -> Iterator[Path]:
-    """Give the name of a file next to ``path`` to write to; once on the disk it takes the place of ``path``.
+    """Yield a file name next to ``path`` to write to; once on disk, the file replaces ``path``.
 
     Args:
-        path: The file to write; its folder exists.
+        path: The file to write; its folder must exist.
         durable: As for ``PartialFile``.
 
     Raises:
         FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError: ``path`` cannot be written to.
-        WriteError: The disk is full or fails. In each case the partial file is removed and ``path`` is as it was.
+        WriteError: The disk is full or fails. In each case the partial file is removed and ``path`` is unchanged.
     """
     file = PartialFile(path, durable)
     try:
@@ -133,23 +132,23 @@ def written_beside(path: PathLike, durable: bool = True) -> Iterator[Path]:
 
 
 def write_bytes(path: PathLike, content: bytes, durable: bool = True) -> None:
-    """Write a file, whole or not at all; missing folders are made. Arguments and errors as for ``written_beside``."""
+    """Write a file atomically; missing folders are created. Arguments and errors as for ``written_beside``."""
     make_parent(path)
     with written_beside(path, durable) as partial:
         partial.write_bytes(content)
 
 
 def write_text(path: PathLike, content: str, durable: bool = True) -> None:
-    """Write a file in UTF-8, whole or not at all; missing folders are made. Otherwise as ``written_beside``."""
+    """Write a UTF-8 file atomically; missing folders are created. Otherwise as ``written_beside``."""
     write_bytes(path, content.encode("utf-8"), durable)
 
 
 def make_parent(path: PathLike) -> None:
-    """Make the folder of a file, if it is missing.
+    """Create the folder of a file if it is missing.
 
     Raises:
-        NotADirectoryError: A file lies where a folder should be.
-        PermissionError: It may not be made.
+        NotADirectoryError: A file is where a folder should be.
+        PermissionError: It may not be created.
         WriteError: The disk is full, fails or is read-only.
     """
     folder = Path(path).parent
@@ -161,7 +160,7 @@ def make_parent(path: PathLike) -> None:
 
 
 def partial_path(path: PathLike) -> Path:
-    """Return a hidden name next to ``path``, with its suffix, that nobody else uses.
+    """Return a unique hidden name next to ``path``, with its suffix.
 
     Raises:
         IsADirectoryError: ``path`` is ``.`` or ``/``.
@@ -194,8 +193,8 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _copy_permissions(replaced: Path, new: Path) -> None:
-    """Give a new file the permissions of the one that it replaces, where there is one and the file system has them."""
-    if os.name == "nt":  # there a file can only be read-only, and such a file cannot be replaced
+    """Copy the permissions of the replaced file, if it exists and the file system supports them."""
+    if os.name == "nt":  # there a file can only be read-only, and then it cannot be replaced
         return
     with contextlib.suppress(OSError):
         mode = os.lstat(replaced).st_mode
@@ -204,8 +203,8 @@ def _copy_permissions(replaced: Path, new: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file is on the disk, as far as its file system can tell."""
-    # Windows flushes only what is open for writing.
+    """Wait until a file is on disk, as far as its file system can tell."""
+    # Windows only flushes files that are open for writing.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -217,10 +216,10 @@ def _flush(path: Path) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where that is possible.
+    """Wait until the entries of a folder are on disk, where possible.
 
-    The new file is in its place by now, so nothing here is an error: Windows opens no folders, file systems of networks
-    do not flush them, and a folder may be writable but not readable.
+    The new file is in place by now, so nothing here is an error: Windows cannot open folders, network file systems do
+    not flush them, and a folder may be writable but not readable.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

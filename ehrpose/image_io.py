@@ -1,7 +1,7 @@
-"""Reading photos of every usual kind into one form (no torch).
+"""Read photos in all common formats into one array layout (no torch).
 
 OpenCV decodes; what it cannot read goes to Pillow, and so does WebP with EXIF, whose orientation OpenCV 4
-ignores. OpenCV 4 also returns the upper part of a truncated JPEG without a word, so its end is looked for here.
+ignores. OpenCV 4 also silently returns the upper part of a truncated JPEG, so its end marker is checked here.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = 
     """Read one photo.
 
     Grey, palette and bilevel images get three channels. Transparency is dropped, not blended: the colours
-    stored under it are returned. 16-bit values are scaled to 8 bit (their upper byte). CMYK is converted without
-    a colour profile, JPEG's inks taken as inverted, as browsers do. Animations give their first frame.
+    stored under it are returned. 16-bit values are reduced to 8 bits (their upper byte). CMYK is converted without
+    a colour profile, with inverted inks for JPEG, as in browsers. Of animations, the first frame is returned.
 
     Args:
         source: File name, or the encoded file as bytes.
-        backend: The decoder that is tried first, ``"opencv"`` (fast) or ``"pillow"``.
-        apply_exif: Turn the photo upright as its EXIF orientation says. OpenCV turns TIFF files in any case.
+        backend: The decoder to try first, ``"opencv"`` (fast) or ``"pillow"``.
+        apply_exif: Rotate the photo by its EXIF orientation. OpenCV always does so for TIFF files.
 
     Returns:
         (H, W, 3) uint8 BGR, C-contiguous.
 
     Raises:
-        ImageReadError: The file is missing, empty, truncated or no image.
+        ImageReadError: The file is missing, empty, truncated or not an image.
         ValueError: Unknown backend.
     """
     if backend not in BACKENDS:
-        raise ValueError(f"unknown image backend {backend!r}, wanted one of {list(BACKENDS)}")
+        raise ValueError(f"unknown image backend {backend!r}, expected one of {list(BACKENDS)}")
     data, name = _read_bytes(source)
     if not data:
         raise ImageReadError(f"cannot read photo {name}: the file is empty")
@@ -67,10 +67,10 @@ def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = 
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """Return ``image`` if it is a (H, W, 3) uint8 array with pixels; else raise ValueError."""
+    """Return ``image`` if it is a non-empty (H, W, 3) uint8 array; else raise ValueError."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(
-            f"expected an image as a (H, W, 3) uint8 BGR array, got {image.shape} {image.dtype}; read_image gives one"
+            f"expected an image as a (H, W, 3) uint8 BGR array, got {image.shape} {image.dtype}; read_image returns one"
         )
     return image
 
@@ -81,11 +81,11 @@ def _read_bytes(source: ImageSource) -> Tuple[bytes, str]:
     try:
         path = Path(source)
     except TypeError:
-        raise TypeError(f"wanted a file name or bytes, got {type(source).__name__}") from None
+        raise TypeError(f"expected a path or bytes, got {type(source).__name__}") from None
     try:
         return path.read_bytes(), str(path)
     except FileNotFoundError:
-        raise ImageReadError(f"cannot read photo {path}: there is no such file") from None
+        raise ImageReadError(f"cannot read photo {path}: file not found") from None
     except IsADirectoryError:
         raise ImageReadError(f"cannot read photo {path}: it is a folder") from None
     except (OSError, ValueError) as error:
@@ -102,7 +102,7 @@ def _decode_pillow(data: bytes, apply_exif: bool) -> np.ndarray:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise ImportError("Pillow, which could know this format, is not installed") from None
+        raise ImportError("Pillow, which may support this format, is not installed") from None
     with Image.open(io.BytesIO(data)) as opened:
         image = ImageOps.exif_transpose(opened) if apply_exif else opened
         if image.mode.startswith("I;16"):
@@ -114,7 +114,7 @@ def _decode_pillow(data: bytes, apply_exif: bool) -> np.ndarray:
 
 
 def _check_complete(data: bytes, name: str) -> None:
-    """Raise ImageReadError for JPEG and PNG files without their end."""
+    """Raise ImageReadError for truncated JPEG and PNG files."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         kind, is_complete = "PNG", b"IEND" in data
     else:
@@ -128,13 +128,13 @@ def _is_for_pillow(data: bytes) -> bool:
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Return whether an end marker follows the pixels; thumbnails in the header have one of their own."""
+    """Return whether an end marker follows the pixels; thumbnails in the header have their own."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
-        elif marker == 0xDA:  # start of the pixels, in which the end marker cannot occur by chance
+        elif marker == 0xDA:  # start of scan; the end marker cannot occur in its data
             return data.find(b"\xff\xd9", at) >= 0
         else:
             at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]

@@ -1,9 +1,9 @@
 """Affine warps between a photo and the network's input, for training, test and device alike (no torch).
 
-A warp is a (2, 3) float64 matrix from photo to input. Positions are pixel-index coordinates: what is stored at
-row y and column x lies at (x, y), and a pixel covers half a unit to each side. The same matrix moves pixels and
-keypoints. Photos are always placed by their centres: ((w - 1) / 2, (h - 1) / 2) goes to the centre of the input.
-That equals the half-pixel rule x' = (x + 0.5) * s - 0.5 + padding, and a mirrored photo gives the mirrored input.
+A warp is a (2, 3) float64 matrix from photo to input. Positions are pixel-index coordinates: the pixel in row y and
+column x is centred at (x, y) and extends half a unit to each side. The same matrix transforms pixels and keypoints.
+Photos are always aligned by their centres: ((w - 1) / 2, (h - 1) / 2) maps to the centre of the input. This equals the
+half-pixel rule x' = (x + 0.5) * s - 0.5 + padding, and a mirrored photo yields the mirrored input.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def centred_warp(
     degrees: float = 0.0,
     shift_xy: Sequence[float] = (0.0, 0.0),
 ) -> np.ndarray:
-    """Return the warp that scales and turns about the photo's centre and puts it at the input's centre.
+    """Return the warp that scales and rotates about the photo's centre and maps it to the input's centre.
 
     Args:
         photo_wh: Width and height of the photo, px.
         input_wh: Width and height of the input, px.
         scale: Input px per photo px.
-        degrees: Rotation, clockwise as seen.
-        shift_xy: Moves the photo, input px.
+        degrees: Rotation, clockwise in the image.
+        shift_xy: Translation, input px.
     """
     angle = math.radians(degrees)
     linear = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -56,7 +56,7 @@ def centred_warp(
 
 
 def letterbox_warp(photo_wh: Sequence[int], size_wh: Sequence[int]) -> np.ndarray:
-    """Return the warp that shows a whole photo as large as fits, centred, with bars at two sides.
+    """Return the warp that fits a whole photo into a size, centred, with bars on two sides.
 
     Args:
         photo_wh: Width and height of the photo, px.
@@ -66,13 +66,13 @@ def letterbox_warp(photo_wh: Sequence[int], size_wh: Sequence[int]) -> np.ndarra
 
 
 def compose_warps(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Return the warp that does ``first``, then ``second``."""
+    """Return the warp that applies ``first``, then ``second``."""
     linear = second[:, :2] @ first[:, :2]
     return np.hstack([linear, (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]])
 
 
 def warp_points(points: np.ndarray, warp: np.ndarray) -> np.ndarray:
-    """Return (..., 2) positions moved by ``warp``, float32."""
+    """Return (..., 2) positions transformed by ``warp``, float32."""
     moved = np.asarray(points, np.float64) @ warp[:, :2].T + warp[:, 2]
     return moved.astype(np.float32)
 
@@ -84,15 +84,15 @@ def warp_image(
     border: Union[int, Sequence[int]] = 0,
     interpolation: int = cv2.INTER_LINEAR,
 ) -> np.ndarray:
-    """Return an image moved by ``warp``.
+    """Return an image transformed by ``warp``.
 
-    Shrinking to less than half first averages blocks of pixels, which keeps what single samples would miss.
+    Shrinking to less than half averages blocks of pixels first, which keeps details that single samples would miss.
 
     Args:
         image: (H, W) or (H, W, C) array.
         warp: (2, 3), image to result.
         size_wh: Width and height of the result, px.
-        border: Value around the image, one for all channels or one each.
+        border: Value around the image, one for all channels or one per channel.
         interpolation: ``cv2.INTER_LINEAR``, or ``cv2.INTER_NEAREST`` for masks (never averaged).
     """
     colour = tuple(border) if isinstance(border, Sequence) else (border,) * 4
@@ -105,7 +105,7 @@ def warp_image(
             fill = colour[:3] if image.ndim == 3 else colour[0]
             return np.full((size_wh[1], size_wh[0], *image.shape[2:]), fill, image.dtype)
     if image.shape[2:] == (3,) and image.dtype == np.uint8:
-        # The same values in half of the time: OpenCV's loops are faster over four bytes a pixel than over three.
+        # The same values in half the time: OpenCV's loops are faster with four bytes per pixel than with three.
         padded = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
         padded = cv2.warpAffine(padded, warp, size_wh, flags=interpolation, borderValue=(*colour[:3], 0))
         return cv2.cvtColor(padded, cv2.COLOR_BGRA2BGR)
@@ -113,7 +113,7 @@ def warp_image(
 
 
 def _shrink(image: np.ndarray, warp: np.ndarray, factor: int) -> Tuple[np.ndarray, np.ndarray]:
-    """Average blocks of about ``factor`` x ``factor`` px; the returned warp starts from the small image."""
+    """Average blocks of about ``factor`` x ``factor`` px; the returned warp applies to the small image."""
     height, width = image.shape[:2]
     small_wh = max(1, round(width / factor)), max(1, round(height / factor))
     small = cv2.resize(image, small_wh, interpolation=cv2.INTER_AREA)
@@ -122,7 +122,7 @@ def _shrink(image: np.ndarray, warp: np.ndarray, factor: int) -> Tuple[np.ndarra
 
 
 def _crop(image: np.ndarray, warp: np.ndarray, size_wh: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
-    """Cut out what the result shows and a little more; the returned warp starts from the cut-out."""
+    """Crop to what the result shows, with a small margin; the returned warp applies to the crop."""
     width, height = size_wh
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]])
     seen = corners @ invert_warp(warp)[:, :2].T + invert_warp(warp)[:, 2]
@@ -144,16 +144,16 @@ def plan_inputs(
 
     At the smallest scale the input's short side is ``input_size * scale``, rounded up to ``size_divisor``; the
     photo fills it and is centred along the long side, which is rounded up likewise. The inputs of the other
-    scales show exactly the same, in sides that are the nearest multiples of 32.
+    scales show exactly the same content; their sides are the nearest multiples of 32.
 
     Args:
         photo_wh: Width and height of the photo, px.
         input_size: Short side at scale 1, px.
-        size_divisor: Sides are multiples of it, itself a multiple of 32.
-        scales: Test scales, with 1.0 among them.
-        max_aspect: The long side is at most so many input sizes; longer photos are made smaller.
-        align_corners: The scales agree in the centres of their corner pixels (as unbiased codecs resize maps),
-            not in the corners of the images.
+        size_divisor: Sides are multiples of this, itself a multiple of 32.
+        scales: Test scales, including 1.0.
+        max_aspect: The long side is at most this many input sizes; longer photos are scaled down.
+        align_corners: Align the scales at the centres of their corner pixels (as unbiased codecs resize maps), not at
+            the corners of the images.
 
     Returns:
         One plan per scale, scale 1.0 first, then in the order given.
@@ -162,7 +162,7 @@ def plan_inputs(
         ValueError: A scale is not positive or 1.0 is missing.
     """
     if not scales or min(scales) <= 0 or 1.0 not in scales:
-        raise ValueError(f"scales must be positive and hold 1.0, got {tuple(scales)}")
+        raise ValueError(f"scales must be positive and include 1.0, got {tuple(scales)}")
     short, long = min(photo_wh), max(photo_wh)
     smallest = min(scales)
     short_side = _round_up(input_size * smallest, size_divisor)
@@ -183,13 +183,13 @@ def plan_inputs(
 def resize_warp(
     width: int, height: int, input_size: int, size_divisor: int = 64
 ) -> Tuple[np.ndarray, Tuple[int, int]]:
-    """Return the warp and the (width, height) of the only input of one photo; see ``plan_inputs``."""
+    """Return the warp and the (width, height) of a photo's single input; see ``plan_inputs``."""
     plan = plan_inputs((width, height), input_size, size_divisor)[0]
     return plan.warp, plan.size_wh
 
 
 def _round_up(length: float, divisor: int) -> int:
-    # Rounding before that: 64.0000001, which is 64 by arithmetic, must not become 128.
+    # Rounded first: 64.0000001, which is 64 up to floating-point error, must not become 128.
     return max(1, math.ceil(round(length / divisor, 6))) * divisor
 
 
@@ -198,7 +198,7 @@ def _near_32(length: float) -> int:
 
 
 def _between(first_wh: Sequence[int], second_wh: Sequence[int], align_corners: bool) -> np.ndarray:
-    """Return the warp from one input to another that shows the same in another size."""
+    """Return the warp from one input to another that shows the same content at another size."""
     if align_corners:
         sx, sy = ((b - 1) / (a - 1) for a, b in zip(first_wh, second_wh))
         return np.array([[sx, 0, 0.0], [0, sy, 0]])

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are asked for."""
+"""Package attributes that are imported on first access."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str],
 
     Args:
         package: ``__name__`` of the package.
-        modules: Name to the full name of the module that has it.
+        modules: Attribute name to the full name of its module.
     """
 
     def get(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What a report of a problem should say of the machine: versions, devices, models. No path and no user's name."""
+"""System information for bug reports: versions, devices and models, but no paths and no user name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from ehrpose.version import __version__
 
 ABSENT = "not installed"
-# Import name of each package whose version matters, and the names under which it is installed.
+# Import name of each package whose version matters, and its possible distribution names.
 _PACKAGES = {
     "torch": ("torch",),
     "mmengine": ("mmengine", "mmengine-lite"),
@@ -35,7 +35,7 @@ _PACKAGES = {
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt-rtx"),
 }
-# Of backend: the package that it runs with.
+# The package that each backend needs.
 _BACKENDS = {
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
@@ -46,7 +46,7 @@ _BACKENDS = {
 
 
 def collect_info() -> dict[str, Any]:
-    """Return name and value of each fact: text, or a list of texts. Nothing needs to be installed for it."""
+    """Return the facts by name, each a string or a list of strings; no optional package is needed."""
     info: dict[str, Any] = {
         "ehrpose": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -70,7 +70,7 @@ def _version(name: str, distributions: tuple[str, ...]) -> str:
             )
         except metadata.PackageNotFoundError:
             continue
-    return "installed, of unknown version" if _is_there(name) else ABSENT
+    return "installed, version unknown" if _is_there(name) else ABSENT
 
 
 def _is_there(package: str) -> bool:
@@ -93,7 +93,7 @@ def _system() -> str:
 
 
 def processor_name() -> str:
-    """Return the processor's name, or at least its kind."""
+    """Return the processor's name, or at least its architecture."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -103,7 +103,7 @@ def processor_name() -> str:
 
 
 def _opencv_parts() -> list[str]:
-    """Return which of the optional parts that videos and windows need OpenCV was built with."""
+    """Return the optional parts for videos and windows that OpenCV was built with."""
     try:
         import cv2
     except ImportError:
@@ -126,7 +126,7 @@ def _ffmpeg() -> str:
     except (OSError, subprocess.SubprocessError):
         return "does not run"
     found = re.match(r"ffmpeg version (\S+)", told)
-    return found.group(1) if found else "of unknown version"
+    return found.group(1) if found else "version unknown"
 
 
 def _cuda_devices() -> list[str]:

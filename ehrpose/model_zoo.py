@@ -1,7 +1,7 @@
-"""Models that come with their weights, found by name: what ``model-index.yml`` lists.
+"""The model zoo: the models of ``model-index.yml``, found by name.
 
-The form of the files is OpenMMLab's (model-index.yml imports metafiles, each with a list of Models), so that other
-tools read them as well.
+The files are in OpenMMLab's format (model-index.yml imports metafiles, each with a list of Models), so that other tools
+can read them too.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ TABLE_BEGIN, TABLE_END = "<!-- model zoo -->", "<!-- end of model zoo -->"
 
 @dataclass
 class ZooModel:
-    """A model of the zoo.
+    """A zoo model.
 
     Attributes:
-        name: Its name, the config's file name without suffix.
+        name: The config's file name without suffix.
         aliases: Short names.
         config: Config file.
-        checkpoint: Weights, None where there are none.
-        sha256: Hash of the weights' file.
-        metadata: What the metafile says of it: training data, steps, seed, command.
-        results: Accuracies, as the metafile lists them.
+        checkpoint: Weights file, None if there is none.
+        sha256: Checksum of the weights file.
+        metadata: From the metafile: training data, steps, seed, command.
+        results: Metrics, as the metafile lists them.
     """
 
     name: str
@@ -42,27 +42,25 @@ class ZooModel:
     results: list[dict[str, Any]] = field(default_factory=list)
 
     def check(self) -> None:
-        """Compare the weights with their hash.
+        """Verify the files and the checksum of the weights.
 
         Raises:
             FileNotFoundError: Config or weights are missing.
-            ValueError: The weights are not those that the metafile names.
+            ValueError: There are no weights, or their checksum does not match the metafile.
         """
         for path in (self.config, self.checkpoint):
             if path is not None and not path.is_file():
                 raise FileNotFoundError(
-                    f"model {self.name!r}: {path} is missing; was the repository copied whole?"
+                    f"model {self.name!r}: {path} not found; is the copy of the repository complete?"
                 )
         if self.checkpoint is None:
-            raise ValueError(
-                f"model {self.name!r} comes without weights: give a checkpoint, or train {self.config}"
-            )
+            raise ValueError(f"model {self.name!r} has no weights: give a checkpoint, or train {self.config}")
         if self.sha256 is not None:
             digest = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
             if digest != self.sha256:
                 raise ValueError(
-                    f"{self.checkpoint} is damaged or another file: its SHA-256 is {digest}, the metafile says "
-                    f"{self.sha256}; fetch it again"
+                    f"checksum mismatch of {self.checkpoint}: expected SHA-256 {self.sha256}, got {digest}; "
+                    "download the file again"
                 )
 
 
@@ -70,17 +68,19 @@ def zoo_root() -> Path:
     """Return the folder of ``model-index.yml``: the repository's, or the one inside the installed package.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: The file is in neither.
     """
     package = Path(__file__).resolve().parent
     for root in (package.parent, package / "zoo"):
         if (root / INDEX).is_file() and (root / "configs").is_dir():
             return root
-    raise FileNotFoundError(f"no {INDEX} in {package.parent} or {package / 'zoo'}: install the project again")
+    raise FileNotFoundError(
+        f"{INDEX} not found in {package.parent} or {package / 'zoo'}: reinstall the project"
+    )
 
 
 def list_models(root: str | Path | None = None) -> list[ZooModel]:
-    """Return all models of the zoo, in the order of its files.
+    """Return all zoo models, in file order.
 
     Args:
         root: Folder of model-index.yml; None: the project's own.
@@ -105,14 +105,14 @@ def list_models(root: str | Path | None = None) -> list[ZooModel]:
 
 
 def find_model(name: str, root: str | Path | None = None) -> ZooModel:
-    """Return the model of a name or alias.
+    """Return the zoo model with this name or alias.
 
     Args:
         name: Name or alias.
         root: Folder of model-index.yml; None: the project's own.
 
     Raises:
-        ValueError: There is none; the message lists those that come with weights.
+        ValueError: No model has it; the message lists the models with weights.
     """
     models = list_models(root)
     for model in models:
@@ -120,16 +120,16 @@ def find_model(name: str, root: str | Path | None = None) -> ZooModel:
             return model
     known = [alias for m in models if m.checkpoint is not None for alias in m.aliases or [m.name]]
     raise ValueError(
-        f"no config file and no model of the zoo is called {name!r}; models with weights: {', '.join(known) or 'none'}"
+        f"no config file or zoo model named {name!r}; models with weights: {', '.join(known) or 'none'}"
     )
 
 
 def zoo_table(models: list[ZooModel], root: str | Path) -> str:
-    """Return a Markdown table of models: name, config, sizes, and AP of those with weights.
+    """Return a Markdown table of models: name, config, sizes, and AP where there are weights.
 
     Args:
-        models: Models of ``list_models``.
-        root: Folder of model-index.yml, from which the configs' paths are written.
+        models: Models from ``list_models``.
+        root: Folder of model-index.yml; paths are relative to it.
     """
     rows = [
         "| name | config | input | params (M) | GMACs | data | AP | with flip test | weights |",
@@ -156,10 +156,10 @@ def _digits(number: float | None, digits: int) -> str:
 
 
 def with_table(page: str, table: str) -> str:
-    """Return a page with ``table`` between its two marks.
+    """Return a page with ``table`` between its two markers.
 
     Raises:
-        ValueError: The page has not both marks.
+        ValueError: The page lacks a marker.
     """
     before, begin, rest = page.partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
@@ -169,11 +169,11 @@ def with_table(page: str, table: str) -> str:
 
 
 def is_model_name(name: Any) -> bool:
-    """Whether ``name`` is written like a model's name and not like a file's."""
+    """Whether ``name`` looks like a model name and not like a file name."""
     return isinstance(name, str) and not name.endswith(".py") and not Path(name).exists() and "/" not in name
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; was the repository copied whole?")
+        raise FileNotFoundError(f"{path} not found; is the copy of the repository complete?")
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -1,4 +1,4 @@
-"""People as plain lists and json files, in MMPose's form."""
+"""People as plain lists and JSON files, in MMPose's format."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def people_to_dicts(
 
     Args:
         people: People in pixels of the photo.
-        min_score: People below it are left out.
-        track_ids: (N,) whole numbers; None leaves out ``track_id``.
+        min_score: People below this score are dropped.
+        track_ids: (N,) integers; None omits ``track_id``.
     """
     boxes = people.boxes()
     rows = []
@@ -39,18 +39,18 @@ def people_to_dicts(
 
 
 def write_predictions(predictions: list[dict[str, Any]], path: str | Path) -> None:
-    """Write people to a json file, whole or not at all."""
-    # One for each photo of a folder: a disk takes longer to flush it than a small network to find the people.
+    """Write people to a JSON file, atomically."""
+    # One file per photo: flushing it takes longer than finding the people with a small network.
     write_text(path, json.dumps(predictions), durable=False)
 
 
 class FrameFile:
-    """A json file with a list of frames, written as they come.
+    """A JSON file with a list of frames, written as they arrive.
 
-    ``close`` puts it in its place, ``abort`` leaves nothing.
+    ``close`` moves it into place, ``abort`` removes it.
 
     Args:
-        path: File to write. No frames, no file.
+        path: File to write; without frames, none is written.
 
     Raises:
         NotADirectoryError, IsADirectoryError, PermissionError: ``path`` cannot be written to.
@@ -72,7 +72,7 @@ class FrameFile:
             self._file.write(("[" if first else ",\n") + json.dumps(frame))
 
     def close(self) -> bool:
-        """End the list and put the file in its place; return whether there were frames."""
+        """End the list and move the file into place; return whether there were frames."""
         if self._file is None:
             return False
         try:
@@ -87,10 +87,10 @@ class FrameFile:
         return True
 
     def abort(self) -> None:
-        """Leave no file."""
+        """Remove the file."""
         if self._file is None:
             return
-        with contextlib.suppress(OSError):  # a full disk takes the last words neither
+        with contextlib.suppress(OSError):  # on a full disk, the final flush fails too
             self._file.close()
         self._file = None
         self._partial.abort()

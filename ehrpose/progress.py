@@ -1,4 +1,4 @@
-"""How much of a long job is done, and how fast: a bar on stderr, by rich, which comes with MMEngine."""
+"""Progress and speed of a long job: a bar on stderr, drawn by rich, which comes with MMEngine."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any, Deque, Optional
 
 
 class Rate:
-    """Frames a second over the last ones.
+    """Frames per second over the last few frames.
 
     Args:
-        window: How many frames are looked at.
+        window: Number of frames to average over.
     """
 
     def __init__(self, window: int = 30):
         self._times: Deque[float] = deque(maxlen=window + 1)
 
     def step(self, count: int = 1) -> float:
-        """Count ``count`` frames as done now and return frames a second; 0 at the first."""
+        """Count ``count`` frames as done now and return the frames per second; 0 on the first call."""
         self._times.extend([time.perf_counter()] * count)
         seconds = self._times[-1] - self._times[0]
         return 0.0 if seconds <= 0 else (len(self._times) - 1) / seconds
 
 
 class Progress:
-    """A bar on stderr with count, rate and remaining time; nothing where stderr is neither a terminal nor a notebook.
+    """A bar on stderr with count, rate and remaining time; hidden if stderr is neither a terminal nor a notebook.
 
-    As a context manager it ends by itself.
+    As a context manager, it ends by itself.
 
     Args:
-        total: How many there are; None if unknown.
+        total: Total count; None if unknown.
         label: Text before the bar.
         unit: ``"bytes"`` shows MB and MB/s, ``""`` a plain count.
-        done: How many are done at the start.
+        done: Count at the start.
 
     Attributes:
         is_shown: Whether there is a bar.
@@ -54,11 +54,11 @@ class Progress:
         self.show(self.done + count)
 
     def show(self, done: int, total: Optional[int] = None, note: str = "") -> None:
-        """Show how many are done in all.
+        """Set the count of items done so far.
 
         Args:
-            done: How many.
-            total: Of how many; None leaves it as it is.
+            done: Count so far.
+            total: New total; None keeps the old one.
             note: Text after the bar.
         """
         self.done = done
@@ -76,7 +76,7 @@ class Progress:
             self._bar.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def end(self) -> None:
-        """Leave the bar as it is; further calls show nothing."""
+        """Stop the bar, which stays visible; further calls show nothing."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -89,7 +89,7 @@ class Progress:
 
 
 def _open_bar(total: Optional[int], label: str, unit: str, done: int) -> Any:
-    """Return rich's display and its task; (None, None) where nobody would see it."""
+    """Return rich's display and its task; (None, None) without a terminal or notebook."""
     from rich import progress
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Fixtures that are named for what they are; nothing is automatic."""
+"""Shared fixtures; none is automatic."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def coco_mini() -> Path:
-    """Real photos laid out like COCO, where they are at hand."""
+    """Real photos laid out like COCO, if available."""
     folder = SHARED / "data" / "coco-mini"
     if not folder.is_dir():
         pytest.skip("the real photos of coco-mini are not at hand")
     return folder
 
 
-# A network small enough to be built and run in no time.
+# A network small enough to build and run quickly.
 SMALL = {"codec.input_size": 64, "codec.min_score": 0.01, "phi": -8}
 
 
@@ -71,7 +71,7 @@ def small_options() -> dict:
 
 @pytest.fixture(scope="session")
 def lively_checkpoint(demo_config, tmp_path_factory) -> Path:
-    """Weights of the small network that find people, though not those that are there."""
+    """Weights of the small network that find people, though not the real ones."""
     import torch
     from torch import nn
 
@@ -79,7 +79,7 @@ def lively_checkpoint(demo_config, tmp_path_factory) -> Path:
 
     torch.manual_seed(0)
     model = init_model(demo_config, cfg_options=SMALL)
-    # Random weights give nearly flat maps: livelier ones make people to find.
+    # Random weights give nearly flat maps; larger ones produce people to find.
     for layer in [*model.neck.modules(), *model.head.modules()]:
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(layer.weight)
@@ -110,7 +110,7 @@ def _scenes(demo_config) -> list[np.ndarray]:
 
 @pytest.fixture
 def scene_photos(_scenes, tmp_path) -> Path:
-    """A folder with three drawn scenes of 128 px as files, and a file that is no photo."""
+    """A folder with three drawn scenes of 128 px as files, and a file that is not an image."""
     import cv2
 
     folder = tmp_path / "photos"

@@ -101,7 +101,7 @@ def test_photos_are_found_by_file_folder_and_glob(photos):
     assert [p.name for p in list_images(photos / "[01].png")] == ["0.png", "1.png"]
     assert list_images(photos / "2.png") == [photos / "2.png"]
     for wrong in (photos / "*.gif", photos / "none"):
-        with pytest.raises(FileNotFoundError, match="no photo"):
+        with pytest.raises(FileNotFoundError, match="no such image, folder or glob"):
             list_images(wrong)
     empty = photos / "empty"
     empty.mkdir()
@@ -182,7 +182,7 @@ def test_a_batch_has_at_least_one_photo(model, photos):
 
 
 def test_hidden_files_and_folders_are_no_photos(photos):
-    (photos / "._0.png").write_bytes(b"what some systems leave beside a photo")
+    (photos / "._0.png").write_bytes(b"what some systems leave next to a photo")
     (photos / "folder.png").mkdir()
     assert [p.name for p in list_images(photos)] == ["0.png", "1.png", "2.png"]
 

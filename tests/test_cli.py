@@ -103,7 +103,7 @@ def every_option() -> set[str]:
 
 
 def texts_of_errors_and_docstrings() -> list[tuple[str, str]]:
-    """Return the file and the text of each, of all files below the command line."""
+    """Return file and text of each error and docstring below the command line."""
     found = []
     for path in sorted((ROOT / "ehrpose").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
@@ -136,7 +136,7 @@ def test_below_the_command_line_nobody_names_options(every_option):
 
 
 def test_every_argument_in_an_error_has_an_option(every_option):
-    """Backquotes in errors are for arguments alone: an option that no command has would confuse."""
+    """Backquotes in errors are only for arguments: an option that no command has would be confusing."""
     without, count = [], 0
     for path in sorted((ROOT / "ehrpose").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

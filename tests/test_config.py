@@ -57,7 +57,7 @@ def test_the_papers_recipe_is_the_default(root):
 
 
 def test_every_leaf_dumps_reloads_and_builds(root, tmp_path, monkeypatch):
-    # Nearly all of the time would go into laying out the configs' text.
+    # Formatting the configs' text would take nearly all of the time.
     monkeypatch.setattr(
         "mmengine.config.config.FormatCode", lambda text, **options: (text, True), raising=False
     )
@@ -108,7 +108,7 @@ def test_changing_the_codec_once_changes_all_its_users(root):
         ({"codec.sigmaa": 1}, "did you mean 'sigma'"),
         ({"train_dataloder.batch_size": 2}, "did you mean 'train_dataloader'"),
         ({"codec.keypoints": "$keypoint"}, "did you mean 'keypoints'"),
-        ({"codec.keypoints": "$codec"}, "leads back to itself"),
+        ({"codec.keypoints": "$codec"}, "circular reference"),
         (
             {"model.head": {"_delete_": True, "type": "AEHead", "codec": {"input_size": 256}}},
             "input_size: 384 and 256",

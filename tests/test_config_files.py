@@ -1,4 +1,4 @@
-"""How the config files stand on each other."""
+"""How the config files inherit from each other."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from ehrpose.config import INFERENCE_PARTS, load_config
 
 CONFIG = "configs/ehrnet/small_coco-320.py"
-# Training code, of which inference needs nothing.
+# Training code, which inference does not need.
 TRAINING = (
     "ehrpose.engine",
     "ehrpose.evaluation",

@@ -1,4 +1,4 @@
-"""What can be known of the Dockerfiles without Docker: sources, extras, pinned versions, the user."""
+"""What can be checked of the Dockerfiles without Docker: sources, extras, pinned versions, the user."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def old(tmp_path):
 
 @pytest.fixture
 def ordinary_user():
-    """A folder, seen by a user who may not do everything."""
+    """A folder, seen by a user without full permissions."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
         root = os.geteuid() == 0
@@ -313,7 +313,7 @@ def test_a_missing_folder_ends_a_tool_as_a_mistake_of_the_user(tmp_path, capsys)
     assert "none/a.json" in capsys.readouterr().err
 
 
-# Renames of what is whole already: a download that was checked, the result file of a metric, a folder.
+# Renames of complete files: a verified download, the result file of a metric, a folder.
 RENAMES = {"files.py", "datasets/download.py", "engine/runner.py", "datasets/converters/coco_folder.py"}
 
 

@@ -16,7 +16,7 @@ BLUE_ISH, GREEN_ISH = (200, 60, 20), (90, 210, 30)  # BGR
 
 
 def scene() -> np.ndarray:
-    """40 x 60 BGR, black, with two unlike corners, so that every turn is told apart."""
+    """40 x 60 BGR, black, with two different corners, so that all rotations differ."""
     image = np.zeros((40, 60, 3), np.uint8)
     image[:20, :30] = BLUE_ISH
     image[:20, 30:] = GREEN_ISH
@@ -148,7 +148,7 @@ def test_a_thumbnail_inside_does_not_hide_that_the_end_is_missing():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "no such file"),
+        (None, "file not found"),
         (b"", "is empty"),
         (b"<!DOCTYPE html><html>not found</html>", r"not an image, it begins with b'<!DOCTYPE"),
         (b"\xff\xd8\xff" + bytes(100), "JPEG"),

@@ -103,7 +103,7 @@ def test_sides_longer_than_opencv_allows_are_cut_first(at):
         ((640, 480), 480, 32, (640, 480)),
         ((640, 427), 416, 64, (704, 448)),
         ((1, 1), 384, 64, (384, 384)),
-        ((4000, 1), 384, 64, (3072, 64)),  # 8 times 384, and no empty rows beside the photo
+        ((4000, 1), 384, 64, (3072, 64)),  # 8 times 384, and no empty rows next to the photo
         ((1, 4000), 384, 32, (32, 3072)),
         ((3000, 375), 384, 64, (3072, 384)),  # just 8 : 1 is not touched
     ],

@@ -1,13 +1,13 @@
-"""A stranger's data set, with a skeleton of its own, from COCO's folder to people on a photo."""
+"""A user's dataset with its own skeleton, from a COCO folder to people on a photo."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
+import sys
+from unittest import mock
 
 import pytest
-
-from ehrpose.cli import parse_command
 
 LEAF = """
 _base_ = [{bases}]
@@ -25,19 +25,14 @@ param_scheduler = [dict(type="LinearLR", begin=0, end=4, start_factor=0.1, by_ep
 
 
 def run_tool(root, name, arguments):
-    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), root / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    words = [str(argument) for argument in arguments]
-    if hasattr(module, "command"):  # a script that is a command of ehrpose
-        module.command.run(parse_command(None, module.command, words))
-    else:
-        module.main(words)
+    path = str(root / f"{name}.py")
+    with mock.patch.object(sys, "argv", [path, *map(str, arguments)]):
+        runpy.run_path(path, run_name="__main__")
 
 
 @pytest.fixture
 def folder(root, five_keypoints, tmp_path, monkeypatch):
-    """A COCO folder of five keypoints, and a leaf that trains on it."""
+    """A COCO folder of five keypoints, and a config that trains on it."""
     monkeypatch.chdir(tmp_path)
     skeleton = tmp_path / "skeleton.py"
     skeleton.write_text(f"keypoints = {five_keypoints!r}\n")
@@ -64,7 +59,7 @@ def test_five_keypoints_train_test_and_predict(root, folder, capsys):
     labels = folder / "mine/annotations/person_keypoints_val2017.json"
     labels.write_text(
         json.dumps({**json.loads(labels.read_text()), "annotations": []})
-    )  # as of COCO's test-dev
+    )  # as in COCO's test-dev
     run_tool(root, "tools/test", ["leaf.py", "run/epoch_1.pth", "--work-dir", "test", "--out", "test/dev.json",
                                   "--format-only", "--cfg-options", "codec.min_score=-1"])  # fmt: skip
     assert json.loads((folder / "test/dev.json").read_text()) == rows

@@ -45,18 +45,18 @@ def test_models_are_found_by_name_and_by_alias(zoo):
 
 
 def test_an_unknown_name_lists_those_with_weights(zoo):
-    with pytest.raises(ValueError, match=r"called 'h9'; models with weights: tiny, smallest$"):
+    with pytest.raises(ValueError, match=r"named 'h9'; models with weights: tiny, smallest$"):
         find_model("h9", zoo)
 
 
 def test_damaged_and_missing_weights_are_named(zoo):
-    with pytest.raises(ValueError, match="comes without weights"):
+    with pytest.raises(ValueError, match="has no weights"):
         find_model("bare", zoo).check()
     (zoo / "tiny.pth").write_bytes((zoo / "tiny.pth").read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"tiny.pth is damaged or another file"):
+    with pytest.raises(ValueError, match=r"checksum mismatch of .*tiny\.pth: expected SHA-256 .*, got "):
         find_model("tiny", zoo).check()
     (zoo / "tiny.pth").unlink()
-    with pytest.raises(FileNotFoundError, match=r"tiny.pth is missing"):
+    with pytest.raises(FileNotFoundError, match=r"tiny\.pth not found"):
         find_model("tiny", zoo).check()
 
 
@@ -75,7 +75,7 @@ def test_init_model_takes_a_name_and_loads_its_weights(zoo, monkeypatch, lively_
     model = init_model("tiny", cfg_options=small_options)
     for name, tensor in lively_model.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name]), name
-    with pytest.raises(ValueError, match="comes without weights"):
+    with pytest.raises(ValueError, match="has no weights"):
         init_model("bare")
 
 

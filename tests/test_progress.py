@@ -17,8 +17,8 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def terminal(monkeypatch, capfd):
-    """A terminal; call it for the text that is new on it, without colours and movements of the cursor."""
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any output for a terminal
+    """A terminal; call it for its new text, without colours and cursor movements."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then treats any output as a terminal
     monkeypatch.setenv("COLUMNS", "120")
     return lambda: re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", capfd.readouterr().err)
 

@@ -1,4 +1,4 @@
-"""The list of public names in docs/public_api.md is true."""
+"""The list of public names in docs/public_api.md is correct."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ follow_imports = silent
 follow_imports = skip
 """
 RIGHT = (ROOT / "tests/data/typed_program.py").read_text(encoding="utf-8")
-# One mistake a line, with the code of mypy's error.
+# One mistake per line, with the code of mypy's error.
 WRONG = {
     "ehrpose.PoseRuntime(3)": "arg-type",
     "ehrpose.PoseInferencer('ehrnet-small', 3)": "arg-type",
@@ -49,7 +49,7 @@ def run_mypy(folder: Path, source: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A user's folder; the second run takes what the first one read from mypy's cache."""
+    """A user's folder; the second run reuses the first one's mypy cache."""
     pytest.importorskip("mypy", reason="mypy is in the extra 'tests'")
     return tmp_path_factory.mktemp("user")
 

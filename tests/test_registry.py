@@ -1,4 +1,4 @@
-"""Registries: every location of every registry is there, and a name resolves before anything was imported."""
+"""Registries: every location of every registry exists, and a name resolves before anything was imported."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""Weights that are shipped load, find people, and have the AP that their metafile says."""
+"""Shipped weights load, find people, and reach the AP stated in their metafile."""
 
 from __future__ import annotations
 

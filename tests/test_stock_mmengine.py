@@ -1,4 +1,4 @@
-"""Configs in the hands of MMEngine alone: its Config, registries and Runner, with one call of ``resolve``."""
+"""Configs used with MMEngine alone: its Config, registries and Runner, with one call of ``resolve``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ print("AP", runner.test()["coco/AP"])
 
 @pytest.mark.slow
 def test_stock_models_and_runner_train_and_test(root, tmp_path):
-    """In a process of its own: nothing else has imported ehrpose's components or set a scope."""
+    """In its own process: nothing else has imported ehrpose's components or set a scope."""
     done = subprocess.run(
         [sys.executable, "-c", STOCK, str(root / CONFIG), str(tmp_path)],
         capture_output=True, text=True, cwd=root, timeout=300,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test in several processes on one machine or more: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]
+# Test in several processes on one or more machines: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]
 # Environment: NNODES, NODE_RANK, MASTER_ADDR and PORT for more than one machine. Without CUDA they run on the CPU.
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: $0 CONFIG CHECKPOINT PROCESSES [options of test.py]" >&2; exit 2; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train in several processes on one machine or more: tools/dist_train.sh CONFIG PROCESSES [options of train.py]
+# Train in several processes on one or more machines: tools/dist_train.sh CONFIG PROCESSES [options of train.py]
 # Environment: NNODES, NODE_RANK, MASTER_ADDR and PORT for more than one machine. Without CUDA they run on the CPU.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: $0 CONFIG PROCESSES [options of train.py]" >&2; exit 2; }

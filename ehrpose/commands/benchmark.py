@@ -23,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", help="image, folder or glob (default: a rendered scene)")
     parser.add_argument("--calib-data", metavar="DIR", help="folder of calibration images for int8")
     parser.add_argument("--threads", type=int, default=2, help="number of CPU threads (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=30, help="images timed per form (default: %(default)s)")
     parser.add_argument(
-        "--memory", action="store_true", help="also measure peak memory, each form in its own process"
+        "--rounds", type=int, default=30, help="images timed per variant (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memory", action="store_true", help="also measure peak memory, each variant in its own process"
     )
     parser.add_argument(
         "--power",
@@ -37,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--power-seconds",
         type=float,
         default=10,
-        help="seconds per form for the energy (default: %(default)s)",
+        help="seconds per variant for the energy measurement (default: %(default)s)",
     )
     parser.add_argument(
-        "--watts", type=float, help="power of the module, package or board, if there is no sensor"
+        "--watts", type=float, help="power of the module, package or board in W, if there is no sensor"
     )
     parser.add_argument("--ap", type=float, help="AP of the model in percent, for AE = AP x frames/s / W")
     parser.add_argument(
-        "--plot", metavar="PICTURE", help="plot the frames per second of each form (.png, .svg)"
+        "--plot", metavar="IMAGE", help="plot the frames per second of each variant (.png, .svg)"
     )
     parser.add_argument("--out", metavar="JSON", help="write all timings")
     add_cfg_options(parser)

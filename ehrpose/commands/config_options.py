@@ -1,4 +1,4 @@
-"""Options that ``ehrpose train`` and ``ehrpose test`` share, and what they change in a config, in place."""
+"""Options shared by ``ehrpose train`` and ``ehrpose test``, and what they change in a config, in place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # help must not wait for MMEngine
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add what changes the config, draws predictions, and starts several processes."""
+    """Add the options for config values, drawn predictions and launchers."""
     add_cfg_options(parser)
     parser.add_argument("--show-dir", help="save drawn predictions to this folder")
     parser.add_argument("--show", action="store_true", help="show drawn predictions in a window")
@@ -34,10 +34,10 @@ def set_display(
 
     Args:
         cfg: Config.
-        show_dir: Folder for the pictures, None for none.
+        show_dir: Folder for the drawn images; None writes none.
         show: Show them in a window.
         interval: Draw every n-th image, from 1.
-        wait_time: Seconds that a picture is shown.
+        wait_time: Seconds to show each image.
 
     Raises:
         ValueError: The interval is below 1.

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--half-range", action="store_true", help="7-bit int8 weights, for x86 CPUs without VNNI"
     )
     parser.add_argument(
-        "--typed", action="store_true", help="write fp16 into the ONNX file, as TensorRT 11 and newer need"
+        "--typed", action="store_true", help="write fp16 into the ONNX file, as TensorRT 11 and newer require"
     )
     parser.add_argument("--workspace-mib", type=int, default=1024, help="TensorRT workspace per layer, MiB")
     parser.add_argument("--work-dir", default="work_dirs/deploy", help="output folder (default: %(default)s)")
@@ -58,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--opset", type=int, default=13, help="ONNX opset (default: %(default)s)")
     parser.add_argument(
-        "--test-img", nargs="+", default=[], metavar="IMG", help="images for the check against the model"
+        "--test-img",
+        nargs="+",
+        default=[],
+        metavar="IMG",
+        help="images for checking the export against the model",
     )
     add_cfg_options(parser)
 

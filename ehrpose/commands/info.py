@@ -1,4 +1,4 @@
-"""Versions, devices and models for a bug report; names no path and no user."""
+"""Versions, devices and models for a bug report, without paths or user names."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ehrpose.visualization import COLORINGS, STYLES
 DEFAULT_MODEL = "ehrnet-small"
 MODEL_HELP = f"zoo model, CONFIG.py:CHECKPOINT, or exported file (.onnx, ...); default: {DEFAULT_MODEL}"
 WEIGHTS_HELP = "checkpoint file, or 'none' for random weights; default: those of the zoo model"
-# Frame rate of photos that are taken as a video.
+# Frame rate of an image sequence.
 _SEQUENCE_FPS = 30.0
 
 
@@ -57,12 +57,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--no-audio",
         dest="keep_sound",
         action="store_false",
-        help="write the video without the source's sound",
+        help="do not copy the sound of the input video",
     )
 
 
 def _add_drawing(parser: argparse.ArgumentParser) -> None:
-    drawing = parser.add_argument_group("people and pictures")
+    drawing = parser.add_argument_group("people and drawing")
     drawing.add_argument(
         "--bbox-thr", "--score-thr", type=float, default=0.1, help="drop people below this score"
     )
@@ -88,30 +88,28 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
-    output.add_argument("--out-file", help="picture (of one image) or video to write")
+    output.add_argument("--out-file", help="image (for a single input) or video to write")
     output.add_argument(
-        "--out-dir", help="folder for pictures, video and json files (default: outputs; none for a camera)"
+        "--out-dir", help="folder for images, video and JSON files (default: outputs; none for a camera)"
     )
-    output.add_argument("--pred-out-dir", help="folder for the json files (default: next to the pictures)")
+    output.add_argument("--pred-out-dir", help="folder for the JSON files (default: next to the images)")
     window = output.add_mutually_exclusive_group()
     window.add_argument("--show", action="store_true", help="show a window; q or Escape closes it")
-    window.add_argument(
-        "--no-window", action="store_true", help="no window for a camera, which has one by default"
-    )
+    window.add_argument("--no-window", action="store_true", help="do not open the default window of a camera")
 
 
 def run(args: argparse.Namespace, as_video: bool = False) -> None:
-    """Find people, write what was asked for, and say what was done.
+    """Find people, write the requested output and print a summary.
 
     Args:
-        args: Of ``add_options``, with ``input``, ``model`` and ``weights``.
-        as_video: Take photos as the frames of a video, also without ``--fps``.
+        args: Parsed options of ``add_options``, with ``input``, ``model`` and ``weights``.
+        as_video: Treat photos as the frames of a video, also without ``--fps``.
 
     Raises:
-        ValueError: Options that do not fit each other or the model.
-        FileNotFoundError: There is no such input or model.
-        SystemExit: With code 1 when some photos could not be read and the others are done; with 128 and the signal's
-            number after Ctrl-C, when what was done is kept.
+        ValueError: Options do not fit each other or the model.
+        FileNotFoundError: The input or the model does not exist.
+        SystemExit: With code 1 if some photos could not be read, once the others are done; with 128 plus the signal's
+            number after Ctrl-C, with the output so far kept.
     """
     from ehrpose.inferencers.inferencer import PoseInferencer
     from ehrpose.media.inputs import is_moving, open_inputs
@@ -158,7 +156,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
 
 
 def _output_options(args: argparse.Namespace, kind: str) -> OutputOptions:
-    """Return what is written and shown; without any option, files into ``outputs``, or a window for a camera."""
+    """Return what to write and show; by default, files in ``outputs``, or a window for a camera."""
     shows = args.show or (kind == "camera" and not args.no_window)
     out_dir = args.out_dir
     if out_dir is None and args.out_file is None and kind != "camera":
@@ -170,7 +168,7 @@ def _output_options(args: argparse.Namespace, kind: str) -> OutputOptions:
         raise ValueError(
             f"{args.input} would be neither shown nor written: drop --no-window, or add --out-file"
         )
-    # In one folder, where out_dir of Python makes two.
+    # One folder, where out_dir in Python makes two.
     folders = {"out_dir": None, "vis_out_dir": out_dir, "pred_out_dir": json_dir}
     return pick(OutputOptions, {**vars(args), **folders, "show": shows})
 
@@ -190,7 +188,7 @@ class _Report:
                 print(f"{frame.path}: {_counted(len(people), 'person', 'people')}")
 
     def end(self, written: list[Path]) -> None:
-        """Print how much was done, and where it is."""
+        """Print the counts, the rate and where the output is."""
         rate = self.frames / max(time.perf_counter() - self.start, 1e-9)
         if self.kind == "images":
             folders = sorted({str(path.parent) for path in written})

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Test as the config and the options say."""
+    """Test a checkpoint with the config and the options."""
     from ehrpose.config import load_config
     from ehrpose.engine.runner import evaluate_checkpoint
 
@@ -57,16 +57,16 @@ def run(args: argparse.Namespace) -> None:
 def set_test_output(
     cfg: Config, out: str | None = None, format_only: bool = False, dump: str | None = None
 ) -> None:
-    """Say what is written of a test's results.
+    """Set which results of a test are written.
 
     Args:
         cfg: Config.
-        out: Json file for the results in COCO's submission form.
-        format_only: Only write them, for data without annotations.
+        out: JSON file for the results in COCO submission format.
+        format_only: Only write the results, for data without annotations.
         dump: Pickle file for the predictions of every image.
 
     Raises:
-        ValueError: A file has the wrong ending, ``format_only`` is without ``out``, or no metric can write.
+        ValueError: A file has the wrong suffix, ``format_only`` is set without ``out``, or no metric can write.
     """
     if out is not None and not out.endswith(".json"):
         raise ValueError(f"--out must end with .json, got {out}")
@@ -86,7 +86,7 @@ def set_test_output(
 
 
 def set_flip_test(cfg: Config, flip_test: bool | None) -> None:
-    """Test with the mirrored image as well, or without; None leaves it to the config."""
+    """Turn the flip test on or off; None leaves it to the config."""
     if flip_test is not None:
         cfg.model.flip_test = flip_test
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train as the config and the options say."""
+    """Train with the config and the options."""
     from ehrpose.config import load_config
     from ehrpose.engine import build_runner
 
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def set_resume(cfg: Config, resume: str | None) -> None:
-    """Resume from a checkpoint, with ``"auto"`` from the last one in the work_dir; None changes nothing.
+    """Resume from a checkpoint, with ``"auto"`` from the latest one in the work_dir; None changes nothing.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
+        FileNotFoundError: The checkpoint does not exist.
     """
     if resume is not None:
         if resume != "auto" and "://" not in resume and not Path(resume).is_file():
@@ -63,7 +63,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def set_amp(cfg: Config, amp: bool) -> None:
-    """Train in mixed precision, as well as the device can.
+    """Train in mixed precision, in the best type that the device supports.
 
     Raises:
         ValueError: The config's optimizer wrapper is neither OptimWrapper nor AutocastOptimWrapper.
@@ -79,10 +79,10 @@ def set_amp(cfg: Config, amp: bool) -> None:
 
 
 def set_auto_scale_lr(cfg: Config, auto_scale_lr: bool) -> None:
-    """Scale the learning rate to the batch that is run.
+    """Scale the learning rate to the actual batch size.
 
     Raises:
-        ValueError: The config does not say which batch its learning rate belongs to.
+        ValueError: The config does not state the batch size of its learning rate.
     """
     if not auto_scale_lr:
         return
@@ -92,6 +92,6 @@ def set_auto_scale_lr(cfg: Config, auto_scale_lr: bool) -> None:
 
 
 def set_no_validate(cfg: Config, no_validate: bool) -> None:
-    """Train without validation, so without a best checkpoint."""
+    """Train without validation, and therefore without a best checkpoint."""
     if no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

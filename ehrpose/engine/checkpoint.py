@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and that fit the model."""
+"""Checkpoints that are written atomically and that fit the model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ehrpose.registry import HOOKS
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written, or would have been useless; the last good one is still there."""
+    """A checkpoint could not be written, or would have been useless; the last good one is kept."""
 
 
 @contextmanager
 def checkpoint_beside(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a file's name as ``written_beside`` does, for a checkpoint.
+    """Yield a file name like ``written_beside``, for a checkpoint.
 
     Raises:
-        CheckpointError: The file cannot be written. The partial one is removed, ``path`` is as it was.
+        CheckpointError: The file cannot be written. The partial one is removed, ``path`` is unchanged.
     """
     try:
         with written_beside(path) as partial:
@@ -39,23 +39,23 @@ def checkpoint_beside(path: str | os.PathLike) -> Iterator[Path]:
         explained = isinstance(error, WriteError)
         reason = error.strerror if explained else f"{path} could not be written: {error.strerror}"
         advice = (
-            "; make room, then go on with `resume=True`"
+            "; free some disk space, then continue with `resume=True`"
             if error.errno in (errno.ENOSPC, errno.EDQUOT)
             else ""
         )
-        raise CheckpointError(f"{reason}{advice}. Checkpoints that were there are untouched") from error
+        raise CheckpointError(f"{reason}{advice}. Existing checkpoints are untouched") from error
 
 
 def write_weights(path: str | os.PathLike, state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write a file of weights that ``read_checkpoint`` reads, beside its place first; missing folders are made.
+    """Write weights for ``read_checkpoint``, atomically; missing folders are created.
 
     Args:
-        path: A name that ends in ``.safetensors``, or another for ``torch.save``.
+        path: Output file; any suffix other than ``.safetensors`` uses ``torch.save``.
         state_dict: Weights.
         meta: Plain values: numbers, strings, lists of them.
 
     Raises:
-        CheckpointError: The file cannot be written; what was there before stays.
+        CheckpointError: The file cannot be written; the previous one is kept.
     """
     path = Path(path)
     content = checkpoint_bytes(state_dict, meta, path.suffix)
@@ -66,7 +66,7 @@ def write_weights(path: str | os.PathLike, state_dict: Mapping[str, Tensor], met
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """Delete old checkpoints only after the new one stands; ``last_checkpoint`` always names a whole file.
+    """Delete old checkpoints only after the new one is written; ``last_checkpoint`` always names a complete file.
 
     The files themselves are written safely by PoseRunner. Arguments as for MMEngine's CheckpointHook.
     """
@@ -76,7 +76,7 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
-            for partial in Path(self.out_dir).glob(f".*{PARTIAL}.pth"):  # a killed run's
+            for partial in Path(self.out_dir).glob(f".*{PARTIAL}.pth"):  # left by a killed run
                 partial.unlink(missing_ok=True)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
@@ -112,7 +112,7 @@ class SafeCheckpointHook(CheckpointHook):
             return
         missing = [key for key in self.key_indicators if key != "auto" and key not in metrics]
         if missing:
-            raise ValueError(f"save_best: {missing[0]!r} is no metric; there are {', '.join(metrics)}")
+            raise ValueError(f"save_best: unknown metric {missing[0]!r}; available: {', '.join(metrics)}")
         single = len(self.key_indicators) == 1
         previous = {"": self.best_ckpt_path} if single else dict(self.best_ckpt_path_dict)
         self._set_best(single, dict.fromkeys(previous))
@@ -133,20 +133,20 @@ class SafeCheckpointHook(CheckpointHook):
 
 @HOOKS.register_module()
 class CheckpointFitHook(Hook):
-    """Make ``load_from`` and ``resume`` an error where names or shapes differ; PoseRunner registers it by itself.
+    """Make ``load_from`` and ``resume`` fail if names or shapes differ; PoseRunner registers it automatically.
 
-    MMEngine alone goes on with random weights in their place, and a log line.
+    MMEngine alone only logs the difference and continues with random weights.
     """
 
     priority = "HIGHEST"
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Raise ValueError with the first tensor that differs."""
+        """Raise ValueError that names the first tensor that differs."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         filename = str(runner._load_from or "the checkpoint")
         differences = compare_tensors(state_dict_of(checkpoint, filename), model.state_dict())
         if differences:
             raise ValueError(
-                f"{filename} does not fit the model: {differences.describe()}. To start from what fits instead: "
+                f"{filename} does not fit the model: {differences.describe()}. To load only what fits: "
                 "model.init_cfg=dict(type='Pretrained', checkpoint=..., min_match=0.5)"
             )

@@ -1,4 +1,4 @@
-"""Several processes on the CPU, which MMEngine does not start: it asks for a CUDA device first."""
+"""Distributed runs on the CPU, which MMEngine does not set up: it requires a CUDA device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ehrpose.registry import HOOKS
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
-# torch's names for rank, number of processes and rank on this machine, and where each launcher keeps them.
+# torch's variables for rank, world size and local rank, and the variables of each launcher.
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 _SOURCES = {
     "pytorch": _NAMES,
@@ -26,7 +26,7 @@ _SOURCES = {
 
 
 def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Raise ValueError where a launcher is unknown or did not start this process."""
+    """Raise ValueError if a launcher is unknown or did not start this process."""
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
     missing = [name for name in _SOURCES.get(launcher, ())[:2] if name not in environ]
@@ -52,7 +52,7 @@ def init_cpu_processes(launcher: str) -> None:
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "29500")  # torch's default
     torch.distributed.init_process_group(backend="gloo")
-    # Its threads, still alive when Python ends, would now and then abort the process.
+    # Its threads, still alive at interpreter exit, would occasionally abort the process.
     atexit.register(leave_processes)
 
 
@@ -64,10 +64,10 @@ def leave_processes() -> None:
 
 @HOOKS.register_module()
 class SyncStatisticsHook(Hook):
-    """Average the running statistics over the processes before they are saved or used.
+    """Average the batch norm statistics over the processes before they are saved or used.
 
-    Each process sees its own images, so without this every one would validate with a network of its own.
-    PoseRunner registers it where there are several processes.
+    Each process sees its own images, so without this each would validate a different network. PoseRunner registers it
+    if there are several processes.
     """
 
     priority = "NORMAL"

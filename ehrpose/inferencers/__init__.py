@@ -1,1 +1,1 @@
-"""People in whatever is given: images, folders, videos and cameras (no torch for exported models)."""
+"""Find people in images, folders, videos and cameras (no torch for exported models)."""

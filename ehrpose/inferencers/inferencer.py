@@ -18,31 +18,31 @@ from ehrpose.people_json import people_to_dicts
 from ehrpose.progress import Progress, Rate
 from ehrpose.structures import People
 
-if TYPE_CHECKING:  # loaded with the first photos, and where people are followed
+if TYPE_CHECKING:  # imported with the first photos, and when people are tracked
     from ehrpose.media.inputs import Frame, InputSource
     from ehrpose.tracking.open_tracker import Tracker
 
 
 class PoseInferencer:
-    """Find people in whatever is given; call it and iterate over the results.
+    """Find people in photos, videos and cameras; call it and iterate over the results.
 
     Args:
-        pose2d: Name of a zoo model, config file, Config, model of ``init_model``, or exported file
+        pose2d: Name of a zoo model, config file, Config, model from ``init_model``, or exported file
             (``end2end.onnx``, ...), which runs without torch.
-        pose2d_weights: Checkpoint; None takes the zoo's.
-        device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA where there is some.
-        backend: Backend of an exported file; None is the one that it was exported for.
-        cfg_options: Dotted keys and values that replace those of the config.
-        mode: Decoding, ``"fast"`` or ``"paper"``; None is the config's.
-        flip_test: Also run the mirrored photo (more accurate, slower). None is the config's.
+        pose2d_weights: Checkpoint; None takes that of the zoo model.
+        device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA if available.
+        backend: Backend of an exported file; None takes the one it was exported for.
+        cfg_options: Dotted keys with values that override the config's.
+        mode: Decoding mode, ``"fast"`` or ``"paper"``; None takes the config's.
+        flip_test: Also run the mirrored photo (more accurate, slower); None takes the config's setting.
         letterbox: Side, or width and height, of an input that every photo is fitted into, so that photos of any
-            shape run in one batch; None gives each photo an input of its own shape.
-        num_threads: Threads of the network on the CPU.
+            shape can share a batch; None adapts the input's shape to each photo.
+        num_threads: CPU threads of the network.
 
     Attributes:
-        predictor: What finds the people.
-        failed: File name and reason of each photo of the last call that could not be read.
-        written: Files that the last call has put in their places; a video's once the call is over.
+        predictor: The Predictor that finds the people.
+        failed: File name and reason for each photo that the last call could not read.
+        written: Files that the last call has written; a video is added once the call is over.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -96,35 +96,35 @@ class PoseInferencer:
         write: OutputOptions | None = None,
         **options: Any,
     ) -> Generator[dict[str, Any], None, None]:
-        """Find people; photos that cannot be read are named, listed in ``failed``, and left out.
+        """Find people; unreadable photos are reported, listed in ``failed`` and skipped.
 
-        Reading, finding, drawing and encoding run in threads of their own, side by side. A video keeps its sound where
-        the program ffmpeg is on the PATH. When iteration stops early, by closing the generator or by Ctrl-C, the output
-        written so far is kept as whole files; an error leaves no file of the video.
+        Reading, inference, drawing and encoding run in parallel threads. A video keeps its sound if ffmpeg is on the
+        PATH. If iteration stops early, because the generator is closed or by Ctrl-C, the output written so far is kept
+        as complete files; an error leaves no video file.
 
         Args:
             inputs: See ``ehrpose.media.open_inputs``: file, folder, glob, video, array, list, ``"webcam:0"``; an
                 InputSource is closed at the end.
-            batch_size: Photos that run through the network at once.
+            batch_size: Photos per forward pass.
             bbox_thr: Drop people below this score, 0 to 1.
-            num_instances: The most people of a photo, the best; -1 is all.
+            num_instances: Maximum number of people per photo, best first; -1 keeps all.
             skip: Frames of a video, or photos, to skip at the start.
-            max_frames: The most frames or photos; None is all.
-            fps: Take photos as the frames of a video at this rate; see ``ehrpose.media.open_inputs``.
-            tracker: Follow people from frame to frame (videos and cameras): True, options of PoseTracker such as
-                ``dict(smoothing={})``, or a tracker. Each person gets a ``track_id`` (-1: not yet followed), drawn as a
+            max_frames: Maximum number of frames or photos; None takes all.
+            fps: Treat photos as the frames of a video at this rate; see ``ehrpose.media.open_inputs``.
+            tracker: Track people from frame to frame (videos and cameras): True, options of PoseTracker such as
+                ``dict(smoothing={})``, or a tracker. Each person gets a ``track_id`` (-1: not yet tracked), drawn as a
                 label, and as a color with ``color_by="id"``.
             show_progress: Show a progress line.
             draw: How people are drawn.
-            write: What is written, shown and given back.
-            **options: Fields of ``DrawOptions`` and ``OutputOptions`` by themselves, as in MMPose: ``kpt_thr=0.5``,
-                ``draw_bbox=True``, ``out_dir="outputs"``, ``return_vis=True``. They replace those of ``draw`` and
+            write: What is written, shown and returned.
+            **options: Single fields of ``DrawOptions`` and ``OutputOptions``, as in MMPose: ``kpt_thr=0.5``,
+                ``draw_bbox=True``, ``out_dir="outputs"``, ``return_vis=True``. They override those of ``draw`` and
                 ``write``.
 
         Yields:
             A dict per batch: ``predictions``, for each photo a list of people (``people_to_dicts``);
-            ``visualization``, for each photo the (H, W, 3) uint8 BGR picture where asked for, else an empty list;
-            ``frames``, for each photo its Frame: picture, file, number, time.
+            ``visualization``, for each photo the (H, W, 3) uint8 BGR picture if requested, else an empty list;
+            ``frames``, for each photo its Frame: image, file, index, time.
 
         Raises:
             TypeError: An option is unknown.
@@ -155,7 +155,7 @@ class PoseInferencer:
         draw: DrawOptions,
         write: OutputOptions,
     ) -> Generator[dict[str, Any], None, None]:
-        """Yield what ``__call__`` promises; nothing is opened before the first result is asked for."""
+        """Yield the results of ``__call__``; nothing is opened before the first one is requested."""
         from ehrpose.media.outputs import Outputs
 
         self.failed, self.written = [], []
@@ -189,7 +189,7 @@ class PoseInferencer:
                     yield {"predictions": predictions, "visualization": pictures, "frames": frames}
 
     def close(self) -> None:
-        """Give the network's memory back."""
+        """Free the network's memory."""
         self.predictor.close()
 
     def __enter__(self) -> PoseInferencer:
@@ -213,7 +213,7 @@ class PoseInferencer:
         return open_tracker(tracker, self.predictor.meta, source.fps)
 
     def _canvas(self, image: Any, draw: DrawOptions) -> np.ndarray:
-        """Return what people are drawn on; runs where the network does."""
+        """Return the image that people are drawn on; runs in the thread of the network."""
         if not (draw.draw_heatmap or draw.draw_tags):
             return image
         from ehrpose.visualization.map_view import draw_heatmaps, draw_tags
@@ -223,7 +223,7 @@ class PoseInferencer:
     def _draw(
         self, canvas: np.ndarray, people: People, ids: Any, draw: DrawOptions, speed: float | None
     ) -> np.ndarray:
-        """Return ``canvas`` with its people; runs in another thread, next to the network."""
+        """Return ``canvas`` with its people; runs in another thread, in parallel with the network."""
         from ehrpose.visualization.drawing import draw_people
 
         options = draw.for_people(people, ids)
@@ -237,7 +237,7 @@ class PoseInferencer:
         return write_rate(picture, speed)
 
 
-# To suggest for an option that is misspelt.
+# Suggestions for a misspelt option.
 _ARGUMENTS = [
     name for name in inspect.signature(PoseInferencer.__call__).parameters if name not in ("self", "options")
 ]
@@ -252,13 +252,15 @@ def _check_counts(batch_size: int, skip: int, max_frames: int | None) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if skip < 0 or (max_frames is not None and max_frames < 1):
-        raise ValueError(f"skip must not be negative and max_frames positive, got {skip} and {max_frames}")
+        raise ValueError(
+            f"expected skip of at least 0 and max_frames of at least 1, got {skip} and {max_frames}"
+        )
 
 
 def _batches(
     source: InputSource, batch_size: int, skip: int, max_frames: int | None, show_progress: bool
 ) -> Iterator[list[Frame]]:
-    """Give the frames in lists, read ahead in a thread; of a camera always the newest, by itself."""
+    """Yield lists of frames, read ahead in a thread; for a camera, always just the newest frame."""
     from ehrpose.media.prefetch import prefetch
 
     if source.video is not None and skip:
@@ -293,13 +295,13 @@ def _warn_of_missing(source: InputSource) -> None:
     video = source.video
     if video is not None and video.num_missing:
         print(
-            f"{video.path}: its end is broken or missing: {video.num_read} of {video.num_frames} frames could be read",
+            f"{video.path}: the end is broken or missing; {video.num_read} of {video.num_frames} frames could be read",
             file=sys.stderr,
         )
 
 
 def _show(picture: np.ndarray, source: InputSource, wait_time: float) -> bool:
-    """Show a picture; return whether to go on."""
+    """Show a picture; return whether to continue."""
     from ehrpose.media.window import show_picture
 
     waits = not wait_time and source.fps is None

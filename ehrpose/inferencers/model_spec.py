@@ -10,7 +10,7 @@ from ehrpose.model_zoo import find_model, is_model_name
 
 # Suffixes of exported networks.
 EXPORTED = (".onnx", ".xml", ".engine", ".plan", ".pt2")
-# In place of a checkpoint: random weights.
+# Stands for random weights in place of a checkpoint.
 NO_WEIGHTS = "none"
 SYNTAX = "[NAME=]CONFIG.py:CHECKPOINT, [NAME=]EXPORTED (such as end2end.onnx) or [NAME=]ZOO_MODEL"
 # The first ".py:" ends the config, so that drive letters (C:\a.py:D:\b.pth) stay whole.
@@ -18,7 +18,7 @@ _CONFIG = re.compile(r"(?P<path>.+?\.py):(?P<checkpoint>.*)", re.IGNORECASE | re
 
 
 class ModelSpec(NamedTuple):
-    """A model as a user names it; nothing is opened yet.
+    """A model as the user names it; nothing is opened yet.
 
     Attributes:
         path: Config file, exported file, or name in the model zoo.
@@ -35,12 +35,12 @@ class ModelSpec(NamedTuple):
         r"""Return the model that ``text`` names.
 
         Args:
-            text: ``[NAME=]CONFIG.py:CHECKPOINT``, ``[NAME=]EXPORTED`` or ``[NAME=]ZOO_MODEL``. A NAME holds no slash:
+            text: ``[NAME=]CONFIG.py:CHECKPOINT``, ``[NAME=]EXPORTED`` or ``[NAME=]ZOO_MODEL``. A NAME has no slash:
                 ``runs/lr=1/h.py:h.pth`` is a path. Drive letters are fine: ``C:\h.py:D:\h.pth``.
-            checkpoint: Weights that were given separately.
+            checkpoint: Weights given separately.
 
         Raises:
-            ValueError: The text names no model, a config comes without weights, or an exported file with some.
+            ValueError: The text names no model, a config has no weights, or an exported file has some.
         """
         name, path = _split_name(text)
         match = _CONFIG.fullmatch(path)
@@ -58,9 +58,7 @@ class ModelSpec(NamedTuple):
                 "random weights"
             )
         if checkpoint not in (None, NO_WEIGHTS) and is_exported(path):
-            raise ValueError(
-                f"{path} is an exported network, which holds its weights: leave out {checkpoint}"
-            )
+            raise ValueError(f"{path} is an exported network, which contains its weights: omit {checkpoint}")
         return cls(path, checkpoint, _short_name(path) if name is None else name)
 
     @property
@@ -69,14 +67,14 @@ class ModelSpec(NamedTuple):
         return is_exported(self.path)
 
     def files(self) -> Tuple[str, Optional[str]]:
-        """Return model and checkpoint as ``PoseInferencer`` takes them; None: the zoo's weights, or random ones.
+        """Return model and checkpoint as ``PoseInferencer`` takes them; None: its own weights, or random ones.
 
         Raises:
-            ValueError: Random weights are wanted of a zoo model that does not exist.
+            ValueError: Random weights are requested for a zoo model that does not exist.
         """
         if self.checkpoint != NO_WEIGHTS:
             return self.path, self.checkpoint
-        # By its name a zoo model would come with its weights.
+        # By name, a zoo model would load its weights.
         is_zoo_model = is_model_name(self.path) and not self.is_exported
         return str(find_model(self.path).config) if is_zoo_model else self.path, None
 
@@ -88,7 +86,7 @@ class ModelSpec(NamedTuple):
 
 
 def is_exported(model: Any) -> bool:
-    """Whether ``model`` is the name of an exported network's file."""
+    """Whether ``model`` is the file name of an exported network."""
     return isinstance(model, (str, Path)) and Path(model).suffix.lower() in EXPORTED
 
 
@@ -100,6 +98,6 @@ def _split_name(text: str) -> tuple[Optional[str], str]:
 
 
 def _short_name(path: str) -> str:
-    """Return the file name of a path of any system; of a config without ``.py``."""
+    """Return the file name of a path of any operating system, without the ``.py`` of a config."""
     name = path.replace("\\", "/").rsplit("/", 1)[-1]
     return name[:-3] if name.lower().endswith(".py") else name

@@ -1,4 +1,4 @@
-"""What a caller can ask of pictures and files: names, defaults and checks, once for Python and the command line."""
+"""Options for drawing and output: names, defaults and checks, shared by Python and the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the help of a command needs no NumPy
 __all__ = ["DrawOptions", "OutputOptions"]
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
-# Other names of options: MMPose's.
+# MMPose's names of options.
 _ALIASES = {"skeleton_style": "style"}
 
 Options = TypeVar("Options", "DrawOptions", "OutputOptions")
@@ -37,8 +37,8 @@ class DrawOptions:
         style: ``"mmpose"`` or ``"openpose"``, as in ``draw_people``; also called ``skeleton_style``.
         color_by: Color ``"limb"``, ``"person"``, or ``"id"`` (track ids).
         fade: Draw uncertain keypoints fainter.
-        radius: Of a keypoint, px; None suits the image and each person.
-        thickness: Of a limb, px; None likewise.
+        radius: Radius of a keypoint, px; None adapts it to the image and each person.
+        thickness: Thickness of a limb, px; None likewise.
 
     Raises:
         ValueError: A value is unknown, or two exclude each other.
@@ -67,11 +67,11 @@ class DrawOptions:
         _check_choice("color_by", self.color_by, COLORINGS)
 
     def for_people(self, people: People, ids: Optional[Sequence[int]]) -> Dict[str, Any]:
-        """Return the arguments of ``draw_people`` that these options stand for.
+        """Return these options as arguments of ``draw_people``.
 
         Args:
-            people: Who is drawn.
-            ids: Track id of each; None without a tracker.
+            people: The people to draw.
+            ids: Track id of each person; None without a tracker.
         """
         return {
             "kpt_thr": self.kpt_thr,
@@ -90,19 +90,19 @@ class DrawOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is written, shown and given back.
+    """What is written, shown and returned.
 
     Attributes:
         out_dir: Folder for both of the following, in ``visualizations`` and ``predictions``.
-        vis_out_dir: Folder for a picture of each photo, or for the video (.mp4).
-        pred_out_dir: Folder for a json of each photo (a list of people), or of the video (a list of frames, each with
+        vis_out_dir: Folder for one picture per photo, or for the video (.mp4).
+        pred_out_dir: Folder for one JSON file per photo (a list of people), or per video (a list of frames, each with
             ``frame_id``, ``timestamp`` in seconds and ``instances``).
-        out_file: The picture of the one photo, or the video, to write; instead of ``vis_out_dir``.
-        return_vis: Give the pictures in the results.
+        out_file: Picture (of a single photo) or video to write, instead of ``vis_out_dir``.
+        return_vis: Include the pictures in the results.
         show: Show each picture in a window.
-        wait_time: Seconds that the window stays; 0 waits for a key with photos, and does not wait with a video.
+        wait_time: Seconds to show each picture; 0 waits for a key with photos, and does not wait with a video.
         video_codec: FourCC of the encoder of the video.
-        keep_sound: Copy the sound of the source into the video.
+        keep_sound: Copy the sound of the input video into the output.
     """
 
     out_dir: Union[str, Path, None] = None
@@ -117,27 +117,27 @@ class OutputOptions:
 
     @property
     def picture_folder(self) -> Union[str, Path, None]:
-        """Folder of pictures or video; None where they are not written, or to ``out_file``."""
+        """Folder of pictures or video; None if they are not written, or written to ``out_file``."""
         return self.vis_out_dir or (None if self.out_dir is None else Path(self.out_dir) / VISUALIZATIONS)
 
     @property
     def json_folder(self) -> Union[str, Path, None]:
-        """Folder of the json files; None where none are written."""
+        """Folder of the JSON files; None if none are written."""
         return self.pred_out_dir or (None if self.out_dir is None else Path(self.out_dir) / PREDICTIONS)
 
     @property
     def draws(self) -> bool:
-        """Whether pictures are asked for in any way."""
+        """Whether any option requires pictures."""
         return self.return_vis or self.show or self.picture_folder is not None or self.out_file is not None
 
 
 def names_of(options: Type[Options]) -> List[str]:
-    """Return the names of a kind of options."""
+    """Return the field names of an options class."""
     return [field.name for field in fields(options)]
 
 
 def pick(options: Type[Options], values: Mapping[str, Any]) -> Options:
-    """Return the options that ``values`` has, such as those of a parsed command line; others stay at their defaults."""
+    """Return the options found in ``values``, such as a parsed command line; others keep their defaults."""
     return options(**{name: values[name] for name in names_of(options) if name in values})
 
 
@@ -147,16 +147,16 @@ def group_options(
     write: Optional[OutputOptions] = None,
     others: Sequence[str] = (),
 ) -> Tuple[DrawOptions, OutputOptions]:
-    """Return both kinds of options with flat, MMPose-style names put into them.
+    """Return both kinds of options with flat, MMPose-style options merged in.
 
     Args:
-        flat: Values by name; they replace those of ``draw`` and ``write``.
-        draw: Options to begin with; None is the defaults.
+        flat: Values by name; they override those of ``draw`` and ``write``.
+        draw: Options to start from; None takes the defaults.
         write: Likewise.
-        others: More names, to suggest for an unknown one.
+        others: Further names to suggest for an unknown one.
 
     Raises:
-        TypeError: A name is unknown; the message has the nearest.
+        TypeError: A name is unknown; the message suggests the nearest.
         ValueError: A value is unknown, or two exclude each other.
     """
     named = {_ALIASES.get(name, name): value for name, value in flat.items()}

@@ -1,4 +1,4 @@
-"""One way to ask for people, whatever runs the network: torch, or an exported file without torch."""
+"""One interface for finding people, whether torch or an exported file runs the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ehrpose.structures import Maps, People
 
 
 class Predictor(Protocol):
-    """What finds people in photos.
+    """An object that finds people in photos.
 
     Attributes:
         name: Short name of model and backend, for captions and logs.
@@ -32,17 +32,17 @@ class Predictor(Protocol):
         """Return a photo's maps, without the batch axis, and the (2, 3) warp from photo to input."""
 
     def close(self) -> None:
-        """Give memory back."""
+        """Free memory."""
 
 
 class RuntimePredictor:
     """An exported network, run without torch.
 
     Args:
-        path: The exported file with its JSON beside it.
-        backend: Name in BACKENDS; None is the one that it was exported for.
-        num_threads: Threads on the CPU; None is the backend's own choice.
-        mode: Decoding, ``"fast"`` or ``"paper"``; None is the codec's own.
+        path: The exported file with its JSON next to it.
+        backend: Name in BACKENDS; None takes the one it was exported for.
+        num_threads: CPU threads; None leaves it to the backend.
+        mode: Decoding mode, ``"fast"`` or ``"paper"``; None takes the codec's.
     """
 
     def __init__(
@@ -62,46 +62,46 @@ class RuntimePredictor:
         self.runtime.warm_up(1)
 
     def predict(self, images: Sequence[np.ndarray]) -> list[People]:
-        """Return the people of each photo; the network's fixed input holds each whole."""
+        """Return the people of each photo, which is fitted whole into the network's fixed input."""
         return self.runtime.predict(images)
 
     def maps(self, image: np.ndarray) -> tuple[Maps, np.ndarray]:
         """Return a photo's maps and warp.
 
         Raises:
-            ValueError: The network was exported with ``decode="peaks"`` and gives none.
+            ValueError: The network was exported with ``decode="peaks"`` and returns none.
         """
         pixels, warp = self.runtime.prepare(image)
         batch = np.repeat(pixels[None], self.runtime.sidecar.batch_size, axis=0)
         maps = self.runtime.run(batch)
         if not isinstance(maps, Maps):
             raise ValueError(
-                f"{self.runtime.path} gives candidates and no heatmaps: export it with `decode='none'` to see them"
+                f"{self.runtime.path} returns candidates, not heatmaps: export it with `decode='none'` to see heatmaps"
             )
         return maps.image(0), warp
 
     def close(self) -> None:
-        """Give the network's memory back."""
+        """Free the network's memory."""
         self.runtime.close()
 
 
 class TorchPredictor:
-    """A model of a config and a checkpoint, or of the zoo; the one way in which a model runs on photos in torch.
+    """A model from a config and a checkpoint, or a zoo model; the only path by which torch runs a model on photos.
 
     Args:
-        config: Config file, Config, or name in the zoo; or a model of ``init_model``, without the next five.
-        checkpoint: Weights; None takes the zoo's, or random ones.
-        device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA where there is some.
-        cfg_options: Dotted keys and values that replace those of the config.
-        mode: Decoding, ``"fast"`` or ``"paper"``; None is the config's.
-        flip_test: Also run the mirrored photo; None is the config's.
-        letterbox: Side, or width and height, of an input into which every photo is fitted, multiples of 32, so that
-            photos of any shape run in one batch; None gives each photo an input of its own shape.
-        num_threads: Threads on the CPU; None is torch's choice. Holds for the whole process.
+        config: Config file, Config, or zoo model name; or a model from ``init_model``, without the next five arguments.
+        checkpoint: Weights; None takes those of the zoo model, or random ones.
+        device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA if available.
+        cfg_options: Dotted keys with values that override the config's.
+        mode: Decoding mode, ``"fast"`` or ``"paper"``; None takes the config's.
+        flip_test: Also run the mirrored photo; None takes the config's setting.
+        letterbox: Side, or width and height, of an input that every photo is fitted into, multiples of 32, so that
+            photos of any shape can share a batch; None adapts the input's shape to each photo.
+        num_threads: CPU threads; None leaves it to torch. Applies to the whole process.
 
     Raises:
         FileNotFoundError: Config or checkpoint is missing.
-        ValueError: The model cannot be used, or is built already and cannot take an argument.
+        ValueError: The model cannot be used, or is already built and does not accept an argument.
     """
 
     def __init__(
@@ -140,15 +140,15 @@ class TorchPredictor:
         self._pipeline = _kept_pipeline(self.model) if letterbox is None else _pipeline(self.model, letterbox)
 
     def samples(self, photos: Sequence[Any], first_id: int = 0) -> list[Any]:
-        """Return a PoseDataSample per photo, those of one input shape run through the network at once.
+        """Return a PoseDataSample per photo; photos with the same input shape share a forward pass.
 
         Args:
             photos: File names or (H, W, 3) uint8 BGR arrays.
-            first_id: ``img_id`` of the first; the others count on.
+            first_id: ``img_id`` of the first photo; the others follow.
 
         Raises:
             ImageReadError: A file is missing or not an image.
-            ValueError: An array has another shape or type.
+            ValueError: An array has the wrong shape or dtype.
         """
         import torch
 
@@ -162,7 +162,7 @@ class TorchPredictor:
         return [sample.people() for sample in self.samples(images)]
 
     def maps(self, image: np.ndarray) -> tuple[Maps, np.ndarray]:
-        """Return a photo's maps and warp, at scale 1 where the config tests several."""
+        """Return a photo's maps and warp, at scale 1 if the config tests several scales."""
         import torch
 
         item = self._pipeline(_as_item(image, 0))
@@ -172,7 +172,7 @@ class TorchPredictor:
         return maps, np.asarray(item["data_samples"].warp)
 
     def raw_maps(self, inputs: Any) -> Maps:
-        """Return the network's own output, as arrays, for what its exported form takes: no resizing, no flip test.
+        """Return the raw network output as arrays, for the same input as the exported model: no resizing, no flip test.
 
         Args:
             inputs: (B, 3, H, W) uint8 BGR tensor on the model's device, H and W multiples of 32.
@@ -184,16 +184,16 @@ class TorchPredictor:
         return Maps(*(None if field is None else field.cpu().numpy() for field in maps))
 
     def close(self) -> None:
-        """Nothing to do; the model goes with its last user."""
+        """Do nothing; the model is freed with its last reference."""
 
 
-# Model -> its test pipeline's config, as text, and what was built from it. Weak, and not on the model itself, which is
-# freed, copied and pickled as if this were not there.
+# Model -> its test pipeline's config, as text, and the pipeline built from it. In a weak dict rather than on the model,
+# so that freeing, copying and pickling a model are unaffected.
 _PIPELINES: WeakKeyDictionary[Any, tuple[str, Any]] = WeakKeyDictionary()
 
 
 def _kept_pipeline(model: Any) -> Any:
-    """Return the pipeline of a model, built at its first use and again when ``model.cfg`` has changed since."""
+    """Return the pipeline of a model, built on first use and rebuilt if ``model.cfg`` has changed since."""
     steps = repr(model.cfg.test_dataloader.dataset.pipeline)  # much faster than comparing configs
     kept = _PIPELINES.get(model)
     if kept is None or kept[0] != steps:
@@ -215,7 +215,7 @@ def _pipeline(model: Any, letterbox: int | Sequence[int] | None = None) -> Any:
 
 
 def _as_item(photo: Any, number: int) -> dict[str, Any]:
-    """Return a photo as the first transform takes it."""
+    """Return a photo in the form that the first transform expects."""
     if not isinstance(photo, np.ndarray):
         return {"img_id": number, "img_path": str(photo)}
     height, width = check_image(photo).shape[:2]
@@ -226,7 +226,7 @@ def _refuse(**arguments: Any) -> None:
     given = [name for name, value in arguments.items() if value is not None]
     if given:
         raise ValueError(
-            f"the model is built already and cannot take {', '.join(given)}: give these to init_model"
+            f"the model is already built and does not accept {', '.join(given)}: pass them to init_model"
         )
 
 
@@ -237,14 +237,14 @@ def open_predictor(
     backend: str | None = None,
     **options: Any,
 ) -> Predictor:
-    """Return what runs ``model``.
+    """Return the predictor that runs ``model``.
 
     Args:
-        model: Name in the zoo, config file, Config, model of ``init_model``, or exported file.
+        model: Zoo model name, config file, Config, model from ``init_model``, or exported file.
         weights: Checkpoint of a config.
         device: Device of a torch model.
         backend: Backend of an exported file.
-        **options: Those of TorchPredictor or RuntimePredictor that are not None.
+        **options: Options of TorchPredictor or RuntimePredictor; None is ignored.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -256,7 +256,7 @@ def open_predictor(
             raise ValueError(f"backend is for exported files ({', '.join(EXPORTED)}), got model {model!r}")
         return TorchPredictor(model, weights, device, **given)
     if weights is not None:
-        raise ValueError(f"{model} is an exported network, which holds its weights: leave out {weights}")
+        raise ValueError(f"{model} is an exported network, which contains its weights: omit {weights}")
     if given.get("flip_test") is False:  # it never flips
         del given["flip_test"]
     for name in ("cfg_options", "flip_test", "letterbox"):
@@ -266,7 +266,7 @@ def open_predictor(
 
 
 def photo_maps(predictor: Predictor, photo: np.ndarray) -> Maps:
-    """Return the Maps of a photo (H, W, 3) uint8 BGR, cut to the photo, without the batch axis."""
+    """Return the Maps of a photo (H, W, 3) uint8 BGR, cropped to the photo, without the batch axis."""
     from ehrpose.visualization.map_view import maps_of_photo
 
     maps, warp = predictor.maps(photo)

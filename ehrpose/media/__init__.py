@@ -19,5 +19,5 @@ __all__ = [
     "prefetch",
 ]
 
-if not TYPE_CHECKING:  # it loads the drawing, which reading does not need
+if not TYPE_CHECKING:  # it imports the drawing, which reading does not need
     __getattr__ = lazy_attributes(__name__, {"Outputs": "ehrpose.media.outputs"})

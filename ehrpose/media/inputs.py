@@ -1,4 +1,4 @@
-"""What people are looked for in: photos, folders, globs, arrays, videos and cameras, all as a stream of frames."""
+"""Inputs: photos, folders, globs, arrays, videos and cameras, all as a stream of frames."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ehrpose.media.video import VIDEO_SUFFIXES, VideoError, VideoReader
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 CAMERA = "webcam"
-# Name of a video of photos that has no folder to be named after.
+# Name of an image sequence that has no folder to be named after.
 _SEQUENCE = "sequence"
 
 
 @dataclass
 class Frame:
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
-        image: (H, W, 3) uint8 BGR; None where the file could not be read.
-        name: Name for what is written of it, without folder and suffix; no two frames of a source share one.
-        path: File that it comes from; None for arrays and cameras.
-        index: Its number in the source, from 0.
-        timestamp: Seconds since the source's start, by a video's own clock; None for photos.
+        image: (H, W, 3) uint8 BGR; None if the file could not be read.
+        name: Name for output files, without folder and suffix; unique within a source.
+        path: File it comes from; None for arrays and cameras.
+        index: Index in the source, from 0.
+        timestamp: Seconds since the source's start, from the video's own timestamps; None for photos.
         error: Why the file could not be read.
     """
 
@@ -45,11 +45,11 @@ class InputSource:
     """A stream of frames; iterate it once.
 
     Attributes:
-        kind: ``"images"``, ``"video"`` (a file, or photos that are its frames) or ``"camera"``.
-        name: Name of the video or camera, for what is written of it.
-        num_frames: How many there are, as far as is known; None for cameras.
-        fps: Frames a second; None for photos.
-        video: The open video or camera; None for photos, and for a video of photos.
+        kind: ``"images"``, ``"video"`` (a file or an image sequence) or ``"camera"``.
+        name: Name of the video or camera, for output files.
+        num_frames: Number of frames; None if unknown, and for cameras.
+        fps: Frames per second; None for photos.
+        video: The open video or camera; None for photos and image sequences.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class InputSource:
             yield Frame(image, name, index, path, timestamp)
 
     def close(self) -> None:
-        """Let go of the video or camera."""
+        """Release the video or camera."""
         if self.video is not None:
             self.video.close()
 
@@ -108,17 +108,18 @@ class InputSource:
 
 
 def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
-    """Return the frames that ``inputs`` names.
+    """Return ``inputs`` as a stream of frames.
 
     Args:
         inputs: A photo's or video's file name, a folder of photos, a glob, ``"webcam"`` or ``"webcam:N"``, a
-            (H, W, 3) uint8 BGR array, a list of photos' file names and arrays, or an InputSource, which is returned.
-        fps: Take photos as the frames of a video with so many frames a second, in the order of the numbers in their
-            names; for a video or camera what is taken instead of its own word. None leaves photos photos.
+            (H, W, 3) uint8 BGR array, a list of photos' file names and arrays, or an InputSource, returned as it is.
+        fps: Treat photos as the frames of a video at this rate, in the order of the numbers in their names; for a
+            video or camera, overrides its stated rate. None keeps photos as photos.
 
     Raises:
-        FileNotFoundError: There is no such file, folder or camera, or no photo in it.
-        ValueError: An array is no photo, ``fps`` is not positive, or a video cannot be opened (VideoError).
+        FileNotFoundError: No file, folder or glob match is found, or no photo in the folder.
+        ValueError: An array is not an image, ``fps`` is out of range, or a video or camera cannot be opened
+                (VideoError).
     """
     if isinstance(inputs, InputSource):
         return inputs
@@ -126,7 +127,7 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
         return InputSource([check_image(inputs)], fps=fps, name=_SEQUENCE)
     if isinstance(inputs, (list, tuple)):
         if not inputs:
-            raise ValueError("got an empty list, wanted photos")
+            raise ValueError("expected photos, got an empty list")
         photos = [check_image(p) if isinstance(p, np.ndarray) else _photo(p) for p in inputs]
         return InputSource(photos, fps=fps, name=_SEQUENCE)
     if not isinstance(inputs, (str, Path)):
@@ -137,7 +138,7 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
     if text == CAMERA or text.startswith(f"{CAMERA}:"):
         return InputSource(video=VideoReader(_camera_number(text), fps))
     if "://" in text:
-        raise ValueError(f"{text} is an address: download it first and give the file's name")
+        raise ValueError(f"{text} is a URL: download it first and give the file name")
     if Path(text).is_file() and Path(text).suffix.lower() in VIDEO_SUFFIXES:
         return InputSource(video=VideoReader(text, fps))
     found = list_images(text)
@@ -151,7 +152,7 @@ def list_images(path: str | Path) -> list[Path]:
     """Return the photos that ``path`` names: a file, a folder's photos, or a glob's matches, sorted.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: No photo is found.
     """
     text = str(path)
     if Path(text).is_dir():
@@ -162,7 +163,7 @@ def list_images(path: str | Path) -> list[Path]:
         return [Path(text)]
     else:
         found = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]
-        what = f"no photo, folder or glob match: {text}"
+        what = f"no such image, folder or glob: {text}"
     if not found:
         raise FileNotFoundError(what)
     return found
@@ -170,33 +171,33 @@ def list_images(path: str | Path) -> list[Path]:
 
 def _photo(item: Any) -> Path:
     if not isinstance(item, (str, Path)):
-        raise ValueError(f"a list of inputs holds file names and arrays, got {type(item).__name__}")
+        raise ValueError(f"expected file names and arrays in a list of inputs, got {type(item).__name__}")
     if Path(item).suffix.lower() in VIDEO_SUFFIXES:
-        raise VideoError(f"{item}: a list holds photos; give each video by itself")
+        raise VideoError(f"{item} is a video: expected photos in a list; give each video separately")
     return Path(item)
 
 
 def _camera_number(text: str) -> int:
     number = text[len(CAMERA) + 1 :] or "0"
     if not number.isdigit():
-        raise ValueError(f"a camera is written 'webcam:N' with its number, got {text!r}")
+        raise ValueError(f"expected 'webcam:N' with the camera's number, got {text!r}")
     return int(number)
 
 
 def _by_numbers(path: Path) -> list[tuple[bool, int, str]]:
-    """Return a key that puts ``frame_2`` before ``frame_10``."""
+    """Return a sort key that puts ``frame_2`` before ``frame_10``."""
     parts = re.split(r"(\d+)", path.name)
     return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def is_moving(inputs: Any) -> bool:
-    """Whether ``inputs`` is written like a video's file name or a camera."""
+    """Whether ``inputs`` looks like a video's file name or a camera."""
     text = str(inputs) if isinstance(inputs, (str, Path)) else ""
     return text == CAMERA or text.startswith(f"{CAMERA}:") or Path(text).suffix.lower() in VIDEO_SUFFIXES
 
 
 def _unique_names(photos: Sequence[Any]) -> list[str]:
-    """Return a name per photo: its stem where no other has it, else with its suffix, else with its number."""
+    """Return a name per photo: its stem if unique, else with its suffix, else with its index."""
     stems = [photo.stem if isinstance(photo, Path) else f"{i:06d}" for i, photo in enumerate(photos)]
     names = [p.name if isinstance(p, Path) and stems.count(s) > 1 else s for p, s in zip(photos, stems)]
     counts = {name: names.count(name) for name in names}

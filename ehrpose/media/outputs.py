@@ -1,4 +1,4 @@
-"""What is written of a stream of frames: pictures or a video, and json files."""
+"""Output of a stream of frames: pictures or a video, and JSON files."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ehrpose.media.video import VideoError, VideoWriter
 from ehrpose.people_json import FrameFile, write_predictions
 from ehrpose.visualization.drawing import write_picture
 
-# Pictures that may wait for the thread that draws them.
+# Maximum number of pictures waiting for the drawing thread.
 _MAX_WAITING = 8
 
 
 class Outputs:
-    """What is written of one source; an error within the ``with`` block leaves no file of a video.
+    """Output files of one source; an error within the ``with`` block leaves no video file.
 
-    Whoever leaves it by Ctrl-C or by closing a generator keeps what is done so far.
+    On Ctrl-C or when the generator is closed, the output written so far is kept.
 
     Args:
         source: Where the frames come from; none of its files is overwritten.
         vis_out_dir: Folder for the pictures or the video (.mp4).
-        pred_out_dir: Folder for the json files.
-        out_file: The picture of the one photo, or the video; instead of ``vis_out_dir``.
-        codec: Four letters of the video's encoder; None takes one that is always there.
+        pred_out_dir: Folder for the JSON files.
+        out_file: Picture (of a single photo) or video, instead of ``vis_out_dir``.
+        codec: FourCC of the video encoder; None takes one that is always available.
         keep_sound: Copy the source's sound into the video.
 
     Attributes:
-        written: Files that are in their places.
+        written: Files that are finished.
 
     Raises:
-        ValueError: ``out_file`` is one file for several photos, no video can be written like that, or an output would
+        ValueError: ``out_file`` is one file for several photos, the video cannot be written, or an output would
             overwrite an input.
     """
 
@@ -62,7 +62,7 @@ class Outputs:
         if source.fps is None:
             if self._out_file is not None and len(source.photos) > 1:
                 raise ValueError(
-                    f"{out_file} is one picture, but there are {len(source.photos)} photos: give a folder as `out_dir`"
+                    f"{out_file} is one image, but there are {len(source.photos)} photos: give a folder as `out_dir`"
                 )
         else:
             if self._pred_dir is not None:
@@ -84,14 +84,14 @@ class Outputs:
             self.written.append(path)
 
     def draw(self, frame: Frame, draw: Callable[[], np.ndarray]) -> Future[np.ndarray]:
-        """Have a picture drawn and written in another thread; an error of an earlier one is raised here.
+        """Draw and write a picture in another thread; an error of an earlier one is raised here.
 
         Args:
             frame: What the picture shows.
             draw: Returns the (H, W, 3) uint8 BGR picture.
 
         Returns:
-            The picture to come.
+            Future of the picture.
         """
         while len(self._waiting) >= _MAX_WAITING or (self._waiting and self._waiting[0].done()):
             self._waiting.popleft().result()
@@ -135,7 +135,7 @@ class Outputs:
             self._rows.abort()
 
     def _target(self, name: str) -> Path:
-        """Return where a picture or video goes; raise ValueError where an input lies."""
+        """Return the path of a picture or video; raise ValueError if it is an input."""
         assert self._out_file is not None or self._vis_dir is not None
         target = self._out_file if self._out_file is not None else self._vis_dir / name  # type: ignore[operator]
         if target.resolve() in self._taken:
@@ -159,10 +159,12 @@ class Outputs:
         except VideoError as error:
             if self.source.video is not None:
                 raise
-            raise VideoError(f"{frame.path or frame.name}: {error}") from error  # of photos name the one
+            raise VideoError(
+                f"{frame.path or frame.name}: {error}"
+            ) from error  # name the photo of a sequence
 
     def _copies(self, frame: Frame) -> int:
-        """Return how often a frame is written: once, but a camera's as often as keeps the video in time."""
+        """Return how often to write a frame: once, but for a camera as often as keeps the video in real time."""
         assert self._video is not None
         if self._start is None:
             self._start = frame.timestamp or 0.0

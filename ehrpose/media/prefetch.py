@@ -1,4 +1,4 @@
-"""Reading ahead in a thread of its own."""
+"""Read ahead in a separate thread."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _END = object()
 
 
 def prefetch(items: Iterable[Item], size: int = 4, newest: bool = False) -> Generator[Item, None, None]:
-    """Give the same items, drawn by another thread up to ``size`` ahead; its errors are raised here.
+    """Yield the same items, read up to ``size`` ahead by another thread; its errors are raised here.
 
     Closing the generator ends the thread.
 
     Args:
-        items: What is drawn.
-        size: The most that wait.
-        newest: Do not let ``items`` wait: the oldest of those that wait is dropped for a new one, as suits a camera.
+        items: The items to read.
+        size: Maximum number of waiting items.
+        newest: Never block ``items``: a new item replaces the oldest waiting one, as suits a camera.
     """
     ahead: queue.Queue[Any] = queue.Queue(size)
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""The sound of a video that was read goes into the one that was written, by the program ffmpeg."""
+"""Copy the sound of the input video into the output video, with ffmpeg."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ehrpose.files import written_beside
 
-# AVI holds neither AAC nor sound that begins between two packets in time, so its sound is always encoded.
+# AVI supports neither AAC nor sound that starts between two packets, so its sound is always re-encoded.
 _AVI, _AVI_ENCODER, _ENCODER = ".avi", "libmp3lame", "aac"
-# How much of ffmpeg's words goes into a message.
+# Characters of ffmpeg's output in an error message.
 _MAX_REASON = 200
 
 
@@ -20,7 +20,7 @@ class SoundError(ValueError):
 
 
 def find_ffmpeg() -> str | None:
-    """Return the program ffmpeg on the PATH, or None."""
+    """Return the path of ffmpeg, None if it is not on the PATH."""
     return shutil.which("ffmpeg")
 
 
@@ -39,26 +39,26 @@ def has_sound(video: str | Path, ffmpeg: str) -> bool:
 def copy_sound(
     target: str | Path, source: str | Path, start: float = 0.0, seconds: float | None = None
 ) -> bool:
-    """Put the sound of ``source`` into ``target``, whole or not at all.
+    """Copy the sound of ``source`` into ``target``, atomically.
 
-    Pictures are copied as they are, and so is sound that begins at 0 and that the container can hold; other sound is
-    encoded anew, for copies begin at a packet that suits the source's pictures.
+    Frames are copied without re-encoding, and so is sound that starts at 0 and that the container supports; other sound
+    is re-encoded, as a copy would start at a packet aligned with the source's frames.
 
     Args:
-        target: Video whose pictures stay.
-        source: Video whose sound is taken.
-        start: Where the sound begins, seconds in ``source``.
-        seconds: How much of it is taken; None is all.
+        target: Video whose frames are kept.
+        source: Video whose sound is copied.
+        start: Start of the sound in ``source``, seconds.
+        seconds: Duration to copy; None copies all.
 
     Returns:
         Whether there was sound.
 
     Raises:
-        SoundError: There is no ffmpeg, or it fails.
+        SoundError: ffmpeg is not installed, or fails.
     """
     ffmpeg, target = find_ffmpeg(), Path(target)
     if ffmpeg is None:
-        raise SoundError("no program ffmpeg is on the PATH: install it, or leave the sound out")
+        raise SoundError("ffmpeg is not on the PATH: install it, or turn off the sound")
     if not has_sound(source, ffmpeg):
         return False
     part = ["-ss", f"{start:.3f}"] + ([] if seconds is None else ["-t", f"{seconds:.3f}"])
@@ -71,7 +71,7 @@ def copy_sound(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 check=False,
-                start_new_session=True,  # a Ctrl-C in the terminal is not for it
+                start_new_session=True,  # keeps Ctrl-C in the terminal from stopping it
             )
             if done.returncode == 0:
                 break
@@ -82,7 +82,7 @@ def copy_sound(
 
 
 def _encoders(suffix: str, start: float) -> list[str]:
-    """Return what to try, the best first."""
+    """Return the encoders to try, best first."""
     if suffix == _AVI:
         return [_AVI_ENCODER]
     return ["copy", _ENCODER] if start == 0 else [_ENCODER]

@@ -1,4 +1,4 @@
-"""Ctrl-C and kill as a wish to end soon, so that what is done can be kept whole."""
+"""Ctrl-C and SIGTERM as a request to stop soon, so that the output so far can be completed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 
 class StopRequest:
-    """Within the ``with`` block the first Ctrl-C (SIGINT), or SIGTERM, is only noted; a second ends at once.
+    """Within the ``with`` block the first Ctrl-C (SIGINT), or SIGTERM, is only recorded; a second one stops at once.
 
-    Outside of the main thread, which alone gets signals, nothing is changed.
+    Outside the main thread, the only one to receive signals, nothing changes.
 
     Attributes:
-        signal: Number of the signal that came; None as long as there is none.
+        signal: Number of the signal received; None if there was none.
     """
 
     _active: ClassVar[list[StopRequest]] = []
@@ -28,7 +28,7 @@ class StopRequest:
 
     @classmethod
     def is_pending(cls) -> bool:
-        """Whether a stop was asked for in any ``with`` block that runs: for whoever waits inside of one."""
+        """Whether a stop was requested in any active ``with`` block, for code that waits inside one."""
         return any(cls._active)
 
     def __enter__(self) -> StopRequest:

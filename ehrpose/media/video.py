@@ -16,10 +16,10 @@ import numpy as np
 from ehrpose.files import PartialFile, make_parent
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
-# Of suffix: a code that OpenCV's own FFmpeg writes without further libraries.
+# Default FourCC per suffix; OpenCV's bundled FFmpeg can write these.
 _CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".m4v": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 _DEFAULT_FPS = 30.0
-# Frames between two looks at the free space, and bytes that must be free.
+# Frames between two checks of the free disk space, and bytes that must be free.
 _LOOK_EVERY, _FREE_BYTES = 100, 1 << 20
 
 
@@ -30,24 +30,24 @@ class VideoError(ValueError):
 class VideoReader:
     """The frames of a video file or camera; iterate it once.
 
-    Videos of phones come upright: OpenCV turns them as their metadata says.
+    Phone videos are returned upright: OpenCV rotates them by their metadata.
 
     Args:
         source: File name, or the camera's number.
-        fps: Frames a second, where the file's own word is wrong.
+        fps: Frames per second, if the file states a wrong rate.
 
     Attributes:
         path: The file; None for a camera.
         name: The file's stem, or ``webcam<number>``.
-        fps: Frames a second as the file says; 30 where it says nothing.
+        fps: Frames per second as stated by the file; 30 if it states none.
         size_wh: Width and height, px.
-        num_frames: As the file says; None where it says nothing, or for a camera.
-        has_own_time: Whether ``fps`` is the file's own word.
-        num_read: Frames that were read or passed over so far.
+        num_frames: As stated by the file; None if it states none, and for a camera.
+        has_own_time: Whether ``fps`` was not overridden.
+        num_read: Frames read or skipped so far.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        VideoError: It cannot be opened, or holds no frames.
+        FileNotFoundError: The file does not exist.
+        VideoError: It cannot be opened, or contains no frames.
     """
 
     def __init__(self, source: str | Path | int, fps: float | None = None):
@@ -56,12 +56,12 @@ class VideoReader:
         self.is_camera = isinstance(source, int)
         self.path = None if self.is_camera else Path(source)  # type: ignore[arg-type]
         if self.path is not None and not self.path.is_file():
-            raise FileNotFoundError(f"no such video: {self.path}")
+            raise FileNotFoundError(f"video not found: {self.path}")
         self.name = f"webcam{source}" if self.path is None else self.path.stem
         self._capture = cv2.VideoCapture(source if self.is_camera else str(self.path))
         if not self._capture.isOpened():
-            what = f"camera {source} cannot be opened: is it plugged in, and free?"
-            raise VideoError(what if self.is_camera else f"{self.path} is no video that can be read")
+            what = f"camera {source} cannot be opened: is it connected and not in use?"
+            raise VideoError(what if self.is_camera else f"{self.path} is not a readable video")
         said = self._capture.get(cv2.CAP_PROP_FPS)
         self.has_own_time = fps is None
         self.fps = float(fps or (said if np.isfinite(said) and 0 < said < 1000 else _DEFAULT_FPS))
@@ -76,7 +76,7 @@ class VideoReader:
         )
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, float]]:
-        """Give each frame, (H, W, 3) uint8 BGR, with its seconds since the start."""
+        """Yield each frame, (H, W, 3) uint8 BGR, with its time since the start in seconds."""
         while True:
             read, frame = self._capture.read()
             if not read or frame is None:
@@ -87,11 +87,11 @@ class VideoReader:
             yield frame, self._timestamp
         if self.num_read == 0:
             raise VideoError(
-                f"{self.path or self.name} gives no frames: it is broken, or of a kind that is unknown here"
+                f"{self.path or self.name} has no readable frames: it is broken or in an unsupported format"
             )
 
     def skip(self, frames: int) -> int:
-        """Pass over frames without giving them; return how many there were."""
+        """Skip frames; return how many were skipped."""
         for i in range(frames):
             if not self._capture.grab():
                 return i
@@ -100,15 +100,15 @@ class VideoReader:
 
     @property
     def num_missing(self) -> int:
-        """How many frames the file promised and did not give, once it is read to its end.
+        """Number of frames that the file announced but lacks, once it is read to its end.
 
-        0 where the difference is small: many files only estimate their number of frames.
+        0 if the difference is small: many files only estimate their number of frames.
         """
         missing = (self.num_frames or 0) - self.num_read
         return missing if missing > max(2, 0.01 * self.num_read) else 0
 
     def _count(self) -> None:
-        """Take the time of the frame that was just read: the container's while it grows, else by ``fps``."""
+        """Set the time of the frame just read: the container's while it increases, else from ``fps``."""
         clock = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         seconds = time.monotonic() - self._opened if self.is_camera else clock
         grows = seconds >= 0 if self.num_read == 0 else seconds > self._timestamp
@@ -119,7 +119,7 @@ class VideoReader:
         self.num_read += 1
 
     def close(self) -> None:
-        """Let go of the file or camera."""
+        """Release the file or camera."""
         self._capture.release()
 
     def __enter__(self) -> VideoReader:
@@ -130,18 +130,18 @@ class VideoReader:
 
 
 class VideoWriter:
-    """Write a video in a thread of its own, beside its place; ``close`` puts it there, ``abort`` leaves nothing.
+    """Write a video in its own thread, next to its target; ``close`` moves it there, ``abort`` removes it.
 
-    Leaving the ``with`` block by an error aborts.
+    An error within the ``with`` block aborts.
 
     Args:
         path: File to write; its suffix chooses the format (.mp4, .avi, .mkv, .mov).
-        fps: Frames a second.
-        codec: Four letters (FourCC) of the encoder; None takes one that is always there.
+        fps: Frames per second.
+        codec: FourCC of the encoder; None takes one that is always available.
 
     Raises:
-        VideoError: The suffix or codec is unknown here, or the file cannot be written. OpenCV says nothing of a full
-            disk, so what was written is opened again and its frames are counted before it takes its place.
+        VideoError: The suffix or codec is not supported, or the file cannot be written. OpenCV does not report a full
+            disk, so the written file is reopened and its frames are counted before it is moved into place.
         NotADirectoryError, IsADirectoryError, PermissionError: ``path`` cannot be written to.
         WriteError: The disk fails.
     """
@@ -150,7 +150,7 @@ class VideoWriter:
         self.path = Path(path)
         suffix = self.path.suffix.lower()
         if suffix not in _CODECS:
-            raise VideoError(f"{path}: videos are written as {', '.join(_CODECS)}, got {suffix!r}")
+            raise VideoError(f"{path}: expected a video suffix ({', '.join(_CODECS)}), got {suffix!r}")
         if codec is not None and len(codec) != 4:
             raise VideoError(f"codec must be a FourCC of four letters such as 'mp4v', got {codec!r}")
         if not (np.isfinite(fps) and fps > 0):
@@ -165,10 +165,10 @@ class VideoWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, frame: np.ndarray) -> None:
-        """Add a frame, (H, W, 3) uint8 BGR; all of a video are of one size.
+        """Add a frame, (H, W, 3) uint8 BGR; all frames of a video have the same size.
 
         Raises:
-            VideoError: The size is another than before, or the file cannot be written.
+            VideoError: The size differs from that of the frames before, or the file cannot be written.
         """
         size_wh = (frame.shape[1], frame.shape[0])
         if self._thread is None:
@@ -180,7 +180,7 @@ class VideoWriter:
         self.num_frames += 1
 
     def close(self) -> None:
-        """Write what is left and put the file in its place; nothing is written of no frames."""
+        """Write the remaining frames and move the file into place; without frames, no file is written."""
         if self._thread is None:
             return
         try:
@@ -193,7 +193,7 @@ class VideoWriter:
         self._file.commit()
 
     def abort(self) -> None:
-        """Leave no file."""
+        """Remove the file."""
         if self._thread is not None:
             self._finish()
         self._file.abort()
@@ -210,13 +210,13 @@ class VideoWriter:
     def _open(self, size_wh: tuple[int, int]) -> None:
         make_parent(self.path)
         with self._file.explained():
-            self._file.partial.touch()  # OpenCV does not say why it cannot write
+            self._file.partial.touch()  # OpenCV does not report why it cannot write
         code = cv2.VideoWriter.fourcc(*self.codec)
         writer = cv2.VideoWriter(str(self._file.partial), code, self.fps, size_wh)
         if not writer.isOpened():
             self._file.abort()
             raise VideoError(
-                f"{self.path}: no encoder for codec {self.codec!r} of {size_wh} px; try `codec='MJPG'` in .avi"
+                f"{self.path}: no encoder for codec {self.codec!r} of {size_wh} px; try `codec='MJPG'` with .avi"
             )
         self._writer, self._size_wh = writer, size_wh
         self._thread = threading.Thread(target=self._write_all, name="video-writer", daemon=True)
@@ -235,7 +235,7 @@ class VideoWriter:
                     written += 1
                     if written % _LOOK_EVERY == 0 and shutil.disk_usage(self.path.parent).free < _FREE_BYTES:
                         raise OSError("the disk is full")
-                except Exception as error:  # the queue must be emptied all the same
+                except Exception as error:  # the queue must still be emptied
                     self._error = error
 
     def _finish(self) -> None:
@@ -247,7 +247,7 @@ class VideoWriter:
         self._writer.release()
 
     def _check_written(self) -> None:
-        """Raise VideoError unless the file holds all frames: the last one where it says so, else each is counted."""
+        """Raise VideoError unless the file has all frames: check the last if it states the count, else count them."""
         capture = cv2.VideoCapture(str(self._file.partial))
         try:
             found = 0
@@ -262,7 +262,7 @@ class VideoWriter:
             capture.release()
         if found != self.num_frames:
             raise VideoError(
-                f"{self.path}: {self.num_frames} frames were written, but {found} can be read again: is the disk full?"
+                f"{self.path}: {self.num_frames} frames were written, only {found} can be read back: is the disk full?"
             )
 
     def _raise_error(self) -> None:

@@ -1,4 +1,4 @@
-"""Showing pictures in a window."""
+"""Show pictures in a window."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ehrpose.media.stopping import StopRequest
 NAME = "ehrpose"
 _ESCAPE, _NO_KEY = 27, 0xFF
 _TURN = 0.05  # seconds
-_REASON = "no window can be shown here (no display, or an OpenCV without windows): leave out show"
+_REASON = "cannot open a window (no display, or OpenCV without GUI support): run without one"
 
 
 @functools.lru_cache(maxsize=None)
 def check_window() -> None:
-    """Raise ValueError where no window can be opened.
+    """Raise ValueError if no window can be opened.
 
-    OpenCV's Qt ends the whole process where the display cannot be reached, with no error to catch: a process of its
-    own tries it.
+    OpenCV's Qt ends the whole process if the display cannot be reached, with no error to catch, so a separate process
+    tries it first.
     """
     attempt = f"import cv2; cv2.namedWindow({NAME!r}); cv2.destroyAllWindows()"
     try:
@@ -42,14 +42,14 @@ def check_window() -> None:
 
 
 def show_picture(picture: np.ndarray, seconds: float | None) -> bool:
-    """Show a picture; return whether to go on (Escape, q, or a closed window end it).
+    """Show a picture; return whether to continue (Escape, q or closing the window stops).
 
     Args:
         picture: (H, W, 3) uint8 BGR.
-        seconds: How long to wait for a key; 0 does not wait, None waits for ever.
+        seconds: How long to wait for a key; 0 does not wait, None waits forever.
 
     Raises:
-        ValueError: No window can be shown here.
+        ValueError: No window can be opened.
     """
     check_window()
     try:
@@ -60,9 +60,9 @@ def show_picture(picture: np.ndarray, seconds: float | None) -> bool:
 
 
 def _go_on_after(end: Optional[float]) -> bool:
-    """Wait for a key until ``end`` of the monotonic clock; return whether to go on.
+    """Wait for a key until ``end`` of the monotonic clock; return whether to continue.
 
-    In short turns: OpenCV's own wait notices neither a window that is closed nor Ctrl-C.
+    Waits in short intervals: OpenCV's own wait notices neither a closed window nor Ctrl-C.
     """
     while True:
         left = _TURN if end is None else end - time.monotonic()
@@ -76,7 +76,7 @@ def _go_on_after(end: Optional[float]) -> bool:
 
 
 def write_rate(picture: np.ndarray, fps: float) -> np.ndarray:
-    """Write frames a second into the upper left corner of ``picture``, in place, and return it."""
+    """Write the frames per second into the upper left corner of ``picture``, in place, and return it."""
     height = max(12, round(picture.shape[0] / 30))
     font, scale, text = cv2.FONT_HERSHEY_SIMPLEX, height / 22, f"{fps:.1f} fps"
     thickness = max(1, round(scale))

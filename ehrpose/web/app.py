@@ -1,4 +1,4 @@
-"""The page and its interface: photos in, people as JSON out. Nothing is stored, nothing is loaded from elsewhere."""
+"""The web page and its API: photos in, people as JSON out. Nothing is stored or loaded from other sites."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from ehrpose.web.uploads import UploadError, decode_photo, read_limited
 
 STATIC = Path(__file__).parent / "static"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
-# The page needs its own files, pictures that it makes itself, and the camera.
+# The page needs its own files, images that it creates itself, and the camera.
 _POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is taken.
+    """Limits of an upload.
 
     Attributes:
-        max_bytes: Of a photo's file.
-        max_pixels: Of a photo.
+        max_bytes: Maximum file size.
+        max_pixels: Maximum number of pixels.
     """
 
     max_bytes: int = 20_000_000
@@ -49,8 +49,8 @@ def create_app(pool: ModelPool, limits: Limits | None = None, only_local: bool =
 
     Args:
         pool: The models.
-        limits: What is taken.
-        only_local: Answer only requests that name this machine as their host, as a page elsewhere cannot.
+        limits: Limits of an upload.
+        only_local: Answer only requests whose host is this machine, which pages of other sites cannot send.
     """
     interface = _Interface(pool, limits or Limits())
     hosts = list(LOCAL_HOSTS) if only_local else ["*"]
@@ -84,13 +84,13 @@ class _Interface:
         return JSONResponse({"status": "ok", "version": __version__})
 
     async def models(self, request: Request) -> Response:
-        """Answer with the models, the default first, and the limits."""
+        """Return the models, the default first, and the limits."""
         models = [{"name": name, "open": self.pool.is_open(name)} for name in self.pool.names]
         limits = {"max_bytes": self.limits.max_bytes, "max_pixels": self.limits.max_pixels}
         return JSONResponse({"models": models, "limits": limits})
 
     async def predict(self, request: Request) -> Response:
-        """Answer with the people of the photo that is the request's body, and the skeleton to draw them with."""
+        """Return the people in the photo of the request body, and the skeleton to draw them with."""
         start = time.perf_counter()
         name = self._model_name(request)
         data = await self._body(request)
@@ -112,7 +112,7 @@ class _Interface:
         )
 
     async def heatmap(self, request: Request) -> Response:
-        """Answer with the maximum of all heatmaps over the photo, a PNG that is transparent where nothing is."""
+        """Return the maximum of all heatmaps over the photo, a PNG that is transparent where they are zero."""
         name = self._model_name(request)
         data = await self._body(request)
         photo, _ = await run_in_threadpool(self._decode, data)
@@ -133,7 +133,7 @@ class _Interface:
     def _model_name(self, request: Request) -> str:
         name = request.query_params.get("model", self.pool.names[0])
         if name not in self.pool.names:
-            raise UploadError(404, f"there is no model {name!r}; there are {', '.join(self.pool.names)}")
+            raise UploadError(404, f"model {name!r} not found; available: {', '.join(self.pool.names)}")
         return name
 
     async def _body(self, request: Request) -> bytes:
@@ -163,4 +163,4 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the server failed on this photo; its log says why"}, 500)
+    return JSONResponse({"error": "the server failed to process this photo; see its log"}, 500)

@@ -1,4 +1,4 @@
-"""The models that the page offers: opened when they are first asked for, one photo at a time in each."""
+"""The models that the page offers: each opened on first use and running one photo at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ehrpose.inferencers.predictors import Predictor
 from ehrpose.model_zoo import list_models
 from ehrpose.structures import People
 
-# Photos that wait for a model, beside the one that it works on.
+# Maximum number of photos waiting for a model, not counting the one in progress.
 MAX_WAITING = 4
 
 
 class BusyError(RuntimeError):
-    """Too many photos wait for the model."""
+    """Too many photos are waiting for the model."""
 
 
 @dataclass
@@ -38,15 +38,15 @@ class ModelPool:
     """Models by name.
 
     Args:
-        openers: Name to function that opens the model.
+        openers: Name to the function that opens the model.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no model.
     """
 
     def __init__(self, openers: dict[str, Callable[[], Predictor]]):
         if not openers:
-            raise ValueError("no model to offer: no weights are shipped, and none were given")
+            raise ValueError("no model to serve: none was given, and no zoo model has weights")
         self._entries = {name: _Entry(name, opener) for name, opener in openers.items()}
         self._count = threading.Lock()
 
@@ -60,11 +60,11 @@ class ModelPool:
         return self._entries[name].predictor is not None
 
     def find(self, name: str, photo: np.ndarray) -> tuple[People, Any, float]:
-        """Return the people of a photo, the skeleton, and the milliseconds that the model worked.
+        """Return the people of a photo, the skeleton, and the model's time in milliseconds.
 
         Raises:
-            KeyError: There is no such model.
-            BusyError: Too many photos wait for it.
+            KeyError: The model does not exist.
+            BusyError: Too many photos are waiting for it.
         """
         with self._predictor(name) as predictor:
             start = time.perf_counter()
@@ -73,7 +73,7 @@ class ModelPool:
 
     @contextmanager
     def use(self, name: str) -> Iterator[Predictor]:
-        """Give the model to this caller alone; errors as for ``find``."""
+        """Yield the model for exclusive use; errors as for ``find``."""
         with self._predictor(name) as predictor:
             yield predictor
 
@@ -82,7 +82,9 @@ class ModelPool:
         entry = self._entries[name]
         with self._count:
             if entry.waiting > MAX_WAITING:
-                raise BusyError(f"{entry.waiting} photos wait for {name} already: try again in a moment")
+                raise BusyError(
+                    f"{entry.waiting} photos are already waiting for {name}: try again in a moment"
+                )
             entry.waiting += 1
         try:
             with entry.lock:
@@ -94,7 +96,7 @@ class ModelPool:
                 entry.waiting -= 1
 
     def close(self) -> None:
-        """Give all memory back."""
+        """Free all memory."""
         for entry in self._entries.values():
             if entry.predictor is not None:
                 entry.predictor.close()
@@ -102,14 +104,14 @@ class ModelPool:
 
 
 def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
-    """Return the pool of these models; without any, the zoo models with weights.
+    """Return a pool of these models; without any, of the zoo models with weights.
 
     Args:
         models: Texts of ``ModelSpec.parse``.
-        device: Device of models in torch.
+        device: Device of torch models.
 
     Raises:
-        ValueError: There is nothing to offer, a text names no model, or two have one name.
+        ValueError: There is no model, a text does not name a model, or two have the same name.
     """
     if models:
         specs = [ModelSpec.parse(text) for text in models]
@@ -119,6 +121,6 @@ def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
     openers: dict[str, Callable[[], Predictor]] = {}
     for spec in specs:
         if spec.name in openers:
-            raise ValueError(f"two models are called {spec.name!r}: give names, such as mine={spec.path}")
+            raise ValueError(f"two models are named {spec.name!r}: give names, such as mine={spec.path}")
         openers[spec.name] = partial(spec.open, device)
     return ModelPool(openers)

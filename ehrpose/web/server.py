@@ -1,4 +1,4 @@
-"""The command ehrpose-web: a page that finds people in photos and in the camera's picture.
+"""The command ehrpose-web: a web page that finds people in photos and camera streams.
 
 Example: ehrpose-web --model end2end.onnx --port 8000
 """
@@ -14,7 +14,7 @@ from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="ehrpose-web", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -23,24 +23,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="[NAME=]MODEL",
-        help="model of the zoo, CONFIG.py:CHECKPOINT or exported file; may be given again (default: the zoo's)",
+        help="zoo model, CONFIG.py:CHECKPOINT or exported file; can be repeated (default: the zoo models)",
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine alone)"
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
     )
     parser.add_argument(
-        "--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)"
+        "--port", type=int, default=8000, help="port; 0 picks a free one (default: %(default)s)"
     )
-    parser.add_argument("--device", help="cpu, cuda:0, ... (default: CUDA where there is some)")
-    parser.add_argument("--max-mb", type=float, default=20, help="largest file (default: %(default)s MB)")
+    parser.add_argument("--device", help="cpu, cuda:0, ... (default: CUDA if available)")
     parser.add_argument(
-        "--max-megapixels", type=float, default=50, help="largest photo (default: %(default)s megapixels)"
+        "--max-mb", type=float, default=20, help="maximum file size (default: %(default)s MB)"
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=50,
+        help="maximum image size (default: %(default)s megapixels)",
     )
     return parser.parse_args(argv)
 
 
 def serve(argv: list[str] | None = None) -> None:
-    """Listen until Ctrl-C."""
+    """Serve until Ctrl-C."""
     args = parse_args(argv)
     if args.max_mb <= 0 or args.max_megapixels <= 0:
         raise ValueError(
@@ -61,8 +66,8 @@ def serve(argv: list[str] | None = None) -> None:
     listening = listen(args.host, args.port)
     address = f"http://{'localhost' if local else args.host}:{listening.getsockname()[1]}"
     if not local:
-        print("others can reach this page: no password, no encryption", file=sys.stderr)
-    print(f"{address}  (Ctrl-C ends; models: {', '.join(pool.names)})", flush=True)
+        print("warning: other machines can reach this page, without password or encryption", file=sys.stderr)
+    print(f"{address}  (Ctrl-C stops it; models: {', '.join(pool.names)})", flush=True)
     config = uvicorn.Config(create_app(pool, limits, local), log_level="warning", timeout_graceful_shutdown=2)
     try:
         uvicorn.Server(config).run(sockets=[listening])
@@ -85,7 +90,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
     Raises:
-        ValueError: The port is taken or not allowed, or the address is not this machine's.
+        ValueError: The port is in use or not allowed, or the address is not one of this machine.
     """
     if not 0 <= port <= 65535:
         raise ValueError(f"port must be 0 to 65535, got {port}")
@@ -101,7 +106,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def main() -> None:
-    """Run as a command."""
+    """Run the command."""
     run_cli(serve)
 
 

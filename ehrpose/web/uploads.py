@@ -1,4 +1,4 @@
-"""Photos that come over the network: limited while they arrive, looked at before they are decoded."""
+"""Uploaded photos: limited while they arrive, checked before they are decoded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ehrpose.image_io import ImageReadError, read_image
 
 
 class UploadError(ValueError):
-    """A photo that is refused; ``status`` is the HTTP status."""
+    """A photo that is rejected; ``status`` is the HTTP status."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -23,21 +23,21 @@ async def read_limited(stream: AsyncIterator[bytes], declared: str | None, max_b
     """Return a request's body.
 
     Args:
-        stream: Its parts as they come.
-        declared: The header Content-Length, if there is one.
-        max_bytes: The most that is taken.
+        stream: Its chunks as they arrive.
+        declared: The Content-Length header, if there is one.
+        max_bytes: Maximum size.
 
     Raises:
-        UploadError: 413 where it is larger; what is over is not read.
+        UploadError: 413 if it is larger; the rest is not read.
     """
-    limit = f"photos may have {max_bytes / 1e6:g} MB"
+    limit = f"the limit is {max_bytes / 1e6:g} MB"
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
-        raise UploadError(413, f"this one has {int(declared) / 1e6:.1f} MB, {limit}")
+        raise UploadError(413, f"this photo has {int(declared) / 1e6:.1f} MB, {limit}")
     parts, size = [], 0
     async for part in stream:
         size += len(part)
         if size > max_bytes:
-            raise UploadError(413, f"this one is larger: {limit}")
+            raise UploadError(413, f"this photo is too large, {limit}")
         parts.append(part)
     return b"".join(parts)
 
@@ -45,24 +45,24 @@ async def read_limited(stream: AsyncIterator[bytes], declared: str | None, max_b
 def decode_photo(data: bytes, max_pixels: int) -> np.ndarray:
     """Return a photo, (H, W, 3) uint8 BGR.
 
-    Its size is read from the header first: a small file may hold a picture that fills the memory.
+    Its size is read from the header first: a small file may contain an image that fills the memory.
 
     Raises:
-        UploadError: 400 for nothing, 413 for too many pixels, 415 for what is no photo.
+        UploadError: 400 for an empty body, 413 for too many pixels, 415 if it is not an image.
     """
     if not data:
-        raise UploadError(400, "there is no photo in the request: send the file as its body")
+        raise UploadError(400, "the request contains no photo: send the file as its body")
     try:
         with Image.open(io.BytesIO(data)) as opened:
             width, height = opened.size
     except Image.DecompressionBombError as error:
         raise UploadError(413, f"too many pixels: {error}") from error
     except Exception as error:  # Pillow raises errors of many types on broken data
-        raise UploadError(415, "this is no photo that can be read: JPEG, PNG and WebP work") from error
+        raise UploadError(415, "cannot decode this image; supported formats: JPEG, PNG, WebP") from error
     if width * height > max_pixels:
         raise UploadError(
             413,
-            f"{width} x {height} px are too many: at most {max_pixels / 1e6:g} megapixels; make it smaller",
+            f"{width} x {height} px is too large: the limit is {max_pixels / 1e6:g} megapixels",
         )
     try:
         return read_image(data)

@@ -14,7 +14,7 @@ from ehrpose.__main__ import COMMANDS, main
 
 
 def run(root, *words, **env):
-    """Run the command as its users do, in a process of its own."""
+    """Run the command as its users do, in its own process."""
     settings = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **env}
     return subprocess.run(
         [sys.executable, "-m", "ehrpose", *words],
@@ -77,7 +77,7 @@ def test_mistakes_end_in_one_line(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("error: config file not found")
     with pytest.raises(SystemExit):
         main(["test", "a.py", "b.pth", "--cfg-options", "phi"])
-    assert "wanted KEY=VALUE, got 'phi'" in capsys.readouterr().err
+    assert "expected KEY=VALUE, got 'phi'" in capsys.readouterr().err
     monkeypatch.setenv("EHRPOSE_DEBUG", "1")
     with pytest.raises(FileNotFoundError):
         main(missing)

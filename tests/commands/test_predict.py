@@ -115,7 +115,7 @@ def test_the_sound_goes_along(clip, model, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     main(["predict", str(loud), "--out-dir", str(tmp_path / "mute"), *model])
     (line,) = capsys.readouterr().err.splitlines()
-    assert "loud.mp4 is written without sound: no program ffmpeg" in line
+    assert "loud.mp4 is written without sound: ffmpeg is not on the PATH" in line
     assert len(frames_of(tmp_path / "mute/loud.mp4")) == 8
 
 
@@ -144,13 +144,13 @@ def test_photos_as_a_video(scene_photos, model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["missing.mp4"], "no photo, folder or glob match: missing.mp4"),
-        (["text.mp4"], "text.mp4 is no video that can be read"),
+        (["missing.mp4"], "no such image, folder or glob: missing.mp4"),
+        (["text.mp4"], "text.mp4 is not a readable video"),
         (["webcam:98"], "camera 98 cannot be opened"),
-        (["clip.mp4", "--out-file", "a.gif"], "videos are written as"),
+        (["clip.mp4", "--out-file", "a.gif"], "expected a video suffix"),
         (["clip.mp4", "--out-file", "clip.mp4"], "would overwrite its input"),
         (["clip.mp4", "--codec", "QQQQ"], "no encoder for codec 'QQQQ'"),
-        (["clip.mp4", "--max-frames", "0"], "max_frames positive"),
+        (["clip.mp4", "--max-frames", "0"], "max_frames of at least 1"),
         (["clip.mp4", "--fps", "-1"], "fps must be between"),
         (["clip.mp4", "--draw-tags", "--draw-heatmap"], "hide each other"),
     ],
@@ -172,7 +172,7 @@ def test_mistakes_end_in_one_line_and_write_nothing(
 def test_models_that_cannot_be_used(clip, demo_config, capsys, monkeypatch):
     assert "a config without weights" in fails(["predict", clip, "--model", demo_config], capsys)
     monkeypatch.setattr("ehrpose.model_zoo.list_models", lambda root=None: [])
-    assert "called 'ehrnet-small'; models with weights: none" in fails(["predict", clip], capsys)
+    assert "named 'ehrnet-small'; models with weights: none" in fails(["predict", clip], capsys)
 
 
 def check_what_is_left(folder):

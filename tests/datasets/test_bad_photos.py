@@ -25,7 +25,7 @@ def test_raising_names_the_photo(build, folder):
     with pytest.raises(ImageReadError, match=r"12\.png"):
         dataset[1]
     (folder / "train2017" / "12.png").unlink()
-    with pytest.raises(ImageReadError, match=r"12\.png.*no such file"):
+    with pytest.raises(ImageReadError, match=r"12\.png.*file not found"):
         dataset[1]
     assert dataset.bad_images == {}
 

@@ -231,14 +231,14 @@ def test_the_command_fetches_unpacks_and_does_not_do_it_twice(tool, server, tmp_
     assert (tmp_path / "coco/val2017/1.jpg").read_text() == "val"
     assert [p.name for p in (tmp_path / "coco").iterdir()] == ["val2017"]
     tool("--unzip", "--delete", "--parts", "val", "test")
-    assert "val: already there" in capsys.readouterr().out
+    assert "val: already present" in capsys.readouterr().out
     assert (tmp_path / "coco/test2017/1.jpg").read_text() == "test"
     assert len(server.ranges) == 2
 
 
 def test_the_command_says_what_it_does_not_know(tool, capsys):
     for words, message in (
-        (["--parts", "nothing"], "unknown ['nothing']; there are ['val', 'test']"),
+        (["--parts", "nothing"], "unknown ['nothing']; available: ['val', 'test']"),
         (["--delete"], "--delete without --unzip"),
         (["--retries", "-1"], "--retries must be at least 0"),
     ):

@@ -27,7 +27,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Give each command of the shell blocks, and each inline one that is whole, as words."""
+    """Yield each command of the shell blocks, and each complete inline one, as words."""
     for block in blocks(page, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             yield from _split(line)
@@ -37,7 +37,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 
 def prose_spans(page: Path) -> list[str]:
-    """Return the inline code outside of blocks, those that a line break cuts as well."""
+    """Return the inline code outside of blocks, including code that a line break splits."""
     text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
 

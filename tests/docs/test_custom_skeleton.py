@@ -1,4 +1,4 @@
-"""The page on skeletons of one's own does what it says, command by command."""
+"""The commands on the page about custom skeletons do what it says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ehrpose.cli import parse_command
 from ehrpose.structures import People
 
 PAGE = ROOT / "docs/custom_skeleton.md"
-# What makes the page's commands short; the slow test runs them as they are.
+# Shortens the page's commands; the slow test runs them unchanged.
 SHORT = {
     "synthetic_to_coco.py": ["--length", "12", "--val-length", "4"],
     "train.py": ["--cfg-options", "max_iters=4", "train_dataloader.num_workers=0",
@@ -28,7 +28,7 @@ SHORT = {
 
 
 def run_page(short: bool) -> None:
-    """Run the page's commands in the present folder, but those that need a user's own labels."""
+    """Run the page's commands in the current folder, except those that need a user's own labels."""
     ran = []
     for words in commands(PAGE):
         script = Path(words[1]).name if words[0] == "python" else ""
@@ -51,7 +51,7 @@ def load(path: Path):
 
 
 def check_results() -> People:
-    """Look at what the page promises; return the people of one photo, from the exported network."""
+    """Check what the page promises; return the people of one photo, from the exported network."""
     from ehrpose import PoseRuntime
 
     assert len(list(Path("outputs/five").glob("*.jpg"))) == len(list(Path("data/five/val2017").iterdir()))

@@ -41,7 +41,7 @@ FOREIGN = {
     "shuf",
 }
 NOT_SCRIPTS = {"setup.py", "utils.py"}
-# Fast and without data: they are run as they stand.
+# Fast and without data: they are run unchanged.
 RUN = ("get_flops.py", "print_config.py")
 
 
@@ -53,7 +53,7 @@ def load_script(path: Path):
 
 
 def check_arguments(module, words) -> None:
-    """Let a script's own parser read the words; some scripts are one of the commands."""
+    """Parse the words with a script's own parser; some scripts run one of the commands."""
     try:
         if hasattr(module, "parse_args"):
             module.parse_args(words)
@@ -84,7 +84,7 @@ def check_python(words) -> None:
         check_arguments(importlib.import_module(words[1]), words[2:])
     elif words[0] not in ("-m", "-c"):
         script = ROOT / words[0]
-        assert script.is_file(), f"there is no {words[0]}"
+        assert script.is_file(), f"{words[0]} not found"
         check_arguments(load_script(script), words[1:])
 
 
@@ -105,7 +105,7 @@ def check_command(words) -> None:
     elif program == "ehrpose-web":
         check_arguments(importlib.import_module("ehrpose.web.server"), words[1:])
     elif program == "bash":
-        assert (ROOT / words[1]).is_file(), f"there is no {words[1]}"
+        assert (ROOT / words[1]).is_file(), f"{words[1]} not found"
     elif program not in FOREIGN:
         raise AssertionError(f"unknown program {program}: name it in FOREIGN, or mend the page")
 
@@ -151,7 +151,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "docs" in p.parts], ids=name_of)
 def test_the_sites_links_stay_inside_it(page):
-    """MkDocs, which is strict here, knows only what lies below docs/."""
+    """MkDocs in strict mode only checks links below docs/."""
     site = ROOT / "docs"
     outside = [
         target

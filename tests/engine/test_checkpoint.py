@@ -16,7 +16,7 @@ from ehrpose.engine.checkpoint import checkpoint_beside
 
 
 def fail_at(monkeypatch, number: int, action):
-    """Write the checkpoint of this number (from 1) by half, then act."""
+    """Write half of the checkpoint of this number (from 1), then act."""
     put = LocalBackend.put
     calls = []
 
@@ -120,7 +120,7 @@ def test_resumed_run_removes_the_best_of_the_interrupted_one(tmp_path, monkeypat
 def test_unknown_metric_of_save_best_is_an_error(tmp_path):
     cfg = toy_config(tmp_path, max_epochs=1)
     cfg.default_hooks.checkpoint.save_best = "coco/AP"
-    with pytest.raises(ValueError, match="'coco/AP' is no metric; there are toy/AP"):
+    with pytest.raises(ValueError, match="unknown metric 'coco/AP'; available: toy/AP"):
         build_runner(cfg).train()
 
 

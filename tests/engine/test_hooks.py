@@ -39,7 +39,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
         return outputs
 
     runner.model.train_step = spoil
-    with pytest.raises(CheckpointError, match=r"net\.0\.weight holds values that are not finite"):
+    with pytest.raises(CheckpointError, match=r"net\.0\.weight contains non-finite values"):
         runner.train()
     assert not list(tmp_path.glob("*.pth*"))
 
@@ -62,7 +62,7 @@ def test_progress_without_a_terminal_is_plain_lines(tmp_path, capfd):
 
 
 def test_progress_on_a_terminal_is_a_bar(tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any output for a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then treats any output as a terminal
     monkeypatch.setenv("COLUMNS", "200")
     cfg = toy_config(tmp_path, max_epochs=1)
     cfg.custom_hooks = [{"type": "ProgressBarHook"}]

@@ -1,4 +1,4 @@
-"""What an inferencer gave, in the form that tests compare."""
+"""Results of an inferencer, in a form that tests can compare."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def test_a_folder_gives_what_inference_gives(inferencer, lively_model, scene_pho
 
 def test_results_come_one_by_one_and_nothing_is_read_before(inferencer, tmp_path):
     results = inferencer(tmp_path / "nothing.jpg")
-    with pytest.raises(FileNotFoundError, match="no photo, folder or glob match"):
+    with pytest.raises(FileNotFoundError, match="no such image, folder or glob"):
         next(results)
 
 
@@ -90,8 +90,8 @@ def test_photos_of_any_shape_run_in_one_batch(demo_config, lively_checkpoint, sm
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"skip": -1}, "skip must not be negative"),
-        ({"max_frames": 0}, "max_frames positive"),
+        ({"skip": -1}, "expected skip of at least 0"),
+        ({"max_frames": 0}, "max_frames of at least 1"),
     ],
 )
 def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message):
@@ -102,9 +102,9 @@ def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pose2d": "no-such-model"}, "no model of the zoo is called 'no-such-model'"),
+        ({"pose2d": "no-such-model"}, "no config file or zoo model named 'no-such-model'"),
         ({"pose2d": "configs/a.py", "backend": "onnxruntime"}, "backend is for exported files"),
-        ({"pose2d": "end2end.onnx", "pose2d_weights": "a.pth"}, "holds its weights"),
+        ({"pose2d": "end2end.onnx", "pose2d_weights": "a.pth"}, "contains its weights"),
         ({"pose2d": "end2end.onnx", "flip_test": True}, "flip_test cannot be changed"),
     ],
 )
@@ -114,7 +114,7 @@ def test_models_that_cannot_be_used(arguments, message):
 
 
 def test_one_picture_for_several_photos_is_refused(inferencer, scene_photos, tmp_path):
-    with pytest.raises(ValueError, match="one picture, but there are 3 photos"):
+    with pytest.raises(ValueError, match="one image, but there are 3 photos"):
         next(inferencer(scene_photos, out_file=tmp_path / "a.jpg"))
     list(inferencer(scene_photos / "0.png", out_file=tmp_path / "a.png"))
     assert cv2.imread(str(tmp_path / "a.png")).shape == cv2.imread(str(scene_photos / "0.png")).shape

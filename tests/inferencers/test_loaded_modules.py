@@ -1,4 +1,4 @@
-"""What is imported to find people: little, and nothing of training."""
+"""Finding people imports little, and no training code."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_weights_may_be_given_separately():
     assert ModelSpec.parse("ehrnet-small", "h.pth").files() == ("ehrnet-small", "h.pth")
     with pytest.raises(ValueError, match=r"two checkpoints for h\.py: a\.pth and b\.pth"):
         ModelSpec.parse("h.py:a.pth", "b.pth")
-    with pytest.raises(ValueError, match=r"end2end\.onnx is an exported network.* leave out a\.pth"):
+    with pytest.raises(ValueError, match=r"end2end\.onnx is an exported network.* omit a\.pth"):
         ModelSpec.parse("end2end.onnx", "a.pth")
 
 

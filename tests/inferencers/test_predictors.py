@@ -93,5 +93,7 @@ def test_raw_maps_are_what_the_exported_network_is_compared_with(model):
 @pytest.mark.parametrize("option", [{"mode": "fast"}, {"flip_test": True}, {"cfg_options": {"phi": -4}}])
 def test_a_model_that_is_built_takes_no_options_of_its_building(model, option):
     (name,) = option
-    with pytest.raises(ValueError, match=f"built already and cannot take {name}: give these to init_model"):
+    with pytest.raises(
+        ValueError, match=f"already built and does not accept {name}: pass them to init_model"
+    ):
         PoseInferencer(model, **option)

@@ -9,7 +9,7 @@ from ehrpose.tracking.pose_tracker import Tracked
 
 
 class Numbers:
-    """A tracker that gives everyone a number never given before."""
+    """A tracker that gives each person a new id in every frame."""
 
     def __init__(self):
         self.count, self.times = 0, []

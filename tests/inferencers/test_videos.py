@@ -60,7 +60,7 @@ def test_the_video_has_the_name_and_format_that_were_asked_for(inferencer, video
         assert readable_frames(tmp_path / "out" / name) == 9
     with pytest.raises(ValueError, match="would overwrite its input"):
         next(inferencer(video, out_file=video))
-    with pytest.raises(ValueError, match="videos are written as"):
+    with pytest.raises(ValueError, match="expected a video suffix"):
         next(inferencer(video, out_file=tmp_path / "a.gif"))
 
 
@@ -121,7 +121,7 @@ def test_a_broken_end_is_named_with_counts(inferencer, scene_photos, tmp_path, c
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     count = sum(1 for _ in inferencer(cut, vis_out_dir=tmp_path / "out"))
     assert 20 < count < 40
-    assert f"its end is broken or missing: {count} of 60 frames could be read" in capfd.readouterr().err
+    assert f"the end is broken or missing; {count} of 60 frames could be read" in capfd.readouterr().err
     assert readable_frames(tmp_path / "out/cut.mp4") == count
     list(inferencer(cut, max_frames=5))
     assert "broken" not in capfd.readouterr().err
@@ -169,7 +169,7 @@ def test_reading_drawing_and_finding_go_on_side_by_side(inferencer, video, tmp_p
 
 
 def test_a_camera_is_written_in_its_own_time(inferencer, video, tmp_path, monkeypatch):
-    """Frames come at 10 a second, the network sees some of them; the video is as long as the time was."""
+    """Frames arrive at 10 per second, the network sees some of them; the video lasts as long as the recording."""
     now = [0.0]
     real = cv2.VideoCapture
 

@@ -37,7 +37,7 @@ def test_a_broken_photo_is_a_frame_with_an_error(tmp_path):
         ([3], "got int"),
         ("https://example.org/a.jpg", "download it first"),
         ("webcam:front", "webcam:N"),
-        (["a.mp4"], "give each video by itself"),
+        (["a.mp4"], "give each video separately"),
     ],
 )
 def test_what_is_no_input_is_named(inputs, message):

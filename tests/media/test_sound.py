@@ -83,5 +83,5 @@ def test_a_failure_leaves_the_video_as_it_was(ffmpeg, tmp_path):
 
 def test_without_the_program_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SoundError, match="no program ffmpeg is on the PATH"):
+    with pytest.raises(SoundError, match="ffmpeg is not on the PATH"):
         copy_sound(tmp_path / "a.mp4", tmp_path / "b.mp4")

@@ -78,7 +78,7 @@ def test_no_frames_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "fps", "codec", "message"),
     [
-        ("a.gif", 10, None, "videos are written as"),
+        ("a.gif", 10, None, "expected a video suffix"),
         ("a.mp4", 0, None, "fps must be positive"),
         ("a.mp4", float("nan"), None, "fps must be positive"),
         ("a.mp4", 10, "h264x", "four letters"),
@@ -104,7 +104,7 @@ def test_the_system_says_why_a_video_cannot_be_begun(tmp_path, monkeypatch):
 
     monkeypatch.setattr(
         Path, "touch", refuse
-    )  # a read-only folder, which OpenCV takes for an unknown encoder
+    )  # a read-only folder, which OpenCV reports as an unknown encoder
     with pytest.raises(PermissionError) as caught:
         VideoWriter(tmp_path / "a.mp4", 10).write(frames(1)[0])
     assert caught.value.filename == str(tmp_path / "a.mp4")
@@ -118,15 +118,15 @@ def test_an_unknown_encoder_is_named(tmp_path, capfd):
 
 
 def test_broken_and_missing_videos_are_named(tmp_path, capfd):
-    with pytest.raises(FileNotFoundError, match="no such video"):
+    with pytest.raises(FileNotFoundError, match="video not found"):
         VideoReader(tmp_path / "none.mp4")
     (tmp_path / "a.mp4").write_bytes(b"not a video")
-    with pytest.raises(VideoError, match="no video that can be read"):
+    with pytest.raises(VideoError, match="is not a readable video"):
         VideoReader(tmp_path / "a.mp4")
 
 
 class Capture:
-    """Stands for cv2.VideoCapture: frames with times of its own."""
+    """Stand-in for cv2.VideoCapture whose frames have given times."""
 
     def __init__(self, times, fps=10.0, count=0):
         self.times, self.at, self.fps, self.count = times, -1, fps, count
@@ -152,7 +152,7 @@ class Capture:
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
-        ([0, 0.1, 0.25, 0.3], [0, 0.1, 0.25, 0.3]),  # a rate that varies, as phones write it
+        ([0, 0.1, 0.25, 0.3], [0, 0.1, 0.25, 0.3]),  # a variable rate, as in phone videos
         ([0, 0, 0, 0], [0, 0.1, 0.2, 0.3]),  # a container without times
         ([0.5, 0.6, 0.4, 0.8], [0.5, 0.6, 0.7, 0.8]),  # a step back
         ([float("nan"), 0.1, -1, 0.3], [0, 0.1, 0.2, 0.3]),
@@ -168,7 +168,7 @@ def test_times_are_those_of_the_container_where_they_grow(tmp_path, monkeypatch,
     with VideoReader(tmp_path / "a.mp4") as reader:
         reader.skip(2)
         assert [time for _, time in reader] == pytest.approx(expected[2:])
-    with VideoReader(tmp_path / "a.mp4", fps=20) as reader:  # the file's word is wrong: its times are too
+    with VideoReader(tmp_path / "a.mp4", fps=20) as reader:  # the file's rate is wrong, and so are its times
         assert [time for _, time in reader] == pytest.approx([0, 0.05, 0.1, 0.15])
 
 

@@ -21,7 +21,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have a
 
 @pytest.fixture
 def keys(monkeypatch):
-    """OpenCV's window with keys to come, 255 for none; what was waited, in ms, is noted."""
+    """OpenCV's window with the given keys, 255 for none; records the waits in ms."""
     keys, waited = [], []
 
     def wait_key(milliseconds):
@@ -74,9 +74,9 @@ def test_without_a_display_it_is_an_error_and_not_the_end_of_the_process(monkeyp
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     check_window.cache_clear()
-    with pytest.raises(ValueError, match="no window can be shown here"):
+    with pytest.raises(ValueError, match="cannot open a window"):
         check_window()
-    with pytest.raises(ValueError, match="no window can be shown here"):
+    with pytest.raises(ValueError, match="cannot open a window"):
         show_picture(PICTURE, 0)
 
 
@@ -86,7 +86,7 @@ def test_a_real_window_opens_and_closes():
     if server is None:
         pytest.skip("Xvfb is not at hand")
     read, write = os.pipe()
-    # The server chooses a free display and says which.
+    # The server chooses a free display and reports it.
     command = [server, "-displayfd", str(write), "-screen", "0", "300x200x24"]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as display:
         try:

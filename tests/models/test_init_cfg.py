@@ -145,7 +145,7 @@ def test_the_checkpoint_may_be_a_zoo_model():
         n.removeprefix("backbone."): v.float() for n, v in shipped.items() if n.startswith("backbone.")
     }
     assert_same({n: v.float() for n, v in backbone.state_dict().items()}, expected)
-    with pytest.raises(ValueError, match="no config file and no model of the zoo is called 'ehrnet-smal'"):
+    with pytest.raises(ValueError, match="no config file or zoo model named 'ehrnet-smal'"):
         MODELS.build(backbone_cfg("ehrnet-smal")).init_weights()
 
 

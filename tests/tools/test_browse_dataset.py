@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def config(tmp_path, five_keypoints):
-    """A config whose data set is one photo with one person."""
+    """A config whose dataset is one photo with one person."""
     (tmp_path / "train2017").mkdir()
     cv2.imwrite(str(tmp_path / "train2017" / "1.png"), np.full((60, 80, 3), 99, np.uint8))
     labels = {
@@ -58,7 +58,7 @@ def test_pictures_are_written(config, browse, tmp_path, capsys, flags, shape):
     browse([str(config), "--output-dir", str(tmp_path / "out"), "--max-item-per-dataset", "3", *flags])
     (path,) = (tmp_path / "out").iterdir()
     assert cv2.imread(str(path)).shape == shape
-    assert "1 pictures of 1 samples" in capsys.readouterr().out
+    assert "drew 1 of 1 samples" in capsys.readouterr().out
 
 
 def test_a_phase_that_is_missing_is_named(config, browse):

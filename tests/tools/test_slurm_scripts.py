@@ -1,4 +1,4 @@
-"""The Slurm scripts under stand-ins for srun and scontrol, which start the processes here, as a cluster would."""
+"""The Slurm scripts with stand-ins for srun and scontrol, which start the processes here, as a cluster would."""
 
 from __future__ import annotations
 

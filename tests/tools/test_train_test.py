@@ -34,7 +34,7 @@ def toy_file(toy, tmp_path) -> Path:
 
 
 def script(command):
-    """Return what tools/train.py or tools/test.py does with a list of words; errors come through."""
+    """Return a function that runs tools/train.py or tools/test.py with a list of words; errors come through."""
     return lambda words: command.run(parse_command(None, command, words))
 
 
@@ -129,7 +129,7 @@ def test_mistakes_of_the_user_end_in_one_line(train, toy_file, capsys, monkeypat
     ("options", "message"),
     [
         (["missing.pth"], "checkpoint not found: missing.pth"),
-        (["ehrnet-tiny"], "no model of the zoo is called 'ehrnet-tiny'"),
+        (["ehrnet-tiny"], "no config file or zoo model named 'ehrnet-tiny'"),
         (["x.pth", "--out", "out.txt"], "--out must end with .json, got out.txt"),
         (["x.pth", "--dump", "out.json"], "--dump must end with .pkl or .pickle, got out.json"),
         (["x.pth", "--format-only"], "give it with --out"),
@@ -223,8 +223,8 @@ custom_hooks = [dict(type="NonFiniteLossHook"), dict(type="EMAHook", momentum=0.
 
 @pytest.fixture
 def real_file(root, tmp_path, monkeypatch) -> Path:
-    """A config of the project's own parts, as small as they come."""
-    # Half of the time would go into laying out the config's text.
+    """A config of the project's own parts, as small as possible."""
+    # Formatting the config's text would take half of the time.
     monkeypatch.setattr(
         "mmengine.config.config.FormatCode", lambda text, **options: (text, True), raising=False
     )

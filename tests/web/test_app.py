@@ -62,14 +62,14 @@ def test_kinds_of_photos(client, predictor, suffix, shape):
 def test_photos_of_phones_stand_upright(client, predictor):
     buffer = io.BytesIO()
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.new("RGB", (80, 60)).save(buffer, "JPEG", exif=exif)
     found = client.post("/api/predict", content=buffer.getvalue()).json()
     assert (found["width"], found["height"]) == (60, 80)
 
 
 def huge_png(side=60_000):
-    """A PNG of a few bytes whose header promises 3600 megapixels."""
+    """A PNG of a few bytes whose header declares 3600 megapixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -86,12 +86,12 @@ def huge_png(side=60_000):
 @pytest.mark.parametrize(
     ("content", "status", "message"),
     [
-        (b"", 400, "no photo in the request"),
-        (b"not a photo", 415, "no photo that can be read"),
+        (b"", 400, "the request contains no photo"),
+        (b"not a photo", 415, "cannot decode this image"),
         (encoded(".jpg")[:-20], 415, "cannot be read"),
         (huge_png(), 413, "too many"),
-        (encoded(shape=(1100, 1000, 3)), 413, "1000 x 1100 px are too many: at most 1 megapixels"),
-        (b"\x89PNG" + bytes(300_000), 413, "this one has 0.3 MB, photos may have 0.2 MB"),
+        (encoded(shape=(1100, 1000, 3)), 413, "1000 x 1100 px is too large: the limit is 1 megapixels"),
+        (b"\x89PNG" + bytes(300_000), 413, "this photo has 0.3 MB, the limit is 0.2 MB"),
     ],
     ids=["empty", "text", "cut", "huge header", "many pixels", "large file"],
 )
@@ -112,7 +112,7 @@ def test_a_body_of_unknown_length_is_limited_while_it_comes(client):
 
     answer = client.post("/api/predict", content=endless())
     assert answer.status_code == 413
-    assert "photos may have 0.2 MB" in answer.json()["error"]
+    assert "the limit is 0.2 MB" in answer.json()["error"]
 
 
 def test_models_by_name(client):
@@ -123,7 +123,7 @@ def test_models_by_name(client):
     answer = client.post("/api/predict?model=third", content=encoded())
     assert (answer.status_code, answer.json()["error"]) == (
         404,
-        "there is no model 'third'; there are two, other",
+        "model 'third' not found; available: two, other",
     )
 
 
@@ -206,14 +206,14 @@ def test_models_of_the_command_line(monkeypatch):
     )
     pool = pool_of(["a/end2end.onnx", "mine=configs/x.py:weights.pth"])
     assert pool.names == ["end2end.onnx", "mine"]
-    assert opened == []  # opened when they are asked for
+    assert opened == []  # opened on first use
     for name in pool.names:
         pool.find(name, np.zeros((4, 4, 3), np.uint8))
     assert [files[:2] for files in opened] == [("a/end2end.onnx", None), ("configs/x.py", "weights.pth")]
-    with pytest.raises(ValueError, match=r"two models are called 'end2end.onnx'"):
+    with pytest.raises(ValueError, match=r"two models are named 'end2end.onnx'"):
         pool_of(["a/end2end.onnx", "b/end2end.onnx"])
     with pytest.raises(ValueError, match="a config without weights"):
         pool_of(["configs/x.py"])
     monkeypatch.setattr("ehrpose.web.model_pool.list_models", list)
-    with pytest.raises(ValueError, match="no model to offer"):
+    with pytest.raises(ValueError, match="no model to serve"):
         pool_of([])

@@ -152,11 +152,11 @@ def test_a_bad_file_gives_a_message(browser, address, tmp_path, photo):
     bad = tmp_path / "notes.txt"
     bad.write_text("these are notes")
     drop(browser, bad)
-    until(lambda: "no photo that can be read" in text(browser, "error"))
+    until(lambda: "cannot decode this image" in text(browser, "error"))
     large = tmp_path / "large.png"
     large.write_bytes(bytes(500_000))
     drop(browser, large)
-    until(lambda: "at most 0.4 MB" in text(browser, "error"))
+    until(lambda: "the limit is 0.4 MB" in text(browser, "error"))
     drop(browser, photo)
     until(lambda: text(browser, "count") == "2 people")
     assert not browser.find_element(By.ID, "error").is_displayed()
@@ -184,7 +184,7 @@ def test_camera_frames_are_followed_until_stopped(browser, address):
 
 def test_no_request_leaves_this_machine(browser, address, photo):
     browser.get(address)
-    # At once, before the list of models has come.
+    # At once, before the list of models has arrived.
     drop(browser, photo)
     until(lambda: text(browser, "count") == "2 people")
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

@@ -1,6 +1,6 @@
 """Measure decoding times by number of people and map size, against a plain decoder and MMPose's.
 
-Maps are made from the poses of a COCO keypoint file or of the synthetic data set, with known noise.
+Maps are made from the poses of a COCO keypoint file or of the synthetic dataset, with known noise.
 
 Example: python tools/analysis_tools/benchmark_codec.py --labels person_keypoints_val2017.json
 """
@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--sides", type=int, nargs="+", default=[384, 512, 768], help="sides of the network input, px; "
-        "maps have a quarter and a half of it"
+        "the maps have a quarter and a half of it"
     )  # fmt: skip
     parser.add_argument("--num-maps", type=int, default=3, help="maps per number of people and side")
     parser.add_argument("--rounds", type=int, default=15, help="decodings per map")

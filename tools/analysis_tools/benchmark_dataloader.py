@@ -19,7 +19,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("config", help="config file with the train_dataloader to measure")
     parser.add_argument("--batch-size", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--num-batches", type=int, default=12, help="batches per round")
-    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; the median counts")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; the median is reported")
     parser.add_argument("--num-items", type=int, default=100, help="images for the table of steps")
     add_cfg_options(parser)
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Measure the time from the command to the first training step, through some steps, and through a validation.
+"""Measure the time from the command to the first training step, of some steps, and of a validation.
 
 Example: python tools/analysis_tools/benchmark_startup.py configs/ehrnet/demo_synthetic-128.py --steps 100 --photos 100
 """

@@ -14,7 +14,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("configs", nargs="+", help="config files")
     parser.add_argument("--batch-size", type=int, default=4, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=7, help="steps per form; the median counts")
+    parser.add_argument("--rounds", type=int, default=7, help="steps per variant; the median is reported")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: the best available)")
     parser.add_argument("--threads", type=int, help="number of CPU threads")
     return parser.parse_args(argv)

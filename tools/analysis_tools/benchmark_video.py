@@ -11,7 +11,7 @@ from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -29,13 +29,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="size of the rendered clip, px",
     )
     parser.add_argument("--frames", type=int, default=100, help="frames of the clip")
-    parser.add_argument("--rounds", type=int, default=3, help="runs per mode; the fastest counts")
+    parser.add_argument("--rounds", type=int, default=3, help="runs per mode; the fastest is reported")
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Time both ways."""
+    """Time both modes."""
     args = parse_args(argv)
     from ehrpose.analysis.speed.video_benchmark import print_benchmark
 

@@ -13,7 +13,7 @@ from mmengine.config import DictAction
 
 
 class OptionalDict(DictAction):
-    """DictAction that also takes no pair at all."""
+    """DictAction that also accepts no pairs."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         if values:
@@ -71,11 +71,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def make_noise(values: dict[str, float], noise: Any) -> Any:
-    """Return ``noise(**values)``; a ValueError where it has no such field."""
+    """Return ``noise(**values)``; raise ValueError for an unknown field."""
     unknown = sorted(set(values) - set(noise.__dataclass_fields__))
     if unknown:
         raise ValueError(
-            f"--noise has no {', '.join(unknown)}; wanted some of {', '.join(noise.__dataclass_fields__)}"
+            f"--noise has no {', '.join(unknown)}; expected some of {', '.join(noise.__dataclass_fields__)}"
         )
     return noise(**values)
 

@@ -8,7 +8,7 @@ from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
     parser.add_argument(
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     with torch.device(args.device):
         model = MODELS.build(cfg.model)
     complexity = count_complexity(model, (height, width), args.batch_size, args.paper_counting)
-    manner = "as the paper does" if args.paper_counting else "truly"
+    manner = "as in the paper" if args.paper_counting else "exactly"
     print(f"{args.config}: input {args.batch_size} x 3 x {height} x {width}, counted {manner}")
     print(format_complexity(complexity, args.show_arch_info))
 

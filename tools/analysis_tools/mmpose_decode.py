@@ -2,7 +2,7 @@
 
 `benchmark_codec.py --peer-python` runs it in mmpose's own virtual environment.
 Reads FOLDER/*.npz with `heatmaps` (17, H, W) and `tags` (17, H, W) float32, writes FOLDER/times.json: file stem
-to milliseconds of each run.
+to the milliseconds of each run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ORDER = [0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16]
 
 
 def stand_in(name: str, **members: object) -> types.ModuleType:
-    """Register an empty module for what mmpose imports and its decoder never calls."""
+    """Register an empty stand-in for a module that mmpose imports but its decoder never calls."""
     module = types.ModuleType(name)
     module.__spec__ = ModuleSpec(name, None)
     module.__path__ = []

@@ -8,14 +8,14 @@ from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
     add_cfg_options(parser, "--options")
     parser.add_argument(
         "--resolved",
         action="store_true",
-        help='replace references such as "$codec" by their values; "$keypoints" stays, the skeleton is printed once',
+        help='replace references such as "$codec" with their values; "$keypoints" stays, to print the skeleton once',
     )
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""Convert a CVAT export, or any COCO keypoint file, to a COCO data set.
+"""Convert a CVAT export, or any COCO keypoint file, to a COCO dataset.
 
     python tools/dataset_converters/cvat_to_coco.py export.zip --out data/mine
 
@@ -20,7 +20,7 @@ from ehrpose.keypoint_meta import KeypointMeta
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,25 +37,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def find_annotations(path: Path) -> Path:
-    """Return the json or xml of an export.
+    """Return the annotation file of an export.
 
     Raises:
-        FileNotFoundError: There is no such file, or none in the folder.
+        FileNotFoundError: The file does not exist, or the folder contains none.
         ValueError: There are several.
     """
     if not path.exists():
         raise FileNotFoundError(f"file or folder not found: {path}")
     if path.is_file():
         if path.suffix.lower() not in (".json", ".xml"):
-            raise ValueError(f"wanted a zip, a folder, a json or an xml, got {path}")
+            raise ValueError(f"expected a zip, a folder, a JSON or an XML file, got {path}")
         return path
     found = sorted({*path.rglob("person_keypoints_*.json"), *path.rglob("annotations.xml")})
     found = found or sorted([*path.glob("*.json"), *path.glob("annotations/*.json")])
     if not found:
-        raise FileNotFoundError(f"no person_keypoints_*.json, annotations.xml or other json in {path}")
+        raise FileNotFoundError(f"no person_keypoints_*.json, annotations.xml or other JSON file in {path}")
     if len(found) > 1:
         raise ValueError(
-            f"several annotation files, {', '.join(p.name for p in found)}: name the one to convert"
+            f"several annotation files ({', '.join(p.name for p in found)}): give the one to convert"
         )
     return found[0]
 
@@ -70,13 +70,13 @@ def main(argv: list[str] | None = None) -> None:
         keypoints = None if args.keypoints else source.keypoints()
         meta = load_keypoints(args.keypoints) if keypoints is None else KeypointMeta.build(keypoints)
         root = export if export.is_dir() else path.parent
-        # The json of an export lies in `annotations`, beside `images`.
+        # The JSON file of an export is in `annotations`, next to `images`.
         folders = [root] if export.is_dir() or root.name != "annotations" else [root.parent]
         search = PhotoSearch([args.photos] if args.photos else folders)
         photos = source.read(meta, search, command.parse_renames(args.rename), args.ignore)
         if args.symlink and path != args.export and args.export.is_file() and not args.photos:
             raise ValueError(
-                "--symlink would link into the zip file's temporary folder: leave it out, or unpack first"
+                "--symlink would link into the temporary folder of the zip file: omit it, or unpack the file first"
             )
         command.write_data_set(args, photos, meta, f"from {args.export.name}", keypoints)
 

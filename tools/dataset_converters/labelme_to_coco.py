@@ -1,4 +1,4 @@
-"""Convert labelme annotations to a COCO data set.
+"""Convert labelme annotations to a COCO dataset.
 
     python tools/dataset_converters/labelme_to_coco.py LABELS --keypoints my_keypoints.py --out data/mine
 
@@ -17,7 +17,7 @@ from ehrpose.datasets.converters.skeleton_config import load_keypoints
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""Write the synthetic data set in COCO format: JPEG images and person_keypoints_{split}2017.json.
+"""Write the synthetic dataset in COCO format: JPEG images and person_keypoints_{split}2017.json.
 
     python tools/dataset_converters/synthetic_to_coco.py --out data/synthetic --length 2000 --val-length 200
 
-Training scenes use --seed, validation scenes the next seed. --out only appears when everything is written.
+Training scenes use --seed, validation scenes the next seed. The folder --out only appears once everything is written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,7 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def splits(args: argparse.Namespace) -> Iterator[tuple[str, SyntheticPeople]]:
-    """Give the name and the scenes of each split."""
+    """Yield the name and the scenes of each split."""
     if args.config is not None:
         yield from splits_of_config(args.config)
         return

@@ -1,7 +1,7 @@
 """Average the weights of checkpoints: average_checkpoints.py CONFIG CHECKPOINT CHECKPOINT ... --out OUT.
 
 The average of runs that started from the same weights is often better than each of them. A checkpoint may come from a
-smaller model that CONFIG extends by blocks that start as identities (zero_init_residual).
+smaller model that CONFIG extends with blocks that start as identities (zero_init_residual).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

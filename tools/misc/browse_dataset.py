@@ -1,4 +1,4 @@
-"""Draw samples of a data set with keypoints, heatmap targets and loss mask."""
+"""Draw samples of a dataset with keypoints, heatmap targets and loss mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="config file")
     parser.add_argument(
@@ -18,7 +18,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--phase",
         choices=["train", "val", "test"],
         default="train",
-        help="which data set (default: %(default)s)",
+        help="which dataset (default: %(default)s)",
     )
     parser.add_argument(
         "--mode", choices=["original", "transformed"], default="transformed",
@@ -33,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Load the config, build the data set and draw it."""
+    """Load the config, build the dataset and draw it."""
     args = parse_args(argv)
     from mmengine.registry import init_default_scope
 
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     count = 0
     for _path in draw_dataset(dataset, meta, args.output_dir, args.mode, args.max_item_per_dataset):
         count += 1
-    print(f"{count} pictures of {len(dataset)} samples are in {args.output_dir}")
+    print(f"drew {count} of {len(dataset)} samples into {args.output_dir}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "input", metavar="IN", help="checkpoint file or name; only tensors and plain data are read"
@@ -38,10 +38,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def find_weights(name: str) -> str:
-    """Return the file that ``name`` is, or that the package of this name brings.
+    """Return the file ``name``, or the weights file of the package it stands for.
 
     Raises:
-        ValueError: The package is not installed, or holds no weights.
+        ValueError: The package is not installed, or contains no weights.
     """
     match = re.fullmatch(r"efficientnet[-_]lite(\d)", name)
     if match is None or Path(name).exists():
@@ -53,12 +53,12 @@ def find_weights(name: str) -> str:
     folder = Path(found.submodule_search_locations[0])
     files = sorted(folder.rglob("*.pth"))
     if not files:
-        raise ValueError(f"the package {package} holds no .pth file below {folder}")
+        raise ValueError(f"the package {package} contains no .pth file below {folder}")
     return str(files[0])
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Convert, write, and say what was found."""
+    """Convert, write and print a summary."""
     args = parse_args(argv)
     output = Path(args.output)
     if output.is_dir():
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     meta = {"kind": converted.kind, **sizes}
     write_weights(output, converted.state_dict, meta)
-    dropped = f", {len(converted.dropped)} of the classifier left out" if converted.dropped else ""
+    dropped = f", {len(converted.dropped)} classifier tensors dropped" if converted.dropped else ""
     print(
         f"{Path(source).name}: {converted.kind}, "
         + ", ".join(f"{key} {value}" for key, value in sizes.items())

@@ -15,7 +15,7 @@ from ehrpose.progress import Progress
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -23,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--dataset-name", choices=sorted(REMOTE_DATASETS), default="coco2017", help="default: %(default)s"
     )
     parser.add_argument(
-        "--save-dir", type=Path, default=Path("data/coco"), help="data set folder (default: %(default)s)"
+        "--save-dir", type=Path, default=Path("data/coco"), help="dataset folder (default: %(default)s)"
     )
     parser.add_argument(
         "--parts", nargs="+", metavar="PART", help="annotations, val, train, test (default: all but test)"
@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     known = list(REMOTE_DATASETS[args.dataset_name].files)
     unknown = [part for part in args.parts or () if part not in known]
     if unknown:
-        parser.error(f"--parts: unknown {unknown}; there are {known}")
+        parser.error(f"--parts: unknown {unknown}; available: {known}")
     if args.delete and not args.unzip:
         parser.error("--delete without --unzip would leave nothing")
     if args.retries < 0:
@@ -57,12 +57,12 @@ def main(argv: list[str] | None = None) -> None:
             and (args.save_dir / remote.marker).exists()
             and not _pending(args.save_dir, remote.name)
         ):
-            print(f"{part}: already there, {args.save_dir / remote.marker}")
+            print(f"{part}: already present, {args.save_dir / remote.marker}")
             continue
         server = args.server or dataset.server
         with Progress(remote.size, remote.name, "bytes") as progress:
             path = download(remote, server, args.save_dir, args.retries, progress.show)
-        print(f"{part}: {path}, checked")
+        print(f"{part}: {path}, verified")
         if args.unzip:
             with Progress(None, f"unpacking {remote.name}") as progress:
                 count = unpack(path, args.save_dir, progress.show)
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _pending(folder: Path, name: str) -> bool:
-    """Whether a zip file, or a part of it, waits: fetching or unpacking was interrupted."""
+    """Whether an interrupted download or unpacking left a zip file, or a part of it."""
     return (folder / name).exists() or (folder / f"{name}.part").exists()
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from ehrpose.cli import run_cli
 
-# What of a checkpoint's meta is of use to others, and tells nothing of the machine that it comes from.
+# Metadata that is useful to others and reveals nothing about the machine it comes from.
 KEPT_META = ("kind", "phi", "width", "depth", "num_keypoints", "num_classes", "tag_strides", "epoch", "iter")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", metavar="IN", help="training checkpoint")
     parser.add_argument("output", metavar="OUT", help="output file, .pth or .safetensors, without the digits")
@@ -31,10 +31,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def halved(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return float tensors as float16, but for the variances of norms: small ones would lose their digits.
+    """Return float tensors as float16, except running variances, which would lose precision if small.
 
     Raises:
-        ValueError: A value is too large for it.
+        ValueError: A value is too large for float16.
     """
     import torch
 
@@ -44,9 +44,7 @@ def halved(tensors: Mapping[str, Any]) -> dict[str, Any]:
     }
     bad = [name for name, t in result.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if bad:
-        raise ValueError(
-            f"{bad[0]} has values beyond float16's 65504 ({len(bad)} such tensors): leave out --fp16"
-        )
+        raise ValueError(f"{bad[0]} has values beyond float16's 65504 ({len(bad)} such tensors): omit --fp16")
     return result
 
 

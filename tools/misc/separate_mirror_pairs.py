@@ -1,7 +1,7 @@
 """Find left/right keypoints that a network cannot tell apart: separate_mirror_pairs.py CONFIG CHECKPOINT.
 
 Prints the cosine between the two output rows of each mirror pair. With --out, writes weights with the rows of pairs
-above --above moved apart, as a start for further training: training alone takes long to leave that state.
+above --above moved apart, as a start for further training: training alone is slow to leave that state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read, look, and write if asked."""
+    """Print the cosines, and write weights if requested."""
     args = parse_args(argv)
     out = None if args.out is None else Path(args.out)
     if out is not None and out.is_dir():

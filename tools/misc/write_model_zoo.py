@@ -12,7 +12,7 @@ from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -21,7 +21,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Put the table between the page's marks."""
+    """Put the table between the page's markers."""
     args = parse_args(argv)
     from ehrpose.files import write_text
     from ehrpose.model_zoo import list_models, with_table, zoo_root, zoo_table

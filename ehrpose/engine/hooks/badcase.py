@@ -1,4 +1,4 @@
-"""The photos of a test on which a model does worst."""
+"""The photos of a test with the worst predictions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BadCase(NamedTuple):
         img_id: The photo's id.
         num_people: Annotated people with keypoints.
         num_found: People found.
-        file: The picture drawn of it.
+        file: Name of the drawn image.
     """
 
     oks: float
@@ -44,14 +44,13 @@ class BadCase(NamedTuple):
 class BadCaseHook(Hook):
     """Draw the worst photos of a test, annotations left and predictions right, and list them in badcases.json.
 
-    A photo's score is the mean over its annotated people of the OKS of the person found that is assigned to each, so
-    that the sum is greatest; 0 for those left over. Photos without annotated people do not count, and people found too
-    many do not either.
+    A photo's score is the mean OKS over its annotated people, matched to the predictions so that the sum is highest;
+    unmatched people count as 0. Photos without annotated people and surplus predictions are ignored.
 
     Args:
-        out_dir: Folder for the pictures and the list; made if it is missing.
+        out_dir: Folder for the drawn images and the list; created if missing.
         keypoints: KeypointMeta or its config.
-        count: How many photos, from 1.
+        count: Number of photos, at least 1.
 
     Raises:
         ValueError: ``count`` is below 1.
@@ -72,7 +71,7 @@ class BadCaseHook(Hook):
     def after_test_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Keep what may be among the worst."""
+        """Keep the samples that may be among the worst."""
         for place, sample in enumerate(outputs or ()):
             self._seen += 1
             score = photo_oks(sample, self.sigmas)
@@ -86,13 +85,13 @@ class BadCaseHook(Hook):
                 len(sample.pred_instances.keypoints),
                 f"{score:.3f}_{name}.jpg",
             )
-            # The photo is read again from its file; only where there is none is the input kept.
+            # The photo is read again from its file; without one, the input is kept.
             inputs = None if sample.get("img_path") else data_batch["inputs"][place]
             entry = (-score, -self._seen, case, sample, inputs)
             (heapq.heappush if len(self._worst) < self.count else heapq.heappushpop)(self._worst, entry)
 
     def after_test_epoch(self, runner: Any, metrics: dict | None = None) -> None:
-        """Draw the worst of all processes, and list them."""
+        """Draw and list the worst of all processes."""
         cases = [case for part in all_gather_object([entry[2] for entry in self._worst]) for case in part]
         chosen = sorted(cases, key=lambda case: case.oks)[: self.count]
         files = {case.file for case in chosen}
@@ -113,7 +112,7 @@ class BadCaseHook(Hook):
 
 
 def photo_oks(sample: PoseDataSample, sigmas: np.ndarray) -> float | None:
-    """Return the mean OKS of a photo's annotated people, 0 to 1; None where nobody with keypoints is annotated.
+    """Return the mean OKS of a photo's annotated people, 0 to 1; None if no person has annotated keypoints.
 
     Args:
         sample: With ``gt_instances`` (keypoints, visible, areas) and ``pred_instances``, in px of the photo.

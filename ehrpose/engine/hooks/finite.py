@@ -1,4 +1,4 @@
-"""Stop a run whose loss is not finite before it touches the weights."""
+"""Stop a run with a non-finite loss before it reaches the weights."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class NonFiniteLossError(RuntimeError):
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Look at every loss between forward and backward, and at the weights before they are saved.
+    """Check every loss between forward and backward, and the weights before they are saved.
 
     Raises:
         NonFiniteLossError: A loss is not finite; the message names it and the images of the batch.
         CheckpointError: The weights to be saved are not finite.
     """
 
-    # The last to see a checkpoint, so after EMAHook has put its weights in.
+    # Sees a checkpoint last, so after EMAHook has inserted its weights.
     priority = "VERY_LOW"
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class NonFiniteLossHook(Hook):
             return
         names, values = [], []
         for name, value in losses.items():
-            if "loss" in name:  # MMEngine's rule for what is summed
+            if "loss" in name:  # MMEngine's rule for which values are summed
                 terms = value if isinstance(value, (list, tuple)) else [value]
                 names.append(name)
                 values.append(sum(term.detach().float().mean() for term in terms))
@@ -61,13 +61,13 @@ class NonFiniteLossHook(Hook):
         images = ", ".join(self._images) or "unknown"
         raise NonFiniteLossError(
             f"{bad} at {self._place}; images of the batch: {images}. The run stops "
-            "before this batch changes the weights; the last checkpoint is good"
+            "before this batch changes the weights; the last checkpoint is unaffected"
         )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         for name, value in checkpoint["state_dict"].items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise CheckpointError(f"{name} holds values that are not finite; the weights are not saved")
+                raise CheckpointError(f"{name} contains non-finite values; the weights are not saved")
 
 
 def image_names(data_batch: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""One line that shows how a training goes; plain lines where there is no terminal."""
+"""Training progress in one line; plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ehrpose.registry import HOOKS
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
-    """Show iteration, losses and the time that is left.
+    """Show iteration, losses and remaining time.
 
     Args:
-        every: Seconds between two plain lines where the output is not a terminal, from 0.
-        smooth: Weight of the past in the losses shown, 0 to below 1.
+        every: Seconds between plain lines if the output is not a terminal, from 0.
+        smooth: Weight of past values in the losses shown, 0 to below 1.
     """
 
     priority = "LOW"

@@ -17,15 +17,15 @@ from ehrpose.registry import HOOKS
 
 @HOOKS.register_module()
 class PoseVisualizationHook(Hook):
-    """Give every n-th image with its predictions to the runner's visualizer.
+    """Pass every n-th image with its predictions to the runner's visualizer.
 
     Args:
-        out_dir: Folder for the pictures, made if it is missing; None writes none.
+        out_dir: Folder for the drawn images, created if missing; None writes none.
         show: Show them in a window.
-        interval: Every n-th image, from 1.
-        wait_time: Seconds that a picture is shown.
-        draw_gt: Draw the annotations beside the predictions.
-        enable: False does nothing.
+        interval: Draw every n-th image, from 1.
+        wait_time: Seconds to show each image.
+        draw_gt: Draw the annotations next to the predictions.
+        enable: False turns the hook off.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class PoseVisualizationHook(Hook):
 
 
 def photo_of(sample: PoseDataSample, inputs: Any) -> np.ndarray:
-    """Return the photo of a sample, (H, W, 3) uint8 BGR: its file, or else its input warped back.
+    """Return the photo of a sample, (H, W, 3) uint8 BGR: from its file, or else its input warped back.
 
     Args:
         sample: With ``img_path``, or with ``warp`` and ``ori_shape``.

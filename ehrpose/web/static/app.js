@@ -22,7 +22,7 @@ async function errorOf(response) {
   try {
     return (await response.json()).error ?? response.statusText;
   } catch {
-    return response.status === 400 ? "The server refused the request." : `The server answered ${response.status}.`;
+    return response.status === 400 ? "The server refused the request." : `The server returned status ${response.status}.`;
   }
 }
 
@@ -51,7 +51,7 @@ function render() {
   $("canvas").setAttribute("aria-label", `Photo with ${count} drawn`);
   $("people").replaceChildren(...people.map((person, i) => personRow(person, i)));
   const { read, find, total } = state.result.times_ms;
-  const rows = [["read the photo", read], ["find people", find], ["in all, on the server", total]];
+  const rows = [["decoding", read], ["inference", find], ["total, on the server", total]];
   $("times").replaceChildren(...rows.flatMap(([name, ms]) => [element("dt", name), element("dd", `${ms.toFixed(1)} ms`)]));
   $("times").hidden = false;
 }
@@ -90,14 +90,14 @@ async function open(blob) {
   stopCamera();
   const limit = state.limits?.max_bytes;
   if (limit && blob.size > limit) {
-    showError(`This file has ${(blob.size / 1e6).toFixed(1)} MB; at most ${limit / 1e6} MB are taken.`);
+    showError(`This file has ${(blob.size / 1e6).toFixed(1)} MB; the limit is ${limit / 1e6} MB.`);
     return;
   }
   let picture;
   try {
     picture = await createImageBitmap(blob);
   } catch {
-    picture = null; // the server may still know the format, or say what is wrong with it
+    picture = null; // the server may still support the format, or report what is wrong
   }
   await find(blob, picture);
 }
@@ -109,7 +109,7 @@ async function find(blob, picture) {
   try {
     const result = await (await post("/api/predict", blob)).json();
     if (number !== state.request) return;
-    if (!picture) throw new Error("This browser cannot show that format; the people are found all the same.");
+    if (!picture) throw new Error("The server found people, but this browser cannot display that format.");
     Object.assign(state, { blob, picture, result, heatmap: null, chosen: -1 });
     showStage();
     $("status").textContent = `${result.model}, ${result.width} x ${result.height} px`;
@@ -141,7 +141,7 @@ async function startCamera() {
   } catch (error) {
     state.stream = null;
     const denied = error.name === "NotAllowedError";
-    showError(denied ? "The browser does not allow the camera for this page." : `No camera can be used: ${error.message}`);
+    showError(denied ? "The browser blocks the camera for this page." : `Cannot open a camera: ${error.message}`);
     return;
   }
   const video = $("video");

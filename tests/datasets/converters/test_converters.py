@@ -223,7 +223,7 @@ def test_a_zip_cannot_be_linked_to(tool, coco, tmp_path):
     ("files", "message"),
     [
         ({}, "no person_keypoints"),
-        ({"a.json": "{}", "b.json": "{}"}, "several annotation files, a.json, b.json"),
+        ({"a.json": "{}", "b.json": "{}"}, r"several annotation files \(a\.json, b\.json\)"),
         ({"a.json": "{"}, "is no valid json"),
         ({"a.json": "{}"}, "wanted COCO's form with the lists images, annotations, categories"),
         (

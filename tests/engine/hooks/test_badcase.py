@@ -60,7 +60,7 @@ def test_it_is_cocos_similarity(sigmas):
 
 
 def test_people_are_assigned_for_the_greatest_sum(sigmas):
-    # The first found suits both a little, the second only the left: taken in order, one would be left over.
+    # The first prediction fits both a little, the second only the left one: in order, one would be left over.
     truth, found = [0, 6], [np.array([3.0, 0]), np.array([-1.0, 0])]
     direct = photo_oks(sample(1, truth, found), sigmas)
     assert direct == pytest.approx(photo_oks(sample(1, truth[::-1], found[::-1]), sigmas))
@@ -99,7 +99,7 @@ def test_the_worst_are_drawn_and_listed(run, tmp_path):
     assert listed[0] == {"oks": 0, "img_id": 8, "num_people": 1, "num_found": 0, "file": "0.000_real.jpg"}
     assert listed[0]["oks"] <= listed[1]["oks"] <= listed[2]["oks"]
     assert sorted(p.name for p in folder.glob("*.jpg")) == sorted(case["file"] for case in listed)
-    # Annotations left, predictions right; the photo from its file, or from the input where there is none.
+    # Annotations left, predictions right; the photo from its file, or from the input if there is none.
     for case, level in zip(listed, (200, 90, 40)):
         picture = cv2.imread(str(folder / case["file"]))
         assert picture.shape == (80, 200, 3)

@@ -217,9 +217,9 @@ def test_whole_models_are_refused(tmp_path):
 
 def test_a_zoo_model_is_found_by_its_name():
     assert_same(read_state_dict("ehrnet-small"), read_state_dict(find_model("ehrnet-small").checkpoint))
-    with pytest.raises(ValueError, match=r"no model of the zoo is called 'ehrnet-smal'.*ehrnet-small"):
+    with pytest.raises(ValueError, match=r"zoo model named 'ehrnet-smal'.*ehrnet-small"):
         read_state_dict("ehrnet-smal")
-    with pytest.raises(ValueError, match="'h0_coco-512' comes without weights"):
+    with pytest.raises(ValueError, match="'h0_coco-512' has no weights"):
         read_state_dict("h0")
 
 
