@@ -295,7 +295,7 @@ def test_bad_maps_are_named(five_keypoints):
         codec.decode(good._replace(heat2=np.zeros((5, 31, 32))))
     broken = np.zeros((5, 16, 16))
     broken[2, 3, 4] = np.nan
-    with pytest.raises(ValueError, match="tag4 holds NaN"):
+    with pytest.raises(ValueError, match="tag4 contains NaN"):
         codec.decode(good._replace(tag4=broken))
     with pytest.raises(ValueError, match="expected keypoints"):
         codec.encode(np.zeros((1, 4, 2)), np.zeros((1, 4)))

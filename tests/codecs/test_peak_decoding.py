@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_refused(five_keypoints):
     codec = AssociativeEmbedding(32, five_keypoints)
     with pytest.raises(ValueError, match="peak_cross: expected shape"):
         codec.decode_peaks(peaks._replace(peak_cross=peaks.peak_cross[:, :, :3]), (32, 32))
-    with pytest.raises(ValueError, match="peak_heat holds NaN"):
+    with pytest.raises(ValueError, match="peak_heat contains NaN"):
         codec.decode_peaks(peaks._replace(peak_heat=peaks.peak_heat * np.nan), (32, 32))
     with pytest.raises(ValueError, match="mode 'fast'"):
         AssociativeEmbedding(32, five_keypoints, mode="paper").decode_peaks(peaks, (32, 32))

@@ -232,7 +232,7 @@ def test_other_people_fail_the_check(config):
         parity.compare_people(codec.decode(maps(0 * heat)), codec.decode(maps(heat)))
     moved = parity.compare_people(codec.decode(maps(np.roll(heat, 1, axis=2))), codec.decode(maps(heat)))
     assert moved == pytest.approx(2.0, abs=0.2)
-    with pytest.raises(DeployError, match="heat2 holds NaN"):
+    with pytest.raises(DeployError, match="heat2 contains NaN"):
         parity.compare_maps(maps(heat * np.nan), maps(heat))
     with pytest.raises(DeployError, match="heat2 has shape"):
         parity.compare_maps(maps(heat[:, :8]), maps(heat))

@@ -57,7 +57,7 @@ def compare_maps(ours: Maps, wanted: Maps) -> float:
             raise DeployError(f"{name} has shape {shapes[0]}, the model gives {shapes[1]}")
         if one is not None:
             if not np.isfinite(one).all():
-                raise DeployError(f"{name} holds NaN or infinity")
+                raise DeployError(f"{name} contains NaN or infinity")
             worst = max(worst, float(np.abs(one.astype(np.float64) - other).max(initial=0)))
     return worst
 
