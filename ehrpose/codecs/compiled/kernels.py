@@ -1,6 +1,6 @@
 """The codec's compiled loops under the names that ``accelerator.kernel`` looks up.
 
-Each is bit-identical to the NumPy function that its docstring names; docs/benchmarks.md gives the speed of each. No
+Each is bit-identical to the NumPy function that its docstring names; docs/benchmarks.md compares the speed of both. No
 ``fastmath``, so sums keep their order (except in one maximum). ``nogil`` lets threads decode in parallel.
 """
 
