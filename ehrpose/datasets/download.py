@@ -241,7 +241,7 @@ def unpack(archive: Path, folder: Path, on_progress: Callable[[int, int], None] 
 
 def _unpack_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     make_parent(target)
-    # Not flushed to disk, as one archive has 118,287 files: a cut one is found by its size and unpacked again.
+    # Not flushed to disk, as one archive has 118,287 files: an empty one is found by its size and unpacked again.
     with written_beside(target, durable=False) as new, archive.open(member) as source, new.open("wb") as file:
         shutil.copyfileobj(source, file, _CHUNK)
 

@@ -52,7 +52,7 @@ def test_int8_stays_near_float32(config, weights, photos, tmp_path, backend):
     done = export(config, weights, tmp_path / "int8", options)
     sidecar = read_sidecar(done.path)
     assert sidecar.precision == "int8"
-    assert "calibrated on 3 photos, 1 could not be read" in done.report
+    assert "calibrated on 3 images, 1 could not be read" in done.report
     assert sorted(p.name for p in done.path.parent.iterdir()) == sorted(
         [*sidecar.sha256, done.path.name + ".json"]
     )
