@@ -1,4 +1,4 @@
-"""Compiled forms of the codec's slowest loops, where numba is installed; the NumPy forms give the same bits."""
+"""Compiled versions of the codec's slowest loops, used if numba is installed; bit-identical to the NumPy versions."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def kernels() -> Optional[ModuleType]:
 
 
 def kernel(name: str) -> Optional[Callable[..., Any]]:
-    """Return the compiled loop called ``name``, or None where its NumPy form is to be used."""
+    """Return the compiled loop called ``name``, or None if its NumPy version is to be used."""
     module = kernels()
     return None if module is None else getattr(module, name)

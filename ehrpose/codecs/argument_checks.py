@@ -1,4 +1,4 @@
-"""Checks of what a codec is given."""
+"""Argument checks of the codec."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def checked_maps(names: Sequence[str], num_keypoints: int, maps: Maps) -> Maps:
     """Return the maps called ``names`` as float32 arrays; maps of other names come back as None.
 
     Raises:
-        ValueError: A map is missing, has a wrong shape, or holds NaN or infinity.
+        ValueError: A map is missing, has the wrong shape, or contains NaN or infinity.
     """
     k = num_keypoints
     arrays = {name: np.asarray(getattr(maps, name), np.float32) for name in names
@@ -33,13 +33,13 @@ def checked_maps(names: Sequence[str], num_keypoints: int, maps: Maps) -> Maps:
                 f"{width * factor}), got {array.shape}"
             )
         if not all_finite(array):
-            raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
+            raise ValueError(f"{name} contains NaN or infinity: the network's output is broken")
     return Maps(**{name: arrays.get(name) for name in Maps._fields})
 
 
 def all_finite(array: np.ndarray) -> bool:
     """Whether a float32 array of any shape holds neither NaN nor infinity."""
-    # OpenCV adds float32 in float64, which no map can overflow: the sum is finite where all values are.
+    # OpenCV sums float32 in float64, which no map can overflow: the sum is finite exactly if all values are.
     return math.isfinite(cv2.sumElems(array.reshape(-1, array.shape[-1]))[0])
 
 

@@ -1,4 +1,4 @@
-"""From grouped candidates to people: what ``paper`` and ``fast`` mode share.
+"""From grouped candidates to people: the steps that ``paper`` and ``fast`` mode share.
 
 Axes: K keypoint types, T tag length, N people, M candidates of a type.
 """
@@ -18,12 +18,12 @@ from ehrpose.structures import People
 
 
 def group_peaks(peaks: Peaks, scores: np.ndarray, tags: np.ndarray, settings: DecodeSettings) -> Groups:
-    """Group the peaks; ``scores`` (M,) and ``tags`` (M, T) are those that count."""
+    """Group the peaks; ``scores`` (M,) and ``tags`` (M, T) are the values to group by."""
     return group_candidates(scores, tags, peaks.offsets, settings.order, settings.max_tag_dist)
 
 
 def assemble(groups: Groups, peaks: Peaks, positions: np.ndarray, scores: np.ndarray) -> People:
-    """Return the people of ``groups`` before filling, in the order in which they were started."""
+    """Return the people of ``groups`` before filling, in order of creation."""
     num_people, num_types = groups.candidate.shape
     keypoints = np.zeros((num_people, num_types, 2), np.float32)
     keypoint_scores = np.zeros((num_people, num_types), np.float32)
@@ -37,7 +37,7 @@ def assemble(groups: Groups, peaks: Peaks, positions: np.ndarray, scores: np.nda
 def fill(
     people: People, owners: np.ndarray, types: np.ndarray, positions: np.ndarray, scores: np.ndarray
 ) -> None:
-    """Give people keypoints in place, unless their heat is not positive; person scores stay."""
+    """Set keypoints of people in place where the heatmap value is positive; person scores are unchanged."""
     found = scores > 0
     people.keypoints[owners[found], types[found]] = positions[found]
     people.keypoint_scores[owners[found], types[found]] = scores[found]
@@ -63,16 +63,16 @@ def people_of(
     settings: DecodeSettings,
     complete: Optional[Callable[[People, Groups], None]] = None,
 ) -> People:
-    """Return the people that candidates form, best score first.
+    """Group candidates into people; return them, best score first.
 
     Args:
         peaks: The M candidates of all types.
         positions: (M, 2) x and y, input px.
-        scores: (M,) what counts in the grouping.
+        scores: (M,) scores to group by.
         tags: (M, T).
         input_wh: Width and height of the network input, px.
         settings: Thresholds and options.
-        complete: Gives people their missing keypoints, in place.
+        complete: Fills in missing keypoints, in place.
     """
     groups = _group_by_tag_and_place(peaks, positions, scores, tags, input_wh, settings)
     if settings.min_keypoints > 1:
@@ -113,7 +113,7 @@ def _group_by_tag_and_place(
     input_wh: Tuple[int, int],
     settings: DecodeSettings,
 ) -> Groups:
-    """Group the peaks by their tags, and by place as two more numbers of a tag where the settings ask for it."""
+    """Group the peaks by tag; with ``place_weight``, x and y are two more dimensions of the tag."""
     if not settings.place_weight:
         return group_peaks(peaks, scores, tags, settings)
     places = positions * (settings.place_weight / min(input_wh))

@@ -5,8 +5,8 @@ Source: EfficientHRNet, arXiv:2007.08090; associative embedding, arXiv:1611.0542
 arXiv:1911.07524. Axes: K keypoint types, T tag length, N people.
 
 Positions are pixel-index coordinates of the network input. Default targets are centred on
-``floor(x * map / input)``; a map pixel i then stands for the input interval that it covers and decodes to its
-middle. Unbiased targets keep the fraction, with corner pixel centres of input and maps aligned.
+``floor(x * map / input)``; map pixel i then represents the input interval that it covers and decodes to its
+middle. Unbiased targets keep the fractional part; corner pixel centres of input and maps are aligned.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class AssociativeEmbedding:
     """Encode people into heatmaps and tag indices, decode maps into people.
 
     Args:
-        input_size: Side of the square training input, px; also the short side in test.
+        input_size: Side of the square training input, px; also the short side at test time.
         keypoints: KeypointMeta or its config.
         strides: Strides of the heatmap levels, (4, 2) or (4,).
         tag_strides: Levels that carry tags, (4,) or (4, 2).
         tag_dim: T, length of a tag.
         sigma: Standard deviation of the target Gaussians, map pixels at each level.
-        oks_sigma: Gaussians are at least as wide as this share of what OKS tolerates, ``2 * sigma_k * sqrt(area)``:
+        oks_sigma: Gaussians are at least as wide as this fraction of the OKS tolerance ``2 * sigma_k * sqrt(area)``:
             wider for large people, and for hips than for eyes. 0: ``sigma`` for all.
         max_people: People per image that get tags in training (the largest ones).
         unbiased: UDP targets.
         mode: ``"fast"`` or ``"paper"`` decoding.
-        options: Options of decoding: the fields of ``DecodeSettings`` that have a default, such as ``min_score``.
+        options: Decoding options: the fields of ``DecodeSettings`` with a default, such as ``min_score``.
 
     Raises:
         TypeError: An option does not exist; the message names the nearest one.
@@ -102,7 +102,7 @@ class AssociativeEmbedding:
 
     @property
     def output_names(self) -> Tuple[str, ...]:
-        """Names of the maps that the network gives, in the order of ``Maps``."""
+        """Names of the network's output maps, in the order of ``Maps``."""
         names = {f"heat{s}" for s in self.strides} | {f"tag{s}" for s in self.tag_strides}
         return tuple(name for name in Maps._fields if name in names)
 
@@ -113,20 +113,20 @@ class AssociativeEmbedding:
         loss_mask: Union[np.ndarray, None] = None,
         areas: Union[np.ndarray, None] = None,
     ) -> Dict[str, np.ndarray]:
-        """Make the training targets of one image.
+        """Return the training targets of one image.
 
         Args:
             keypoints: (N, K, 2) x and y, input px.
             visible: (N, K) COCO visibility; 0 is not labelled.
             loss_mask: (S, S), 0 where the loss is off; None: on everywhere.
-            areas: (N,) of the people, input px^2, for ``oks_sigma``; None: from the boxes around their keypoints.
+            areas: (N,) area of each person, input px^2, for ``oks_sigma``; None: from the boxes around their keypoints.
 
         Returns:
             Per stride s: ``heat{s}`` (K, S/s, S/s) float32 and ``mask{s}`` (S/s, S/s) float32 of 0 and 1; per
             tag stride ``tag_index{s}`` (max_people, K) int64, the flat pixel of each keypoint, -1 if none.
 
         Raises:
-            ValueError: Shapes disagree.
+            ValueError: Shapes do not match.
         """
         targets = self.encode_points(keypoints, visible, loss_mask, areas)
         points = targets.pop("points")
@@ -145,21 +145,21 @@ class AssociativeEmbedding:
         loss_mask: Union[np.ndarray, None] = None,
         areas: Union[np.ndarray, None] = None,
     ) -> Dict[str, np.ndarray]:
-        """Make the targets of ``encode`` with points in place of heatmaps: small enough to send to another process.
+        """Return the targets of ``encode`` with points instead of heatmaps: small enough to send to another process.
 
         Args:
             keypoints: (N, K, 2) x and y, input px.
             visible: (N, K) COCO visibility; 0 is not labelled.
             loss_mask: (S, S), 0 where the loss is off; None: on everywhere.
-            areas: (N,) of the people, input px^2, for ``oks_sigma``; None: from the boxes around their keypoints.
+            areas: (N,) area of each person, input px^2, for ``oks_sigma``; None: from the boxes around their keypoints.
 
         Returns:
-            ``points`` (M, 3) float32, type, x and y in input px of the labelled keypoints, with ``oks_sigma`` (M, 4),
-            the least standard deviation in input px too; per stride s ``mask{s}`` (S/s, S/s) uint8 of 0 and 1; per
-            tag stride ``tag_index{s}`` as from ``encode``.
+            ``points`` (M, 3) float32, type, x and y in input px of the labelled keypoints; with ``oks_sigma`` (M, 4),
+            the last column being the minimum standard deviation in input px; per stride s ``mask{s}`` (S/s, S/s)
+            uint8 of 0 and 1; per tag stride ``tag_index{s}`` as in ``encode``.
 
         Raises:
-            ValueError: Shapes disagree.
+            ValueError: Shapes do not match.
         """
         keypoints, visible = self._checked(keypoints, visible)
         side = self.input_size
@@ -200,7 +200,7 @@ class AssociativeEmbedding:
         return pixels, np.all((pixels >= 0) & (pixels < self.input_size // stride), axis=-1)
 
     def to_map(self, positions: np.ndarray, stride: int, input_wh: Tuple[int, int]) -> np.ndarray:
-        """Move (..., 2) positions from input px to map px at ``stride`` (floored unless unbiased)."""
+        """Convert (..., 2) positions from input px to map px at ``stride`` (floored unless unbiased)."""
         positions = np.asarray(positions, np.float64)
         if self.unbiased:
             cells = np.asarray(input_wh) // stride
@@ -219,7 +219,7 @@ class AssociativeEmbedding:
             People in pixels of the (first) network input, best score first.
 
         Raises:
-            ValueError: Shapes do not fit this codec, or a value is NaN or infinite.
+            ValueError: Shapes do not match this codec, or a value is NaN or infinite.
         """
         scales: List[Maps] = [maps] if isinstance(maps, Maps) else list(maps)
         scales = [checked_maps(self.output_names, self.num_keypoints, m) for m in scales]
@@ -236,10 +236,10 @@ class AssociativeEmbedding:
             input_wh: Width and height of the network input, px.
 
         Returns:
-            The people that ``decode`` gives in ``fast`` mode with ``fill_missing=False``.
+            The people that ``decode`` returns in ``fast`` mode with ``fill_missing=False``.
 
         Raises:
-            ValueError: Shapes do not fit this codec, a value is NaN or infinite, or the mode is not ``fast``.
+            ValueError: Shapes do not match this codec, a value is NaN or infinite, or the mode is not ``fast``.
         """
         if self.mode != "fast" or self.settings.min_score < 0:
             raise ValueError(
@@ -255,18 +255,18 @@ class AssociativeEmbedding:
                     f"{name}: expected shape {shape} with K = {self.num_keypoints}, got {field.shape}"
                 )
             if not np.isfinite(field).all():
-                raise ValueError(f"{name} holds NaN or infinity: the network's output is broken")
+                raise ValueError(f"{name} contains NaN or infinity: the network's output is broken")
         return decode_peaks(fields, (int(input_wh[0]), int(input_wh[1])), min(self.strides), self.settings)
 
     def decode_batch(
         self, batch: Sequence[Union[Maps, Sequence[Maps]]], num_threads: int = 1
     ) -> List[People]:
-        """Find the people of several images: what ``decode`` gives for each.
+        """Find the people in several images, as ``decode`` does for each.
 
         Args:
             batch: The maps of each image, as ``decode`` takes them.
-            num_threads: Images decoded at a time. More than one pays off with numba: compiled loops let other
-                threads run, NumPy's many small steps do not.
+            num_threads: Images decoded in parallel. More than one pays off with numba: compiled loops release the
+                GIL, NumPy's many small steps mostly hold it.
 
         Raises:
             ValueError: ``num_threads`` is below 1, or as from ``decode``.

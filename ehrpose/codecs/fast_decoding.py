@@ -1,4 +1,4 @@
-"""From maps to people in ``fast`` mode: at the finest level's own size, with sub-pixel positions.
+"""``fast`` decoding: at the resolution of the finest level, with sub-pixel positions.
 
 Axes: K keypoint types, T tag length, N people, M candidates of a type.
 """
@@ -17,17 +17,17 @@ from ehrpose.codecs.heatmap import find_peaks, parabola_peak, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import Maps, People
 
-# A missing keypoint is searched for around the person's others: within this many times their extent, and at least
-# within this share of the map.
+# A missing keypoint is searched for around the person's other ones: within this multiple of their extent, and at
+# least within this fraction of the map.
 FILL_REACH = 3.0
 FILL_LEAST = 0.2
 
 
 def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings) -> People:
-    """Decode at the finest level's own size with sub-pixel positions; no map is resized.
+    """Decode at the resolution of the finest level with sub-pixel positions; no map is resized.
 
-    Peaks come from the finest heatmap; their scores are averaged with the coarser level's, read by bilinear
-    interpolation at the peak, and their tags are those of the nearest pixel.
+    Peaks come from the finest heatmap; their scores are averaged with the coarser level's, interpolated bilinearly
+    at the peak; their tags are those of the nearest pixel.
     """
     coarse = maps.heat4
     fine = coarse if maps.heat2 is None else maps.heat2
@@ -42,7 +42,7 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     scores = peaks.scores
     if fine is not coarse:
         scores = 0.5 * (scores + sample_bilinear(coarse, peaks.types, at_coarse))
-    # Training holds a tag to its person at one pixel only: the nearest is better than a mix of neighbours.
+    # Training supervises a tag at one pixel only: the nearest pixel is better than a mix of neighbours.
     nearest = on_coarse.nearest_pixels(at_coarse)
     peak_tags = tags[:, peaks.types, nearest[:, 1], nearest[:, 0]].T
 
@@ -61,9 +61,9 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
 def _climb(
     heatmaps: np.ndarray, types: np.ndarray, start: np.ndarray, reach: float = 1.5
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Return the highest pixel within ``reach`` of each (M, 2) x, y start position, y and x apart."""
+    """Return the highest pixel within ``reach`` of each (M, 2) x, y start position, as y and x."""
     height, width = heatmaps.shape[1:]
-    # Start positions lie on halves: a window of whole pixels around them is the same for a mirrored map.
+    # Start positions are multiples of 0.5: the window of whole pixels around them is symmetric, as mirroring needs.
     steps = np.arange(int(2 * reach) + 1)
     low = np.ceil(start - reach - 1e-6).astype(np.int64)[..., None]
     high = np.floor(start + reach + 1e-6).astype(np.int64)[..., None]
@@ -76,12 +76,12 @@ def _climb(
 
 
 class Geometry:
-    """Moves (M, 2) x, y positions between the network input and a map.
+    """Converts (M, 2) x, y positions between the network input and a map.
 
     Args:
         input_wh: Width and height of the network input, px.
         map_wh: Width and height of the map, px.
-        unbiased: Whether the centers of the corner pixels coincide; else the corners of the images do.
+        unbiased: Whether the centres of the corner pixels coincide; otherwise the corners of the images do.
     """
 
     def __init__(self, input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool):
@@ -91,11 +91,11 @@ class Geometry:
         self.input_per_map, self.map_per_input = sizes[0] / sizes[1], sizes[1] / sizes[0]
 
     def to_input(self, positions: np.ndarray) -> np.ndarray:
-        """Return positions on the map as positions on the input."""
+        """Convert positions on the map to positions on the input."""
         return (positions if self.unbiased else positions + 0.5) * self.input_per_map
 
     def to_map(self, positions: np.ndarray) -> np.ndarray:
-        """Return positions on the input as positions on the map."""
+        """Convert positions on the input to positions on the map."""
         on_map = positions * self.map_per_input
         return on_map if self.unbiased else on_map - 0.5
 
@@ -106,7 +106,7 @@ class Geometry:
 
 @lru_cache(maxsize=64)
 def geometry(input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool) -> Geometry:
-    """Return a ``Geometry`` of these arguments, the same object each time."""
+    """Return the ``Geometry`` of these arguments from a cache."""
     return Geometry(input_wh, map_wh, unbiased)
 
 
@@ -123,7 +123,7 @@ def fill_nearby(
         offsets: (K + 1,) where the candidates of each type start.
 
     Returns:
-        Person, type, y and x of each, (F,) int64.
+        Person, type, y and x of each missing keypoint, (F,) int64.
     """
     height, width = heat.shape[1:]
     has = groups.candidate >= 0
@@ -149,7 +149,7 @@ def _best_in_windows(
     low: np.ndarray,
     high: np.ndarray,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Search for each (owner, type), owners rising, between ``low`` and ``high`` (N, 2) x, y of the owner."""
+    """Search for each (owner, type), owners ascending, between ``low`` and ``high`` (N, 2) x, y of the owner."""
     ys, xs = np.zeros(len(owners), np.int64), np.zeros(len(owners), np.int64)
     ends = np.searchsorted(owners, np.arange(len(low) + 1)).tolist()
     for n, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):

@@ -17,7 +17,7 @@ from ehrpose.codecs.accelerator import kernel
 
 @dataclass
 class Groups:
-    """The people that grouping made of candidates, in the order in which they were started.
+    """People grouped from candidates, in order of creation.
 
     Attributes:
         candidate: (N, K) int64, index of the candidate of each type, -1 where the person has none.
@@ -37,12 +37,12 @@ def group_by_tag(
     order: Sequence[int],
     max_tag_dist: float = 1.0,
 ) -> Groups:
-    """Give every candidate to one person.
+    """Assign every candidate to exactly one person.
 
-    Types are visited in ``order``. The candidates of a type are matched with the people so far by minimum
-    total cost ``round(distance) * 100 - score``, the distance between the candidate's tag and the person's
-    mean tag. A candidate left over, or farther than ``max_tag_dist`` from its match, starts a new person.
-    People are told apart by their place in the list, never by the value of a tag.
+    Types are visited in ``order``. The candidates of a type are matched to the people so far at minimum total
+    cost ``round(distance) * 100 - score``, where the distance is that of the candidate's tag from the person's
+    mean tag. An unmatched candidate, or one farther than ``max_tag_dist`` from its match, starts a new person.
+    People are identified by their index, never by the value of a tag.
 
     Args:
         scores: K arrays (M,), heatmap value of each candidate.
@@ -51,7 +51,7 @@ def group_by_tag(
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
 
     Raises:
-        ValueError: ``order`` is not a permutation, or scores and tags disagree in number.
+        ValueError: ``order`` is not a permutation, or the numbers of scores and tags differ.
     """
     num_types = len(scores)
     if sorted(order) != list(range(num_types)) or len(tags) != num_types:
@@ -72,7 +72,7 @@ def group_by_tag(
 def group_candidates(
     scores: np.ndarray, tags: np.ndarray, offsets: np.ndarray, order: Sequence[int], max_tag_dist: float
 ) -> Groups:
-    """Do what ``group_by_tag`` does for candidates in one array: type k has ``offsets[k]:offsets[k + 1]``.
+    """Do what ``group_by_tag`` does for candidates in one array; type k is at ``offsets[k]:offsets[k + 1]``.
 
     Args:
         scores: (M,).
@@ -121,7 +121,7 @@ def _group(
 
 
 def tag_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the Euclidean distance of tags along the last axis."""
+    """Return the Euclidean distance between tags along the last axis."""
     difference = first - second
     if difference.shape[-1] == 1:
         return np.abs(difference[..., 0])

@@ -15,13 +15,13 @@ import numpy as np
 def draw_gaussians(
     heatmaps: np.ndarray, positions: np.ndarray, types: np.ndarray, sigma: Union[float, np.ndarray]
 ) -> None:
-    """Draw a Gaussian of peak 1 at every position, by maximum, in place.
+    """Draw a Gaussian with peak 1 at every position, combined by maximum, in place.
 
     Args:
         heatmaps: (K, H, W) float32, changed in place.
-        positions: (M, 2) x and y in heatmap pixels; fractions are kept (unbiased) if there are any.
+        positions: (M, 2) x and y in heatmap pixels; fractional positions are kept (unbiased targets).
         types: (M,) keypoint type of each position.
-        sigma: Standard deviation, heatmap pixels: of all, or (M,) of each.
+        sigma: Standard deviation, heatmap pixels: one for all, or (M,).
     """
     height, width = heatmaps.shape[1:]
     one_for_all = np.ndim(sigma) == 0
@@ -54,7 +54,7 @@ def _patch(radius: int, sigma: float) -> np.ndarray:
 
 
 class Peaks(NamedTuple):
-    """Local maxima of K heatmaps: those of type 0 first, within a type the highest first.
+    """Local maxima of K heatmaps, sorted by type, then by descending score.
 
     Attributes:
         types, ys, xs: (M,) int64, type and pixel of each.
@@ -74,29 +74,29 @@ def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: i
 
     Args:
         heatmaps: (K, H, W) float32, contiguous.
-        window: Odd side of the square in which a peak has the highest value (or shares it).
+        window: Odd side of the square in which no pixel exceeds the peak.
         min_score: Only values above it count.
-        max_peaks: The most of a type that are returned.
+        max_peaks: Maximum number of peaks per type.
     """
     found = _local_maxima(heatmaps, window // 2, np.float32(min_score))
     return rank_peaks(found, heatmaps.reshape(-1)[found], heatmaps.shape, max_peaks)
 
 
 def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.ndarray:
-    """Return the flat pixels over ``min_score`` that no neighbour within ``reach`` exceeds, rising."""
+    """Return the flat indices, ascending, of pixels above ``min_score`` that no neighbour within ``reach`` exceeds."""
     found = _pixels_over(heatmaps.reshape(-1), min_score)
-    # Few pixels are over the threshold, unless something is wrong: then looking at all costs less.
+    # Usually few pixels exceed the threshold; if many do, checking all pixels is cheaper.
     if len(found) > heatmaps.size // 16:
         return _all_maxima(heatmaps, 2 * reach + 1, min_score)
     return _maxima_among(heatmaps, found, reach)
 
 
 def _pixels_over(flat: np.ndarray, min_score: np.float32) -> np.ndarray:
-    """Return the indices of the values over ``min_score``, rising."""
+    """Return the indices of the values above ``min_score``, ascending."""
     over = flat > min_score
     if len(flat) % 8:
         return np.flatnonzero(over)
-    # Eight at a time: most are 0.
+    # Eight at a time, as most are False.
     eights = np.flatnonzero(over.view(np.uint64) != 0)
     inside = np.flatnonzero(over.reshape(-1, 8)[eights])
     place = inside // 8
@@ -104,13 +104,13 @@ def _pixels_over(flat: np.ndarray, min_score: np.float32) -> np.ndarray:
 
 
 def rank_peaks(found: np.ndarray, scores: np.ndarray, shape: Tuple[int, ...], max_peaks: int) -> Peaks:
-    """Return the best ``max_peaks`` of each type of (K, H, W) ``shape``.
+    """Return the ``max_peaks`` highest peaks of each type.
 
     Args:
-        found: (M,) flat pixels, rising.
+        found: (M,) flat indices, ascending.
         scores: (M,) float32.
         shape: K, H, W.
-        max_peaks: The most of a type that are returned.
+        max_peaks: Maximum number of peaks per type.
     """
     num_types, height, width = shape
     types = found // (height * width)
@@ -129,11 +129,11 @@ def rank_peaks(found: np.ndarray, scores: np.ndarray, shape: Tuple[int, ...], ma
 
 
 def _maxima_among(heatmaps: np.ndarray, found: np.ndarray, reach: int) -> np.ndarray:
-    """Return those flat pixels of ``found`` that no neighbour within ``reach`` exceeds."""
+    """Return the flat indices of ``found`` whose pixels no neighbour within ``reach`` exceeds."""
     height, width = heatmaps.shape[1:]
     flat = heatmaps.reshape(-1)
     values, xs = flat.take(found), found % width
-    # The neighbours in the row and in the column first: they leave few pixels for the others.
+    # Direct neighbours first: few pixels remain to be compared with the others.
     kept = (values >= flat.take(found - (xs > 0))) & (values >= flat.take(found + (xs < width - 1)))
     found, values, xs = found[kept], values[kept], xs[kept]
     ys = found // width % height
@@ -158,7 +158,7 @@ def _all_maxima(heatmaps: np.ndarray, window: int, min_score: np.float32) -> np.
 
 
 def highest_first(scores: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices, rising, of the ``count`` highest; on a tie at the end the first ones."""
+    """Return the indices, ascending, of the ``count`` highest values; the first ones on a tie for the last place."""
     if len(scores) <= count:
         return np.arange(len(scores))
     last = np.partition(scores, len(scores) - count)[len(scores) - count]
@@ -168,7 +168,7 @@ def highest_first(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def quarter_shift(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-    """Return (M, 2) x, y moved by 0.25 px toward the higher neighbour; to the lower index on a tie."""
+    """Return (M, 2) x, y moved by 0.25 px toward the higher neighbour, or toward the lower index on a tie."""
     height, width = heatmaps.shape[1:]
     before = heatmaps[types, ys, np.maximum(xs - 1, 0)]
     right = heatmaps[types, ys, np.minimum(xs + 1, width - 1)] > before
@@ -177,7 +177,7 @@ def quarter_shift(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: n
 
 
 def parabola_peak(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-    """Return (M, 2) x, y of the peaks of parabolas through the logarithms of three neighbours.
+    """Return (M, 2) x, y of the vertices of parabolas through the logarithms of three neighbouring pixels.
 
     Exact for a Gaussian; the result stays within half a pixel of (xs, ys). No shift at the border.
     """
@@ -192,7 +192,7 @@ def parabola_peak(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: n
 def parabola_of_cross(
     cross: np.ndarray, ys: np.ndarray, xs: np.ndarray, map_wh: Tuple[int, int]
 ) -> np.ndarray:
-    """Return what ``parabola_peak`` does, from (5, M) values: the pixel's, left, right, above and below of it."""
+    """Do what ``parabola_peak`` does, from (5, M) values: centre, left, right, above and below."""
     logs = np.log(np.maximum(cross.astype(np.float64), 1e-6))
     shifts = _vertex(before=logs[1::2], centre=logs[0], after=logs[2::2])
     at = np.array([xs, ys])
@@ -203,7 +203,7 @@ def parabola_of_cross(
 def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:
     curvature = before + after - 2 * centre
     shift = np.zeros_like(curvature)
-    np.divide(0.5 * (before - after), curvature, out=shift, where=curvature <= -1e-9)  # else it is flat
+    np.divide(0.5 * (before - after), curvature, out=shift, where=curvature <= -1e-9)  # flat otherwise
     return np.minimum(np.maximum(shift, -0.5), 0.5)
 
 
@@ -218,7 +218,7 @@ def resize_maps(maps: np.ndarray, size_wh: Tuple[int, int], align_corners: bool)
     maps = np.ascontiguousarray(maps, np.float32)
     if maps.shape[2] == size_wh[0] and maps.shape[1] == size_wh[1]:
         return maps
-    # Rows, then columns; with a difference and a weight, flat maps stay flat to the last bit.
+    # Rows, then columns. In the form a + w * (b - a), constant maps stay constant to the last bit.
     low, high, weight = _between(maps.shape[1], size_wh[1], align_corners)
     rows = maps.take(low, axis=1)
     rows += weight[:, None] * (maps.take(high, axis=1) - rows)

@@ -1,4 +1,4 @@
-"""From maps to people in ``paper`` mode, and what it shares with ``fast`` mode.
+"""``paper`` decoding, and the steps that it shares with ``fast`` mode.
 
 Axes: K keypoint types, T tag length, N people, M candidates of a type.
 """
@@ -18,11 +18,11 @@ from ehrpose.structures import Maps, People
 
 
 def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings) -> People:
-    """Decode at the size of the network input, as the paper's AP is measured.
+    """Decode at the resolution of the network input, which is how the paper's AP is measured.
 
-    Heatmaps of all levels and scales are resized to the input and averaged, tags of the first scale resized;
-    5x5 non-maximum suppression; grouping; a quarter pixel toward the higher neighbour; half a pixel more
-    unless the targets are unbiased.
+    Heatmaps of all levels and scales are resized to the input and averaged, and the tags of the first scale resized;
+    then 5x5 non-maximum suppression, grouping, a shift of a quarter pixel toward the higher neighbour, and of half a
+    pixel more unless the targets are unbiased.
     """
     if len(scales) > 1 or settings.unbiased:
         return _decode_paper_whole(scales, input_wh, settings)
@@ -57,7 +57,7 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
 def _decode_paper_whole(
     scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings
 ) -> People:
-    """Decode several scales or unbiased maps, resized as a whole."""
+    """Decode several scales or unbiased maps by resizing whole maps."""
     heat = _mean([_full_heat(maps, input_wh, settings.unbiased) for maps in scales])
     num_types = len(heat)
     tags = resize_maps(scales[0].tag4, input_wh, settings.unbiased)
@@ -93,17 +93,17 @@ def _mean(maps: Sequence[np.ndarray]) -> np.ndarray:
 def find_by_tag(
     heatmap: np.ndarray, tag_maps: np.ndarray, person_tags: np.ndarray, num_top: int = 1024
 ) -> np.ndarray:
-    """Return, for each person, the flat pixel of the highest ``heat - round(tag distance)``, first on a tie.
+    """Return, for each person, the flat index of the highest ``heat - round(tag distance)``, the first on a tie.
 
-    Scanning the map for every person is what makes the usual decoder slow. In falling order of heat the first
-    pixel whose rounded distance is 0 is the answer, provided that no pixel of rounded distance 1 or more can
-    beat it, that is, unless it lies more than 1 below the highest. Only when that fails the map is scanned.
+    Scanning the map for every person is what makes the usual decoder slow. In descending order of heat, the first
+    pixel with rounded distance 0 is the answer, provided that no pixel with rounded distance 1 or more can beat it,
+    that is, unless it lies 1 or more below the highest. Only if that fails is the map scanned.
 
     Args:
         heatmap: (H, W).
         tag_maps: (T, H, W).
         person_tags: (N, T).
-        num_top: Pixels that are looked at before a scan.
+        num_top: Pixels checked before the map is scanned.
     """
     heat = heatmap.ravel()
     flat_tags = tag_maps.reshape(len(tag_maps), -1)

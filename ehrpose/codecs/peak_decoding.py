@@ -1,7 +1,7 @@
-"""From the candidates that an exported network gives to people: ``fast`` decoding without whole maps.
+"""``fast`` decoding of the candidates that an exported network outputs, without whole maps.
 
-The people are those of ``decode_fast`` with ``fill_missing=False``, bit for bit, as long as the network's arithmetic is
-the same and the lowest of its candidates of a type has no equal among the pixels that it left out.
+The people are bit-identical to those of ``decode_fast`` with ``fill_missing=False``, as long as the network's
+arithmetic is the same and the lowest candidate of each type is not tied with a pixel that was left out.
 
 Axes: K keypoint types, T tag length, M candidates of a type.
 """
@@ -25,7 +25,7 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
     Args:
         peaks: Candidates of one image.
         input_wh: Width and height of the network input, px.
-        stride: Of the finest heatmap, 2 or 4.
+        stride: Stride of the finest heatmap, 2 or 4.
         settings: Thresholds and options; missing keypoints stay missing.
 
     Returns:
@@ -33,7 +33,7 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
     """
     fine_wh, coarse_wh = ((input_wh[0] // s, input_wh[1] // s) for s in (stride, 4))
     types, ranks = np.nonzero(peaks.peak_scores > np.float32(settings.min_score))
-    # Which of two equal values a top-k gives first is not promised: put them in raster order, as for whole maps.
+    # A top-k does not define the order of equal values: sort them in raster order, as for whole maps.
     order = np.lexsort((peaks.peak_pixels[types, ranks], -peaks.peak_scores[types, ranks], types))
     types, ranks = types[order], ranks[order]
     kept = np.arange(len(types)) - np.searchsorted(types, types) < settings.max_candidates

@@ -1,7 +1,7 @@
-"""Plain ``paper`` decoding: the definition, step by step, with scans of whole maps.
+"""Reference implementation of ``paper`` decoding: step by step, with scans of whole maps.
 
-It is what the codec's answers are compared with and what its speed is measured against. It shares the
-resizing of maps with the codec and nothing else.
+The codec's results and speed are compared with it. It shares the resizing of maps with the codec and nothing
+else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Candidate = Tuple[int, int, Any, np.ndarray]  # x, y, score, tag
 
 
 def decode_reference(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings) -> People:
-    """Decode the maps of one image; arguments and result as of ``decode_paper``."""
+    """Decode the maps of one image; arguments and result as for ``decode_paper``."""
     levels = [[m for m in (maps.heat4, maps.heat2) if m is not None] for maps in scales]
     averages = [_mean([resize_maps(m, input_wh, settings.unbiased) for m in level]) for level in levels]
     heat = _mean(averages)
@@ -66,7 +66,7 @@ def _mean(maps: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _candidates(heat: np.ndarray, tags: np.ndarray, settings: DecodeSettings) -> List[Candidate]:
-    """Return (x, y, score, tag) of the 5x5 maxima over the threshold, highest first."""
+    """Return (x, y, score, tag) of the 5x5 maxima above the threshold, highest first."""
     height, width = heat.shape
     padded = np.pad(heat, 2, constant_values=-np.inf)
     highest = np.max([padded[y : y + height, x : x + width] for y in range(5) for x in range(5)], axis=0)
@@ -76,7 +76,7 @@ def _candidates(heat: np.ndarray, tags: np.ndarray, settings: DecodeSettings) ->
 
 
 def _refine(heat: np.ndarray, x: int, y: int, unbiased: bool) -> Tuple[float, float]:
-    """Return x and y a quarter pixel toward the higher neighbour, in the middle of the pixel unless unbiased."""
+    """Return x and y shifted by a quarter pixel toward the higher neighbour, and by half a pixel unless unbiased."""
     height, width = heat.shape
     dx = 0.25 if heat[y, min(x + 1, width - 1)] > heat[y, max(x - 1, 0)] else -0.25
     dy = 0.25 if heat[min(y + 1, height - 1), x] > heat[max(y - 1, 0), x] else -0.25

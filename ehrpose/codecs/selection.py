@@ -13,14 +13,14 @@ from ehrpose.oks import areas_of, extents, mean_similarity
 
 
 def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np.ndarray:
-    """Find keypoints that lie too far from the person's others.
+    """Find keypoints that lie too far from the person's other ones.
 
-    People with fewer than four keypoints have no size to tell by and keep all.
+    People with fewer than four keypoints keep all: their median distance says too little.
 
     Args:
         keypoints: (N, K, 2) px.
-        present: (N, K) bool, which of them a person has.
-        factor: Far is more than this times the median distance from the median keypoint.
+        present: (N, K) bool, which keypoints a person has.
+        factor: Too far is more than this multiple of the median distance from the median keypoint.
 
     Returns:
         (N, K) bool.
@@ -28,7 +28,7 @@ def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np
     if not len(keypoints):
         return np.zeros_like(present)
     known = np.where(present[..., None], keypoints, np.nan).astype(np.float64)
-    known[~present.any(axis=1)] = 0  # the median of an empty person would warn
+    known[~present.any(axis=1)] = 0  # np.nanmedian warns about people without keypoints
     centre = np.nanmedian(known, axis=1, keepdims=True)
     distance = np.linalg.norm(keypoints - centre, axis=2)
     typical = np.nanmedian(np.linalg.norm(known - centre, axis=2), axis=1)
@@ -39,16 +39,16 @@ def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np
 def distinct_people(
     keypoints: np.ndarray, keypoint_scores: np.ndarray, sigmas: np.ndarray, max_similarity: float
 ) -> np.ndarray:
-    """Drop people who are nearly the same as a better one (non-maximum suppression by OKS).
+    """Drop near-duplicates of people with a better score (non-maximum suppression by OKS).
 
     Args:
         keypoints: (N, K, 2) px, the best person first.
         keypoint_scores: (N, K), 0 where the person has none.
-        sigmas: (K,) tolerances of the OKS.
-        max_similarity: Largest OKS to a person kept before, 0 to 1, over the keypoints that both have.
+        sigmas: (K,) OKS tolerances.
+        max_similarity: Largest OKS with a person kept so far, 0 to 1, over the keypoints that both have.
 
     Returns:
-        Indices of the people kept, rising.
+        Indices of the people kept, ascending.
     """
     present = keypoint_scores > 0
     area = areas_of(keypoints, present)
@@ -71,20 +71,20 @@ def person_scores(
     size: float,
     input_area: float,
 ) -> np.ndarray:
-    """Return (N,) float32 scores, 0 to 1 for such members: their power mean, times a power of the person's size.
+    """Return (N,) float32 scores: the power mean of the members' scores, times a power of the person's size.
 
-    Positions of small people are off by more of their size, and one sure keypoint tells more than two faint ones.
+    Errors are larger relative to a small person's size, and one confident keypoint says more than two faint ones.
 
     Args:
-        members: (N, K) scores of the keypoints that were grouped, 0 for all others.
+        members: (N, K) scores of the grouped keypoints, 0 for all others.
         keypoints: (N, K, 2) px, filled ones too.
-        present: (N, K) bool, which of them a person has.
+        present: (N, K) bool, which keypoints a person has.
         power: 1 is the mean over all K, 2 the root of the mean square.
-        size: Power of the ratio of the box around the keypoints to the image, both as square roots of areas.
-        input_area: Of the image, px^2.
+        size: Exponent of the ratio of the box around the keypoints to the input, both as square roots of areas.
+        input_area: Area of the input, px^2.
     """
     means = (np.asarray(members, np.float64) ** power).mean(axis=1) ** (1 / power)
     low, high = extents(keypoints, present)
-    # A line, and a single keypoint, is a box one pixel wide.
+    # A line or a single keypoint counts as a box one pixel wide.
     area = np.maximum(high - low, 1.0).prod(axis=1, dtype=np.float64)
     return np.asarray(means * (area / input_area) ** (size / 2), np.float32)

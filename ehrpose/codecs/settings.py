@@ -1,4 +1,4 @@
-"""Options of decoding: their names, defaults, meanings and checks."""
+"""Decoding options: names, defaults, meanings and checks."""
 
 from __future__ import annotations
 
@@ -19,34 +19,35 @@ Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """All that decoding depends on: four fields that follow from the codec, and options with a default.
+    """Settings of decoding: four fields that follow from the codec, and options with a default.
 
     Every field with a default is an option of ``AssociativeEmbedding`` and a key of ``codec`` in configs.
 
     Attributes:
         order: Keypoint types in the order in which they are grouped.
-        sigmas: (K,) tolerances of the OKS.
-        paired_limbs: Those of ``sides.paired_limbs``.
-        unbiased: Whether the targets were UDP ones.
+        sigmas: (K,) OKS tolerances.
+        paired_limbs: As returned by ``sides.paired_limbs``.
+        unbiased: Whether the training targets were unbiased (UDP).
         max_candidates: Peaks per keypoint type.
         min_score: Peaks at or below it are ignored, 0 to 1.
         max_tag_dist: Largest tag distance within one person.
-        fill_missing: Give people their missing keypoints from the heatmap near their tag.
+        fill_missing: Fill in missing keypoints from the heatmap where the tag is near the person's.
         min_keypoints: ``fast`` only: people with fewer keypoints (before filling) are dropped.
-        max_spread: ``fast`` only: a keypoint farther from the person's median keypoint than this many times the
+        max_spread: ``fast`` only: a keypoint farther from the person's median keypoint than this multiple of the
             median distance is dropped (see ``far_members``); None: all are kept.
-        nms_oks: ``fast`` only: of two people with a higher OKS the one with the lower score is dropped; None: none is.
-        place_weight: ``fast`` only: place counts in the grouping, the short side of the input as much as this tag
-            distance; 0: it does not.
+        nms_oks: ``fast`` only: of two people with a higher OKS, the one with the lower score is dropped; None: all
+            are kept.
+        place_weight: ``fast`` only: grouping also considers position; a distance of the input's short side counts as
+            much as this tag distance; 0: tags alone count.
         score_power: ``fast`` only: a person's score is the power mean of the scores of its keypoints (0 for missing
             ones), before filling; 1 is the mean, 2 the root mean square.
-        score_size: ``fast`` only: power of the person's size, relative to the input's, that the score is
-            multiplied by; 0: size does not count.
-        pair_ratio: ``fast`` only: where a left keypoint and its right one are at one place, one of them moves to the
-            best other place of their candidates, if it has at least this share of the score, 0 to 1, and pairs are
+        score_size: ``fast`` only: the score is multiplied by this power of the person's size relative to the input;
+            0: size does not count.
+        pair_ratio: ``fast`` only: where a left keypoint and its right counterpart coincide, one of them moves to the
+            best other place among their candidates if that has at least this fraction of the score, 0 to 1; pairs are
             swapped where that is more likely (see ``separate_sides``); None: they stay.
-        limb_weight: ``fast`` with ``pair_ratio`` only: limbs that are longer by the square root of the person's area
-            count against an assignment of left and right as much as this difference of scores; 0: scores decide.
+        limb_weight: ``fast`` with ``pair_ratio`` only: in the choice between left and right, limbs longer by the
+            square root of the person's area cost as much as this score difference; 0: scores alone decide.
     """
 
     order: Tuple[int, ...]
@@ -72,7 +73,7 @@ class DecodeSettings:
 
         Args:
             meta: The skeleton.
-            unbiased: Whether the targets were UDP ones.
+            unbiased: Whether the training targets were unbiased (UDP).
             options: Any of the fields with a default.
 
         Raises:
@@ -95,7 +96,7 @@ class DecodeSettings:
         object.__setattr__(self, "fill_missing", bool(self.fill_missing))
 
 
-# What an option must be; those that say "or None" may be None.
+# Allowed values of each option; where the text ends in "or None", None too.
 _NUMBERS: Dict[str, Tuple[str, Callable[[float], bool]]] = {
     "min_score": ("a finite number", math.isfinite),
     "max_tag_dist": ("a number of at least 0", lambda value: value >= 0),
@@ -133,9 +134,9 @@ def option_parameters() -> List[inspect.Parameter]:
 
 
 def takes_decode_options(constructor: Constructor) -> Constructor:
-    """Show the options of decoding in the signature of a constructor, in place of its ``**options``.
+    """Show the decoding options in a constructor's signature, in place of its ``**options``.
 
-    ``ehrpose.config`` reads the keys that a config may have, and ``help`` what it prints, from there.
+    ``ehrpose.config`` reads the allowed config keys from there, and ``help`` what it prints.
     """
     signature = inspect.signature(constructor)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]

@@ -1,7 +1,7 @@
-"""Left and right of a person: both at one place are given a place each, and limbs are uncrossed (NumPy only).
+"""Left and right of a person: coinciding pairs are separated, crossed limbs uncrossed (NumPy only).
 
-A network learns late which of two knees is the left one: until then both maps are high at both knees, and grouping
-gives both keypoints the higher one. Axes: K keypoint types, T tag length, N people, M candidates, P pairs.
+A network learns late which of two knees is the left one: until then both heatmaps are high at both knees, and grouping
+puts both keypoints on the higher peak. Axes: K keypoint types, T tag length, N people, M candidates, P pairs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import areas_of, tolerated_squares
 from ehrpose.structures import People
 
-# Two keypoints are at one place where their similarity, as in the OKS, is at least this.
+# Two keypoints are at one place if their similarity, as in OKS, is at least this.
 ONE_PLACE = 0.85
-# Another place is looked for around the middle of the limbs' other ends, this many times as far as the first one lies.
+# Another place is searched for around the midpoint of the limbs' other ends, up to this multiple of the distance of
+# the first place from there.
 REACH = 2.0
 LEAST_REACH = 4.0  # input px
 
@@ -26,13 +27,13 @@ LEAST_REACH = 4.0  # input px
 def paired_limbs(meta: KeypointMeta) -> Tuple[Tuple[int, int, int, int], ...]:
     """Return left, right and the other ends of their limbs, which come before them in the grouping order.
 
-    A pair counts where a limb leads from its left keypoint to one of another pair and the mirrored limb exists too.
+    A pair counts if a limb connects its left keypoint to one of another pair and the mirrored limb exists too.
     """
     limbs = {frozenset(limb) for limb in meta.skeleton}
     found = []
     for rank, left in enumerate(meta.order):
         right = meta.flip_indices[left]
-        if left >= right:  # the right one of a pair, or no pair
+        if left >= right:  # the right one of a pair, or not in a pair
             continue
         for parent in reversed(meta.order[:rank]):
             mirrored = meta.flip_indices[parent]
@@ -58,14 +59,14 @@ def separate_sides(
     ratio: float,
     limb_weight: float,
 ) -> None:
-    """Change left and right keypoints of people in place.
+    """Separate and swap left and right keypoints of people, in place.
 
-    What counts for a place is the sum of the best scores of the left and of the right candidates there, among those
-    with the person's tag. Where both keypoints are at one place and another one has at least ``ratio`` of its sum,
-    each gets one of them; places that an earlier, better person's keypoints of the pair had at the start are
-    excluded. Which is left: the assignment with the higher scores of left at left and right at right,
-    less ``limb_weight`` times the length of the limbs, in square roots of the person's area. Pairs at two places are
-    exchanged by the same rule.
+    The score of a place is the sum of the best left and the best right candidate there, among those with the person's
+    tag. If both keypoints are at one place and another place has at least ``ratio`` of its score, each keypoint gets
+    one of the two; places that the same pair of a better person occupied at the start are excluded. Left and right
+    are assigned by the higher sum of scores of the left candidate at the left place and the right one at the right
+    place, minus ``limb_weight`` times the length of the limbs in square roots of the person's area. Pairs at two
+    places are swapped by the same rule.
 
     Args:
         people: The people, best first, with tags; keypoints in input px.
@@ -73,10 +74,10 @@ def separate_sides(
         scores: (M,).
         tags: (M, T).
         offsets: (K + 1,) where the candidates of each type start.
-        pairs: Those of ``paired_limbs``.
-        sigmas: (K,) tolerances of the OKS.
+        pairs: As returned by ``paired_limbs``.
+        sigmas: (K,) OKS tolerances.
         max_tag_dist: Largest tag distance between a candidate and its person.
-        ratio: Share of the first place's sum that the second must have.
+        ratio: Fraction of the first place's score that the second must have.
         limb_weight: See above.
     """
     if not len(people.scores) or not pairs:
@@ -112,7 +113,7 @@ def _separate(
     positions: np.ndarray, scores: np.ndarray, tags: np.ndarray, offsets: np.ndarray, pairs: np.ndarray,
     near: np.ndarray, settings: Tuple[float, float, float, float, float],
 ) -> None:  # fmt: skip
-    """Do it, all in float64; ``near`` (P,) is the largest squared distance of one place, as a share of the area."""
+    """Do it in float64; ``near`` (P,) is the largest squared distance of one place, as a fraction of the area."""
     max_tag_square, ratio, limb_weight, *reach_squares = settings
     before, scored = keypoints.copy(), keypoint_scores > 0
     for n in range(len(keypoints)):
@@ -160,7 +161,7 @@ class _Candidates:
         positions: (M, 2).
         scores: (M,), 0 for candidates that are not the person's.
         tags: (M, T).
-        num_left: How many are of the left type.
+        num_left: Number of candidates of the left type.
         limit: Largest squared distance of one place, px^2.
     """
 
@@ -172,7 +173,7 @@ class _Candidates:
 
     def of_person(self, person_tag: np.ndarray, max_tag_square: float) -> _Candidates:
         squares = np.zeros(len(self.tags))
-        for t in range(self.tags.shape[1]):  # in this order, as compiled loops add
+        for t in range(self.tags.shape[1]):  # in the order of the compiled loop
             squares += (self.tags[:, t] - person_tag[t]) ** 2
         return replace(self, scores=np.where(squares <= max_tag_square, self.scores, 0.0))
 
@@ -189,9 +190,9 @@ class _Candidates:
         reach_squares: Sequence[float],
         taken: np.ndarray,
     ) -> Optional[np.ndarray]:
-        """Return the best other place, the first of equal ones, if it is good enough.
+        """Return the best other place, the first on a tie, or None if none is good enough.
 
-        ``taken`` (N, 2) are the places of better people's keypoints of the pair, which stay theirs.
+        ``taken`` (N, 2) are the places of the same pair of better people, which are excluded.
         """
         reach = reach_squares[0] * max(float(_square(first - middle)), reach_squares[1])
         free = (self.scores > 0) & (_square(self.positions - first) > self.limit)

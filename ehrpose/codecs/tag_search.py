@@ -1,7 +1,7 @@
-"""Filling of missing keypoints at the size of the network input, without scans of it.
+"""Filling in missing keypoints at the resolution of the network input, without full scans.
 
-For a person and a type, find the pixel of highest ``heat - round(tag distance)``. Blocks of 4 x 4 pixels have bounds
-of heat and of tags, so few blocks can hold it. Axes: K types, T tag length, S blocks of a type, F searches.
+For a person and a type, find the pixel of highest ``heat - round(tag distance)``. Bounds of heat and tags in blocks
+of 4 x 4 pixels leave few blocks that can contain it. Axes: K types, T tag length, S blocks of a type, F searches.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.heatmap import highest_first
 from ehrpose.codecs.upsampling import BLOCK, ROUNDING, UpsampledMaps
 
-# Searches at a time: what bounds the memory.
+# Searches at a time; limits the memory.
 BATCH = 128
-# Blocks of a search that are computed before the others are compared with the best of them.
+# Blocks of a search that are computed first; the bounds of the others are compared with the best pixel found.
 FEW = 64
 
 
@@ -43,7 +43,7 @@ def find_upsampled_by_tag(
 
 
 class _Search:
-    """Bounds of each block, and a sample of it, for any number of searches."""
+    """Bounds and one sample of each block, shared by all searches."""
 
     def __init__(self, heat: UpsampledMaps, tags: UpsampledMaps, num_tags: int):
         self.heat, self.tags = heat, tags
@@ -51,7 +51,7 @@ class _Search:
         self.high, self.some = heat.bounds().reshape(shape[1:]), heat.samples().reshape(shape[1:])
         self.tag_low, self.tag_high = tags.bounds(lower=True).reshape(shape), tags.bounds().reshape(shape)
         self.some_tags = tags.samples().reshape(shape)
-        # Bounds are float32 means: they leave this much room for rounding.
+        # Allowance for rounding, as bounds are float32 means.
         self.margin = np.float32(2 * ROUNDING * max(float(np.abs(self.high).max(initial=0)), 1.0))
 
     def run(self, types: np.ndarray, person_tags: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ class _Search:
             few[part] = False
             few[starts[row] + highest_first(reach[part], FEW)] = True
         best, y, x = self._best_pixels(types, person_tags, search[few], block[few])
-        # Of the others those that may hold a higher pixel, or an equal one that comes first.
+        # The other blocks that may contain a higher pixel, or an equal one that comes first.
         block_y, block_x = np.divmod(block, self.heat.width)
         width = BLOCK * self.heat.width
         before = BLOCK * (block_y * width + block_x) < (y * width + x)[search]
@@ -79,19 +79,19 @@ class _Search:
     def _candidates(
         self, types: np.ndarray, person_tags: np.ndarray
     ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return search (rising), block and highest possible value of all blocks that may hold the answer."""
+        """Return search (ascending), block and highest possible value of all blocks that may contain the answer."""
         slack = 1e-5 * (1 + np.abs(person_tags).max(initial=0))
         blocks: List[np.ndarray] = []
         costs: List[np.ndarray] = []
         for k, tag in zip(types.tolist(), person_tags):
-            # What one pixel of each block reaches, so the best of them, the best pixel of all reaches as well.
+            # The best pixel is at least as high as the best sample; slack makes this safe.
             reached = self.some[k] - np.rint(_distance(self.some_tags[:, k], tag) + np.float32(slack))
             cost = np.rint(_least_distance(self.tag_low[:, k], self.tag_high[:, k], tag, slack))
             blocks.append(np.flatnonzero(self.high[k] - cost >= reached.max() - self.margin))
             costs.append(cost[blocks[-1]])
         search = np.repeat(np.arange(len(types)), [len(block) for block in blocks])
         block, cost = np.concatenate(blocks), np.concatenate(costs)
-        # Many searches meet in few blocks: their highest pixels replace the bounds.
+        # Many searches share few blocks: exact maxima of these replace the bounds.
         at = types[search] * self.high.shape[1] + block
         met = np.zeros(self.high.size, bool)
         met[at] = True
@@ -104,7 +104,7 @@ class _Search:
     def _best_pixels(
         self, types: np.ndarray, person_tags: np.ndarray, search: np.ndarray, block: np.ndarray
     ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return value, y and x of the best pixel of each search in its blocks; ``search`` is rising."""
+        """Return value, y and x of the best pixel of each search in its blocks; ``search`` is ascending."""
         ys, xs = np.divmod(block, self.heat.width)
         k = types[search]
         squares = np.zeros((BLOCK, BLOCK, len(block)))
@@ -122,14 +122,14 @@ class _Search:
 
 
 def _distance(tags: np.ndarray, tag: np.ndarray) -> np.ndarray:
-    """Return (S,) float32 distances of ``tag`` (T,) from (T, S)."""
+    """Return (S,) float32 distances of ``tag`` (T,) from ``tags`` (T, S)."""
     if len(tag) == 1:
         return np.asarray(np.abs(tags[0] - np.float32(tag[0])))
     return np.sqrt(np.sum([(tags[t] - np.float32(tag[t])) ** 2 for t in range(len(tag))], axis=0))
 
 
 def _least_distance(low: np.ndarray, high: np.ndarray, tag: np.ndarray, slack: float) -> np.ndarray:
-    """Return (S,) least distances of ``tag`` (T,) from boxes ``low`` to ``high``, (T, S)."""
+    """Return (S,) minimum distances of ``tag`` (T,) from boxes ``low`` to ``high``, (T, S)."""
     outside = [
         np.maximum(np.maximum(low[t] - np.float32(tag[t] + slack), np.float32(tag[t] - slack) - high[t]), 0)
         for t in range(len(tag))

@@ -1,4 +1,4 @@
-"""Parts of the training targets: widths of Gaussians, masks of the loss (NumPy and OpenCV only).
+"""Parts of the training targets: widths of the Gaussians, loss masks (NumPy and OpenCV only).
 
 Axes: N people, K keypoint types.
 """
@@ -20,17 +20,17 @@ def oks_widths(
     share: float,
     sigmas: np.ndarray,
 ) -> np.ndarray:
-    """Return (N, K) float32 shares of what OKS tolerates, ``share * 2 * sigma_k * sqrt(area)``, px.
+    """Return (N, K) float32 fractions of the OKS tolerance, ``share * 2 * sigma_k * sqrt(area)``, px.
 
     Args:
         keypoints: (N, K, 2) px.
         labelled: (N, K) bool.
         areas: (N,) px^2; None: from the boxes around the labelled keypoints.
-        share: From 0.
-        sigmas: (K,) tolerances of the OKS.
+        share: Fraction of the tolerance, from 0.
+        sigmas: (K,) OKS tolerances.
 
     Raises:
-        ValueError: ``areas`` has another length.
+        ValueError: ``areas`` has the wrong length.
     """
     if areas is None:
         areas = areas_of(keypoints, labelled, least_side=0.0)
@@ -41,9 +41,9 @@ def oks_widths(
 
 
 def shrink_mask(loss_mask: Union[np.ndarray, None], cells: int) -> np.ndarray:
-    """Return the (cells, cells) uint8 mask: off where most of the covered input pixels are off."""
+    """Return the (cells, cells) uint8 mask: on where more than half of the covered input pixels are on."""
     if loss_mask is None:
         return np.ones((cells, cells), np.uint8)
-    # With a whole factor "area" is the mean; NumPy's own over two of four axes takes several times as long.
+    # With an integer factor INTER_AREA is the mean; NumPy's, over two of four axes, takes several times as long.
     mean = cv2.resize(np.asarray(loss_mask, np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
     return (mean > 0.5).astype(np.uint8)

@@ -1,7 +1,7 @@
 """Maps at the size of the network input, computed only where they matter.
 
-Resizing whole maps to the input is what makes decoding slow: at 512 px and 17 types it gives 4.5 million pixels, of
-which a few thousand are near a peak. Here the input is cut into blocks of 4 x 4 pixels, one for each pixel of the
+Resizing whole maps to the input is what makes decoding slow: at 512 px and 17 types it yields 4.5 million pixels,
+of which a few thousand are near a peak. Here the input is cut into blocks of 4 x 4 pixels, one for each pixel of the
 stride-4 maps. A block's values come from a few pixels of each level, so their maximum bounds it, and only blocks
 whose bound says so are computed. Values are those of ``resize_maps``, bit for bit.
 
@@ -18,17 +18,17 @@ import numpy as np
 from ehrpose.codecs.accelerator import kernel
 
 BLOCK = 4
-# So many blocks at a time stay in the cache.
+# Blocks computed at a time, few enough to stay in the cache.
 CHUNK = 4096
-# Interpolated float32 values exceed the largest of their neighbours by less than this share of it.
+# Interpolated float32 values exceed the largest of their neighbours by less than this fraction of it.
 ROUNDING = 1e-6
 
 
 class _Taps(NamedTuple):
-    """Which map pixels make the four pixels of a block along an axis.
+    """Map pixels that the four pixels of a block are interpolated from, along one axis.
 
-    Pixel i lies between map pixel ``step * block + low[i]`` and the next one, which counts with ``weight[i]``; all
-    are among the ``span`` from ``step * block + first`` on.
+    Pixel i lies between map pixel ``step * block + low[i]`` and the next one, whose weight is ``weight[i]``; all are
+    among the ``span`` pixels from ``step * block + first`` on.
     """
 
     step: int
@@ -57,16 +57,16 @@ class UpsampledMaps:
         self.levels = [(np.ascontiguousarray(m), _taps(BLOCK * self.height // m.shape[1])) for m in levels]
 
     def arrays(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Return the levels as the compiled loops take them: an absent one is (C, 0, 0)."""
+        """Return the levels as the compiled loops expect them: a missing one is (C, 0, 0)."""
         coarse = self.levels[0][0]
         return coarse, self.levels[1][0] if len(self.levels) > 1 else coarse[:, :0, :0]
 
     def bounds(self, lower: bool = False) -> np.ndarray:
-        """Return (C, h, w): no pixel of the block is higher (or lower); exact up to ``ROUNDING``."""
+        """Return (C, h, w) upper (or lower) bounds of the pixels of each block, exact up to ``ROUNDING``."""
         total = None
         extreme = cv2.erode if lower else cv2.dilate
         for maps, taps in self.levels:
-            # One tall image: at the borders of maps the bounds are loose, which does no harm.
+            # Filtered as one tall image: bounds at the borders of maps are loose, which does no harm.
             tall = maps.reshape(-1, maps.shape[2])
             kernel = np.ones((taps.span, taps.span), np.uint8)
             bound = extreme(tall, kernel, anchor=(-taps.first, -taps.first))
@@ -90,7 +90,7 @@ class UpsampledMaps:
         return total if len(self.levels) == 1 else total / np.float32(len(self.levels))
 
     def blocks(self, channels: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-        """Return (4, 4, B) values of blocks at row ``ys`` and column ``xs`` of blocks."""
+        """Return (4, 4, B) values of the blocks in block rows ``ys`` and block columns ``xs``."""
         out = np.empty((BLOCK, BLOCK, len(ys)), np.float32)
         for start in range(0, len(ys), CHUNK):
             part = slice(start, start + CHUNK)
@@ -150,7 +150,7 @@ def _neighbours(at: np.ndarray, taps: _Taps, size: int) -> Tuple[np.ndarray, np.
 
 
 def find_upsampled_peaks(maps: UpsampledMaps, reach: int, min_score: float) -> Tuple[np.ndarray, ...]:
-    """Return the pixels over ``min_score`` that none within ``reach`` pixels (at most 4) exceeds.
+    """Return the pixels above ``min_score`` that no pixel within ``reach`` (at most 4) exceeds.
 
     Returns:
         Channel, y and x, (M,) int64 in raster order, and the values, (M,) float32.
@@ -164,7 +164,7 @@ def find_upsampled_peaks(maps: UpsampledMaps, reach: int, min_score: float) -> T
     active = np.flatnonzero(bounds > min_score - ROUNDING * abs(min_score))
     channels, ys, xs = np.unravel_index(active, bounds.shape)
     count = len(active)
-    # The last column stands for blocks that were not computed: they are lower than any pixel that counts.
+    # The last column stands for blocks that were not computed: lower than any pixel that counts.
     values = np.full((BLOCK, BLOCK, count + 1), -np.inf, np.float32)
     values[:, :, :count] = maps.blocks(channels, ys, xs)
     slots = np.full((maps.channels, maps.height + 2, maps.width + 2), count, np.int32)
@@ -178,7 +178,7 @@ def find_upsampled_peaks(maps: UpsampledMaps, reach: int, min_score: float) -> T
     row = maps.width + 2
     corner = (channels * (maps.height + 2) + ys + 1) * row + xs + 1
     around = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1) if dy or dx]
-    # The nearest neighbours first: they leave few pixels for the others.
+    # Nearest neighbours first: few pixels remain to be compared with the others.
     for dy, dx in sorted(around, key=lambda offset: offset[0] ** 2 + offset[1] ** 2):
         to_y, to_x = inside_y + dy, inside_x + dx
         slot = flat_slots[corner[block] + (to_y // BLOCK) * row + to_x // BLOCK]

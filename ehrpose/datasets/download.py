@@ -1,4 +1,4 @@
-"""Fetching data sets: resumed where it stopped, checked before it is used, unpacked file by file."""
+"""Downloading datasets: resumable, verified by checksum, unpacked file by file."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ehrpose.files import explained, make_parent, written_beside
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
-# What a flaky line raises; anything else is not cured by asking again.
-_BROKEN_LINE = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+# Errors of an unreliable connection; a retry does not help with any other.
+_CONNECTION_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 class DownloadError(ValueError):
-    """A file could not be fetched, or is not the one that was wanted."""
+    """A file could not be downloaded, or is not the expected one."""
 
 
 class RemoteFile(NamedTuple):
-    """A file of a data set.
+    """A file of a dataset.
 
     Attributes:
         path: Its path on the server.
         size: Bytes.
         md5: Its checksum.
-        marker: What unpacking it makes, below the data set's folder.
+        marker: A path in the dataset's folder that unpacking creates.
     """
 
     path: str
@@ -48,10 +48,10 @@ class RemoteFile(NamedTuple):
 
 
 class RemoteDataset(NamedTuple):
-    """A data set that can be fetched.
+    """A dataset that can be downloaded.
 
     Attributes:
-        server: Address that the paths of its files stand on.
+        server: Base address of its files.
         files: Part to file.
         default: The parts that training and validation need.
     """
@@ -61,7 +61,7 @@ class RemoteDataset(NamedTuple):
     default: tuple[str, ...]
 
 
-# Sizes and checksums as published with the many mirrors of COCO 2017.
+# Sizes and checksums as published by the mirrors of COCO 2017.
 REMOTE_DATASETS = {
     "coco2017": RemoteDataset(
         server="http://images.cocodataset.org/",
@@ -93,29 +93,29 @@ def download(
     on_progress: Callable[[int, int], None] | None = None,
     wait: float = 2.0,
 ) -> Path:
-    """Fetch a file into a folder, from where an earlier try stopped, and check it.
+    """Download a file into a folder, resuming an earlier attempt, and check it.
 
-    What is there so far is kept as ``NAME.part``; the file gets its name once its checksum is right.
+    An incomplete file is kept as ``NAME.part``; it gets its name once its checksum is right.
 
     Args:
         remote: The file.
-        server: Address that its path stands on.
-        folder: Where it goes; made if it is missing.
-        retries: Further tries without a new byte, where the line breaks or the server is in trouble.
-        on_progress: Called with the bytes so far and the bytes in all.
-        wait: Seconds before a further try; doubled each time that brings nothing, at most a minute.
+        server: Base address of the file.
+        folder: Target folder; created if missing.
+        retries: Consecutive retries without a new byte, after connection or server errors.
+        on_progress: Called with the bytes so far and the total.
+        wait: Seconds before a retry; doubled after each attempt without a new byte, at most a minute.
 
     Returns:
-        The file's path; at once where it is there already, whole and right.
+        The file's path; immediately if the file already exists and is correct.
 
     Raises:
-        DownloadError: The server does not have the file, the line stays broken, the disk is too small, or the
-            checksum is wrong. In the last case the part is removed, in the others it stays for the next try.
-        WriteError: The disk is full or fails; the part stays.
+        DownloadError: The server does not have the file, the connection keeps failing, the disk is too small, or the
+            checksum is wrong. In the last case the part is removed, in the others it is kept for the next attempt.
+        WriteError: The disk is full or fails; the part is kept.
     """
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if target.is_file():
-        _check(target, remote, "is there, but")
+        _check(target, remote, "exists, but")
         return target
     folder.mkdir(parents=True, exist_ok=True)
     if _size(part) > remote.size:
@@ -130,21 +130,21 @@ def download(
             _fetch(url, part, remote, on_progress)
             break
         except urllib.error.HTTPError as error:
-            reason, cause = f"the server answers {error.code} {error.reason}", error
+            reason, cause = f"the server answered {error.code} {error.reason}", error
             if error.code < 500:
                 raise DownloadError(f"{url}: {reason}") from error
-        except _BROKEN_LINE as error:
+        except _CONNECTION_ERRORS as error:
             reason, cause = str(getattr(error, "reason", None) or error or type(error).__name__), error
-        # A line that breaks now and then may go on for ever, one that brings nothing may not.
+        # As long as new bytes arrive, there is no limit on retries.
         failures = 0 if _size(part) > before else failures + 1
         if failures > retries:
             raise DownloadError(
                 f"{url}: {reason}, {failures} times; {_size(part) / 1e6:.0f} MB are kept in {part}, run the same "
-                f"command again to go on"
+                f"command again to resume"
             ) from cause
         time.sleep(min(60.0, wait * 2**failures))
     try:
-        _check(part, remote, "as fetched")
+        _check(part, remote, "as downloaded")
     except DownloadError:
         part.unlink()
         raise
@@ -153,11 +153,11 @@ def download(
 
 
 def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int, int], None] | None) -> None:
-    """Append to ``part`` what is missing of the file.
+    """Append the missing bytes of the file to ``part``.
 
     Raises:
-        ConnectionError: The server closed the line before the end.
-        DownloadError: The server's file has another size.
+        ConnectionError: The server closed the connection before the end.
+        DownloadError: The server's file has the wrong size.
         WriteError: The disk is full or fails.
     """
     start = _size(part)
@@ -165,12 +165,12 @@ def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int,
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-        # Not every server takes a range: 200 means the whole file from its beginning.
+        # Not every server supports ranges: 200 means the whole file from its beginning.
         resumed = start > 0 and answer.status == 206
         done = start if resumed else 0
         length = answer.headers.get("Content-Length")
         if length is not None and done + int(length) != remote.size:
-            raise DownloadError(f"{url} has {done + int(length)} bytes there, wanted {remote.size}")
+            raise DownloadError(f"{url}: expected {remote.size} bytes, the server has {done + int(length)}")
         mode = "ab" if resumed else "wb"
         while chunk := answer.read(_CHUNK):
             with explained(part), part.open(mode) as file:
@@ -180,20 +180,20 @@ def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int,
             if on_progress is not None:
                 on_progress(done, remote.size)
     if done < remote.size:
-        raise ConnectionError(f"the server closed the line after {done} of {remote.size} bytes")
+        raise ConnectionError(f"the server closed the connection after {done} of {remote.size} bytes")
 
 
 def _check(path: Path, remote: RemoteFile, how: str) -> None:
     size = path.stat().st_size
     if size != remote.size:
-        raise DownloadError(f"{path} {how} has {size} bytes, wanted {remote.size}: remove it and try again")
+        raise DownloadError(f"{path} {how} has {size} bytes, expected {remote.size}: remove it and try again")
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != remote.md5:
         raise DownloadError(
-            f"{path} {how} has the MD5 {digest.hexdigest()}, wanted {remote.md5}: remove it and try again"
+            f"{path} {how} has MD5 {digest.hexdigest()}, expected {remote.md5}: remove it and try again"
         )
 
 
@@ -201,7 +201,7 @@ def _check_room(folder: Path, needed: int, name: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DownloadError(
-            f"{name} needs {needed / 1e9:.1f} GB more in {folder}, and {free / 1e9:.1f} GB are free"
+            f"{name} needs {needed / 1e9:.1f} GB more in {folder}, but only {free / 1e9:.1f} GB are free"
         )
 
 
@@ -210,18 +210,19 @@ def _size(path: Path) -> int:
 
 
 def unpack(archive: Path, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> int:
-    """Unpack a zip file; files that are there with the right size are left alone, so that it can be resumed.
+    """Unpack a zip file; existing files of the right size are skipped, so that it can be resumed.
 
     Args:
         archive: The zip file.
-        folder: Where its files go.
-        on_progress: Called with the files so far and the files in all.
+        folder: Target folder.
+        on_progress: Called with the number of files so far and the total.
 
     Returns:
-        How many files were written.
+        The number of files written.
 
     Raises:
-        DownloadError: It is no zip file, is damaged, or a name in it leads out of the folder, or the disk is too small.
+        DownloadError: It is not a zip file, it is damaged, a name in it leads out of the folder, or the disk is too
+            small.
     """
     try:
         with zipfile.ZipFile(archive) as content:
@@ -234,13 +235,13 @@ def unpack(archive: Path, folder: Path, on_progress: Callable[[int, int], None] 
                 if on_progress is not None:
                     on_progress(count, len(members))
     except zipfile.BadZipFile as error:
-        raise DownloadError(f"{archive} is damaged: {error}; remove it and fetch it again") from error
+        raise DownloadError(f"{archive} is damaged: {error}; remove it and download it again") from error
     return len(missing)
 
 
 def _unpack_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
     make_parent(target)
-    # Not flushed, for there are 118,287 in one archive: an empty one is found by its size and unpacked again.
+    # Not flushed to disk, as one archive has 118,287 files: an empty one is found by its size and unpacked again.
     with written_beside(target, durable=False) as new, archive.open(member) as source, new.open("wb") as file:
         shutil.copyfileobj(source, file, _CHUNK)
 
@@ -253,7 +254,7 @@ def _existing(folder: Path) -> Path:
 def _place(member: zipfile.ZipInfo, folder: Path, archive: Path) -> Path:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise DownloadError(f"{archive} has the file {member.filename!r}, which leads out of the folder")
+        raise DownloadError(f"{archive} contains the file {member.filename!r}, which leads out of the folder")
     return folder / path
 
 

@@ -1,1 +1,1 @@
-"""Exporting networks and running them without torch. The parts that run on a device import no torch."""
+"""Exporting networks and running them without torch. The parts that run on a device do not import torch."""

@@ -2,7 +2,7 @@
 
 python -m ehrpose.deploy.build_engine end2end.onnx --precision fp16
 
-Writes end2end.engine and a JSON that says how to run it and what it is bound to (no torch, no onnx, Python 3.8).
+Writes end2end.engine and its JSON sidecar: how to run it, what it is bound to (no torch, no onnx, Python 3.8).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ PathLike = Union[str, "os.PathLike[str]"]
 def build_engine(
     onnx: PathLike, out: Optional[PathLike] = None, options: Optional[BuildOptions] = None, trt: Any = None
 ) -> Path:
-    """Build the engine of an exported network, and write it with its JSON.
+    """Build the engine of an exported network, and write it with its sidecar.
 
     Args:
-        onnx: File that ``tools/deploy.py`` wrote, with its JSON beside it.
-        out: The engine, ``.engine``; None: beside the ONNX file.
+        onnx: File written by ``tools/deploy.py``, with its JSON sidecar next to it.
+        out: The engine, ``.engine``; None: next to the ONNX file.
         options: How it is built.
-        trt: The module ``tensorrt``; None imports what ``options`` names.
+        trt: The module ``tensorrt``; None: import the one for ``options.backend``.
 
     Returns:
         The engine's file.
 
     Raises:
-        FileNotFoundError: The ONNX file or its JSON is missing.
+        FileNotFoundError: The ONNX file or its sidecar is missing.
         DeployError: It cannot be built; the message says what to do, and nothing is left behind.
     """
     options = options or BuildOptions()
@@ -72,16 +72,16 @@ def build_engine(
 
 
 def describe_engine(onnx: PathLike, engine: PathLike, options: BuildOptions, trt: Any = None) -> Path:
-    """Write the JSON of an engine that ``trtexec`` built from ``onnx`` on this device; return the engine's file.
+    """Write the sidecar of an engine that ``trtexec`` built from ``onnx`` on this device; return the engine's file.
 
     Raises:
         FileNotFoundError: A file is missing.
-        DeployError: Its name has another suffix, or TensorRT is not here.
+        DeployError: Its name has the wrong suffix, or TensorRT is not installed.
     """
     onnx = Path(onnx)
     engine = _engine_path(onnx, engine)
     if not engine.is_file():
-        raise FileNotFoundError(f"engine not found: {engine}; trtexec --saveEngine={engine} writes it")
+        raise FileNotFoundError(f"engine not found: {engine}; create it with trtexec --saveEngine={engine}")
     sidecar = read_sidecar(onnx)
     trt = trt_network.import_tensorrt(options.backend) if trt is None else trt
     cuda = _cuda(options)
@@ -102,7 +102,9 @@ def _build(
     precision, flags = build_config.set_precision(trt, config, network, options)
     pinned = build_config.pin_peaks(trt, config, network) if precision != "fp32" else {}
     if sidecar.decode == "peaks" and pinned == {} and precision != "fp32":
-        raise DeployError(f"{onnx} should find peaks, but has no top-k: export it again with tools/deploy.py")
+        raise DeployError(
+            f"{onnx} was exported with `decode='peaks'`, but has no TopK: export it again with tools/deploy.py"
+        )
     if pinned:
         flags.append("OBEY_PRECISION_CONSTRAINTS")
     flags += build_config.set_device(trt, builder, config, options, precision)
@@ -110,12 +112,12 @@ def _build(
     build_config.set_optimization_level(trt, config, options)
     calibrator = None
     if options.calib_data is not None and trt_network.typed_precision(trt, network) != "int8":
-        # Here, because reading photos needs OpenCV, which building else does not.
+        # Imported here because reading photos needs OpenCV, which building otherwise does not.
         from ehrpose.deploy.tensorrt.calibrator import make_calibrator
 
         calibrator = make_calibrator(trt, cuda, sidecar, options.calib_data)
         config.int8_calibrator = calibrator
-    # TensorRT-RTX times nothing while it builds.
+    # TensorRT-RTX does not time kernels at build time.
     cache_file = options.timing_cache_of(engine) if options.backend == "tensorrt" else None
     build_config.read_timing_cache(config, cache_file)
     options = replace(options, precision=precision, max_batch=max_batch if options.max_batch else None)
@@ -139,7 +141,7 @@ def _build(
 
 
 def _cuda(options: BuildOptions) -> Optional[Cuda]:
-    """Return CUDA; None where TensorRT-RTX builds ahead of time for GPUs that are not here."""
+    """Return CUDA; None if TensorRT-RTX builds ahead of time, without a GPU."""
     try:
         return Cuda()
     except DeployError:
@@ -155,7 +157,7 @@ def _record(
     return {
         "version": trt.__version__,
         "cuda_runtime": None if cuda is None else cuda.runtime_version(),
-        # An engine of TensorRT-RTX runs on every GPU that it was built for.
+        # A TensorRT-RTX engine is not bound to one compute capability.
         "sm": None if cuda is None or options.backend == "tensorrt_rtx" else cuda.compute_capability(),
         "gpu": None if cuda is None else cuda.device_name(),
         "precision": options.precision,
@@ -171,7 +173,7 @@ def _record(
 
 
 def _describe(source: Path, engine: Path, sidecar: Sidecar, backend: str, record: Dict[str, Any]) -> None:
-    """Write the JSON of an engine whose content is in ``source``."""
+    """Write the sidecar of an engine whose content is in ``source``."""
     described = replace(
         sidecar,
         backend=backend,
@@ -184,7 +186,7 @@ def _describe(source: Path, engine: Path, sidecar: Sidecar, backend: str, record
 
 
 def _publish(file: PartialFile) -> None:
-    """Give an engine its name, after its JSON was written: an engine that is there has its JSON."""
+    """Give an engine its final name, after its sidecar was written: an engine never lacks its sidecar."""
     try:
         file.commit()
     except BaseException:
@@ -196,12 +198,12 @@ def _publish(file: PartialFile) -> None:
 def _engine_path(onnx: Path, out: Optional[PathLike]) -> Path:
     engine = onnx.with_suffix(SUFFIX) if out is None else Path(out)
     if engine.suffix != SUFFIX:
-        raise DeployError(f"an engine's name must end in {SUFFIX}, got {engine}")
+        raise DeployError(f"the engine's name must end in {SUFFIX}, got {engine}")
     return engine
 
 
 def _writable(engine: Path) -> PartialFile:
-    """Return the file to write; raise DeployError now rather than after minutes of building."""
+    """Return the file to write; raise DeployError now if it cannot be written, not after minutes of building."""
     try:
         make_parent(engine)
         file = PartialFile(engine)
@@ -209,39 +211,45 @@ def _writable(engine: Path) -> PartialFile:
         file.abort()
     except OSError as error:
         raise DeployError(
-            f"cannot write to {engine.parent}: {error.strerror}; name another file with --out"
+            f"cannot write to {engine.parent}: {error.strerror}; choose another file with --out"
         ) from error
     return file
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    command.add_argument("onnx", help="file that tools/deploy.py wrote, with its JSON beside it")
-    command.add_argument("--precision", choices=PRECISIONS, help="default: that of the ONNX file")
+    command.add_argument("onnx", help="ONNX file written by tools/deploy.py, with its JSON next to it")
+    command.add_argument("--precision", choices=PRECISIONS, help="default: as in the ONNX file")
     command.add_argument("--rtx", action="store_true", help="build with TensorRT-RTX")
-    command.add_argument("--workspace-mib", type=int, default=DEFAULT_WORKSPACE_MIB, help="MiB for one layer")
-    command.add_argument("--timing-cache", metavar="FILE", help="default: timing.cache beside the engine")
-    command.add_argument("--dla-core", type=int, metavar="N", help="run on this deep learning accelerator")
-    command.add_argument("--gpu-fallback", action="store_true", help="what the DLA does not take, on the GPU")
     command.add_argument(
-        "--calib-data", metavar="DIR", help="photos for int8 without Q/DQ, up to TensorRT 10"
+        "--workspace-mib", type=int, default=DEFAULT_WORKSPACE_MIB, help="workspace limit per layer, MiB"
+    )
+    command.add_argument("--timing-cache", metavar="FILE", help="default: timing.cache next to the engine")
+    command.add_argument("--dla-core", type=int, metavar="N", help="run on this DLA core")
+    command.add_argument(
+        "--gpu-fallback", action="store_true", help="run layers that the DLA does not support on the GPU"
     )
     command.add_argument(
-        "--max-batch", type=int, metavar="N", help="most images at once, for a dynamic batch"
+        "--calib-data", metavar="DIR", help="calibration images for int8 without Q/DQ, up to TensorRT 10"
     )
-    command.add_argument("--optimization-level", type=int, metavar="0-5", help="from TensorRT 8.6 on")
-    command.add_argument("--out", metavar="FILE", help="default: the ONNX file's name with .engine")
+    command.add_argument("--max-batch", type=int, metavar="N", help="maximum batch size, for a dynamic batch")
     command.add_argument(
-        "--describe", metavar="FILE", help="build nothing, write the JSON of an engine of trtexec"
+        "--optimization-level", type=int, metavar="0-5", help="requires TensorRT 8.6 or newer"
+    )
+    command.add_argument(
+        "--out", metavar="FILE", help="default: the ONNX file's name with the suffix .engine"
+    )
+    command.add_argument(
+        "--describe", metavar="FILE", help="only write the JSON of an engine built by trtexec"
     )
     return command.parse_args(argv)
 
 
 def main(argv: Optional[List[str]] = None) -> None:
-    """Build, and say what was written."""
+    """Build an engine and print what was written."""
     args = parse_args(argv)
     options = BuildOptions(
         precision=args.precision, backend="tensorrt_rtx" if args.rtx else "tensorrt",

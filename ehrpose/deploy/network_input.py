@@ -15,7 +15,7 @@ Image = Union[str, "os.PathLike[str]", np.ndarray]
 
 
 def prepare_image(image: Image, sidecar: Sidecar) -> Tuple[np.ndarray, np.ndarray]:
-    """Return one photo as the network of ``sidecar`` takes it, without the batch axis, and the (2, 3) warp from it."""
+    """Return one photo as input of the network of ``sidecar``, without the batch axis, and the (2, 3) warp to it."""
     image = check_image(image) if isinstance(image, np.ndarray) else read_image(image)
     size_wh = sidecar.size_wh
     warp = letterbox_warp(image.shape[1::-1], size_wh)

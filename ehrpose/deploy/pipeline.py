@@ -1,4 +1,4 @@
-"""From a config and a checkpoint to files for a device: export, check, write; what ``tools/deploy.py`` does."""
+"""Exporting a model from a config and a checkpoint: export, check, write, as ``tools/deploy.py`` does."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from ehrpose.version import __version__
 __all__ = ["ExportOptions", "Exported", "export"]
 
 ONNX_NAME, TORCH_NAME = "end2end.onnx", "end2end.pt2"
-# Where candidates are found TensorRT must compute in float32; whether all outputs of the layer are such numbers.
+# Layers that find candidates, which TensorRT must compute in float32, and whether all of their outputs are float.
 PEAK_LAYERS = {"/peaks/MaxPool": True, "/peaks/Equal": False, "/peaks/Where": True, "/peaks/TopK": False}
 
 
 class Exported(NamedTuple):
-    """What ``export`` wrote.
+    """Result of ``export``.
 
     Attributes:
         path: The network's file.
-        errors: Largest errors of the float32 network against the model.
-        report: What lower precision did, as text.
+        errors: Largest errors of the float32 network relative to the model.
+        report: Effect of the lower precision, as text.
     """
 
     path: Path
@@ -59,23 +59,23 @@ def export(
     test_images: Sequence[str | os.PathLike[str] | np.ndarray] = (),
     cfg_options: Mapping[str, Any] | None = None,
 ) -> Exported:
-    """Write ``end2end.onnx`` (``end2end.xml`` for OpenVINO's int8 and fp16, ``end2end.pt2`` for torch) and its JSON.
+    """Write ``end2end.onnx`` (``end2end.xml`` for OpenVINO's int8 and fp16, ``end2end.pt2`` for torch) and its sidecar.
 
     Args:
         config: Config file.
         checkpoint: Weights; None leaves them random (for measuring speed).
-        work_dir: Folder for the files.
-        options: What is exported.
-        test_images: Photos on which the file must give what the model gives; none: a drawn scene.
+        work_dir: Output folder.
+        options: Options of the export.
+        test_images: Photos on which the exported network must match the model; if empty, a drawn scene.
         cfg_options: Dotted keys and values that replace those of the config.
 
     Returns:
-        The file; the largest errors of the float32 network against the model; what lower precision did.
+        The file, the largest errors of the float32 network relative to the model, and the effect of lower precision.
 
     Raises:
-        DeployError: A check failed; nothing is left that looks finished.
+        DeployError: A check failed; nothing that looks finished is left behind.
         FileNotFoundError: A file is missing.
-        ValueError: An option does not fit.
+        ValueError: An option is invalid.
     """
     model = init_model(load_config(config, cfg_options, INFERENCE_PARTS), checkpoint)
     side = model.codec.input_size
@@ -113,7 +113,7 @@ def export(
         sidecar.precision = form.precision
         sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in form.files.items()}
         files = [_partial_file(stack, folder / name, part) for name, part in form.files.items()]
-        # The JSON first: a network's file that is there is a whole one.
+        # The sidecar first: an existing network file is always complete.
         sidecar.write(files[0].path)
         for file in reversed(files):
             file.commit()
@@ -121,7 +121,7 @@ def export(
 
 
 def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:
-    """Write a file next to its place; it vanishes with the stack unless it is committed."""
+    """Write a file next to its final place; it is removed with the stack unless it is committed."""
     file = PartialFile(path)
     stack.callback(file.abort)
     with file.explained():
@@ -164,7 +164,7 @@ def compare_with_model(
 
 
 def drawn_scene(meta: Any, size_wh: tuple[int, int]) -> np.ndarray:
-    """Return a picture of drawn people, (H, W, 3) uint8 BGR; of colours only if the skeleton cannot be drawn."""
+    """Return an image of drawn people, (H, W, 3) uint8 BGR, or random colours if the skeleton cannot be drawn."""
     from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 
     try:
@@ -176,7 +176,7 @@ def drawn_scene(meta: Any, size_wh: tuple[int, int]) -> np.ndarray:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what takes part in an export."""
+    """Return the versions of the packages involved in an export."""
     found = {"ehrpose": __version__, "python": platform.python_version(), "torch": torch.__version__}
     for name in ("onnx", "onnxruntime", "openvino", "tensorrt"):
         try:
@@ -187,7 +187,7 @@ def versions() -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn configs and tuples into what JSON gives back unchanged."""
+    """Turn configs and tuples into types that survive a round trip through JSON."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -196,13 +196,13 @@ def _plain(value: Any) -> Any:
 
 
 def build_or_explain(path: Path, options: ExportOptions, workspace_mib: int = 1024) -> int:
-    """Build the TensorRT engine of an exported network, or print the commands that do it on the device.
+    """Build the TensorRT engine of an exported network, or print the commands to build it on the device.
 
     Returns:
-        Exit code: 0, or 2 where TensorRT is not installed.
+        Exit code: 0, or 2 if TensorRT is not installed.
 
     Raises:
-        DeployError: TensorRT is there and fails.
+        DeployError: TensorRT is installed and fails.
     """
     from ehrpose.deploy.build_engine import build_engine
     from ehrpose.deploy.tensorrt.engine_info import BuildOptions, commands
@@ -217,8 +217,8 @@ def build_or_explain(path: Path, options: ExportOptions, workspace_mib: int = 10
         shape = (INPUT_NAME, read_sidecar(path).input["shape"])
         ours, theirs = commands(path.name, options=build, input_shape=shape, float_layers=layers)
         print(
-            f"{options.backend} is not installed here, and engines are built on the device that runs them. Copy "
-            f"{path} and {path.name}.json there, and type in their folder:\n  {ours}\n"
+            f"{options.backend} is not installed here; engines are built on the device that runs them. Copy "
+            f"{path} and {path.name}.json there, and run in their folder:\n  {ours}\n"
             f"or, with TensorRT's own tool:\n  {theirs}"
         )
         return 2

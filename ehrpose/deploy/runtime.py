@@ -1,6 +1,6 @@
-"""From a photo to people with an exported network: NumPy, OpenCV and the backend only (no torch, Python 3.8).
+"""Inference with an exported network, from photo to people: NumPy, OpenCV and the backend only (no torch, Python 3.8).
 
-Source of the geometry: ``ehrpose.image_warp``; of the decoding: the codec that the network was trained with.
+The geometry is that of ``ehrpose.image_warp``, the decoding that of the codec the network was trained with.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ __all__ = ["PoseRuntime"]
 
 
 class PoseRuntime:
-    """An exported network with everything around it; call it with a photo.
+    """An exported network with pre- and postprocessing; call it with a photo.
 
     Args:
-        path: The exported file (``end2end.onnx``, ...), with its JSON beside it.
-        backend: Name in BACKENDS; None is the one that the network was exported for.
-        num_threads: Threads of the network on the CPU; None is the backend's own choice.
-        codec_options: Arguments that replace those of the codec, e.g. ``{"mode": "paper"}``.
-        **backend_options: More arguments of the backend.
+        path: The exported file (``end2end.onnx``, ...), with its JSON sidecar next to it.
+        backend: Name in BACKENDS; None: the one that the network was exported for.
+        num_threads: CPU threads of the network; None: the backend's default.
+        codec_options: Arguments that override those of the codec, e.g. ``{"mode": "paper"}``.
+        **backend_options: Further arguments of the backend.
 
     Raises:
-        FileNotFoundError: The network or its JSON is missing.
+        FileNotFoundError: The network or its sidecar is missing.
         DeployError: The network cannot be used, or the backend is not installed.
 
     Examples:
@@ -49,7 +49,7 @@ class PoseRuntime:
     ):
         name = backend or read_sidecar(path, check_hashes=False).backend
         if name not in BACKENDS:
-            raise DeployError(f"unknown backend {name!r}, wanted one of {sorted(BACKENDS.module_dict)}")
+            raise DeployError(f"unknown backend {name!r}, expected one of {sorted(BACKENDS.module_dict)}")
         self.backend = BACKENDS.build(
             {"type": name, "path": str(path), "num_threads": num_threads, **backend_options}
         )
@@ -57,8 +57,8 @@ class PoseRuntime:
         self.codec = CODECS.build({**self.sidecar.codec, **(codec_options or {})})
         if self.sidecar.decode == "peaks" and self.codec.mode != "fast":
             raise DeployError(
-                f"{path} gives candidates, which are decoded in mode 'fast', got {self.codec.mode!r}: export with "
-                "`decode='none'`, or leave the mode"
+                f"{path} outputs candidates, which need decoding mode 'fast', got {self.codec.mode!r}: export with "
+                "`decode='none'`, or use the default mode"
             )
 
     @property
@@ -67,19 +67,19 @@ class PoseRuntime:
         return Path(self.backend.path)
 
     def __call__(self, image: Image) -> People:
-        """Return the people of one photo, in its pixels, best first.
+        """Return the people of one photo, in photo px, best score first.
 
         Args:
             image: File name, or (H, W, 3) uint8 BGR array.
 
         Raises:
-            ImageReadError: The file is missing or no photo.
-            ValueError: An array of another shape or type.
+            ImageReadError: The file is missing or not a photo.
+            ValueError: An array has the wrong shape or type.
         """
         return self.predict([image])[0]
 
     def predict(self, images: Sequence[Image]) -> List[People]:
-        """Return the people of each photo; as many at a time as the network takes."""
+        """Return the people of each photo, in batches of the network's size."""
         people: List[People] = []
         dynamic = self.sidecar.input.get("dynamic_batch", False)
         size = max(len(images), 1) if dynamic else self.sidecar.batch_size
@@ -87,7 +87,7 @@ class PoseRuntime:
             part = images[start : start + size]
             prepared = [self.prepare(image) for image in part]
             batch = np.stack([pixels for pixels, _ in prepared])
-            if not dynamic and len(batch) < size:  # the network's batch is fixed: fill it up
+            if not dynamic and len(batch) < size:  # pad to the fixed batch size
                 batch = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
             maps = self.run(batch)
             for index, (_, warp) in enumerate(prepared):
@@ -95,7 +95,7 @@ class PoseRuntime:
         return people
 
     def prepare(self, image: Image) -> Tuple[np.ndarray, np.ndarray]:
-        """Return one image as the network takes it, without the batch axis, and the (2, 3) warp from the photo."""
+        """Return one photo as network input, without the batch axis, and the (2, 3) warp from photo to input."""
         return prepare_image(image, self.sidecar)
 
     def run(self, batch: np.ndarray) -> Union[Maps, PeakMaps]:
@@ -104,19 +104,19 @@ class PoseRuntime:
         return kind(**self.backend.run(batch))
 
     def decode(self, maps: Union[Maps, PeakMaps]) -> People:
-        """Return the people of one image's maps or candidates, in pixels of the network's input."""
+        """Return the people of one image's maps or candidates, in input px."""
         if isinstance(maps, PeakMaps):
             return self.codec.decode_peaks(maps, self.sidecar.size_wh)
         return self.codec.decode(maps)
 
     def warm_up(self, runs: int = 2) -> None:
-        """Run on a black image, so that the first photo does not wait for what is done once."""
+        """Run on a black image, so that one-time setup does not delay the first photo."""
         black = np.zeros((8, 8, 3), np.uint8)
         for _ in range(runs):
             self(black)
 
     def close(self) -> None:
-        """Give the network's memory back."""
+        """Free the network's memory."""
         self.backend.close()
 
     def __enter__(self) -> PoseRuntime:

@@ -1,4 +1,4 @@
-"""The JSON beside an exported network: all that is needed to run it and to know what it is (no torch, Python 3.8)."""
+"""The JSON sidecar of an exported network: what it is and how to run it (no torch, Python 3.8)."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ INPUT_NAME = "input"
 
 
 class DeployError(ValueError):
-    """An exported network that cannot be used; the message says why and what to do."""
+    """An exported network cannot be used; the message says why and what to do."""
 
 
 @dataclass
 class Sidecar:
-    """What an exported network is.
+    """Description of an exported network.
 
     Attributes:
-        name: Name of the config that it was made from.
+        name: Name of the config that it was exported from.
         backend: ``"onnxruntime"``, ``"openvino"``, ``"tensorrt"``, ``"tensorrt_rtx"``.
         precision: ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int8"``.
         input: ``shape`` [B, C, H, W] or [B, H, W, C], ``dtype`` (``"uint8"``, ``"float32"``), ``layout`` (``"NCHW"``,
-            ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255, the normalisation is
-            inside the network.
-        outputs: Name to shape, in order; the names are those of ``Maps``, or of the peaks.
-        decode: ``"none"``: the network gives maps; ``"peaks"``: candidates of keypoints.
-        codec: Config of the codec, with the skeleton's metadata.
+            ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255; normalisation is
+            part of the network.
+        outputs: Name to shape, in order; the names are those of ``Maps`` or ``PeakMaps``.
+        decode: ``"none"``: the network outputs maps; ``"peaks"``: keypoint candidates.
+        codec: Config of the codec, including the skeleton.
         phi: Scaling coefficient, None if the network has none.
-        sha256: File name to hash, of the network's files.
-        versions: Name to version, of what made it.
+        sha256: Name to hash of each of the network's files.
+        versions: Package to version, as used for the export.
         engine: For TensorRT: what the engine is bound to.
     """
 
@@ -56,7 +56,7 @@ class Sidecar:
 
     @property
     def batch_size(self) -> int:
-        """Images that the network takes at once."""
+        """Batch size of the network."""
         return int(self.input["shape"][0])
 
     @property
@@ -67,7 +67,7 @@ class Sidecar:
         return int(width), int(height)
 
     def write(self, path: Union[str, os.PathLike[str]]) -> Path:
-        """Write the JSON of the network file ``path``; return its name."""
+        """Write the sidecar of the network file ``path``; return its path."""
         target = sidecar_path(path)
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=_plain)
         write_text(target, text + "\n")
@@ -75,20 +75,20 @@ class Sidecar:
 
 
 def sidecar_path(path: Union[str, os.PathLike[str]]) -> Path:
-    """Return the name of the JSON that belongs to the network file ``path``."""
+    """Return the path of the sidecar of the network file ``path``."""
     return Path(str(path) + SUFFIX)
 
 
 def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) -> Sidecar:
-    """Read the JSON of the network file ``path``.
+    """Read the sidecar of the network file ``path``.
 
     Args:
         path: The network's file (``.onnx``, ``.xml``, ``.engine``).
-        check_hashes: Compare the hash of each of the network's files.
+        check_hashes: Verify the hash of each of the network's files.
 
     Raises:
-        FileNotFoundError: The network, or its JSON, is missing.
-        DeployError: The JSON is broken, of another format, or of other files.
+        FileNotFoundError: The network or its sidecar is missing.
+        DeployError: The sidecar is broken, has another format, or describes other files.
     """
     path = Path(path)
     if not path.is_file():
@@ -96,17 +96,17 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
     source = sidecar_path(path)
     if not source.is_file():
         raise FileNotFoundError(
-            f"{path} has no {source.name} beside it, which says how to use it: copy it along, or export again "
-            "with tools/deploy.py"
+            f"{source.name}, which describes how to run the network, not found next to {path}: copy it there, or "
+            "export again with tools/deploy.py"
         )
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         found = content.pop("format")
     except (ValueError, KeyError, AttributeError) as error:
-        raise DeployError(f"{source} is no description of an exported network: {error}") from error
+        raise DeployError(f"{source} is not a description of an exported network: {error}") from error
     if found != FORMAT:
         raise DeployError(
-            f"{source} has format {found}, this version of ehrpose reads {FORMAT}: export again"
+            f"{source} has format {found}, this version of ehrpose expects {FORMAT}: export again"
         )
     known = {f.name for f in fields(Sidecar)}
     required = {"name", "backend", "precision", "input", "outputs", "codec"}
@@ -116,11 +116,11 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
         )
     sidecar = Sidecar(**content)
     if check_hashes:
-        for name, wanted in sidecar.sha256.items():
+        for name, expected in sidecar.sha256.items():
             part = path.parent / name
             if not part.is_file():
-                raise FileNotFoundError(f"{part} is missing, {source.name} lists it: copy it along")
-            if file_hash(part) != wanted:
+                raise FileNotFoundError(f"{part} is missing, but {source.name} lists it: copy it there too")
+            if file_hash(part) != expected:
                 raise DeployError(
                     f"{part} is not the file that {source.name} describes (another model, or damaged): copy both "
                     "again, or export again with tools/deploy.py"
@@ -129,7 +129,7 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
 
 
 def file_hash(path: Union[str, os.PathLike[str]]) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file as a hexadecimal string."""
     digest = hashlib.sha256()
     with open(str(path), "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -138,7 +138,7 @@ def file_hash(path: Union[str, os.PathLike[str]]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Turn what JSON does not know (NumPy's, tuples' and configs' types) into what it does."""
+    """Turn types that JSON does not support (of NumPy and configs) into types that it does."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if hasattr(value, "items"):

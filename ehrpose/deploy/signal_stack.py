@@ -1,4 +1,4 @@
-"""Keeping a thread's alternate signal stack as it was (no torch, Python 3.8)."""
+"""Preserving a thread's alternate signal stack (no torch, Python 3.8)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class _Stack(ctypes.Structure):
 
 @contextmanager
 def kept_signal_stack() -> Iterator[None]:
-    """Put this thread's alternate signal stack back at the end.
+    """Restore this thread's alternate signal stack on exit.
 
-    OpenVINO sets one of its own when it compiles a network and unmaps it with the network. If that happens out of
-    order, the next signal with a handler (a child that ends, Ctrl-C) ends the process with a segmentation fault.
+    OpenVINO sets its own when it compiles a network and unmaps it with the network. If that happens out of order, the
+    next signal with a handler (a child exits, Ctrl-C) ends the process with a segmentation fault.
     """
     if not sys.platform.startswith("linux"):
         yield

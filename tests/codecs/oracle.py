@@ -1,10 +1,10 @@
-"""The plain, slow statement of `paper` decoding: loops and whole-map scans, no sharing with the codec.
+"""A plain, slow implementation of `paper` decoding: loops and whole-map scans, no code shared with the codec.
 
 It restates the definition: mean of the two heatmap levels resized bilinearly to the input, 5x5 maxima, 30
 candidates, threshold, matching by minimum total cost of round(distance) * 100 - score, a quarter pixel toward
 the higher neighbour, half a pixel, score before filling, filling from the maximum of heat - round(distance).
 Stated rules for ties: peaks and filled pixels in raster order, a quarter pixel toward the lower index, people
-sorted by score and then by the order in which they were started.
+sorted by score and then in order of creation.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def test_one_lit_column_in_paper_mode(five_keypoints, column):
     maps.heat4[:, :, column] = 1.0
     maps.heat2[:, :, 2 * column : 2 * column + 2] = 1.0
     people = codec.decode(maps)
-    # The highest input pixels are the two beside the middle; a quarter towards the neighbour, then half a pixel on.
+    # The highest input pixels are the two next to the middle; a quarter towards the neighbour, plus half a pixel.
     assert np.abs(people.keypoints[:, :, 0] - (4 * column + 2)).max() <= 0.75
     assert np.abs(people.keypoints[:, :, 0] - (4 * column + 2)).max() <= 0.26
 
@@ -168,7 +168,7 @@ def test_gaussians_are_as_wide_as_the_oks_tolerates(five_keypoints):
     sigmas = np.asarray(five_keypoints["sigmas"])
     codec = AssociativeEmbedding(256, five_keypoints, unbiased=True, oks_sigma=0.5)
     plain = AssociativeEmbedding(256, five_keypoints, unbiased=True)
-    # Two pixels of each map away from a keypoint on a pixel: at (40, 32) of the map of stride 2.
+    # Two pixels of each map away from a keypoint on a pixel: at (40, 32) of the stride-2 map.
     at = np.array([40.0, 32.0]) * 255 / 127
     keypoints, visible = np.full((1, 5, 2), at), np.full((1, 5), 2)
     for area in (40.0**2, 160.0**2):
@@ -180,7 +180,7 @@ def test_gaussians_are_as_wide_as_the_oks_tolerates(five_keypoints):
     small = codec.encode(keypoints, visible, areas=np.array([4.0]))
     for name, values in plain.encode(keypoints, visible).items():
         np.testing.assert_allclose(small[name], values, atol=1e-6)
-    # Without areas the box around the keypoints tells: all at one place, no size.
+    # Without areas the box around the keypoints counts: all at one place, no size.
     np.testing.assert_allclose(codec.encode(keypoints, visible)["heat2"], small["heat2"], atol=1e-6)
     corners = at + np.array([[0, 0], [100, 0], [0, 64], [100, 64], [50, 32]])
     told = codec.encode(corners[None], visible, areas=np.array([AREA_OF_BOX * 100 * 64]))
@@ -233,7 +233,7 @@ def test_missing_keypoint_is_filled_near_the_persons_tag(five_keypoints):
     codec = AssociativeEmbedding(64, five_keypoints, mode="paper")
     keypoints = np.array([[[12, 12], [12, 40], [20, 20], [20, 40], [28, 28]]], np.float32)
     maps = perfect_maps(codec, keypoints, np.full((1, 5), 2))
-    maps.heat4[4] *= 0.05  # under the threshold
+    maps.heat4[4] *= 0.05  # below the threshold
     maps.heat2[4] *= 0.05
     for mode in ("paper", "fast"):
         codec.mode = mode
@@ -261,7 +261,7 @@ def test_multi_scale_averages_heatmaps_and_takes_tags_of_the_first(five_keypoint
 
 
 @pytest.mark.parametrize("mode", ["paper", "fast"])
-def test_no_people_where_nothing_is_over_the_threshold(coco_keypoints, mode):
+def test_no_people_if_nothing_exceeds_the_threshold(coco_keypoints, mode):
     codec = AssociativeEmbedding(64, coco_keypoints, mode=mode)
     zero = np.zeros((17, 16, 16), np.float32)
     people = codec.decode(Maps(zero, zero, np.zeros((17, 32, 32), np.float32)))
@@ -295,7 +295,7 @@ def test_bad_maps_are_named(five_keypoints):
         codec.decode(good._replace(heat2=np.zeros((5, 31, 32))))
     broken = np.zeros((5, 16, 16))
     broken[2, 3, 4] = np.nan
-    with pytest.raises(ValueError, match="tag4 holds NaN"):
+    with pytest.raises(ValueError, match="tag4 contains NaN"):
         codec.decode(good._replace(tag4=broken))
     with pytest.raises(ValueError, match="expected keypoints"):
         codec.encode(np.zeros((1, 4, 2)), np.zeros((1, 4)))
@@ -323,7 +323,7 @@ def test_a_mask_pixel_is_off_unless_most_of_its_input_pixels_are_on(coco_keypoin
 
 @pytest.mark.parametrize("mode", ["paper", "fast"])
 def test_flip_test_moves_floor_targets_by_half_a_pixel_and_unbiased_ones_not(five_keypoints, mode):
-    # Pixels mirror at (W - 1) / 2, the intervals of floor targets at W / 2: docs/codec.md gives the figures.
+    # Pixels mirror at (W - 1) / 2, the intervals of floored targets at W / 2: docs/codec.md has the numbers.
     rng, shifts = np.random.default_rng(0), {}
     for unbiased in (False, True):
         codec = AssociativeEmbedding(128, five_keypoints, mode=mode, unbiased=unbiased)

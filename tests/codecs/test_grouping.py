@@ -11,7 +11,7 @@ from ehrpose.codecs.grouping import group_by_tag
 
 
 def brute_force_pairs(cost):
-    """Return the least total cost of matching as many rows with columns as there can be."""
+    """Return the minimum total cost of a maximum matching of rows with columns."""
     rows, columns = cost.shape
     if rows > columns:
         return brute_force_pairs(cost.T)

@@ -54,7 +54,7 @@ def test_peaks_are_sorted_limited_and_in_raster_order_on_ties():
     heat = np.zeros((12, 12), np.float32)
     heat[1, 1], heat[1, 9], heat[9, 1], heat[9, 9] = 0.5, 0.9, 0.5, 0.1
     peaks = find_peaks(heat[None], 5, 0.1, 30)
-    assert list(zip(peaks.xs, peaks.ys)) == [(9, 1), (1, 1), (1, 9)]  # 0.1 is not over 0.1
+    assert list(zip(peaks.xs, peaks.ys)) == [(9, 1), (1, 1), (1, 9)]  # 0.1 is not above 0.1
     np.testing.assert_allclose(peaks.scores, [0.9, 0.5, 0.5])
     limited = find_peaks(np.stack([heat, heat]), 5, 0.1, 2)
     assert list(zip(limited.types, limited.xs, limited.ys)) == [(0, 9, 1), (0, 1, 1), (1, 9, 1), (1, 1, 1)]
@@ -120,7 +120,7 @@ def test_peaks_of_many_types_are_those_of_a_plain_search(rng, kind, shape, windo
 
 @pytest.mark.parametrize("seed", range(40))
 def test_filling_equals_the_scan_of_the_whole_map(seed):
-    # Small numbers of pixels force the fall-back; quantised values force ties; offsets leave 0 to 1.
+    # Small numbers of pixels force the fallback; quantised values force ties; offsets exceed 0 to 1.
     rng = np.random.default_rng(seed)
     heat = rng.normal(0.2, 0.5 if seed % 2 else 2.0, (12, 13)).astype(np.float32)
     tags = rng.normal(0, 2, (1 + seed % 2, 12, 13)).astype(np.float32)

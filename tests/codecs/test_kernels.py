@@ -1,4 +1,4 @@
-"""The compiled loops give the bits of their NumPy forms."""
+"""The compiled loops are bit-identical to their NumPy versions."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ changed_sides = []
 
 
 def random_maps(seed, num_types=5, num_tags=1):
-    """Maps with flat parts, negative values and few levels, so that there are ties; their sides differ."""
+    """Maps with flat parts, negative values and few levels, so that there are ties; not square."""
     rng = np.random.default_rng(seed)
     height, width = rng.integers(1, 80, 2)
     heat = rng.normal(0, 0.2, (num_types, height, width)).astype(np.float32)
@@ -32,7 +32,7 @@ def random_maps(seed, num_types=5, num_tags=1):
 
 
 def both_ways(monkeypatch, function):
-    """Answers of ``function`` with the compiled loops and without."""
+    """Results of ``function`` with and without the compiled loops."""
     answers = []
     for switch, module in (("1", compiled), ("0", None)):
         monkeypatch.setenv("EHRPOSE_NUMBA", switch)

@@ -1,4 +1,4 @@
-"""Candidates give the people that whole maps give without filling, bit for bit."""
+"""Candidates decode to the people of whole maps without filling, bit for bit."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_candidates_give_the_same_people(five_keypoints, seed, unbiased, fine, n
     )
     maps = random_maps(rng, 5, 8, 10, num_tags, fine, quantised=seed % 3 == 2)
     wanted = codec.decode(maps)
-    # Among equal values a top-k may choose any: there all pixels are candidates.
+    # A top-k may choose any of equal values: for these maps all pixels are candidates.
     found = codec.decode_peaks(extract(maps, 20 if seed % 3 != 2 else maps.heat4[0].size), (40, 32))
     assert len(wanted) > 3
     for name in ("keypoints", "keypoint_scores", "scores", "tags"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
 
 
-def test_maps_without_a_peak_give_nobody(five_keypoints):
+def test_maps_without_a_peak_have_no_people(five_keypoints):
     codec = AssociativeEmbedding(32, five_keypoints)
     empty = Maps(*(np.zeros((5, 8 * s, 8 * s), np.float32) for s in (1, 1, 2)))
     assert len(codec.decode_peaks(extract(empty, 30), (32, 32))) == 0
@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_refused(five_keypoints):
     codec = AssociativeEmbedding(32, five_keypoints)
     with pytest.raises(ValueError, match="peak_cross: expected shape"):
         codec.decode_peaks(peaks._replace(peak_cross=peaks.peak_cross[:, :, :3]), (32, 32))
-    with pytest.raises(ValueError, match="peak_heat holds NaN"):
+    with pytest.raises(ValueError, match="peak_heat contains NaN"):
         codec.decode_peaks(peaks._replace(peak_heat=peaks.peak_heat * np.nan), (32, 32))
     with pytest.raises(ValueError, match="mode 'fast'"):
         AssociativeEmbedding(32, five_keypoints, mode="paper").decode_peaks(peaks, (32, 32))

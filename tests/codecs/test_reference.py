@@ -1,4 +1,4 @@
-"""`paper` decoding gives exactly what the plain decoder gives, and that one is what the loops of the oracle give."""
+"""`paper` decoding equals the reference decoder exactly, and that one equals the loops of the oracle."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def random_maps(rng, codec, kind):
 
 @pytest.fixture(params=["as installed", "without numba"])
 def both_forms(request, monkeypatch):
-    """Run a test with the compiled loops, where numba is installed, and without them."""
+    """Run a test with the compiled loops, if numba is installed, and without them."""
     if request.param == "without numba":
         monkeypatch.setenv("EHRPOSE_NUMBA", "0")
     kernels.cache_clear()
@@ -102,7 +102,7 @@ def test_the_definition_equals_loops_over_pixels(five_keypoints, seed):
 
 @pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("mode", ["fast", "paper"])
-def test_eight_threads_give_the_same_people(coco_keypoints, mode):
+def test_eight_threads_find_the_same_people(coco_keypoints, mode):
     rng = np.random.default_rng(0)
     codec = AssociativeEmbedding(128, coco_keypoints, mode=mode)
     poses = [np.column_stack([rng.random((17, 2)) * (40, 100), np.full(17, 2)]) for _ in range(4)]

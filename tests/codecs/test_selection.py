@@ -72,8 +72,8 @@ def test_people_with_too_few_keypoints_are_dropped(five_keypoints):
     assert len(AssociativeEmbedding(64, five_keypoints, min_keypoints=6).decode(maps)) == 0
 
 
-def test_a_person_found_twice_is_given_once(five_keypoints):
-    # Tags 1.2 apart: two people by the threshold of grouping, yet filling finds the same keypoints for both.
+def test_a_person_found_twice_is_returned_once(five_keypoints):
+    # Tags 1.2 apart: two people by the grouping threshold, but filling finds the same keypoints for both.
     maps = split_person(tag_of_last=1.2)
     twice = AssociativeEmbedding(64, five_keypoints).decode(maps)
     once = AssociativeEmbedding(64, five_keypoints, nms_oks=0.9).decode(maps)
@@ -84,7 +84,7 @@ def test_a_person_found_twice_is_given_once(five_keypoints):
 def test_a_far_member_is_no_member(five_keypoints):
     maps = split_person()
     maps.heat2[4], maps.heat4[4] = 0, 0
-    maps.heat2[4, 30, 2], maps.heat4[4, 15, 1] = 0.9, 0.9  # someone else's
+    maps.heat2[4, 30, 2], maps.heat4[4, 15, 1] = 0.9, 0.9  # another person's
     joined = AssociativeEmbedding(64, five_keypoints).decode(maps)
     freed = AssociativeEmbedding(64, five_keypoints, max_spread=2.5, fill_missing=False).decode(maps)
     assert joined.keypoint_scores[0, 4] > 0.5
@@ -114,7 +114,7 @@ def test_scores_are_power_means_times_a_power_of_the_size(rng):
 
 
 def two_people(second_tag=0.0, second_scale=1):
-    """Two people on diagonals in opposite corners; the second is ``second_scale`` times as large, and the fainter."""
+    """Two people on diagonals in opposite corners; the second is ``second_scale`` times as large and fainter."""
     heat2, heat4 = np.zeros((5, 64, 64), np.float32), np.zeros((5, 32, 32), np.float32)
     tags = np.zeros((5, 32, 32), np.float32)
     for k in range(5):
@@ -133,18 +133,18 @@ def test_scores_may_prefer_the_larger_person(five_keypoints):
     np.testing.assert_array_equal(plain.keypoints, sized.keypoints[::-1])
     np.testing.assert_array_equal(plain.tags, sized.tags[::-1])
     assert np.ptp(sized.keypoints[0, :, 0]) > 1.5 * np.ptp(sized.keypoints[1, :, 0])
-    # The others' order is kept, also where missing keypoints were filled.
+    # The order of the others is kept, also if missing keypoints are filled in.
     assert (np.diff(sized.scores) < 0).all()
     assert (sized.scores < 1).all()
 
 
-def test_place_parts_people_whose_tags_are_equal(five_keypoints):
+def test_place_separates_people_with_equal_tags(five_keypoints):
     maps = two_people()
     plain = AssociativeEmbedding(128, five_keypoints, fill_missing=False).decode(maps)
     placed = AssociativeEmbedding(128, five_keypoints, fill_missing=False, place_weight=2.0).decode(maps)
     assert len(plain) == len(placed) == 2
     apart = AssociativeEmbedding(128, five_keypoints, fill_missing=False).decode(two_people(second_tag=9.0))
-    # Without place the better candidates of all types make one person.
+    # Without place, the better candidates of all types form one person.
     assert np.ptp(plain.keypoints[0, :, 0]) > 64
     np.testing.assert_array_equal(placed.keypoints, apart.keypoints)
     np.testing.assert_array_equal(placed.tags, np.zeros((2, 1)))

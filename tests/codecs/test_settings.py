@@ -1,4 +1,4 @@
-"""Options of decoding: one list of names, defaults and checks, for the codec and for configs."""
+"""Decoding options: one list of names, defaults and checks, for the codec and for configs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ehrpose.config import load_config
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
 
-# Every key that a config may give beside input_size and keypoints, with its default.
+# Every key that a config may set besides input_size and keypoints, with its default.
 KEYS = {
     "strides": (4, 2), "tag_strides": (4,), "tag_dim": 1, "sigma": 2.0, "oks_sigma": 0.0, "max_people": 30,
     "unbiased": False, "mode": "fast", "max_candidates": 30, "min_score": 0.1, "max_tag_dist": 1.0,
@@ -102,7 +102,7 @@ def test_a_config_with_a_misspelt_key_is_refused_with_the_nearest_name(root, key
         load_config(root / "configs/ehrnet/h-4_coco-384.py", {f"codec.{key}": 1})
 
 
-def test_every_key_may_stand_in_a_config(root):
+def test_every_key_may_be_set_in_a_config(root):
     options = {f"codec.{key}": value for key, value in KEYS.items()}
     assert load_config(root / "configs/ehrnet/h-4_coco-384.py", options).codec.limb_weight == 0.3
 

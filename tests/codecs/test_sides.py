@@ -1,4 +1,4 @@
-"""Left and right at one place are parted, and limbs uncrossed, in ``fast`` mode."""
+"""In ``fast`` mode, left and right at one place are separated, and crossed limbs uncrossed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEGS = {
     "skeleton": [["left_hip", "right_hip"], ["left_hip", "left_knee"], ["right_hip", "right_knee"]],
     "sigmas": [0.1, 0.1, 0.08, 0.08],
 }
-# A person of whom the left side is to the right; x and y on the map of stride 2.
+# A person whose left side is on the right; x and y on the stride-2 map.
 LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE = (40, 10), (24, 10), (42, 40), (22, 40)
 
 
@@ -36,13 +36,13 @@ def legs_maps(peaks, tags=None):
 
 def decode(maps, **options):
     people = AssociativeEmbedding(SIDE, LEGS, unbiased=True, **{"pair_ratio": 0.5, **options}).decode(maps)
-    # Unbiased positions: map px times (input - 1) / (map - 1), so back again.
+    # Unbiased positions are map px times (input - 1) / (map - 1): undo it.
     places = people.keypoints * ((SIDE // 2 - 1) / (SIDE - 1))
     return np.rint(places).astype(int).tolist(), people
 
 
 HIPS = [(0, LEFT_HIP, 0.9), (1, RIGHT_HIP, 0.9)]
-# Both maps are high at both knees, and a little higher at the right one.
+# Both maps are high at both knees, slightly higher at the right one.
 BOTH_AT_BOTH = [*HIPS, (2, LEFT_KNEE, 0.4), (2, RIGHT_KNEE, 0.5), (3, LEFT_KNEE, 0.4), (3, RIGHT_KNEE, 0.5)]
 
 
@@ -53,7 +53,7 @@ def test_pairs_of_coco_follow_the_limbs():
     assert ("left_ankle", "right_ankle", "left_knee", "right_knee") in named
     assert ("left_wrist", "right_wrist", "left_elbow", "right_elbow") in named
     assert len(named) == 7
-    done = {"left_eye", "right_eye"}  # which hang on the nose alone
+    done = {"left_eye", "right_eye"}  # connected to the nose only
     for left, right, left_end, right_end in named:
         assert {left_end, right_end} <= done
         done |= {left, right}
@@ -76,7 +76,7 @@ def test_both_at_one_place_get_a_place_each_on_their_own_side():
     assert moved[[0, 1, 3]].tolist() == before[[0, 1, 3]].tolist()
     assert 0.2 < moved[2] < before[2] - 0.05
     assert people.scores[0] == plain.scores[0]
-    # The same of the mirror image.
+    # The same for the mirror image.
     mirrored = [(k ^ 1, (SIDE // 2 - 1 - x, y), height) for k, (x, y), height in BOTH_AT_BOTH]
     places, _ = decode(legs_maps(mirrored))
     assert places[0] == [[SIDE // 2 - 1 - x, y] for x, y in (RIGHT_HIP, LEFT_HIP, RIGHT_KNEE, LEFT_KNEE)]
@@ -86,7 +86,7 @@ def test_scores_that_tell_left_from_right_decide_even_if_legs_cross():
     crossed = [*HIPS, (2, RIGHT_KNEE, 0.9), (3, LEFT_KNEE, 0.9), (2, LEFT_KNEE, 0.2), (3, RIGHT_KNEE, 0.2)]
     wanted = [list(p) for p in (LEFT_HIP, RIGHT_HIP, RIGHT_KNEE, LEFT_KNEE)]
     assert decode(legs_maps(crossed))[0][0] == wanted
-    # Crossed and not sure of it: limbs decide, unless they do not count.
+    # Crossed with low confidence: limbs decide, unless their weight is 0.
     unsure = [(k, place, 0.5 if height == 0.9 else 0.45) for k, place, height in crossed[2:]]
     assert decode(legs_maps(HIPS + unsure))[0][0] == [
         list(p) for p in (LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE)
@@ -98,11 +98,11 @@ def test_legs_at_one_place_stay_without_a_second_place():
     alone = [*HIPS, (2, RIGHT_KNEE, 0.5), (3, RIGHT_KNEE, 0.5)]
     wanted = [list(p) for p in (LEFT_HIP, RIGHT_HIP, RIGHT_KNEE, RIGHT_KNEE)]
     assert decode(legs_maps(alone))[0][0] == wanted
-    # Too low by the ratio; and high enough.
+    # Too low for the ratio; then high enough.
     faint = [*alone, (2, LEFT_KNEE, 0.2), (3, LEFT_KNEE, 0.2)]
     assert decode(legs_maps(faint))[0][0] == wanted
     assert decode(legs_maps(faint), pair_ratio=0.3)[0][0][2] == list(LEFT_KNEE)
-    # Too far away to be this person's, with their tag.
+    # Has the person's tag, but is too far away.
     near, far = (26, 24), (60, 62)
     places = [*HIPS, (2, near, 0.5), (3, near, 0.5), (2, far, 0.5), (3, far, 0.5)]
     assert decode(legs_maps(places))[0][0] == [list(p) for p in (LEFT_HIP, RIGHT_HIP, near, near)]
@@ -118,7 +118,7 @@ def test_another_persons_knee_is_not_taken():
 
 
 def test_a_better_persons_knee_is_not_taken_though_tags_are_alike():
-    # Beside the first person a second one, tags alike, whose knees seem to lie at one place each.
+    # Next to the first person a second one with similar tags, whose knees coincide.
     first = [(0, (40, 10), 0.9), (1, (24, 10), 0.9), (2, (42, 40), 0.9), (3, (22, 40), 0.9)]
     second = [(0, (60, 10), 0.6), (1, (52, 10), 0.6), (2, (56, 40), 0.5), (3, (56, 40), 0.5)]
     tags = [(24, 0.8)]  # from column 48 of stride 2 on: within max_tag_dist of the first person's
@@ -127,11 +127,11 @@ def test_a_better_persons_knee_is_not_taken_though_tags_are_alike():
     assert len(places) == 2
     assert plain.scores[0] > plain.scores[1]
     assert places[1][2] == places[1][3] == [56, 40]
-    # Its own other knee, were it there, would be taken; the first person's is not.
+    # The person's own other knee, if present, would be taken; the first person's is not.
     own = [(2, (50, 40), 0.4), (3, (50, 40), 0.4)]
     assert decode(legs_maps(first + second + own, tags=tags), fill_missing=False)[0][1][3] == [50, 40]
     assert decode(two, fill_missing=False)[0] == places
-    # The better person's order counts: with scores exchanged, the first one's knees are free.
+    # The order of scores counts: with scores swapped, the first one's knees are free.
     swapped = [(k, place, 0.4) for k, place, _ in first]
     swapped += [(0, (60, 10), 0.9), (1, (52, 10), 0.9), (2, (56, 40), 0.4), (3, (56, 40), 0.4)]
     places, _ = decode(legs_maps(swapped, tags=tags), fill_missing=False, pair_ratio=0.3)
@@ -148,7 +148,7 @@ def test_missing_keypoints_stay_missing():
         assert people.keypoint_scores[0, lacking] == 0
 
 
-def test_nobody_and_no_pairs():
+def test_no_people_and_no_pairs():
     assert len(decode(legs_maps([]))[1].scores) == 0
     unpaired = dict(LEGS, swap=[])
     people = AssociativeEmbedding(SIDE, unpaired, unbiased=True, pair_ratio=0.5).decode(
@@ -159,7 +159,7 @@ def test_nobody_and_no_pairs():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_candidates_of_an_exported_network_give_the_same(seed):
+def test_candidates_of_an_exported_network_decode_to_the_same(seed):
     torch = pytest.importorskip("torch")
     from ehrpose.deploy.export.peaks import PeakExtractor
 

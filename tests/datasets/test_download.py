@@ -1,4 +1,4 @@
-"""Downloads from a local server with the faults that servers have."""
+"""Downloads from a local server with typical faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTENT = np.random.default_rng(0).bytes(300_000)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; `faults` are taken one a request: a status, or the bytes after which the line is cut."""
+    """Serves `files`; each request takes one of `faults`: a status, or the bytes after which the connection is cut."""
 
     daemon_threads = True
 
@@ -72,17 +72,17 @@ def remote(content=CONTENT, **changes) -> RemoteFile:
     return wanted._replace(**changes)
 
 
-def test_a_file_is_fetched_and_checked(server, tmp_path):
+def test_a_file_is_downloaded_and_checked(server, tmp_path):
     seen = []
     path = download(remote(), server.url, tmp_path / "new", on_progress=lambda *state: seen.append(state))
     assert path.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert [p.name for p in path.parent.iterdir()] == ["a.zip"]
     assert download(remote(), server.url, tmp_path / "new") == path
-    assert server.ranges == [None]  # the second time nothing was asked for
+    assert server.ranges == [None]  # no request the second time
 
 
-def test_a_cut_line_is_taken_up_where_it_broke(server, tmp_path):
+def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
     server.faults = [100_000, 50_000, 0, 120_000]
     path = download(remote(), server.url, tmp_path, retries=1, wait=0.01)
     assert path.read_bytes() == CONTENT
@@ -96,13 +96,13 @@ def test_a_disk_that_fills_up_ends_the_download(server, tmp_path):
         WriteError, match=r"a\.zip\.part could not be written: No space left on device \(\d+ MB"
     ):
         download(remote(), server.url, tmp_path)
-    assert server.ranges == [None]  # asking again would not help
+    assert server.ranges == [None]  # a retry would not help
 
 
-def test_the_next_run_goes_on(server, tmp_path):
+def test_the_next_run_resumes(server, tmp_path):
     server.faults = [100_000, 0, 0]
     with pytest.raises(
-        DownloadError, match=r"closed the line after 100000 of 300000.*are kept in .*a\.zip\.part"
+        DownloadError, match=r"closed the connection after 100000 of 300000.*are kept in .*a\.zip\.part"
     ):
         download(remote(), server.url, tmp_path, retries=1, wait=0.01)
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip.part"]
@@ -116,10 +116,10 @@ def test_a_server_without_ranges_sends_all_again(server, tmp_path):
     assert download(remote(), server.url, tmp_path, wait=0.01).read_bytes() == CONTENT
 
 
-def test_trouble_of_the_server_is_waited_out_but_not_a_missing_file(server, tmp_path):
+def test_server_errors_are_retried_but_not_a_missing_file(server, tmp_path):
     server.faults = ["503", "500"]
     assert download(remote(), server.url, tmp_path, wait=0.01).read_bytes() == CONTENT
-    with pytest.raises(DownloadError, match=r"zips/b\.zip: the server answers 404"):
+    with pytest.raises(DownloadError, match=r"zips/b\.zip: the server answered 404"):
         download(remote(path="zips/b.zip"), server.url, tmp_path, wait=0.01)
     assert server.ranges == [None] * 4
 
@@ -133,31 +133,31 @@ def test_no_server_at_all(tmp_path, server):
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
-    with pytest.raises(DownloadError, match=r"has the MD5 \w+, wanted 0000"):
+    with pytest.raises(DownloadError, match=r"has MD5 \w+, expected 0000"):
         download(remote(md5="0000"), server.url, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_size_on_the_server_is_said_before_anything_is_fetched(server, tmp_path):
-    with pytest.raises(DownloadError, match="has 300000 bytes there, wanted 299999"):
+def test_a_wrong_size_on_the_server_is_named_before_anything_is_downloaded(server, tmp_path):
+    with pytest.raises(DownloadError, match="expected 299999 bytes, the server has 300000"):
         download(remote(size=299_999), server.url, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_that_is_too_long_is_begun_anew(server, tmp_path):
+def test_a_part_that_is_too_long_is_downloaded_again(server, tmp_path):
     (tmp_path / "a.zip.part").write_bytes(bytes(400_000))
     assert download(remote(), server.url, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_file_that_is_there_and_wrong_is_named_and_kept(server, tmp_path):
+def test_an_existing_wrong_file_is_named_and_kept(server, tmp_path):
     (tmp_path / "a.zip").write_bytes(bytes(len(CONTENT)))
-    with pytest.raises(DownloadError, match="is there, but has the MD5"):
+    with pytest.raises(DownloadError, match="exists, but has MD5"):
         download(remote(), server.url, tmp_path)
     assert (tmp_path / "a.zip").exists()
     assert server.ranges == []
 
 
-def test_a_full_disk_is_said_at_once(server, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_at_once(server, tmp_path, monkeypatch):
     usage = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(DownloadError, match=r"needs 0\.0 GB more"):
@@ -210,7 +210,7 @@ def test_an_archive_stays_in_its_folder(tmp_path):
 
 @pytest.fixture
 def tool(root, server, tmp_path, monkeypatch):
-    """The command, for a data set of two small archives on the local server."""
+    """The command, for a dataset of two small archives on the local server."""
     files = {}
     for part in ("val", "test"):
         path = tmp_path / f"{part}.zip"
@@ -226,7 +226,7 @@ def tool(root, server, tmp_path, monkeypatch):
     return lambda *words: script.main(["--save-dir", str(tmp_path / "coco"), *words])
 
 
-def test_the_command_fetches_unpacks_and_does_not_do_it_twice(tool, server, tmp_path, capsys):
+def test_the_command_downloads_and_unpacks_once(tool, server, tmp_path, capsys):
     tool("--unzip", "--delete")
     assert (tmp_path / "coco/val2017/1.jpg").read_text() == "val"
     assert [p.name for p in (tmp_path / "coco").iterdir()] == ["val2017"]
@@ -236,7 +236,7 @@ def test_the_command_fetches_unpacks_and_does_not_do_it_twice(tool, server, tmp_
     assert len(server.ranges) == 2
 
 
-def test_the_command_says_what_it_does_not_know(tool, capsys):
+def test_the_command_names_unknown_words(tool, capsys):
     for words, message in (
         (["--parts", "nothing"], "unknown ['nothing']; available: ['val', 'test']"),
         (["--delete"], "--delete without --unzip"),

@@ -1,4 +1,4 @@
-"""A machine with a tensorrt and a libcudart that keep a record."""
+"""A machine with a recording tensorrt and libcudart."""
 
 from __future__ import annotations
 

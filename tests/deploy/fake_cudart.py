@@ -1,4 +1,4 @@
-"""A libcudart that keeps a record: memory is the host's, streams work at once, graphs replay what was captured."""
+"""A recording libcudart: memory is the host's, streams run immediately, graphs replay what was captured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ERRORS = {2: b"cudaErrorMemoryAllocation", 35: b"cudaErrorInsufficientDriver", 1
 
 
 class _Function:
-    """What ctypes gives for a function: it can be called and takes argtypes and restype."""
+    """Stands for a ctypes function: callable, with argtypes and restype."""
 
     def __init__(self, library, name):
         self.library, self.name = library, name
@@ -55,7 +55,7 @@ class FakeCudart:
         return 0
 
     def do(self, work):
-        """Run what belongs to a stream, or record it while the stream is captured."""
+        """Run a stream's work, or record it while the stream is being captured."""
         if self._capturing is None:
             work()
         else:
@@ -117,7 +117,7 @@ class FakeCudart:
         self.do(lambda: ctypes.memmove(target, source, size))
 
     def _cudaStreamCreateWithFlags(self, target, flags):
-        assert _number(flags) == 1  # not to wait for the default stream
+        assert _number(flags) == 1  # non-blocking
         self._create(target, "cudaStreamDestroy")
 
     def _cudaStreamSynchronize(self, stream):

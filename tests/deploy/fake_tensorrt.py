@@ -1,8 +1,8 @@
-"""A tensorrt that keeps a record and has, of each class, only what the real release has (see ``trt_api``).
+"""A recording tensorrt whose classes have only the names of the real release (see ``trt_api``).
 
-An ONNX file is here JSON: ``{"shape": [...], "dtype": ..., "layers": [[type, name, inputs, {output: dtype}], ...],
+An ONNX file is JSON here: ``{"shape": [...], "dtype": ..., "layers": [[type, name, inputs, {output: dtype}], ...],
 "errors": [[node, text], ...]}``; an engine is the JSON ``{"tensors": [[name, mode, shape, dtype], ...], "max": n}``.
-The engine's outputs are the input's mean plus their place, so that mixed-up memory shows.
+The engine's outputs are the input's mean plus their index, so that mixed-up memory shows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NUMPY = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int6
 
 
 def write_onnx(folder, layers=(CONVOLUTION,), shape=SHAPE, precision="fp32", decode="none", errors=()):
-    """Write what stands for an exported network, and its JSON; return the file."""
+    """Write a stand-in for an exported network, and its sidecar; return the file."""
     path = folder / "end2end.onnx"
     path.write_text(json.dumps({"shape": list(shape), "layers": list(layers), "errors": list(errors)}))
     fixed = [abs(n) for n in shape]
@@ -40,7 +40,7 @@ def write_onnx(folder, layers=(CONVOLUTION,), shape=SHAPE, precision="fp32", dec
 
 
 class Failure:
-    """What to let go wrong; each attribute is one."""
+    """Faults to inject; one per attribute."""
 
     no_builder = no_plan = no_engine = no_context = no_address = no_shape = no_execution = bad_cache = False
 

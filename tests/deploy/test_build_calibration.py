@@ -1,4 +1,4 @@
-"""Calibration of int8 engines, on recording stand-ins."""
+"""Calibration of int8 engines, on recording fakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_calibration_shows_each_photo_once(machine, release, capsys):
     machine.use(release)
     machine.build(precision="int8", calib_data=str(photos(machine, broken=1)))
     assert machine.flags() == ["FP16", "INT8"]
-    assert "trtexec" not in capsys.readouterr().out  # it has no photos
+    assert "trtexec" not in capsys.readouterr().out  # trtexec cannot calibrate on photos
     shown = [(size, np.frombuffer(content, np.float32).tolist()) for size, content in machine.trt.calibration]
     assert shown == [(1, [float(number)] * 4) for number in (1, 2, 3)]
     assert (machine.cudart.alive, machine.cudart.wrong) == ({}, [])
@@ -30,10 +30,10 @@ def test_calibration_is_not_done_with_qdq(machine):
 def test_calibration_that_fails(machine):
     folder = machine.folder / "photos"
     build = {"precision": "int8", "calib_data": str(folder)}
-    with pytest.raises(DeployError, match="folder of photos for calibration not found"):
+    with pytest.raises(DeployError, match="folder of calibration images not found"):
         machine.build(**build)
     folder.mkdir()
-    with pytest.raises(DeployError, match=r"holds 0 photo\(s\).*wanted at least 1"):
+    with pytest.raises(DeployError, match=r"expected at least 1 image\(s\).*, got 0"):
         machine.build(**build)
     photos(machine, broken=2, whole=0)
     with pytest.raises(DeployError, match=r"no batch of .* could be used: cannot read photo .*0\.jpg"):

@@ -1,4 +1,4 @@
-"""The builder, against a tensorrt and a libcudart that keep a record."""
+"""The builder, against a recording tensorrt and libcudart."""
 
 from __future__ import annotations
 
@@ -79,18 +79,18 @@ def test_precision_comes_from_flags_or_from_the_file(machine, release, layers, p
         (TRT_11, [CONVOLUTION], {"precision": "fp16"},
          r"TensorRT 11\.4\.0\.106 takes fp16 from the ONNX file only.*tools/deploy\.py, `precision=.fp16.` and `typed"),
         (RTX, [CONVOLUTION], {"precision": "fp16"}, "TensorRT-RTX 1.7.1.116 takes fp16 from the ONNX file only"),
-        (JETSON, [CONVOLUTION], {"precision": "int8"}, "has no Q/DQ.*or name photos with `calib_data`"),
+        (JETSON, [CONVOLUTION], {"precision": "int8"}, "has no Q/DQ.*or give calibration images with `calib_data`"),
         (TRT_11, [CONVOLUTION], {"precision": "int8", "calib_data": "x"}, r"`precision='int8'`$"),
         (JETSON, [HALF_CONVOLUTION], {"precision": "fp32"}, "is already fp16, so `precision=.fp32.` is not"),
         (JETSON, [QUANTIZE], {"precision": "fp16"}, "the ONNX file is already int8"),
-        (JETSON, [CONVOLUTION], {"optimization_level": 3}, "needs TensorRT 8.6 or newer, here is 8.5.2.2"),
+        (JETSON, [CONVOLUTION], {"optimization_level": 3}, "needs TensorRT 8.6 or newer, this is 8.5.2.2"),
         (JETSON, [CONVOLUTION], {"dla_core": 2, "precision": "fp16"}, r"has 2 DLA core\(s\), got `dla_core=2`"),
         (TRT_10, [CONVOLUTION], {"dla_core": 0, "precision": "fp16"}, r"has 0 DLA core\(s\)"),
         (JETSON, [CONVOLUTION], {"dla_core": 0}, "not in fp32: add `precision='fp16'`"),
-        (JETSON, [CONVOLUTION], {"max_batch": 4}, "takes 1 image.* got `max_batch=4`: export it with"),
+        (JETSON, [CONVOLUTION], {"max_batch": 4}, "fixed batch size of 1, got `max_batch=4`: export it with"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_built_is_said(machine, release, layers, options, message):
+def test_what_cannot_be_built_is_named(machine, release, layers, options, message):
     machine.use(release)
     with pytest.raises(DeployError, match=message):
         machine.build(write_onnx(machine.folder, layers), **options)
@@ -114,8 +114,8 @@ def test_layers_that_find_peaks_stay_float32(machine, release):
     assert read_sidecar(engine).engine["pinned_layers"] == 6
 
 
-def test_peaks_that_are_not_there(machine, capsys):
-    with pytest.raises(DeployError, match="should find peaks, but has no top-k"):
+def test_missing_peaks(machine, capsys):
+    with pytest.raises(DeployError, match="with `decode='peaks'`, but has no TopK"):
         machine.build(write_onnx(machine.folder, decode="peaks"), precision="fp16")
     machine.build(write_onnx(machine.folder, [QUANTIZE, *PEAKS], decode="peaks"))
     layers = [f"{name}:fp32" for name in ("MaxPool", "Equal", "zeros", "Where", "Reshape", "TopK")]
@@ -204,7 +204,7 @@ def test_timing_cache_grows_from_build_to_build(machine, capsys):
     machine.use(fail=["bad_cache"])
     machine.build()
     assert cache.read_bytes() == b" and more"
-    assert "is of another device or TensorRT and is written anew" in capsys.readouterr().out
+    assert "is from another device or TensorRT version and will be rebuilt" in capsys.readouterr().out
     machine.build(timing_cache=str(machine.folder / "mine"))
     assert (machine.folder / "mine").read_bytes() == b" and more"
     assert not [name for name in machine.files() if "partial" in name]
@@ -221,7 +221,7 @@ def test_deep_learning_accelerator(machine):
 
 def test_dynamic_batch(machine, capsys):
     onnx = write_onnx(machine.folder, shape=[-1, *SHAPE[1:]])
-    with pytest.raises(DeployError, match="say the most with `max_batch`"):
+    with pytest.raises(DeployError, match="set the maximum with `max_batch`"):
         machine.build(onnx)
     engine = machine.build(onnx, max_batch=4)
     elsewhere = FakeCudart(sm="8.7")

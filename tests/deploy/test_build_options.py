@@ -18,16 +18,16 @@ from ehrpose.registry import BACKENDS
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "bf16"}, "wanted a precision of"),
-        ({"backend": "onnxruntime"}, "and a backend of"),
-        ({"workspace_mib": 0}, "workspace_mib must be at least 1, got 0"),
-        ({"max_batch": 0}, "max_batch must be at least 1"),
-        ({"optimization_level": 6}, "optimization_level must be 0 to 5, got 6"),
-        ({"gpu_fallback": True}, "gpu_fallback is for a dla_core"),
-        ({"calib_data": "photos"}, "calib_data is for precision int8, got None"),
+        ({"precision": "bf16"}, "expected a precision in"),
+        ({"backend": "onnxruntime"}, "and a backend in"),
+        ({"workspace_mib": 0}, "`workspace_mib` must be at least 1, got 0"),
+        ({"max_batch": 0}, "`max_batch` must be at least 1"),
+        ({"optimization_level": 6}, "`optimization_level` must be 0 to 5, got 6"),
+        ({"gpu_fallback": True}, "`gpu_fallback` needs a `dla_core`"),
+        ({"calib_data": "photos"}, "`calib_data` is for precision int8, got None"),
     ],
 )
-def test_options_that_make_no_sense(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         BuildOptions(**options)
 
@@ -56,7 +56,7 @@ def test_commands():
     assert (args.precision, args.dla_core, args.max_batch, args.out) == ("int8", 0, 2, "b.engine")
 
 
-def test_engine_of_trtexec_gets_its_description(machine):
+def test_engine_built_by_trtexec_gets_its_sidecar(machine):
     onnx = write_onnx(machine.folder)
     engine = machine.folder / "trtexec.engine"
     with pytest.raises(FileNotFoundError, match=r"engine not found: .*trtexec --saveEngine="):

@@ -53,7 +53,7 @@ def randomized(config, seed=0):
     return model
 
 
-def test_a_network_that_is_there_has_its_json(config, tmp_path, monkeypatch):
+def test_an_exported_network_always_has_its_sidecar(config, tmp_path, monkeypatch):
     placed, replace = [], os.replace
 
     def place(source, target):
@@ -73,7 +73,7 @@ def test_a_network_that_is_there_has_its_json(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-def test_exported_network_gives_the_models_maps(exported, options):
+def test_exported_network_returns_the_models_maps(exported, options):
     path = exported(**options)
     sidecar = read_sidecar(path)
     assert not [p for p in path.parent.iterdir() if "partial" in p.name]
@@ -129,7 +129,7 @@ def test_runtime_and_torch_find_the_same_people(config, exported, tmp_path):
 def test_smoothing_is_part_of_the_exported_network(config, tmp_path, backend):
     if backend == "openvino":
         pytest.importorskip("openvino")
-    # A missing keypoint is looked for over noise here: which of many like pixels is taken depends on the processor.
+    # Missing keypoints are searched for in noise here: which of many similar pixels wins depends on the processor.
     plain_options = {"codec.fill_missing": False}
     smooth = {"model.head.smooth_sigmas": (1.0, 1.5), **plain_options}
     torch.save({"state_dict": randomized(config).state_dict()}, tmp_path / "weights.pth")
@@ -156,7 +156,7 @@ def test_smoothing_is_part_of_the_exported_network(config, tmp_path, backend):
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
-def test_candidates_give_the_people_of_the_maps(config, tmp_path, backend):
+def test_candidates_decode_to_the_people_of_the_maps(config, tmp_path, backend):
     if backend == "openvino":
         pytest.importorskip("openvino")
     model = randomized(config)
@@ -195,12 +195,12 @@ def test_candidates_give_the_people_of_the_maps(config, tmp_path, backend):
     ("options", "message"),
     [
         ({"input_wh": (100, 128)}, "multiples of 32"),
-        ({"backend": "ncnn"}, "wanted a backend of"),
-        ({"precision": "fp8"}, "wanted a precision of"),
+        ({"backend": "ncnn"}, "expected a backend in"),
+        ({"precision": "fp8"}, "expected a precision in"),
         ({"precision": "bf16"}, "for onnxruntime, got bf16"),
         ({"precision": "int8"}, "with `calib_data`"),
-        ({"layout": "CHWN"}, "wanted a layout of"),
-        ({"decode": "people"}, "to decode one of"),
+        ({"layout": "CHWN"}, "expected layout in"),
+        ({"decode": "people"}, "and decode in"),
     ],
 )
 def test_bad_options_are_refused(config, tmp_path, options, message):
@@ -212,7 +212,7 @@ def test_bad_options_are_refused(config, tmp_path, options, message):
 def test_a_failed_check_leaves_nothing(config, tmp_path, monkeypatch):
     (tmp_path / "end2end.onnx").write_bytes(b"old")
     monkeypatch.setattr(parity, "MAX_MAP_ERROR", -1.0)
-    with pytest.raises(DeployError, match="maps that differ from the model's"):
+    with pytest.raises(DeployError, match=r"maps of .* differ from the model's"):
         export(config, None, tmp_path, ExportOptions())
     assert [p.name for p in tmp_path.iterdir()] == ["end2end.onnx"]
     assert (tmp_path / "end2end.onnx").read_bytes() == b"old"
@@ -228,11 +228,11 @@ def test_other_people_fail_the_check(config):
     def maps(fine):
         return Maps(np.zeros((17, 16, 16), np.float32), np.zeros((17, 16, 16), np.float32), fine)
 
-    with pytest.raises(DeployError, match="0 people were found, the model finds 1"):
+    with pytest.raises(DeployError, match="0 people found, the model finds 1"):
         parity.compare_people(codec.decode(maps(0 * heat)), codec.decode(maps(heat)))
     moved = parity.compare_people(codec.decode(maps(np.roll(heat, 1, axis=2))), codec.decode(maps(heat)))
     assert moved == pytest.approx(2.0, abs=0.2)
-    with pytest.raises(DeployError, match="heat2 holds NaN"):
+    with pytest.raises(DeployError, match="heat2 contains NaN"):
         parity.compare_maps(maps(heat * np.nan), maps(heat))
     with pytest.raises(DeployError, match="heat2 has shape"):
         parity.compare_maps(maps(heat[:, :8]), maps(heat))
@@ -266,7 +266,7 @@ BAD_GRAPHS = {
     "the indices, is not supported": node_model(
         [helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[3, 3])]
     ),
-    "input x: type UINT8 is not taken": node_model(
+    "input x: type UINT8 is not supported": node_model(
         [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], kind=TensorProto.UINT8
     ),
     "its type is not INT8": node_model(
@@ -280,11 +280,11 @@ BAD_GRAPHS = {
 
 
 @pytest.mark.parametrize("message", BAD_GRAPHS)
-def test_what_tensorrt_85_does_not_take_is_named(message):
+def test_what_tensorrt_85_does_not_support_is_named(message):
     problems = list(unsupported(BAD_GRAPHS[message]))
     assert len(problems) == 1
     assert message in problems[0]
-    with pytest.raises(DeployError, match="does not take this network"):
+    with pytest.raises(DeployError, match="does not support this network"):
         parity.check_tensorrt_85(BAD_GRAPHS[message])
 
 
@@ -300,7 +300,7 @@ def test_sidecar_mistakes(exported, tmp_path):
         PoseRuntime(path)
     again()
     sidecar_path(path).unlink()
-    with pytest.raises(FileNotFoundError, match="beside it, which says how to use it"):
+    with pytest.raises(FileNotFoundError, match="which describes how to run the network, not found next to"):
         PoseRuntime(path)
     again()
     path.write_bytes(path.read_bytes()[:-100])
@@ -320,15 +320,15 @@ def test_sidecar_mistakes(exported, tmp_path):
         with pytest.raises(DeployError, match=message):
             PoseRuntime(path)
     sidecar_path(path).write_text("{")
-    with pytest.raises(DeployError, match="is no description"):
+    with pytest.raises(DeployError, match="is not a description"):
         PoseRuntime(path)
 
 
-def test_runtime_refuses_what_is_no_photo(exported):
+def test_runtime_refuses_wrong_arrays(exported):
     runtime = PoseRuntime(exported())
     with pytest.raises(ValueError, match="uint8 BGR"):
         runtime(np.zeros((5, 5), np.uint8))
-    with pytest.raises(ValueError, match="the network takes uint8 images of shape"):
+    with pytest.raises(ValueError, match="expected uint8 images of shape"):
         runtime.run(np.zeros((1, 3, 64, 64), np.uint8))
     assert len(runtime(np.zeros((1, 1, 3), np.uint8)).keypoints.shape) == 3
     runtime.warm_up()
@@ -339,7 +339,7 @@ def test_runtime_refuses_what_is_no_photo(exported):
 
 
 @pytest.mark.parametrize("backend", ["openvino"])
-def test_other_backends_give_the_same_maps(config, exported, backend):
+def test_other_backends_return_the_same_maps(config, exported, backend):
     pytest.importorskip(backend, reason=f"{backend} is in the extra 'deploy'")
     path = exported()
     batch = np.random.default_rng(0).integers(0, 256, (1, 3, 128, 128), np.uint8)
@@ -352,7 +352,7 @@ def test_other_backends_give_the_same_maps(config, exported, backend):
 
 
 def test_openvino_leaves_the_signal_stack_as_it_was(exported):
-    # Else the next signal with a handler ends the process once the network is gone.
+    # Otherwise the next signal with a handler ends the process once the network is gone.
     pytest.importorskip("openvino")
 
     def stack():

@@ -1,4 +1,4 @@
-"""Lower precision: the files are what they say, run, and stay near the float32 network."""
+"""Lower precision: files have the precision that they claim, run, and stay near the float32 network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def weights(config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(config, tmp_path_factory):
-    """A folder of three scenes, and a file that is no photo."""
+    """A folder of three scenes, and a file that is not a photo."""
     from ehrpose.models.loading import init_model
 
     folder = tmp_path_factory.mktemp("photos")
@@ -52,7 +52,7 @@ def test_int8_stays_near_float32(config, weights, photos, tmp_path, backend):
     done = export(config, weights, tmp_path / "int8", options)
     sidecar = read_sidecar(done.path)
     assert sidecar.precision == "int8"
-    assert "calibrated on 3 photos, 1 could not be read" in done.report
+    assert "calibrated on 3 images, 1 could not be read" in done.report
     assert sorted(p.name for p in done.path.parent.iterdir()) == sorted(
         [*sidecar.sha256, done.path.name + ".json"]
     )
@@ -110,17 +110,17 @@ def test_half_range_leaves_weights_of_seven_bits(config, weights, photos, tmp_pa
 
 @pytest.mark.parametrize("options", [{}, {"backend": "tensorrt", "precision": "int8", "calib_data": "x"}])
 def test_half_range_is_for_int8_on_cpus(options):
-    with pytest.raises(ValueError, match="`half_range` is for int8 of onnxruntime and openvino"):
+    with pytest.raises(ValueError, match="`half_range` is for int8 with onnxruntime and openvino"):
         ExportOptions(**options, half_range=True)
 
 
-def test_parts_that_hurt_stay_in_float(config, weights, photos, tmp_path, monkeypatch):
+def test_parts_that_quantise_badly_stay_in_float(config, weights, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(quantization, "MAX_PART_ERROR", 0.0)
     options = ExportOptions(precision="int8", calib_data=str(photos))
     done = export(config, weights, tmp_path, options)
     graph = onnx.load(str(done.path))
     assert "QuantizeLinear" not in {node.op_type for node in graph.graph.node}
-    assert done.report.count("left in float") > 10
+    assert done.report.count("kept in float") > 10
 
 
 def test_float16_is_written_into_the_file_for_new_tensorrt(config, weights, tmp_path):
@@ -133,7 +133,7 @@ def test_float16_is_written_into_the_file_for_new_tensorrt(config, weights, tmp_
         TensorProto.FLOAT
     }
     old = export(config, weights, tmp_path, ExportOptions(backend="tensorrt", precision="fp16"))
-    assert read_sidecar(old.path).precision == "fp32"  # a matter of building, up to TensorRT 10
+    assert read_sidecar(old.path).precision == "fp32"  # up to TensorRT 10, fp16 is chosen at build time
 
 
 def test_bfloat16_is_chosen_when_openvino_loads(config, weights, tmp_path):
@@ -158,7 +158,7 @@ def test_float16_weights_for_openvino_halve_the_file(config, weights, tmp_path):
         runtime.warm_up()
 
 
-def test_what_cannot_be_measured_is_said(config, weights, tmp_path, monkeypatch):
+def test_what_cannot_be_measured_is_reported(config, weights, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     done = export(config, weights, tmp_path, ExportOptions(backend="openvino", precision="bf16"))
     assert "not measured: openvino is not installed" in done.report
@@ -188,6 +188,6 @@ def test_calibration_without_photos_is_refused(config, weights, tmp_path):
     (broken / "a.jpg").write_bytes(b"no photo")
     with pytest.raises(FileNotFoundError, match="no photos"):
         export(config, weights, tmp_path / "out", ExportOptions(precision="int8", calib_data=str(empty)))
-    with pytest.raises(DeployError, match=r"no photo of .* can be read for calibration"):
+    with pytest.raises(DeployError, match=r"none of the calibration images in .* can be read"):
         export(config, weights, tmp_path / "out", ExportOptions(precision="int8", calib_data=str(broken)))
     assert list((tmp_path / "out").iterdir()) == []

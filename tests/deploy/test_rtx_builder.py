@@ -1,4 +1,4 @@
-"""The real TensorRT-RTX parser and builder, which need no GPU, on every model: make test-deploy."""
+"""The real TensorRT-RTX parser and builder, which need no GPU, on every model; run by make test-deploy."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MODELS = ["h-4_coco-384", "h-3_coco-416", "h-2_coco-448", "h-1_coco-480", "h0_co
 
 
 def deploy(words):
-    """Do what tools/deploy.py does; errors come through."""
+    """Do what tools/deploy.py does, but let errors propagate."""
     command.run(parse_command(None, command, words))
 
 
 @pytest.fixture(scope="module")
 def photos(coco_keypoints, tmp_path_factory):
-    """A folder of four drawn scenes, to calibrate on."""
+    """A folder of four drawn scenes for calibration."""
     folder = tmp_path_factory.mktemp("photos")
     scenes = SyntheticPeople(coco_keypoints, length=4, image_size=256)
     for i in range(4):

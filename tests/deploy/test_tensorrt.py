@@ -1,4 +1,4 @@
-"""The runner, against a tensorrt and a libcudart that keep a record."""
+"""The runner, against a recording tensorrt and libcudart."""
 
 from __future__ import annotations
 
@@ -168,13 +168,13 @@ def test_threads_take_turns(device):
         ({"sm": "8.7", "dla_core": 1, "gpu_fallback": True, "max_batch": 1}, {},
          "fp16 --dla-core 1 --gpu-fallback --out"),
         ({"sm": "8.7", "workspace_mib": "lots"}, {}, "on SM 8.7, this device"),
-        ({"onnx_sha256": "0" * 64}, {}, "was built from another end2end.onnx than the one beside it: rebuild"),
+        ({"onnx_sha256": "0" * 64}, {}, "was not built from the end2end.onnx next to it: rebuild"),
         ({}, {"engine": None}, "does not say what the engine was built for"),
         ({}, {"backend": "tensorrt_rtx"}, "built for TensorRT-RTX 8.5.2.2"),
         ({}, {"sha256": {"end2end.engine": "0"}}, "is not the file that"),
     ],
 )  # fmt: skip
-def test_engines_of_another_machine_are_refused_before_loading(device, record, changes, message):
+def test_engines_from_another_device_are_refused_before_loading(device, record, changes, message):
     path = device.write(record=record, **changes)
     with pytest.raises(DeployError, match=message):
         BACKENDS.build({"type": "tensorrt", "path": str(path)})
@@ -182,8 +182,8 @@ def test_engines_of_another_machine_are_refused_before_loading(device, record, c
     assert device.is_clean()
 
 
-def test_engines_of_the_same_machine_are_taken(device):
-    path = device.write(record={"version": "8.5.2"})  # the package left the last part out
+def test_engines_from_the_same_device_are_accepted(device):
+    path = device.write(record={"version": "8.5.2"})  # the package omits the last part
     BACKENDS.build({"type": "tensorrt", "path": str(path)}).close()
     (device.folder / "end2end.onnx").unlink()  # a device needs the engine only
     BACKENDS.build({"type": "tensorrt", "path": str(path)}).close()
@@ -209,11 +209,11 @@ def test_rtx_engines_run_on_other_gpus_of_their_kind(device):
 @pytest.mark.parametrize(
     ("fail", "message"),
     [
-        ("no_builder", None),  # a runner needs none
-        ("no_engine", r"cannot load .* \(Version tag does not match\): it is damaged or of another device"),
-        ("no_context", "probably memory ran out"),
-        ("no_address", "does not take the memory of input"),
-        ("no_shape", r"does not take a batch of \[2, 3, 32, 64\]"),
+        ("no_builder", None),  # the runner needs none
+        ("no_engine", r"cannot load .* \(Version tag does not match\): it is damaged or from another device"),
+        ("no_context", "probably out of memory"),
+        ("no_address", "rejected the memory of input"),
+        ("no_shape", r"rejected a batch of \[2, 3, 32, 64\]"),
     ],
 )
 def test_failures_of_tensorrt_while_loading_free_everything(device, fail, message):
@@ -263,15 +263,15 @@ def changed(place, position, value):
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (changed(1, 0, "heat8"), r"gives \['heat8', 'peaks'\], its JSON says one input and \['heat4', 'peaks'\]"),
-        (changed(1, 1, "INPUT"), r"takes \['input', 'heat4'\]"),
-        (changed(0, 1, "OUTPUT"), r"takes \[\] and gives"),
-        (changed(0, 2, [1, 3, 64, 64]), r"takes images of \[1, 3, 64, 64\], its JSON says \[1, 3, 32, 64\]"),
-        (changed(2, 2, [2, 17, 30]), r"peaks has shape \(2, 17, 30\), wanted 1 images"),
-        (changed(2, 3, "FP8"), "peaks is of type DataType.FP8, wanted one of"),
+        (changed(1, 0, "heat8"), r"outputs \['heat4', 'peaks'\] as in its JSON, got \['input'\] and \['heat8'"),
+        (changed(1, 1, "INPUT"), r"got \['input', 'heat4'\] and"),
+        (changed(0, 1, "OUTPUT"), r"got \[\] and"),
+        (changed(0, 2, [1, 3, 64, 64]), r"images of \[1, 3, 32, 64\] as in its JSON, got \[1, 3, 64, 64\]"),
+        (changed(2, 2, [2, 17, 30]), r"peaks has shape \(2, 17, 30\), expected 1 images"),
+        (changed(2, 3, "FP8"), "peaks has type DataType.FP8, expected one of"),
     ],
 )  # fmt: skip
-def test_engines_that_are_not_what_their_json_says(device, plan, message):
+def test_engines_that_do_not_match_their_json(device, plan, message):
     with pytest.raises(DeployError, match=message):
         device.load(plan)
     assert device.is_clean()
@@ -280,7 +280,7 @@ def test_engines_that_are_not_what_their_json_says(device, plan, message):
 def test_wrong_images_are_refused(device):
     backend = device.load()
     for wrong in (images(1).astype(np.uint8), images(1, 2), images(1)[..., :8]):
-        with pytest.raises(ValueError, match="the network takes float32 images of shape"):
+        with pytest.raises(ValueError, match="expected float32 images of shape"):
             backend.run(wrong)
 
 

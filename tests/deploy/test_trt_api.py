@@ -1,4 +1,4 @@
-"""Every name of TensorRT that our code uses exists in the releases that it is for."""
+"""Every TensorRT name that our code uses exists in the supported releases."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _NAMES = (
     "backends/tensorrt",
 )
 FILES = [f"ehrpose/deploy/{name}.py" for name in _NAMES]
-# How the code calls an object of each class, and what its methods give.
+# Variable names that the code uses for objects of each class, and the classes that its methods return.
 VARIABLES = {"trt": "", "builder": "Builder", "config": "IBuilderConfig", "network": "INetworkDefinition",
              "parser": "OnnxParser", "problem": "ParserError", "layer": "ILayer", "tensor": "ITensor",
              "profile": "IOptimizationProfile", "cache": "ITimingCache", "kinds": "LayerType",
              "_runtime": "Runtime", "_engine": "ICudaEngine", "_context": "IExecutionContext"}  # fmt: skip
 RESULTS = {"get_output": "ITensor", "get_input": "ITensor", "get_layer": "ILayer"}
-# Names that some releases lack, used without getattr or hasattr: only where the second name was found.
+# Names that some releases lack, used without getattr or hasattr: only if the second name was found.
 GUARDS = {"ILayer.precision": "BuilderFlag.OBEY_PRECISION_CONSTRAINTS",
           "ILayer.set_output_type": "BuilderFlag.OBEY_PRECISION_CONSTRAINTS",
           "IInt8EntropyCalibrator2": "BuilderFlag.INT8", "IBuilderConfig.int8_calibrator": "BuilderFlag.INT8",
@@ -38,7 +38,7 @@ WHEELS = "EHRPOSE_TENSORRT_WHEELS"
 
 
 def class_of(node):
-    """Return the class of TensorRT of an expression, "" for the module, None for anything else."""
+    """Return the TensorRT class of an expression, "" for the module, None for anything else."""
     if isinstance(node, ast.Name):
         return VARIABLES.get(node.id)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -56,7 +56,7 @@ def name_of(node):
 
 
 def names_used(path):
-    """Return the names that a file needs, and those that it asks for with getattr or hasattr."""
+    """Return the names that a file requires, and those that it checks with getattr or hasattr."""
     needed, optional = set(), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and not node.attr.startswith("__"):
@@ -75,7 +75,7 @@ def test_the_code_uses_only_names_of_the_table(root):
     needed, optional = map(set().union, *(names_used(root / file) for file in FILES))
     assert len(needed) > 60
     assert sorted((needed | optional) - set(TABLE)) == []
-    # What is read of DataType by way of a table of labels, and classes that only hold what is listed.
+    # Not found by name: types looked up by label, and classes that only contain listed names.
     unused = {
         n for n in TABLE if n not in needed | optional and not n.startswith(("DataType.", "TensorIOMode."))
     }
@@ -110,7 +110,7 @@ for name in sys.argv[3:]:
 
 
 def stub_libraries(binding, folder):
-    """Make empty libraries for those that a binding wants, with the few functions that it names."""
+    """Build stubs of the libraries that a binding needs, with only the functions that it names."""
 
     def read(*command):
         return subprocess.run([*command, str(binding)], capture_output=True, text=True, check=True).stdout
@@ -127,7 +127,7 @@ def stub_libraries(binding, folder):
 
 
 def column_of(version, is_rtx):
-    """Return the column of the table for a version of the bindings, None if it has none."""
+    """Return the table's column for a version of the bindings, None if there is none."""
     for index, release in enumerate(RELEASES):
         if release.startswith("rtx") == is_rtx and release.split()[-1].startswith(version):
             return index

@@ -1,4 +1,4 @@
-"""Which of TensorRT's names exist in which release, for all names that our code uses.
+"""The TensorRT names that our code uses, and the releases in which each exists.
 
 Each column was read from the real bindings with hasattr; ``test_table_is_that_of_the_real_bindings`` does it again.
 """
@@ -37,7 +37,7 @@ DataType DataType.FLOAT DataType.HALF DataType.INT32 DataType.UINT8 DataType.INT
 float32 float16 bool
 ILogger ILogger.INTERNAL_ERROR ILogger.ERROR ILogger.WARNING ILogger.log
 """
-# One letter for each release, y where it has the name.
+# One letter per release, y if it has the name.
 _SOMEWHERE = {
     "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": "yyyy--",
     "BuilderFlag.FP16": "yyyy--",

@@ -1,4 +1,4 @@
-"""What a device does, on the Python of the device: no torch here, nor onnx. Also run by make test-runtime."""
+"""The parts that run on a device, without torch and onnx; also run on the device's Python by make test-runtime."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_people_of_a_photo_are_those_of_its_maps(runtime, photo):
     assert (inside < [360, 232]).all()
 
 
-def test_a_file_gives_what_its_array_gives(runtime, photo, tmp_path):
+def test_a_file_and_its_array_yield_the_same(runtime, photo, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), photo)
     from_file, from_array = runtime.predict([tmp_path / "a.png", photo])
     np.testing.assert_array_equal(from_file.keypoints, from_array.keypoints)
 
 
-def test_codec_gives_back_the_people_that_it_drew(runtime):
+def test_codec_decodes_the_people_that_it_encoded(runtime):
     codec = CODECS.build(runtime.sidecar.codec)
     keypoints = np.random.default_rng(0).uniform(8, 56, (2, 5, 2)).astype(np.float32)
     targets = codec.encode(keypoints, np.full((2, 5), 2))

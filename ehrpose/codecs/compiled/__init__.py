@@ -1,1 +1,1 @@
-"""Loops compiled by numba; each gives what its NumPy form gives, bit for bit."""
+"""Loops compiled by numba, each bit-identical to its NumPy version."""

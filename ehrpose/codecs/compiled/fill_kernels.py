@@ -1,8 +1,8 @@
-"""Loops for numba that look around each person for missing keypoints: ``fast_decoding.fill_nearby``, bit for bit.
+"""Numba loops that search around each person for missing keypoints, bit-identical to ``fast_decoding.fill_nearby``.
 
-What no pixel of a block can exceed is the block's highest heat less the rounded distance of the person's tag from
-the range of the block's tags. The same float32 operations on larger heat and smaller distances never give less, so
-skipping a block by it is exact. Axes: K keypoint types, T tag length, N people, F searches.
+A block's bound is its highest heat minus the rounded distance of the person's tag from the range of the block's tags.
+The same float32 operations on a larger heat and a smaller distance never yield less, so skipping blocks by this bound
+is exact. Axes: K keypoint types, T tag length, N people, F searches.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numba import njit
 
 from ehrpose.codecs.compiled.upsampled_kernels import compiled, greatest
 
-SIDE = 8  # map pixels along the side of a block
-ROUND = np.float32(2.0**23)  # from here on all float32 are whole: adding it rounds
+SIDE = 8  # side of a block, map pixels
+ROUND = np.float32(2.0**23)  # from here on all float32 are whole numbers: adding it rounds
 
 
 @compiled
@@ -28,7 +28,7 @@ def best_in_windows(
     low: np.ndarray,
     high: np.ndarray,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """``fast_decoding._best_in_windows``: y and x of the highest ``heat - round(tag distance)`` of each (owner, type).
+    """Return y and x of the highest ``heat - round(tag distance)`` of each search: ``fast_decoding._best_in_windows``.
 
     Args:
         heat: (K, H, W) float32.
@@ -37,7 +37,7 @@ def best_in_windows(
         owners: (F,) person of each search.
         types: (F,) keypoint type of each search.
         low: (N, 2) first x and y of each person's window.
-        high: (N, 2) one more than the last.
+        high: (N, 2) last x and y plus one.
     """
     num_tags, _, height, width = tags.shape
     ys, xs = np.empty(len(owners), np.int64), np.empty(len(owners), np.int64)
@@ -82,7 +82,7 @@ def _best_in_window(
         for i in range(row.size):
             if row[i] > most:
                 most, most_by, most_bx = row[i], by, first_bx + i
-    # The most promising block, then all that may hold a better pixel; or all pixels, where few blocks are ruled out.
+    # The most promising block first, then all that may contain a better pixel; or all pixels if few blocks drop out.
     best, best_at = np.float32(-np.inf), heat.size
     y0, x0 = max(SIDE * most_by, top), max(SIDE * most_bx, left)
     y1, x1 = min(SIDE * most_by + SIDE, bottom), min(SIDE * most_bx + SIDE, right)
@@ -111,7 +111,7 @@ def _best_pixel(
     heat: np.ndarray, tags: np.ndarray, person_tag: np.ndarray, y0: int, y1: int, x0: int, x1: int,
     best: np.float32, best_at: int,
 ) -> Tuple[np.float32, int]:  # fmt: skip
-    """Return the best value and its flat pixel after a look at rows y0 to y1, columns x0 to x1."""
+    """Return the best value and its flat index, updated with rows y0 to y1 and columns x0 to x1."""
     width = heat.shape[1]
     for y in range(y0, y1):
         if len(person_tag) == 1:
@@ -134,7 +134,7 @@ def _best_pixel(
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
 def _highest_of_row(heat: np.ndarray, tags: np.ndarray, person_tag: np.float32) -> np.float32:
-    """Return the highest ``heat - round(tag distance)`` of a row; without NaN a maximum is vectorised."""
+    """Return the highest ``heat - round(tag distance)`` of a row; the maximum is vectorised as NaN is ruled out."""
     highest = np.float32(-np.inf)
     for x in range(heat.size):
         reach = heat[x] - _round(abs(tags[x] - person_tag))
@@ -153,7 +153,7 @@ def _distance(tag: np.ndarray, person_tag: np.ndarray) -> np.float32:
 
 @compiled
 def _row_of_bounds(highest: np.ndarray, limits: np.ndarray, person_tag: np.ndarray, out: np.ndarray) -> None:
-    """Write what no pixel of each block exceeds; ``limits`` (2, T, blocks) are the lowest and highest tags."""
+    """Write the upper bound of each block; ``limits`` (2, T, blocks) are the lowest and highest tags."""
     zero = np.float32(0)
     if len(person_tag) == 1:
         tag, low, high = person_tag[0], limits[0, 0], limits[1, 0]
@@ -175,7 +175,7 @@ def _row_of_bounds(highest: np.ndarray, limits: np.ndarray, person_tag: np.ndarr
 
 @compiled
 def _round(value: np.float32) -> np.float32:
-    """Round a float32 of at least 0, halves to the even number; np.rint here is a call that is not vectorised."""
+    """Round a float32 of at least 0, half to even; np.rint would be a call here, which is not vectorised."""
     return value if value >= ROUND else (value + ROUND) - ROUND
 
 

@@ -1,4 +1,4 @@
-"""Loops for numba that group candidates into people: ``grouping._group``, bit for bit.
+"""Numba loops that group candidates into people, bit-identical to ``grouping._group``.
 
 Axes: K keypoint types, T tag length, N people, M candidates.
 """
@@ -17,7 +17,7 @@ compiled = njit(cache=True, nogil=True)
 def group(
     scores: np.ndarray, tags: np.ndarray, offsets: np.ndarray, order: np.ndarray, max_tag_dist: float
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """``grouping._group``: candidate of each person and type, and the mean tag of each person."""
+    """Return the candidate of each person and type, and the mean tag of each person: ``grouping._group``."""
     most, num_tags = tags.shape
     candidate = np.full((most, len(order)), -1, np.int64)
     sums, counts = np.zeros((most, num_tags)), np.zeros(most)
@@ -55,10 +55,10 @@ def group(
 
 @compiled
 def assign(cost: np.ndarray) -> np.ndarray:
-    """Return the column of each row (-1: none) of the assignment of least total cost.
+    """Return the column assigned to each row (-1: none) at minimum total cost.
 
-    Shortest augmenting paths with the choices of ``scipy.optimize.linear_sum_assignment`` among equal costs: rows
-    in order, on a table that has no more rows than columns; columns from the last; a free column before a taken one.
+    Shortest augmenting paths, with ties broken as in ``scipy.optimize.linear_sum_assignment``: rows in order, on a
+    matrix with no more rows than columns; columns from last to first; a free column before an assigned one.
     """
     transposed = cost.shape[0] > cost.shape[1]
     table = cost.T.copy() if transposed else cost

@@ -1,7 +1,7 @@
-"""The codec's compiled loops by the names under which ``accelerator.kernel`` gives them.
+"""The codec's compiled loops under the names that ``accelerator.kernel`` looks up.
 
-Each gives the bits of the NumPy function that its docstring names; docs/benchmarks.md says what each is worth. No
-``fastmath``, so sums keep their order (one maximum excepted). ``nogil`` lets threads decode at the same time.
+Each is bit-identical to the NumPy function that its docstring names; docs/benchmarks.md compares the speed of both. No
+``fastmath``, so sums keep their order (except in one maximum). ``nogil`` lets threads decode in parallel.
 """
 
 from ehrpose.codecs.compiled.fill_kernels import best_in_windows

@@ -1,4 +1,4 @@
-"""Loops for numba that tell left from right: ``sides._separate``, bit for bit.
+"""Numba loops that tell left from right, bit-identical to ``sides._separate``.
 
 Axes: K keypoint types, T tag length, N people, M candidates, P pairs.
 """
@@ -19,7 +19,7 @@ def separate(
     positions: np.ndarray, scores: np.ndarray, tags: np.ndarray, offsets: np.ndarray, pairs: np.ndarray,
     near: np.ndarray, settings: Tuple[float, float, float, float, float],
 ) -> None:  # fmt: skip
-    """``sides._separate``; see ``sides.separate_sides`` for the meanings.
+    """Do what ``sides._separate`` does; ``sides.separate_sides`` explains it.
 
     Args:
         keypoints: (N, K, 2) float64, input px, changed in place.
@@ -31,8 +31,8 @@ def separate(
         tags: (M, T) float64.
         offsets: (K + 1,).
         pairs: (P, 4) left, right and the other ends of their limbs.
-        near: (P,) largest squared distance of one place, as a share of the area.
-        settings: Largest squared tag distance, ratio, limb weight, squares of reach and of the least reach.
+        near: (P,) largest squared distance of one place, as a fraction of the area.
+        settings: Largest squared tag distance, ratio, limb weight, squared reach and squared least reach.
     """
     max_tag_square, ratio, limb_weight, reach_square, least_square = settings
     mine = np.empty(len(scores), np.bool_)
@@ -113,7 +113,7 @@ def separate(
 def _taken(
     before: np.ndarray, scored: np.ndarray, n: int, left: int, right: int, x: float, y: float, limit: float
 ) -> bool:  # fmt: skip
-    """Say whether a person before the n-th has a keypoint of the pair there."""
+    """Return whether a person before the n-th has a keypoint of the pair at this place."""
     for other in range(n):
         for k in (left, right):
             if scored[other, k] and _square(before[other, k, 0] - x, before[other, k, 1] - y) <= limit:

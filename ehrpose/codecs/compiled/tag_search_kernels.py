@@ -1,4 +1,4 @@
-"""Loops for numba that search maps at the size of the input for a person's keypoint: ``tag_search``, bit for bit.
+"""Numba loops that search input-sized maps for a person's keypoint, bit-identical to ``tag_search``.
 
 Axes: K keypoint types, T tag length, F searches.
 """
@@ -21,17 +21,17 @@ from ehrpose.codecs.compiled.upsampled_kernels import (
     rows,
 )
 
-TILE = 32  # input px along the side of a tile of the search
-ROUND = 2.0**52  # from here on all float64 are whole: adding it rounds
+TILE = 32  # side of a search tile, input px
+ROUND = 2.0**52  # from here on all float64 are whole numbers: adding it rounds
 
 
 @compiled
 def best_by_tag(
     coarse: np.ndarray, fine: np.ndarray, tags: np.ndarray, types: np.ndarray, person_tags: np.ndarray
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """``find_upsampled_by_tag``: y and x of each search.
+    """Return y and x of each search: ``find_upsampled_by_tag``.
 
-    Tiles are looked at in the order of the highest value that they may hold.
+    The tile with the highest bound is searched first, then all that may contain a better pixel.
 
     Args:
         coarse: (K, h, w) float32 heatmaps.
@@ -80,7 +80,7 @@ def _best_pixel(
     row = 4 * width
     side = TILE // 4
     best, best_at = -np.inf, 0
-    for turn in range(-1, reached.size):  # the most promising tile, then all that may hold a better pixel
+    for turn in range(-1, reached.size):  # the most promising tile, then all that may contain a better pixel
         tile = most if turn < 0 else turn
         if reached[tile] < best or turn == most:
             continue
@@ -112,7 +112,7 @@ def _best_pixel(
 
 @compiled
 def _round(value: float) -> float:
-    """Round float64 of at least 0, halves to the even number; np.rint here is a call that is not vectorised."""
+    """Round a float64 of at least 0, half to even; np.rint would be a call here, which is not vectorised."""
     return value if value >= ROUND else (value + ROUND) - ROUND
 
 
@@ -140,7 +140,7 @@ def _maxima_of_squares(plane: np.ndarray, side: int, out: np.ndarray) -> None:
 
 @compiled
 def _limits(tags: np.ndarray, side: int, out: np.ndarray) -> None:
-    """Write the lowest and the highest tag around each square of ``side`` map pixels, one more to each side."""
+    """Write the lowest and the highest tag of each square of ``side`` map pixels plus a margin of one."""
     height, width = tags.shape
     low, high = np.empty(width, np.float32), np.empty(width, np.float32)
     for ty in range(out.shape[1]):
@@ -177,17 +177,17 @@ def _lower_to(line: np.ndarray, values: np.ndarray) -> None:
 def _reach(
     high: np.ndarray, limits: np.ndarray, person_tag: np.ndarray, cost: np.ndarray, out: np.ndarray
 ) -> int:
-    """Write what no pixel of each tile exceeds, ``high`` less the rounded distance of its tags from the person's.
+    """Write the upper bound of each tile: ``high`` minus the rounded distance of its tags from the person's.
 
     Args:
         high: (N,) highest values.
         limits: (T, 2, N) lowest and highest tags.
         person_tag: (T,) float64.
-        cost: (N,) float64, written: rounded distances that no tag between the limits falls below.
+        cost: (N,) float64, written: lower bounds of the rounded distance.
         out: (N,) float64, written.
 
     Returns:
-        The tile that may reach most.
+        The tile with the highest bound.
     """
     if len(person_tag) == 1:
         tag = person_tag[0]

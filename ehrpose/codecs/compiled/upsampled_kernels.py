@@ -1,4 +1,4 @@
-"""Loops for numba over maps at the size of the network input. Values are those of ``upsampling``, bit for bit.
+"""Numba loops over maps at the size of the network input, bit-identical to ``upsampling``.
 
 Blocks are 4 x 4 input pixels, one for each pixel of the stride-4 map. ``fine`` is (C, 2h, 2w), or (C, 0, 0) without
 a stride-2 level. K is the number of keypoint types.
@@ -12,11 +12,11 @@ import numpy as np
 from numba import njit
 
 compiled = njit(cache=True, nogil=True)
-PAD = 4  # of a plane of values, on every side: what is not computed is lower than any peak
-# Interpolated float32 values exceed the largest of their neighbours by less than this share of it.
+PAD = 4  # of a plane of values, on every side; for peaks, what is not computed is -inf
+# Interpolated float32 values exceed the largest of their neighbours by less than this fraction of it.
 ROUNDING = 1e-6
 
-# Which map pixels a block's four pixels lie between, from the block's place on, and the weight of the second.
+# The map pixel before each of a block's four pixels, relative to the block, and the weight of the one after.
 LOW4 = np.array([-1, -1, 0, 0])
 WEIGHT4 = np.array([0.625, 0.875, 0.125, 0.375], np.float32)
 LOW2 = np.array([-1, 0, 0, 1])
@@ -33,7 +33,7 @@ def _clip(value: int, size: int) -> int:
 def _between(
     level: np.ndarray, top: int, bottom: int, weight: np.float32, first: int, out: np.ndarray
 ) -> None:
-    """Write what lies between two rows of a map, columns from ``first`` on, clamped to the map."""
+    """Write the values between two rows of a map, from column ``first`` on, clamped to the map."""
     width = level.shape[1]
     low, high = max(first, 0), min(first + out.size, width)
     upper, lower, inner = level[top, low:high], level[bottom, low:high], out[low - first : high - first]
@@ -47,7 +47,7 @@ def _between(
 
 @compiled
 def _row_of_coarse(level: np.ndarray, y: int, first: int, line: np.ndarray, out: np.ndarray) -> None:
-    """Write row ``y`` of the input, from block ``first`` on; ``line`` has 2 values more than ``out`` has blocks."""
+    """Write row ``y`` of the input, from block ``first`` on; ``line`` is scratch, blocks of ``out`` plus 2 values."""
     i = y % 4
     at = y // 4 + LOW4[i]
     _between(level, _clip(at, level.shape[0]), _clip(at + 1, level.shape[0]), WEIGHT4[i], first - 1, line)
@@ -62,7 +62,7 @@ def _row_of_coarse(level: np.ndarray, y: int, first: int, line: np.ndarray, out:
 
 @compiled
 def _add_row_of_fine(level: np.ndarray, y: int, first: int, line: np.ndarray, out: np.ndarray) -> None:
-    """Make ``out`` the mean of itself and the row; ``line`` has 2 values more than twice the blocks of ``out``."""
+    """Average ``out`` with the row, in place; ``line`` is scratch, twice the blocks of ``out`` plus 2."""
     i = y % 4
     at = 2 * (y // 4) + LOW2[i]
     _between(level, _clip(at, level.shape[0]), _clip(at + 1, level.shape[0]), WEIGHT2[i], 2 * first - 1, line)
@@ -88,7 +88,7 @@ def rows(coarse: np.ndarray, fine: np.ndarray, by: int, first: int, last: int, s
 
 @compiled
 def pixel(level: np.ndarray, step: int, low: np.ndarray, weight: np.ndarray, y: int, x: int) -> np.float32:
-    """Return the value of one pixel of the input: of a level ``step`` map pixels a block."""
+    """Return the value of one pixel of the input, from a level with ``step`` map pixels per block."""
     height, width = level.shape
     first_y, first_x = step * (y // 4) + low[y % 4], step * (x // 4) + low[x % 4]
     top, bottom = _clip(first_y, height), _clip(first_y + 1, height)
@@ -102,12 +102,12 @@ def pixel(level: np.ndarray, step: int, low: np.ndarray, weight: np.ndarray, y: 
 def peaks(
     coarse: np.ndarray, fine: np.ndarray, reach: int, min_score: np.float32
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """``find_upsampled_peaks``: flat pixels, rising, and their values.
+    """Return the flat indices of the peaks, ascending, and their values: ``find_upsampled_peaks``.
 
     Args:
         coarse: (K, h, w) float32.
         fine: (K, 2h, 2w) float32.
-        reach: Pixels to each side that a peak is not exceeded by, at most PAD.
+        reach: No pixel within this distance in x and y exceeds a peak; at most PAD.
         min_score: Only values above it count.
     """
     num_types, height, width = coarse.shape
@@ -125,7 +125,7 @@ def peaks(
             rows(coarse[k], fine[k], runs[r, 0], runs[r, 1], runs[r, 2], scratch[0], plane)
         start = 0
         while start < num_runs:
-            stop = start  # the runs of a row of blocks
+            stop = start  # the runs of one row of blocks
             while stop < num_runs and runs[stop, 0] == runs[start, 0]:
                 stop += 1
             for y in range(4 * runs[start, 0], 4 * runs[start, 0] + 4):
@@ -161,7 +161,7 @@ def _is_highest(plane: np.ndarray, y: int, x: int, reach: int) -> bool:
 
 @compiled
 def _runs_over(high: np.ndarray, min_score: np.float32, runs: np.ndarray) -> int:
-    """Write row, first and last column of each run of blocks over ``min_score``; return how many."""
+    """Write row, first and last column of each run of blocks above ``min_score``; return their number."""
     height, width = high.shape
     number = 0
     for by in range(height):
@@ -186,7 +186,7 @@ def _runs_over(high: np.ndarray, min_score: np.float32, runs: np.ndarray) -> int
 
 @compiled
 def _upper_bounds(coarse: np.ndarray, fine: np.ndarray, scratch: np.ndarray, out: np.ndarray) -> None:
-    """Write what no pixel of each block exceeds."""
+    """Write the upper bound of each block."""
     height, width = coarse.shape
     scale = np.float32(1)
     for by in range(height):
@@ -212,12 +212,12 @@ def _upper_bounds(coarse: np.ndarray, fine: np.ndarray, scratch: np.ndarray, out
 
 @compiled
 def greatest(a: np.float32, b: np.float32) -> np.float32:
-    """Return the maximum, in a form that is vectorised."""
+    """Return the maximum, in a form that the compiler vectorises."""
     return a if a > b else b
 
 
 @compiled
 def raise_to(line: np.ndarray, values: np.ndarray) -> None:
-    """Make ``line`` the maximum of itself and ``values``."""
+    """Raise ``line`` to at least ``values``, in place."""
     for x in range(values.size):
         line[x] = values[x] if values[x] > line[x] else line[x]

@@ -1,4 +1,4 @@
-"""Reading COCO-keypoints files as CVAT, Label Studio, COCO Annotator and others export them."""
+"""Reading COCO keypoint files as exported by CVAT, Label Studio, COCO Annotator and others."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ehrpose.keypoint_meta import KeypointMeta
 
 
 class CocoExport:
-    """A json of people with keypoints in COCO's form.
+    """A JSON file of people with keypoints in COCO format.
 
-    Keypoints may stand in another order than in the skeleton, and some of the skeleton's may be absent: those are not
-    labelled. Outlines are kept as polygons, run-length masks as their boxes.
+    Keypoints may come in another order than in the skeleton. Keypoints that the file lacks count as not labelled.
+    Outlines are kept as polygons, run-length masks as their boxes.
 
     Args:
-        path: The json file.
-        label: Name of the category, where several have keypoints.
+        path: The JSON file.
+        label: Name of the category, if several have keypoints.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not in COCO's form, or has no category with keypoints.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not in COCO format, or has no category with keypoints.
     """
 
     def __init__(self, path: Path, label: str | None = None):
@@ -37,10 +37,10 @@ class CocoExport:
         try:
             content = json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is no valid json: {error}") from error
+            raise ValueError(f"{path} is not valid JSON: {error}") from error
         lists = ("images", "annotations", "categories")
         if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in lists):
-            raise ValueError(f"{path}: wanted COCO's form with the lists {', '.join(lists)}")
+            raise ValueError(f"{path}: expected COCO format with the lists {', '.join(lists)}")
         self.path = path
         self._content = content
         self._category = self._find_category(label)
@@ -49,7 +49,7 @@ class CocoExport:
         known = {c.get("name"): c for c in self._content["categories"] if c.get("keypoints")}
         if label is not None and label not in known:
             raise ValueError(
-                f"{self.path}: no category {label!r} with keypoints; those with: {sorted(map(str, known))}"
+                f"{self.path}: no category {label!r} with keypoints; available: {sorted(map(str, known))}"
             )
         if label is None and len(known) != 1:
             raise ValueError(
@@ -63,7 +63,7 @@ class CocoExport:
         return known[label] if label is not None else next(iter(known.values()))
 
     def keypoints(self) -> dict[str, Any]:
-        """Return the keypoint config that the file's own category makes."""
+        """Return a keypoint config made from the file's own category."""
         names = [str(name) for name in self._category["keypoints"]]
         limbs = []
         for pair in self._category.get("skeleton") or []:
@@ -78,12 +78,12 @@ class CocoExport:
         rename: Mapping[str, str] | None = None,
         ignore: Collection[str] = (),
     ) -> list[LabelledPhoto]:
-        """Return the photos with their people.
+        """Return the photos and their people.
 
         Args:
             meta: The skeleton.
             search: Finds the photos.
-            rename: Keypoint in the file to keypoint name, for those that differ.
+            rename: Keypoint in the file to keypoint name, where they differ.
             ignore: Keypoints in the file that are left out.
 
         Raises:
@@ -113,7 +113,7 @@ class CocoExport:
         return photos
 
     def _columns(self, meta: KeypointMeta, rename: Mapping[str, str], ignore: set[str]) -> list[int | None]:
-        """Return the skeleton's index of each of the file's keypoints; None for those left out."""
+        """Return the skeleton index of each keypoint of the file; None for ignored ones."""
         columns: list[int | None] = []
         for label in map(str, self._category["keypoints"]):
             name = rename.get(label, label)
@@ -123,7 +123,7 @@ class CocoExport:
                 columns.append(meta.names.index(name))
             else:
                 raise ValueError(
-                    f"{self.path}: unknown keypoint {label!r}; those of {meta.dataset_name!r} are "
+                    f"{self.path}: unknown keypoint {label!r}; keypoints of {meta.dataset_name!r}: "
                     f"{list(meta.names)}. Use `rename` {label}=NAME or `ignore` {label}"
                 )
         return columns
@@ -134,11 +134,11 @@ def _person(ann: Mapping[str, Any], columns: list[int | None], meta: KeypointMet
     if ann.get("keypoints"):
         labels = np.array(ann["keypoints"], np.float64)
         if labels.shape != (3 * len(columns),) or not np.isfinite(labels).all():
-            raise ValueError(f"wanted 3 * {len(columns)} finite numbers in 'keypoints', got {len(labels)}")
+            raise ValueError(f"expected 3 * {len(columns)} finite numbers in 'keypoints', got {len(labels)}")
         for (x, y, visibility), k in zip(labels.reshape(-1, 3).tolist(), columns):
             if visibility not in (0, 1, 2):
                 raise ValueError(
-                    f"visibility {visibility:g}, wanted 0 (not labelled), 1 (hidden) or 2 (visible)"
+                    f"expected visibility 0 (not labelled), 1 (hidden) or 2 (visible), got {visibility:g}"
                 )
             if k is not None:
                 keypoints[k] = (x, y, visibility)
@@ -148,7 +148,7 @@ def _person(ann: Mapping[str, Any], columns: list[int | None], meta: KeypointMet
     )
     box = ann.get("bbox")
     if box is not None and (len(box) != 4 or not np.isfinite(np.array(box, np.float64)).all()):
-        raise ValueError(f"wanted x, y, width, height as 'bbox', got {box}")
-    # Some tools write a box of zeros where there is none.
+        raise ValueError(f"expected x, y, width, height as 'bbox', got {box}")
+    # Some tools write zeros for a missing box.
     has_box = box is not None and box[2] > 0 and box[3] > 0
     return LabelledPerson(keypoints, box if has_box else None, polygons, bool(ann.get("iscrowd")))

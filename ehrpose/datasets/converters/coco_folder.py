@@ -1,4 +1,4 @@
-"""Writing a data set as a COCO folder: photos and person_keypoints_{train,val}2017.json."""
+"""Writing a dataset as a COCO folder: photos and person_keypoints_{train,val}2017.json."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import AREA_OF_BOX
 from ehrpose.progress import Progress
 
-# A box of keypoints alone is this much wider on each side: heads and feet reach beyond their keypoints.
+# Margin on each side of a box made from keypoints, as a fraction of its longer side: heads and feet reach beyond them.
 _BOX_MARGIN = 0.1
 
 
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` to fill; it becomes ``out`` if all goes well, and vanishes otherwise.
+    """Yield a folder next to ``out`` to fill; it becomes ``out`` if all goes well, and is removed otherwise.
 
     Raises:
-        ValueError: ``out`` is there and not empty, or is a file.
+        ValueError: ``out`` exists and is not empty, or is a file.
         WriteError: The disk is full or fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not empty: remove it or choose another `out`")
+        raise ValueError(f"{out} already exists and is not empty: remove it or choose another `out`")
     make_parent(out)
     partial = partial_path(out)
     try:
@@ -45,7 +45,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def category(meta: KeypointMeta) -> dict[str, Any]:
-    """Return COCO's category of a person with this skeleton."""
+    """Return the COCO category of a person with this skeleton."""
     return {
         "id": 1,
         "name": "person",
@@ -58,7 +58,7 @@ def category(meta: KeypointMeta) -> dict[str, Any]:
 def write_annotations(
     folder: Path, split: str, meta: KeypointMeta, images: list, annotations: list, description: str
 ) -> None:
-    """Write ``annotations/person_keypoints_{split}2017.json`` below a folder."""
+    """Write ``annotations/person_keypoints_{split}2017.json`` in a folder."""
     path = folder / "annotations" / f"person_keypoints_{split}2017.json"
     content = {
         "info": {"description": description, "version": "1.0"},
@@ -73,22 +73,22 @@ def write_annotations(
 def split_photos(
     photos: Sequence[LabelledPhoto], val_fraction: float, seed: int
 ) -> dict[str, list[LabelledPhoto]]:
-    """Return the photos of ``train`` and, if there are any, ``val``, each in the order of their names.
+    """Return the photos of ``train`` and, if there are any, ``val``, each sorted by name.
 
     Args:
         photos: All photos.
-        val_fraction: Share of the photos for validation, 0 to below 1; at least one photo unless it is 0.
-        seed: Which ones: the same seed and names give the same split.
+        val_fraction: Fraction of the photos for validation, 0 to below 1; at least one photo unless it is 0.
+        seed: Seed of the split; the same seed and names always yield the same split.
 
     Raises:
-        ValueError: The share is out of range, or no photo is left for one of the two.
+        ValueError: The fraction is out of range, or there are too few photos.
     """
     if not 0 <= val_fraction < 1:
-        raise ValueError(f"`val_fraction` must be from 0 to below 1, got {val_fraction}")
+        raise ValueError(f"`val_fraction` must be at least 0 and below 1, got {val_fraction}")
     ordered = sorted(photos, key=lambda photo: photo.name)
     count = max(1, round(val_fraction * len(ordered))) if val_fraction else 0
     if len(ordered) <= count:
-        raise ValueError(f"{len(ordered)} photo(s) are too few for a validation share of {val_fraction}")
+        raise ValueError(f"{len(ordered)} photo(s) are too few for `val_fraction` {val_fraction}")
     chosen = set(np.random.default_rng(seed).permutation(len(ordered))[:count].tolist())
     parts = {"train": [photo for i, photo in enumerate(ordered) if i not in chosen]}
     if chosen:
@@ -97,16 +97,16 @@ def split_photos(
 
 
 class CocoFolderWriter:
-    """Writes labelled photos of one split after the other.
+    """Writes labelled photos, one split at a time.
 
     Attributes:
-        skipped: Name to reason, of the photos that were left out.
+        skipped: Name of each skipped photo to the reason.
 
     Args:
         folder: Existing folder.
         meta: The skeleton.
         symlink: Link to the photos instead of copying them.
-        skip_bad: Leave out photos that cannot be used; False: the first one is an error.
+        skip_bad: Skip photos that cannot be used; False: raise an error at the first one.
     """
 
     def __init__(self, folder: Path, meta: KeypointMeta, symlink: bool = False, skip_bad: bool = False):
@@ -149,12 +149,12 @@ class CocoFolderWriter:
         return len(images), len(annotations)
 
     def _take(self, photo: LabelledPhoto, target: Path) -> tuple[int, int]:
-        """Put the photo in its place and return (width, height) as it is read, upright."""
+        """Copy or link the photo to its place and return (width, height) as it is read, upright."""
         target.parent.mkdir(parents=True, exist_ok=True)
         if photo.content is not None and not photo.path.is_file():
             target.write_bytes(photo.content)
         elif not photo.path.is_file():
-            raise ValueError(f"{photo.source}: its photo {photo.path} does not exist")
+            raise ValueError(f"{photo.source}: photo {photo.path} does not exist")
         elif self.symlink:
             target.symlink_to(photo.path.resolve())
         else:
@@ -164,7 +164,7 @@ class CocoFolderWriter:
             if photo.size is not None and photo.size != (width, height):
                 raise ValueError(
                     f"{photo.source}: labelled on a photo of {photo.size[0]} x {photo.size[1]} px, but {photo.path} "
-                    f"has {width} x {height}: was it resized or turned since?"
+                    f"has {width} x {height} px: was it resized or rotated since?"
                 )
         except (ImageReadError, ValueError):
             target.unlink()
@@ -172,7 +172,7 @@ class CocoFolderWriter:
         return width, height
 
     def _annotate(self, person: LabelledPerson, width: int, height: int) -> dict[str, Any] | None:
-        """Return the COCO annotation; None where there is nothing of the person."""
+        """Return the COCO annotation; None if nothing of the person is labelled."""
         box = person.box or _box_around(person, width, height)
         if box is None:
             return None
@@ -196,14 +196,14 @@ class CocoFolderWriter:
 
 
 def _box_around(person: LabelledPerson, width: int, height: int) -> list[float] | None:
-    """Return the box around outlines, or else around keypoints and a margin, inside the photo."""
+    """Return the box around the outlines, or else around the keypoints plus a margin, clipped to the photo."""
     points, margin = person.keypoints[person.keypoints[:, 2] > 0, :2], _BOX_MARGIN
     if person.polygons:
         points, margin = np.concatenate([np.reshape(p, (-1, 2)) for p in person.polygons]), 0.0
     if not len(points):
         return None
     low, high = points.min(axis=0), points.max(axis=0)
-    # A single keypoint, or several in a line, still need a box with an area.
+    # A single keypoint, or several in a line, still need a box of nonzero area.
     grow = np.maximum(margin * (high - low).max(), 1.0 if margin else 0.0)
     x0, y0 = np.maximum(low - grow, 0)
     x1, y1 = np.minimum(high + grow, (width, height))
@@ -211,7 +211,7 @@ def _box_around(person: LabelledPerson, width: int, height: int) -> list[float] 
 
 
 def _area(polygons: Sequence[Sequence[float]]) -> float:
-    """Return the area of outlines, px**2."""
+    """Return the area of the outlines, px^2."""
     total = 0.0
     for polygon in polygons:
         x, y = np.reshape(np.asarray(polygon, np.float64), (-1, 2)).T

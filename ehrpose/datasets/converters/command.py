@@ -1,4 +1,4 @@
-"""What the converters of labelling tools share on the command line."""
+"""Command-line parts shared by the converters for labelling tools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ehrpose.keypoint_meta import KeypointMeta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every converter has."""
+    """Add the options shared by all converters."""
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="output folder, must be missing or empty"
     )
@@ -60,7 +60,7 @@ def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Give the path, or, of a zip file, a temporary folder with what is in it."""
+    """Yield the path or, for a zip file, a temporary folder with its contents."""
     if not zipfile.is_zipfile(path):
         yield path
         return
@@ -76,21 +76,21 @@ def write_data_set(
     description: str,
     keypoints: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the photos as a COCO folder and say what was done.
+    """Write the photos as a COCO folder and print a summary.
 
     Args:
-        args: Of ``add_arguments``.
+        args: Arguments from ``add_arguments``.
         photos: All photos.
         meta: The skeleton.
-        description: Goes into the json.
-        keypoints: The skeleton's config, where the converter made it: written as ``keypoints.py``.
+        description: Description in the JSON file.
+        keypoints: The skeleton's config if the converter made it; written as ``keypoints.py``.
     """
     parts = split_photos(photos, args.val_fraction, args.seed)
     with new_folder(args.out) as folder:
         writer = CocoFolderWriter(folder, meta, args.symlink, args.skip_bad)
         counts = {split: writer.write(split, part, description) for split, part in parts.items()}
         if not any(people for _, people in counts.values()):
-            raise ValueError("nobody is labelled on any photo")
+            raise ValueError("no labelled person found in any image")
         if keypoints is not None:
             write_keypoints(keypoints, folder / "keypoints.py")
     for split, (number, people) in counts.items():

@@ -1,4 +1,4 @@
-"""Reading exports of CVAT, "CVAT for images 1.1" (xml), with skeletons."""
+"""Reading CVAT exports in the format "CVAT for images 1.1" (XML), with skeletons."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class CvatXml:
     """A "CVAT for images 1.1" export.
 
     Each skeleton is a person. A point marked ``outside`` is not labelled, one marked ``occluded`` is hidden. A box or
-    polygon of the same ``group_id`` is that person's; one without a group is a person without keypoints, one labelled
-    ``crowd`` or ``ignore`` a region that training leaves out.
+    polygon with the same ``group_id`` belongs to that person; without a group it is a person without keypoints;
+    labelled ``crowd`` or ``ignore`` it is a region that training ignores.
 
     Args:
-        path: The xml file.
-        label: Label of the skeletons, where there are several.
+        path: The XML file.
+        label: Label of the skeletons, if there are several.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no such export, or has no skeletons.
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not such an export, or has no skeletons.
     """
 
     def __init__(self, path: Path, label: str | None = None):
@@ -37,14 +37,16 @@ class CvatXml:
         try:
             self._root = ElementTree.parse(path).getroot()
         except ElementTree.ParseError as error:
-            raise ValueError(f"{path} is no valid xml: {error}") from error
+            raise ValueError(f"{path} is not valid XML: {error}") from error
         if self._root.tag != "annotations" or self._root.find("image") is None:
             hint = (
-                " It is a video's: export it as 'CVAT for images 1.1'."
+                " This is a video export: export it as 'CVAT for images 1.1'."
                 if self._root.find("track") is not None
                 else ""
             )
-            raise ValueError(f"{path}: wanted <annotations> with <image>, as of 'CVAT for images 1.1'.{hint}")
+            raise ValueError(
+                f"{path}: expected <annotations> with <image>, as in 'CVAT for images 1.1'.{hint}"
+            )
         self.path = path
         self.label = label or self._only_label()
 
@@ -56,9 +58,9 @@ class CvatXml:
             raise ValueError(
                 f"{self.path}: "
                 + (
-                    f"skeletons of several labels {sorted(labels)}; choose one with `label`"
+                    f"skeletons have several labels, {sorted(labels)}; choose one with `label`"
                     if labels
-                    else "no skeletons in it"
+                    else "no skeletons found"
                 )
             )
         return labels.pop()
@@ -68,13 +70,13 @@ class CvatXml:
             yield element.findtext("name", ""), element.findtext("type", ""), element
 
     def keypoints(self) -> dict:
-        """Return the keypoint config that the export's own skeleton makes."""
+        """Return a keypoint config made from the export's own skeleton."""
         names = [n for n, _, e in self._labels() if e.findtext("parent") == self.label]
         if not names:
             for skeleton in self._skeletons(self._root):
                 names += [n for n in _point_names(skeleton) if n not in names]
         if not names:
-            raise ValueError(f"{self.path}: no keypoints of the skeleton {self.label!r} in it")
+            raise ValueError(f"{self.path}: no keypoints found for the skeleton {self.label!r}")
         return guess_keypoints(self.label, names, self._limbs(names))
 
     def _limbs(self, names: list[str]) -> list[tuple[str, str]]:
@@ -82,7 +84,7 @@ class CvatXml:
         try:
             shapes = ElementTree.fromstring(f"<svg>{re.sub('</?svg[^>]*>', '', drawing)}</svg>")
         except ElementTree.ParseError:
-            return []  # the drawing only shows; the labels do not depend on it
+            return []  # the drawing is for display only; the labels do not depend on it
         # Nodes are named by label, or numbered in the order of the labels.
         nodes = {c.get("data-node-id"): c.get("data-label-name") for c in shapes.iter("circle")}
         limbs = []
@@ -102,16 +104,16 @@ class CvatXml:
         rename: Mapping[str, str] | None = None,
         ignore: Collection[str] = (),
     ) -> list[LabelledPhoto]:
-        """Return the photos with their people.
+        """Return the photos and their people.
 
         Args:
             meta: The skeleton.
             search: Finds the photos.
-            rename: Label in the file to keypoint name, for those that differ.
+            rename: Label in the file to keypoint name, where they differ.
             ignore: Labels that are left out.
 
         Raises:
-            ValueError: A label is unknown or a number is broken; the message names the photo.
+            ValueError: A label is unknown or a number is invalid; the message names the photo.
         """
         photos = []
         for image in self._root.iterfind("image"):
@@ -187,7 +189,7 @@ def _keypoints(
         name = rename.get(label, label)
         if name not in meta.names:
             raise ValueError(
-                f"point with the unknown label {label!r}; keypoints of {meta.dataset_name!r} are "
+                f"point with unknown label {label!r}; keypoints of {meta.dataset_name!r}: "
                 f"{list(meta.names)}. Use `rename` {label}=NAME or `ignore` {label}"
             )
         x, y = _numbers(point.get("points", ""), 2)
@@ -212,5 +214,5 @@ def _numbers(text: str, count: int | None = None) -> list[float]:
         numbers = []
     fits = len(numbers) == count if count else len(numbers) >= 6 and len(numbers) % 2 == 0
     if not fits or not np.isfinite(numbers).all():
-        raise ValueError(f"wanted {count or 'at least 6'} finite numbers, got {text!r}")
+        raise ValueError(f"expected {count or 'at least 6'} finite numbers, got {text!r}")
     return numbers

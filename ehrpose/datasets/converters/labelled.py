@@ -1,4 +1,4 @@
-"""Photos with people as labelling tools give them, before they become a COCO folder."""
+"""Photos and people as read from labelling tools, before they are written as a COCO folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LabelledPerson(NamedTuple):
         keypoints: (K, 3) float64 x, y in px and visibility, 0 (not labelled), 1 (hidden) or 2 (visible).
         box: x, y, width, height in px, or None.
         polygons: Outlines, each x0, y0, x1, y1, ... in px.
-        crowd: A region with people that nobody labelled one by one.
+        crowd: A region with people who are not labelled individually.
     """
 
     keypoints: np.ndarray
@@ -29,12 +29,12 @@ class LabelledPhoto(NamedTuple):
     """One photo.
 
     Attributes:
-        path: Where the photo lies.
+        path: Path of the photo.
         name: Its path in the new folder, with ``/`` between parts.
-        size: (width, height) in px that the labels are for, or None where the tool does not say.
-        people: The people on it.
+        size: (width, height) in px that the labels refer to, or None if the file does not say.
+        people: The people in it.
         source: The file with the labels, for messages.
-        content: The bytes of the photo where the labels hold it and ``path`` does not exist.
+        content: Bytes of the photo if the label file contains it and ``path`` does not exist.
     """
 
     path: Path
@@ -46,5 +46,5 @@ class LabelledPhoto(NamedTuple):
 
 
 def empty_keypoints(num_keypoints: int) -> np.ndarray:
-    """Return (K, 3) zeros: nothing labelled."""
+    """Return (K, 3) zeros: no keypoint labelled."""
     return np.zeros((num_keypoints, 3))

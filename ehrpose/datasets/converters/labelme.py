@@ -1,4 +1,4 @@
-"""Reading labelme's json files: points are keypoints, shapes of one ``group_id`` are one person."""
+"""Reading labelme's JSON files: points are keypoints, shapes with one ``group_id`` are one person."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _HIDDEN = ("occluded", "hidden", "invisible")
 class LabelmeReader:
     """Reads labelme's files for one skeleton.
 
-    A ``point`` whose label is a keypoint's name is that keypoint: visible, or hidden where a flag of the shape named
+    A ``point`` whose label is a keypoint's name is that keypoint: visible, or hidden if a flag of the shape named
     ``occluded``, ``hidden`` or ``invisible`` is set, or its description is one of these words. A ``rectangle`` (or the
-    upright one around an ``oriented_rectangle``) is its person's box, a ``polygon`` an outline. Either labelled
-    ``crowd`` or ``ignore`` is a region that training leaves out. Shapes without ``group_id`` are one person where the
-    photo has no groups.
+    upright one around an ``oriented_rectangle``) is its person's box, a ``polygon`` an outline. Either, if labelled
+    ``crowd`` or ``ignore``, is a region that training ignores. If a photo has no groups, all of its shapes are one
+    person.
 
     Attributes:
-        ignored: Kind of shape (``circle``, ``line``, ...) or label to the number of those that were left out.
+        ignored: Kind of shape (``circle``, ``line``, ...) or label to the number of shapes that were left out.
 
     Args:
         meta: The skeleton.
-        rename: Label in the files to keypoint name, for those that differ.
+        rename: Label in the files to keypoint name, where they differ.
         ignore: Labels that are left out.
     """
 
@@ -47,14 +47,14 @@ class LabelmeReader:
         self.ignored: dict[str, int] = defaultdict(int)
         unknown = [name for name in self.rename.values() if name not in meta.names]
         if unknown:
-            raise ValueError(f"`rename`: no keypoints {unknown}; known are {list(meta.names)}")
+            raise ValueError(f"`rename`: unknown keypoints {unknown}; available: {list(meta.names)}")
 
     def read_folder(self, folder: Path) -> list[LabelledPhoto]:
-        """Read every labelme file in a folder and those below.
+        """Read every labelme file in a folder and its subfolders.
 
         Raises:
-            FileNotFoundError: There is no such folder, or no labelme file in it.
-            ValueError: A file is broken or its shapes are not as they should be; the message names the file.
+            FileNotFoundError: The folder does not exist, or contains no labelme file.
+            ValueError: A file is broken or its shapes are invalid; the message names the file.
         """
         if not folder.is_dir():
             raise FileNotFoundError(f"folder not found: {folder}")
@@ -64,7 +64,7 @@ class LabelmeReader:
             if isinstance(content, Mapping) and "shapes" in content:
                 photos.append(self._read(content, path, folder))
         if not photos:
-            raise FileNotFoundError(f"{folder}: no labelme file (json with 'shapes') in it or below")
+            raise FileNotFoundError(f"{folder}: no labelme file (JSON with 'shapes') in it or its subfolders")
         _check_unique(photos)
         return photos
 
@@ -72,7 +72,7 @@ class LabelmeReader:
         try:
             shapes = content["shapes"]
             if not isinstance(shapes, list) or not all(isinstance(shape, Mapping) for shape in shapes):
-                raise ValueError("wanted a list of objects as 'shapes'")
+                raise ValueError("expected a list of objects as 'shapes'")
             people = self._people([shape for shape in shapes if self._is_wanted(shape)])
             photo = _photo_path(content, path)
             size = (content.get("imageWidth"), content.get("imageHeight"))
@@ -108,7 +108,7 @@ class LabelmeReader:
         if None in groups and len(groups) > 1:
             shape = groups[None][0]
             raise ValueError(
-                f"{shape.get('shape_type')} {shape.get('label')!r} has no group_id while others have: give all shapes "
+                f"{shape.get('shape_type')} {shape.get('label')!r} has no group_id while others do: give all shapes "
                 f"of one person the same number"
             )
         return people + [self._person(members) for members in groups.values()]
@@ -122,14 +122,14 @@ class LabelmeReader:
                 if keypoints[k, 2]:
                     group = shape.get("group_id")
                     raise ValueError(
-                        f"group_id {group} has two points {self.meta.names[k]!r}: give every person a group_id of its "
-                        f"own"
+                        f"group_id {group} has two points {self.meta.names[k]!r}: give every person their own "
+                        f"group_id"
                     )
                 keypoints[k] = (*points[0], 1 if _is_hidden(shape) else 2)
             elif shape.get("shape_type") in _BOXES:
                 if box is not None:
                     raise ValueError(
-                        f"group_id {shape.get('group_id')} has two rectangles, wanted one box a person"
+                        f"group_id {shape.get('group_id')} has two rectangles, expected one box per person"
                     )
                 low, high = points.min(axis=0), points.max(axis=0)
                 box = [*low.tolist(), *(high - low).tolist()]
@@ -142,7 +142,7 @@ class LabelmeReader:
         name = self.rename.get(label, label)
         if name not in self.meta.names:
             raise ValueError(
-                f"point with the unknown label {label!r}; keypoints of {self.meta.dataset_name!r} are "
+                f"point with unknown label {label!r}; keypoints of {self.meta.dataset_name!r}: "
                 f"{list(self.meta.names)}. Use `rename` {label}=NAME or `ignore` {label}"
             )
         return self.meta.names.index(name)
@@ -152,7 +152,7 @@ def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no valid json: {error}") from error
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 
 def _points(shape: Mapping[str, Any]) -> np.ndarray:
@@ -164,7 +164,7 @@ def _points(shape: Mapping[str, Any]) -> np.ndarray:
         points = np.zeros((0, 2))
     if len(points) < least or not np.isfinite(points).all():
         raise ValueError(
-            f"{kind} {label!r}: wanted at least {least} pair(s) of numbers, got {shape.get('points')}"
+            f"{kind} {label!r}: expected at least {least} pair(s) of finite numbers, got {shape.get('points')}"
         )
     return points
 
@@ -177,13 +177,13 @@ def _is_hidden(shape: Mapping[str, Any]) -> bool:
 def _photo_path(content: Mapping[str, Any], path: Path) -> Path:
     name = content.get("imagePath")
     if not isinstance(name, str) or not name:
-        raise ValueError("no 'imagePath', the photo that the labels are for")
-    # Written on Windows, the path has backslashes.
+        raise ValueError("'imagePath', the photo that the labels are for, is missing")
+    # Paths written on Windows have backslashes.
     return path.parent / (PureWindowsPath(name).as_posix() if "\\" in name else name)
 
 
 def _name(photo: Path, path: Path, folder: Path) -> str:
-    """Return the photo's path below the folder; next to its labels' place there if it lies elsewhere."""
+    """Return the photo's path relative to the folder; if it lies elsewhere, one next to its label file."""
     try:
         relative = photo.resolve().relative_to(folder.resolve())
     except ValueError:
@@ -198,7 +198,7 @@ def _embedded(content: Mapping[str, Any], path: Path) -> bytes | None:
     try:
         return base64.b64decode(data)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise ValueError(f"{path}: 'imageData' is no base64: {error}") from error
+        raise ValueError(f"{path}: 'imageData' is not valid base64: {error}") from error
 
 
 def _check_unique(photos: Sequence[LabelledPhoto]) -> None:

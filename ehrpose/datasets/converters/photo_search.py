@@ -1,4 +1,4 @@
-"""Finding the photos that a json or xml of a labelling tool names."""
+"""Finding the photos that a labelling tool's JSON or XML file names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path, PurePosixPath
 
 
 class PhotoSearch:
-    """Finds photos below some folders, whichever of the usual layouts the export has.
+    """Finds photos in some folders, in any of the usual layouts of an export.
 
-    A photo is taken from ``folder/name`` or ``folder/images/name`` if it is there, and else from anywhere below the
-    folders where exactly one file has this name.
+    A photo is taken from ``folder/name`` or ``folder/images/name`` if it exists, and otherwise from anywhere below the
+    folders if exactly one file there has this name.
 
     Args:
-        folders: Where to look, best first.
+        folders: Folders to search, in order of preference.
     """
 
     def __init__(self, folders: Sequence[Path]):
@@ -25,8 +25,8 @@ class PhotoSearch:
         """Return the photo's path.
 
         Raises:
-            ValueError: The name leaves the folders, or several files have it.
-            FileNotFoundError: There is no such photo.
+            ValueError: The name leads out of the folders, or several files have it.
+            FileNotFoundError: The photo does not exist.
         """
         relative = self.name(name)
         for folder in self.folders:
@@ -43,22 +43,22 @@ class PhotoSearch:
             p for p in self._by_name[PurePosixPath(relative).name] if p.as_posix().endswith(f"/{relative}")
         ]
         if len(found) > 1:
-            raise ValueError(f"several photos are called {name}: {', '.join(map(str, found[:3]))}")
+            raise ValueError(f"several photos are named {name}: {', '.join(map(str, found[:3]))}")
         if not found:
             folders = " or ".join(map(str, self.folders))
             raise FileNotFoundError(
-                f"photo {name!r} not found in or below {folders}; say where with `folders`"
+                f"photo {name!r} not found in or below {folders}; give its folder with `folders`"
             )
         return found[0]
 
     @staticmethod
     def name(name: str) -> str:
-        """Return the photo's name with ``/`` between folders, checked to stay below where it is put.
+        """Return the photo's name with ``/`` between folders, after a check that it stays below its folder.
 
         Raises:
-            ValueError: It is empty, absolute or goes up.
+            ValueError: It is empty, absolute or contains ``..``.
         """
         path = PurePosixPath(name.replace("\\", "/"))
         if not path.name or path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"wanted a photo's name below the folder, got {name!r}")
+            raise ValueError(f"expected a photo's name below the folder, got {name!r}")
         return path.as_posix()

@@ -1,4 +1,4 @@
-"""From a labelling tool's skeleton to a keypoint config, and back to a file."""
+"""Keypoint configs from the skeletons of labelling tools: read, guessed, written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIGMAS = {
     **{"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062},
     **{"hip": 0.107, "knee": 0.087, "ankle": 0.089, "head": 0.079, "neck": 0.079},
 }
-# For any other part: that of the elbow, in the middle of COCO's.
+# For any other part: the elbow's, in the middle of COCO's range.
 _OTHER_SIGMA = 0.072
 _SIDE = re.compile(r"^(left|right|l|r)[ _\-.]?(?=.)|[ _\-.](left|right|l|r)$", re.I)
 
@@ -30,27 +30,27 @@ def load_keypoints(path: str | Path) -> KeypointMeta:
         path: Python config with the variable ``keypoints``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It has no such variable, or that is no skeleton.
+        FileNotFoundError: The file does not exist.
+        ValueError: The variable is missing, or is not a skeleton.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"keypoint config not found: {path}")
     content = Config.fromfile(str(path))
     if "keypoints" not in content:
         raise ValueError(
-            f"{path} has no variable named keypoints; configs/_base_/datasets/coco.py shows how it looks"
+            f"{path} has no variable named keypoints; see configs/_base_/datasets/coco.py for an example"
         )
     return KeypointMeta.build(content.keypoints.to_dict())
 
 
 def guess_keypoints(name: str, names: Sequence[str], limbs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
-    """Return a keypoint config of names and limbs alone.
+    """Return a keypoint config made from names and limbs alone.
 
     Names that differ only in left and right (``left_eye``, ``l_eye``, ``eye.r``) become mirror pairs. Tolerances are
-    COCO's for its body parts, 0.072 for others: a guess, which matters for AP only.
+    COCO's for its body parts and 0.072 for others: a guess, which affects AP only.
 
     Args:
-        name: Name of the data set.
+        name: Name of the dataset.
         names: K keypoint names.
         limbs: Pairs of names.
     """
@@ -84,7 +84,7 @@ def write_keypoints(keypoints: Mapping[str, Any], path: str | Path) -> None:
     """Write a keypoint config as a Python file, whole or not at all."""
     KeypointMeta.build(keypoints)
     lines = [
-        '"""Skeleton of a data set; sigmas are COCO\'s where names are, else a guess."""',
+        '"""Skeleton of a dataset; sigmas are COCO\'s for keypoints of the same name, otherwise a guess."""',
         "",
         "keypoints = dict(",
     ]

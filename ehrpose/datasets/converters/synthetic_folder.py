@@ -1,4 +1,4 @@
-"""Writing the embedded data set as a COCO folder."""
+"""Writing the built-in synthetic dataset as a COCO folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ def splits_of_config(config: str | Path) -> list[tuple[str, SyntheticPeople]]:
     """Return the train and val scenes of a config.
 
     Raises:
-        ValueError: One of its data sets is no SyntheticPeople.
+        ValueError: One of its datasets is not SyntheticPeople.
     """
     cfg = resolve(load_config(config))
     splits = []
     for split in ("train", "val"):
         settings = dict(cfg[f"{split}_dataloader"].dataset)
-        if settings.pop("type") != "SyntheticPeople":
-            raise ValueError(f"{config} has another {split} data set than SyntheticPeople")
+        kind = settings.pop("type")
+        if kind != "SyntheticPeople":
+            raise ValueError(f"{config}: expected SyntheticPeople as {split} dataset, got {kind}")
         for name in ("pipeline", "cache", "test_mode"):
             settings.pop(name, None)
         splits.append((split, SyntheticPeople(**settings)))
@@ -33,14 +34,14 @@ def splits_of_config(config: str | Path) -> list[tuple[str, SyntheticPeople]]:
 
 
 def write_synthetic_folder(splits: Iterable[tuple[str, SyntheticPeople]], out: Path) -> None:
-    """Write scenes as JPEG photos and person_keypoints_{split}2017.json; nothing appears before all is done.
+    """Write scenes as JPEG photos and person_keypoints_{split}2017.json; nothing appears until all is done.
 
     Args:
         splits: Name of the split (``train`` or ``val``) and its scenes.
-        out: Folder to make; absent or empty.
+        out: Folder to create; must be missing or empty.
 
     Raises:
-        ValueError: The folder is there and not empty, or is a file.
+        ValueError: The folder exists and is not empty, or is a file.
         WriteError: The disk is full or fails.
     """
     with new_folder(out) as folder:

@@ -1,4 +1,4 @@
-"""What runs an exported network; each is registered in BACKENDS by name."""
+"""Backends that run exported networks, registered in BACKENDS by name."""
 
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.backends.onnxruntime import OnnxRuntimeBackend

@@ -1,4 +1,4 @@
-"""The protocol of all backends (no torch, Python 3.8)."""
+"""The interface of all backends (no torch, Python 3.8)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Backend:
     Subclasses load it in ``_load`` and run it in ``_run``.
 
     Args:
-        path: The network's file, with its JSON beside it.
-        num_threads: Threads on the CPU; None is the backend's own choice.
-        check_hashes: Compare the files with their hashes first.
+        path: The network's file, with its JSON sidecar next to it.
+        num_threads: CPU threads; None: the backend's default.
+        check_hashes: Verify the hashes of the files first.
 
     Raises:
-        FileNotFoundError: The network or its JSON is missing.
+        FileNotFoundError: The network or its sidecar is missing.
         DeployError: The network cannot be used; the message says what to do.
     """
 
-    #: Name in BACKENDS, and what ``pip install`` brings it.
+    #: Name in BACKENDS, and the package to install with pip.
     name = ""
     package = ""
     suffixes: Tuple[str, ...] = ()
@@ -51,20 +51,20 @@ class Backend:
         """Run the network.
 
         Args:
-            images: Batch of the shape and type that ``sidecar.input`` says, values 0 to 255.
+            images: Batch of the shape and type given by ``sidecar.input``, values 0 to 255.
 
         Returns:
             Output name to float32 array (int32 for positions of peaks).
 
         Raises:
-            ValueError: Another shape or type.
+            ValueError: The shape or type is wrong.
             DeployError: The backend fails.
         """
         self._check(images)
         return self._run(np.ascontiguousarray(images))
 
     def close(self) -> None:
-        """Give the network's memory back. Calling it twice does no harm; ``run`` afterwards is an error."""
+        """Free the network's memory. A second call has no effect; ``run`` afterwards is an error."""
 
     def __enter__(self) -> Backend:
         return self
@@ -84,14 +84,14 @@ class Backend:
         raise NotImplementedError
 
     def _check(self, images: np.ndarray) -> None:
-        wanted, dtype = list(self.sidecar.input["shape"]), self.sidecar.input["dtype"]
+        expected, dtype = list(self.sidecar.input["shape"]), self.sidecar.input["dtype"]
         dynamic = self.sidecar.input.get("dynamic_batch", False)
         shape = list(images.shape)
-        fits = shape[1:] == wanted[1:] and (dynamic or shape[:1] == wanted[:1]) and len(shape) == 4
+        fits = shape[1:] == expected[1:] and (dynamic or shape[:1] == expected[:1]) and len(shape) == 4
         if not fits or str(images.dtype) != dtype:
-            batch = "any" if dynamic else wanted[0]
+            batch = "any" if dynamic else expected[0]
             raise ValueError(
-                f"the network takes {dtype} images of shape [{batch}, {', '.join(map(str, wanted[1:]))}], got "
+                f"expected {dtype} images of shape [{batch}, {', '.join(map(str, expected[1:]))}], got "
                 f"{images.dtype} {shape}"
             )
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the default; small, exact, everywhere (no torch, Python 3.8)."""
+"""ONNX Runtime, the default backend: small, exact, portable (no torch, Python 3.8)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ class OnnxRuntimeBackend(Backend):
             self._session: Any = onnxruntime.InferenceSession(
                 str(self.path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # of ONNX Runtime's own kinds, which it does not export
+        except Exception as error:  # ONNX Runtime does not export its exception types
             raise DeployError(f"ONNX Runtime cannot load {self.path}: {_first_line(error)}") from error
         self._names = [output.name for output in self._session.get_outputs()]
         (self._input,) = (i.name for i in self._session.get_inputs())
         if self._names != list(self.sidecar.outputs):
             raise DeployError(
-                f"{self.path} gives {self._names}, its JSON says {list(self.sidecar.outputs)}: export again"
+                f"{self.path}: expected outputs {list(self.sidecar.outputs)} as in its JSON, got {self._names}: "
+                "export again"
             )
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest on x86 CPUs (no torch)."""
+"""OpenVINO, the fastest backend on x86 CPUs (no torch)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class OpenVinoBackend(Backend):
     """Run an ``.onnx`` or ``.xml`` file with OpenVINO on the CPU; see ``Backend``.
 
     Args:
-        path: The network's file, with its JSON beside it.
-        num_threads: Threads; None is OpenVINO's own choice.
-        check_hashes: Compare the files with their hashes first.
+        path: The network's file, with its JSON sidecar next to it.
+        num_threads: CPU threads; None: OpenVINO's default.
+        check_hashes: Verify the hashes of the files first.
         hint: ``"latency"`` or ``"throughput"``.
-        precision: Type of the arithmetic, ``"fp32"``, ``"bf16"``, ...; None is that of the JSON.
+        precision: Type of the arithmetic, ``"fp32"``, ``"bf16"``, ...; None: as in the sidecar.
 
     Attributes:
-        used_precision: Type that OpenVINO computes in, ``"f32"``, ``"bf16"``, ``"f16"``: a CPU that has not the one
-            asked for takes float32.
+        used_precision: Type that OpenVINO computes in, ``"f32"``, ``"bf16"``, ``"f16"``: float32 if the CPU does not
+            support the requested one.
     """
 
     name = "openvino"
@@ -75,7 +75,7 @@ class OpenVinoBackend(Backend):
         }
         missing = [name for name in self.sidecar.outputs if name not in self._outputs]
         if missing:
-            raise DeployError(f"{self.path} does not give {missing}, which its JSON lists: export again")
+            raise DeployError(f"{self.path} lacks the outputs {missing} that its JSON lists: export again")
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
         if self._request is None:
@@ -84,7 +84,7 @@ class OpenVinoBackend(Backend):
             results = self._request.infer([images], share_inputs=True)
         except RuntimeError as error:
             raise DeployError(f"OpenVINO failed on {self.path}: {str(error).splitlines()[-1]}") from error
-        # The request's own memory is written again by the next run.
+        # Copied, as the next run overwrites the request's memory.
         return {name: np.array(results[self._outputs[name]]) for name in self.sidecar.outputs}
 
     def close(self) -> None:
@@ -94,5 +94,5 @@ class OpenVinoBackend(Backend):
 
 
 def _type_name(precision: Any) -> str:
-    """Return OpenVINO's name of one of its types."""
+    """Return OpenVINO's name of a type."""
     return str(precision.get_type_name() if hasattr(precision, "get_type_name") else precision)

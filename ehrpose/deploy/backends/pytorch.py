@@ -1,4 +1,4 @@
-"""torch itself: runs a network that ``torch.export`` wrote, without ehrpose's model code (Python 3.8 to import)."""
+"""torch: runs a network written by ``torch.export``, without ehrpose's model code (imports on Python 3.8)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class TorchBackend(Backend):
     """Run a ``.pt2`` file with torch; see ``Backend``.
 
     Args:
-        path: The network's file, with its JSON beside it.
-        num_threads: Threads on the CPU, of the whole process; None leaves torch's.
-        check_hashes: Compare the files with their hashes first.
+        path: The network's file, with its JSON sidecar next to it.
+        num_threads: CPU threads of the whole process; None: torch's setting is kept.
+        check_hashes: Verify the hashes of the files first.
         device: ``"cpu"``, ``"cuda:0"``, ...
         channels_last: Keep the weights in channels-last memory, which is faster on most CPUs and GPUs.
-        precision: ``"fp32"`` or ``"bf16"`` arithmetic; None is that of the JSON.
+        precision: ``"fp32"`` or ``"bf16"`` arithmetic; None: as in the sidecar.
     """
 
     name = "torch"
@@ -53,10 +53,10 @@ class TorchBackend(Backend):
         self._torch: Any = torch
         try:
             module: Any = torch.export.load(str(self.path)).module()
-        except Exception as error:  # of many kinds, on files that are cut or of another version
+        except Exception as error:  # of many types, for files that are truncated or of another version
             made = self.sidecar.versions.get("torch", "another version")
             raise DeployError(
-                f"torch {torch.__version__} cannot load {self.path} ({_first_line(error)}), which torch {made} wrote: "
+                f"torch {torch.__version__} cannot load {self.path} ({_first_line(error)}), written by torch {made}: "
                 "export it again"
             ) from error
         try:

@@ -1,6 +1,6 @@
 """TensorRT 8.5 to 11, and TensorRT-RTX: one runner over named tensors (no torch, Python 3.8).
 
-Everything is allocated when the engine is loaded, for its largest batch; a run copies, computes and copies back in
+All memory is allocated when the engine is loaded, for its largest batch; a run copies, computes and copies back in
 one stream.
 """
 
@@ -25,7 +25,7 @@ _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "in
 
 
 class _Tensor:
-    """An input or output: its memory on both sides, for the largest batch."""
+    """An input or output: its memory on host and device, for the largest batch."""
 
     def __init__(self, name: str, shape: Tuple[int, ...], dtype: str, cuda: Cuda):
         self.name = name
@@ -43,14 +43,14 @@ class TensorRTBackend(Backend):
     Several threads may call ``run``; they take turns. Batches larger than the engine's are run in parts.
 
     Args:
-        path: The engine, with its JSON beside it.
-        num_threads: Without effect, the network runs on the GPU.
-        check_hashes: Compare the files with their hashes first.
-        cuda_graph: Record the work of the largest batch once and replay it, which spares the CPU; smaller batches then
+        path: The engine, with its JSON sidecar next to it.
+        num_threads: No effect, as the network runs on the GPU.
+        check_hashes: Verify the hashes of the files first.
+        cuda_graph: Record the work of the largest batch once and replay it, which saves CPU time; smaller batches then
             take as long as the largest.
 
     Raises:
-        FileNotFoundError: The engine or its JSON is missing.
+        FileNotFoundError: The engine or its sidecar is missing.
         DeployError: TensorRT or CUDA is missing, or the engine was built for another TensorRT, GPU or network.
     """
 
@@ -83,7 +83,7 @@ class TensorRTBackend(Backend):
 
     def _load_engine(self) -> None:
         trt = import_tensorrt(self.name)
-        # After TensorRT, whose packages bring a libcudart of their own into the process.
+        # After TensorRT, whose packages load their own libcudart into the process.
         self._cuda = Cuda()
         check_engine(self.sidecar, self.path, self.name, trt.__version__, self._cuda.compute_capability())
         self._logger = make_logger(trt)
@@ -94,23 +94,24 @@ class TensorRTBackend(Backend):
         self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
         if self._engine is None:
             raise DeployError(
-                f"TensorRT {trt.__version__} cannot load {self.path} ({self._logger.said()}): it is damaged or of "
+                f"TensorRT {trt.__version__} cannot load {self.path} ({self._logger.said()}): it is damaged or from "
                 "another device; build it here with python -m ehrpose.deploy.build_engine"
             )
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise DeployError(
-                f"TensorRT cannot prepare {self.path} ({self._logger.said()}): probably memory ran out, close other "
+                f"TensorRT cannot prepare {self.path} ({self._logger.said()}): probably out of memory, close other "
                 "programs or build with a smaller `max_batch`"
             )
         self._allocate(trt, self._cuda)
 
     def _allocate(self, trt: Any, cuda: Cuda) -> None:
         inputs, outputs = self._named_tensors(trt)
-        wanted = list(self.sidecar.outputs)
-        if sorted(outputs) != sorted(wanted) or len(inputs) != 1:
+        expected = list(self.sidecar.outputs)
+        if sorted(outputs) != sorted(expected) or len(inputs) != 1:
             raise DeployError(
-                f"{self.path} takes {inputs} and gives {outputs}, its JSON says one input and {wanted}: build again"
+                f"{self.path}: expected one input and outputs {expected} as in its JSON, got {inputs} and {outputs}: "
+                "build again"
             )
         (given,) = inputs
         self._input = given
@@ -122,7 +123,8 @@ class TensorRTBackend(Backend):
             self._set_batch(largest)
         if list(largest[1:]) != list(self.sidecar.input["shape"][1:]):
             raise DeployError(
-                f"{self.path} takes images of {list(largest)}, its JSON says {self.sidecar.input['shape']}: build again"
+                f"{self.path}: expected images of {self.sidecar.input['shape']} as in its JSON, got {list(largest)}: "
+                "build again"
             )
         self._largest = int(largest[0])
         self._stream = cuda.stream()
@@ -130,11 +132,11 @@ class TensorRTBackend(Backend):
             shape = largest if name == given else tuple(self._context.get_tensor_shape(name))
             if not shape or min(shape) < 1 or shape[0] != self._largest:
                 raise DeployError(
-                    f"{self.path}: {name} has shape {shape}, wanted {self._largest} images: build again"
+                    f"{self.path}: {name} has shape {shape}, expected {self._largest} images: build again"
                 )
             self._tensors[name] = _Tensor(name, shape, self._dtype(trt, name), cuda)
             if not self._context.set_tensor_address(name, self._tensors[name].device):
-                raise DeployError(f"TensorRT does not take the memory of {name}: {self._logger.said()}")
+                raise DeployError(f"TensorRT rejected the memory of {name}: {self._logger.said()}")
         self._batch = self._largest
 
     def _named_tensors(self, trt: Any) -> Tuple[List[str], List[str]]:
@@ -148,12 +150,12 @@ class TensorRTBackend(Backend):
             if found == getattr(trt.DataType, label, None):
                 return dtype
         raise DeployError(
-            f"{self.path}: {name} is of type {found}, wanted one of {list(_DTYPES)}: export again"
+            f"{self.path}: {name} has type {found}, expected one of {list(_DTYPES)}: export again"
         )
 
     def _set_batch(self, shape: Tuple[int, ...]) -> None:
         if not self._context.set_input_shape(self._input, shape):
-            raise DeployError(f"TensorRT does not take a batch of {list(shape)}: {self._logger.said()}")
+            raise DeployError(f"TensorRT rejected a batch of {list(shape)}: {self._logger.said()}")
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
         with self._lock:
@@ -171,7 +173,7 @@ class TensorRTBackend(Backend):
         results = {name: self._tensors[name].host[:batch] for name in self.sidecar.outputs}
         if batch:
             np.copyto(self._tensors[self._input].host[:batch], images, casting="same_kind")
-            # A graph is recorded with the shapes of that moment, so there is one, for the largest batch.
+            # A graph is recorded with fixed shapes, so there is only one, for the largest batch.
             self._compute(cuda, self._largest if self.cuda_graph else batch)
         return {name: _result(values) for name, values in results.items()}
 
@@ -180,7 +182,7 @@ class TensorRTBackend(Backend):
             self._set_batch((batch, *self._tensors[self._input].host.shape[1:]))
             self._batch = batch
         if self.cuda_graph and self._graph is None:
-            # The first run sets up what must not be recorded.
+            # The first run does one-time setup, which must not be recorded.
             self._enqueue(cuda, batch)
             cuda.synchronize(self._stream)
             self._graph = cuda.capture(self._stream, lambda: self._enqueue(cuda, batch))
@@ -191,7 +193,7 @@ class TensorRTBackend(Backend):
         cuda.synchronize(self._stream)
 
     def _enqueue(self, cuda: Cuda, batch: int) -> None:
-        """Put copy, network and copies back into the stream."""
+        """Enqueue the copy to the device, the network, and the copies back."""
         for name, memory in self._tensors.items():
             address, num_bytes = memory.host.ctypes.data, memory.num_bytes(batch)
             if name == self._input:
@@ -203,7 +205,7 @@ class TensorRTBackend(Backend):
 
     def close(self) -> None:
         with self._lock:
-            # TensorRT's objects first: they use the stream and the memory, and must go in this order.
+            # TensorRT's objects first: they use the stream and the memory, and must be released in this order.
             self._context = None
             self._engine = None
             self._runtime = None
@@ -213,7 +215,7 @@ class TensorRTBackend(Backend):
             self._cuda = None
 
     def __del__(self) -> None:
-        # Left to itself, TensorRT's objects would go after the memory that they use, or never.
+        # Otherwise TensorRT's objects would be released after the memory that they use, or never.
         if hasattr(self, "_lock"):
             self.close()
 
@@ -226,5 +228,5 @@ class TensorRTRTXBackend(TensorRTBackend):
 
 
 def _result(values: np.ndarray) -> np.ndarray:
-    """Return a copy: float32, or int32 for positions; the buffer is written again by the next run."""
+    """Return a copy as float32, or int32 for positions; the next run overwrites the buffer."""
     return values.astype(np.int32 if values.dtype.kind in "iub" else np.float32)

@@ -1,1 +1,1 @@
-"""From a model to files for a device; needs torch."""
+"""Exporting a model to files for a device; needs torch."""

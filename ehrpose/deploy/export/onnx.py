@@ -1,7 +1,7 @@
-"""From a trained model to a checked ONNX file.
+"""Exporting a trained model to a checked ONNX file.
 
-What is exported normalises the image itself, has its batch norms folded into the convolutions, and gives maps
-under the field names of ``Maps``. Nothing that looks finished is left behind when a check fails.
+The exported network normalises the image itself, has its batch norms folded into the convolutions, and outputs maps
+under the field names of ``Maps``. If a check fails, nothing that looks finished is left behind.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ehrpose.structures import Maps, PeakMaps
 LAYOUTS = ("NCHW", "NHWC")
 INPUT_DTYPES = ("uint8", "float32")
 DECODES = ("none", "peaks")
-# The largest opset that TensorRT 8.5, the last on a Jetson Xavier, reads; what torch's exporter writes without tricks.
+# TensorRT 8.5, the last release for the Jetson Xavier, reads it, and torch's exporter writes it without workarounds.
 DEFAULT_OPSET = 13
 
 
@@ -34,8 +34,8 @@ class DeployNetwork(nn.Module):
 
     Args:
         model: A BottomUpEstimator; copied, not changed.
-        layout: Of the input, ``"NCHW"`` or ``"NHWC"``.
-        dtype: Of the input, ``"uint8"`` or ``"float32"``; 0 to 255 in both, BGR.
+        layout: Layout of the input, ``"NCHW"`` or ``"NHWC"``.
+        dtype: Type of the input, ``"uint8"`` or ``"float32"``; 0 to 255 in both, BGR.
         decode: ``"none"``: the outputs are maps; ``"peaks"``: the candidates of keypoints in them.
     """
 
@@ -43,7 +43,7 @@ class DeployNetwork(nn.Module):
         super().__init__()
         if layout not in LAYOUTS or dtype not in INPUT_DTYPES or decode not in DECODES:
             raise ValueError(
-                f"wanted a layout of {LAYOUTS}, a dtype of {INPUT_DTYPES} and to decode one of {DECODES}, "
+                f"expected layout in {LAYOUTS}, dtype in {INPUT_DTYPES} and decode in {DECODES}, "
                 f"got {layout}, {dtype}, {decode}"
             )
         model = copy.deepcopy(model).eval().cpu().float()
@@ -69,7 +69,7 @@ class DeployNetwork(nn.Module):
 
 
 def _normalisation(preprocessor: Any) -> nn.Conv2d:
-    """Return the preprocessor's arithmetic, BGR to RGB included, as a 1x1 convolution."""
+    """Return the preprocessor's normalisation, including BGR to RGB, as a 1x1 convolution."""
     mean, std = preprocessor.mean.reshape(3).double(), preprocessor.std.reshape(3).double()
     order = [2, 1, 0] if preprocessor.bgr_to_rgb else [0, 1, 2]
     conv = nn.Conv2d(3, 3, 1)
@@ -81,7 +81,7 @@ def _normalisation(preprocessor: Any) -> nn.Conv2d:
 
 
 def fold_batch_norms(network: nn.Module) -> int:
-    """Put every batch norm that follows a convolution into it, in place; return how many.
+    """Fold every batch norm that follows a convolution into it, in place; return their number.
 
     A norm belongs to the convolution that was registered just before it in the same module.
     """
@@ -102,7 +102,7 @@ def _neighbours(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Module], tupl
 
 
 class _SplitPadConv(torch.autograd.Function):
-    """A convolution padded unevenly, one node in ONNX where torch writes a Pad whose size it computes."""
+    """An asymmetrically padded convolution as one ONNX node; torch would write a Pad of computed size."""
 
     @staticmethod
     def forward(
@@ -113,7 +113,7 @@ class _SplitPadConv(torch.autograd.Function):
 
     @staticmethod
     def symbolic(g: Any, x: Any, weight: Any, bias: Any, padding: Any, stride: Any, groups: int) -> Any:
-        """Write the node."""
+        """Write the ONNX node."""
         left, right, top, bottom = padding
         return g.op(
             "Conv", x, weight, bias, kernel_shape_i=weight.type().sizes()[2:], strides_i=stride,
@@ -149,29 +149,30 @@ def export_onnx(
     """Return the ONNX file of a network for one input size.
 
     Args:
-        network: What is exported.
-        size_wh: Width and height of the input, multiples of 32.
-        batch_size: Images at once.
-        dynamic_batch: Any number of images at once.
-        opset: Version of the operators.
+        network: The network to export.
+        size_wh: Width and height of the input, px, multiples of 32.
+        batch_size: Batch size.
+        dynamic_batch: Allow any batch size.
+        opset: ONNX opset version.
 
     Raises:
         DeployError: torch cannot export it, or wrote another opset.
-        ValueError: The size does not fit.
+        ValueError: The input size or batch size is invalid.
     """
     import onnx
 
     width, height = size_wh
     if width % 32 or height % 32 or min(size_wh) < 32 or batch_size < 1:
         raise ValueError(
-            f"wanted an input of multiples of 32 px and a batch of at least 1, got {width} x {height}, {batch_size}"
+            f"expected an input size in multiples of 32 px and a batch size of at least 1, got {width} x {height} and "
+            f"{batch_size}"
         )
     example = example_input(network, size_wh, batch_size)
     axes = {name: {0: "batch"} for name in (INPUT_NAME, *network.names)} if dynamic_batch else None
     buffer: Any = io.BytesIO()
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the older exporter is the one that writes old opsets
+            warnings.simplefilter("ignore")  # only the older exporter writes old opsets
             torch.onnx.export(
                 network, (example,), buffer, dynamo=False, opset_version=opset, input_names=[INPUT_NAME],
                 output_names=list(network.names), dynamic_axes=axes, do_constant_folding=True,
@@ -181,12 +182,12 @@ def export_onnx(
     written = onnx.load_from_string(buffer.getvalue())
     found = {item.domain: item.version for item in written.opset_import}
     if found != {"": opset}:
-        raise DeployError(f"wanted opset {opset} and nothing else, torch wrote {found}")
+        raise DeployError(f"expected opset {opset} only, torch wrote {found}")
     return buffer.getvalue()
 
 
 def example_input(network: DeployNetwork, size_wh: tuple[int, int], batch_size: int = 1) -> Tensor:
-    """Return a random batch of images as the network takes them."""
+    """Return a random batch of images in the network's input format."""
     shape = (batch_size, 3, size_wh[1], size_wh[0])
     images = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0))
     if network.layout == "NHWC":
@@ -195,13 +196,13 @@ def example_input(network: DeployNetwork, size_wh: tuple[int, int], batch_size: 
 
 
 def torch_maps(model: Any, image: np.ndarray) -> Maps:
-    """Return the maps that ``model`` itself gives for one network input: the reference of an exported file's output.
+    """Return the maps of ``model`` itself for one network input: the reference for an exported file's output.
 
-    Not a way to run a model on photos, which is ``ehrpose.inferencers.predictors.TorchPredictor``: the image is already
-    fitted into the exported input, and neither flip test nor decoding is wanted.
+    To run a model on photos use ``ehrpose.inferencers.predictors.TorchPredictor``: here the image is already fitted
+    to the exported input, and there is no flip test and no decoding.
 
     Args:
-        model: A model of ``init_model``, on any device.
+        model: A model from ``init_model``, on any device.
         image: (H, W, 3) uint8 BGR, H and W multiples of 32.
 
     Returns:
@@ -214,7 +215,7 @@ def torch_maps(model: Any, image: np.ndarray) -> Maps:
 
 
 def output_shapes(network: DeployNetwork, size_wh: tuple[int, int], batch_size: int) -> dict[str, list[int]]:
-    """Return name and shape of each output."""
+    """Return the name and shape of each output."""
     with torch.no_grad():
         outputs: Sequence[Tensor] = network(example_input(network, size_wh, batch_size))
     return {name: list(output.shape) for name, output in zip(network.names, outputs)}

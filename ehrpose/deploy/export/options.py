@@ -1,4 +1,4 @@
-"""What can be exported, and what is."""
+"""Export options, and the precisions of each backend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ehrpose.deploy.export.onnx import DEFAULT_OPSET
 
-# What each backend's files can be. Float16 is a matter of building for TensorRT up to 10, and of the file from 11 on.
+# Precisions of each backend. Up to TensorRT 10, fp16 is chosen when the engine is built; from 11 on, in the ONNX file.
 PRECISIONS = {
     "onnxruntime": ("fp32", "int8"),
     "openvino": ("fp32", "bf16", "fp16", "int8"),
@@ -18,22 +18,22 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is exported.
+    """Options of an export.
 
     Attributes:
         backend: A key of PRECISIONS.
-        precision: One that the backend has there.
+        precision: One of the backend's precisions.
         input_wh: Width and height of the input, px; None: a square of the codec's input size.
-        batch_size: Images at once.
-        dynamic_batch: Any number of images at once.
-        opset: Version of ONNX's operators.
-        input_dtype: ``"uint8"`` or ``"float32"``; None: what the backend takes without a detour.
+        batch_size: Batch size.
+        dynamic_batch: Allow any batch size.
+        opset: ONNX opset version.
+        input_dtype: ``"uint8"`` or ``"float32"``; None: float32 for TensorRT, else uint8.
         layout: ``"NCHW"`` or ``"NHWC"``.
         decode: ``"none"`` or ``"peaks"``, see ``DeployNetwork``.
         typed: For TensorRT from 11 on: float16 is written into the file.
-        calib_data: Folder of photos for int8.
-        max_calib_images: The most of them that are used.
-        half_range: int8 with weights of 7 bits, for x86 processors without VNNI: their sums of 16 bits saturate.
+        calib_data: Folder of calibration photos for int8.
+        max_calib_images: Maximum number of calibration photos.
+        half_range: int8 with 7-bit weights, for x86 processors without VNNI, whose 16-bit sums saturate.
     """
 
     backend: str = "onnxruntime"
@@ -52,25 +52,25 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if self.backend not in PRECISIONS:
-            raise ValueError(f"wanted a backend of {list(PRECISIONS)}, got {self.backend}")
+            raise ValueError(f"expected a backend in {list(PRECISIONS)}, got {self.backend}")
         if self.precision not in PRECISIONS[self.backend]:
             raise ValueError(
-                f"wanted a precision of {PRECISIONS[self.backend]} for {self.backend}, got {self.precision}"
+                f"expected a precision in {PRECISIONS[self.backend]} for {self.backend}, got {self.precision}"
             )
         if self.precision == "int8" and (self.calib_data is None or self.max_calib_images < 1):
             raise ValueError(
-                "int8 needs calibration photos similar to those it will see: give a folder of a few dozen with "
-                "`calib_data`"
+                "int8 needs calibration images similar to the deployment data: pass a folder with a few dozen images "
+                "with `calib_data`"
             )
         if self.half_range and (self.precision != "int8" or self.for_tensorrt):
             raise ValueError(
-                "`half_range` is for int8 of onnxruntime and openvino on x86 processors without VNNI, "
-                f"got precision {self.precision} of {self.backend}"
+                "`half_range` is for int8 with onnxruntime and openvino on x86 processors without VNNI, "
+                f"got precision {self.precision} with {self.backend}"
             )
 
     @property
     def for_tensorrt(self) -> bool:
-        """Whether the file must suit TensorRT."""
+        """Whether the file is for TensorRT."""
         return self.backend.startswith("tensorrt")
 
     @property

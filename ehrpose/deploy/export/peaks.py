@@ -1,6 +1,6 @@
-"""The part of decoding that an exported graph does with ``decode="peaks"``: candidates instead of maps.
+"""The part of decoding inside a graph exported with ``decode="peaks"``, which outputs candidates instead of maps.
 
-Only operators that TensorRT 8.5 takes, static shapes, indices as int32.
+Only operators that TensorRT 8.5 supports, static shapes, indices as int32.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
 class PeakExtractor(nn.Module):
-    """Maps in, ``PeakMaps`` out.
+    """Finds keypoint candidates: maps in, ``PeakMaps`` out.
 
     Args:
         max_candidates: M, candidates of each keypoint type.

@@ -1,4 +1,4 @@
-"""Forms of lower precision of an exported network, each measured against the float32 one."""
+"""Lower-precision forms of an exported network, each measured against the float32 one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from ehrpose.deploy.export.options import ExportOptions
 
 NAME = "end2end"
-# A form whose maps are off by more than their own spread finds nothing any more.
+# A form whose maps are off by more than their own spread finds nothing.
 MAX_FORM_ERROR = 1.0
 
 
 @dataclass(frozen=True)
 class Form:
-    """Files of a network, the first the one that is loaded; its precision; what was measured."""
+    """Files of a network, the one to load first; its precision; a report of what was measured."""
 
     files: dict[str, bytes]
     precision: str
@@ -43,25 +43,25 @@ def lower_precision(path: Path, content: bytes, sidecar: Sidecar, options: Expor
     """Return the form of a float32 ONNX network that ``options`` ask for.
 
     Args:
-        path: The float32 network, with its JSON.
+        path: The float32 network, with its sidecar.
         content: The same as bytes.
-        sidecar: Its JSON.
+        sidecar: Its sidecar.
         options: Backend and precision.
 
     Raises:
-        DeployError: A package is missing, or what came out is not usable.
-        FileNotFoundError: There is no photo to calibrate on.
+        DeployError: A package is missing, or the result is not usable.
+        FileNotFoundError: There are no calibration photos.
     """
     name = f"{NAME}{path.suffix}"
     if options.precision == "int8":
         return _int8(path, sidecar, options)
     if options.precision == "bf16":
-        # The arithmetic is chosen when the network is loaded; the file stays.
+        # The arithmetic is chosen when the network is loaded; the file is the same.
         form = Form({name: content}, "bf16", "bfloat16 arithmetic, chosen when it is loaded")
         return _measured(form, path, sidecar, options.backend)
     if options.precision == "fp16" and options.backend == "openvino":
         form = Form(
-            compressed_openvino(path, NAME), "fp16", "float16 weights; the CPU computes in what it has"
+            compressed_openvino(path, NAME), "fp16", "float16 weights; arithmetic as the CPU supports"
         )
         return _measured(form, path, sidecar, options.backend)
     if options.precision == "fp16" and (options.typed or options.backend == "tensorrt_rtx"):
@@ -71,7 +71,7 @@ def lower_precision(path: Path, content: bytes, sidecar: Sidecar, options: Expor
 
 
 def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str) -> Form:
-    """Return the form with what its maps are off, in its report; where its backend is missing it says so."""
+    """Return the form with the error of its maps in its report; if its backend is missing, the report says so."""
     try:
         error, used = _error_of(path, sidecar, form.files, backend, _noise(sidecar), form.precision)
     except DeployError as problem:
@@ -104,8 +104,8 @@ def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
 def _checked(report: QuantizationReport) -> QuantizationReport:
     if not report.error <= MAX_FORM_ERROR:
         raise DeployError(
-            f"int8 moves the maps by {report.error:.2g} of their spread, at most {MAX_FORM_ERROR:g} is allowed: "
-            "calibrate on more photos, or stay with float"
+            f"int8 changes the maps by {report.error:.2g} of their spread, at most {MAX_FORM_ERROR:g} is allowed: "
+            "calibrate on more images, or use a float precision"
         )
     return report
 
@@ -118,9 +118,9 @@ def _noise(sidecar: Sidecar) -> np.ndarray:
 def _error_of(
     path: Path, sidecar: Sidecar, files: dict[str, bytes], backend: str, images: np.ndarray, precision: str
 ) -> tuple[float, str]:
-    """Return what a form's outputs are off from those of the float32 network, over their spread; the worst output's.
+    """Return the error of a form's worst output relative to the float32 network, as a fraction of its spread.
 
-    The second value is the type that the backend really computes in, where it tells.
+    The second value is the type that the backend really computes in, if it reports it.
     """
     size = sidecar.batch_size
     parts = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]

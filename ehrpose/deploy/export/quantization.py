@@ -1,8 +1,8 @@
-"""Int8 forms of an exported network: calibrated on photos, with the parts that hurt left in float by measurement.
+"""Int8 forms of an exported network, calibrated on photos; parts that quantise badly, by measurement, stay in float.
 
 Q/DQ form for ONNX Runtime and for TensorRT (symmetric, zero points 0, no quantised biases, which is all that TensorRT
-takes); NNCF's for OpenVINO. Ranges are calibrated once; then each part of the network (stem, a stage, a module of the
-neck, the head) is quantised alone, and what it does to the maps is measured.
+supports); NNCF's form for OpenVINO. Ranges are calibrated once; then each part of the network (stem, a stage, a module
+of the neck, the head) is quantised alone, and its effect on the maps is measured.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.media.inputs import list_images
 
-# Parts whose quantisation alone moves the maps by more than this share of their spread stay in float.
+# Parts whose quantisation alone changes the maps by more than this fraction of their spread stay in float.
 MAX_PART_ERROR = 0.05
-# Of the calibration photos, so many measure; ranges come from all.
+# Calibration batches to measure with; ranges come from all.
 NUM_MEASURED = 6
 _KINDS = ["Conv", "ConvTranspose", "Add", "MaxPool", "GlobalAveragePool"]
 _PART = re.compile(
@@ -35,15 +35,15 @@ _PART = re.compile(
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """What quantisation did.
+    """Result of a quantisation.
 
     Attributes:
-        num_images: Calibration photos that were used.
+        num_images: Number of calibration photos used.
         bad_images: Calibration photos that could not be read, with the reason.
-        part_errors: Part of the network to what quantising it alone does to the maps: root mean square of the
-            difference over the standard deviation of the map, the worst map's.
+        part_errors: Part of the network to the error from quantising it alone: root mean square of the difference
+            over the standard deviation of the map, for the worst map.
         kept_float: Parts that stay in float.
-        error: The same measure of the whole.
+        error: The same error for the whole network.
     """
 
     num_images: int
@@ -54,27 +54,27 @@ class QuantizationReport:
 
     def describe(self) -> str:
         """Return the report as text."""
-        lines = [f"calibrated on {self.num_images} photos, {len(self.bad_images)} could not be read"]
+        lines = [f"calibrated on {self.num_images} images, {len(self.bad_images)} could not be read"]
         lines += [f"  {reason}" for reason in self.bad_images[:5]]
         if not self.part_errors:
             return "\n".join([*lines, f"maps off by {self.error:.4f} of their spread (rms)"])
-        lines += ["what each part's quantisation alone does to the maps (rms error over spread):"]
+        lines += ["error of the maps with one part quantised (rms error over spread):"]
         for part, error in sorted(self.part_errors.items(), key=lambda item: -item[1]):
-            lines.append(f"  {part:<24}{error:8.4f}{'   left in float' if part in self.kept_float else ''}")
+            lines.append(f"  {part:<24}{error:8.4f}{'   kept in float' if part in self.kept_float else ''}")
         return "\n".join([*lines, f"  {'all but those':<24}{self.error:8.4f}"])
 
 
 def calibration_batches(
     runtime: PoseRuntime, source: str | os.PathLike[str], max_images: int = 64
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Return batches (batch size of the network each) of the photos of a folder, and why some could not be read.
+    """Return batches, in the network's batch size, of the photos in a folder, and why some could not be read.
 
     Raises:
-        FileNotFoundError: There is no photo.
+        FileNotFoundError: There are no photos.
         DeployError: None of them can be read.
     """
     paths = list_images(str(source))
-    # Spread over the folder: its first photos may be of one scene.
+    # Spread over the folder, as its first photos may all show one scene.
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(max_images, len(paths))).astype(int)]
     images, bad = [], []
     for path in chosen:
@@ -83,7 +83,7 @@ def calibration_batches(
         except ImageReadError as error:
             bad.append(str(error))
     if not images:
-        raise DeployError(f"no photo of {source} can be read for calibration, e.g. {bad[0]}")
+        raise DeployError(f"none of the calibration images in {source} can be read, e.g. {bad[0]}")
     size = runtime.sidecar.batch_size
     images += images[-1:] * (-len(images) % size)
     return [np.stack(images[i : i + size]) for i in range(0, len(images), size)], tuple(bad)
@@ -96,14 +96,14 @@ def quantize_onnx(
     bad_images: Sequence[str] = (),
     half_range: bool = False,
 ) -> tuple[bytes, QuantizationReport]:
-    """Return an int8 form of an ONNX file, and what it cost.
+    """Return an int8 form of an ONNX file, and a report of its error.
 
     Args:
         path: The float32 network.
-        batches: Calibration batches of ``calibration_batches``.
-        symmetric: The form that TensorRT takes; else the one that is fast in ONNX Runtime on CPUs.
-        bad_images: For the report.
-        half_range: Weights of 7 bits, see ``ExportOptions``.
+        batches: Calibration batches from ``calibration_batches``.
+        symmetric: The form that TensorRT supports; otherwise the one that is fast in ONNX Runtime on CPUs.
+        bad_images: Unreadable photos, for the report.
+        half_range: 7-bit weights, see ``ExportOptions``.
 
     Raises:
         DeployError: onnxruntime's quantiser is missing or fails.
@@ -144,7 +144,7 @@ def quantize_onnx(
 
 
 def _parts(graph: Any) -> dict[str, list[str]]:
-    """Return the names of the nodes that can be quantised, by part of the network."""
+    """Return the names of the quantisable nodes by part of the network."""
     parts: dict[str, list[str]] = {}
     for node in graph.graph.node:
         if node.op_type in _KINDS:
@@ -201,7 +201,7 @@ def _outputs(content: bytes, batches: Sequence[np.ndarray]) -> list[list[np.ndar
 
 
 def relative_error(found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Sequence[np.ndarray]]) -> float:
-    """Return the worst float output's root mean square difference over its standard deviation."""
+    """Return the root mean square difference over the standard deviation, for the worst float output."""
     worst = 0.0
     for ours, theirs in zip(zip(*found), zip(*wanted)):
         if theirs[0].dtype.kind != "f":
@@ -215,7 +215,7 @@ def relative_error(found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Seque
 
 
 def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
-    """Return OpenVINO's files of an ONNX network with its weights in float16: ``name``.xml and ``name``.bin.
+    """Convert an ONNX network to OpenVINO files with float16 weights: ``name``.xml and ``name``.bin.
 
     Raises:
         DeployError: OpenVINO is not installed.
@@ -233,13 +233,13 @@ def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
 def quantize_openvino(
     path: Path, batches: Sequence[np.ndarray], target: Path, half_range: bool = False
 ) -> None:
-    """Write an int8 OpenVINO network (``.xml`` and ``.bin``) from an ONNX file, by NNCF.
+    """Write an int8 OpenVINO network (``.xml`` and ``.bin``) from an ONNX file, using NNCF.
 
     Args:
         path: The float32 network.
-        batches: Calibration batches of ``calibration_batches``.
+        batches: Calibration batches from ``calibration_batches``.
         target: The ``.xml`` file.
-        half_range: Weights of 7 bits, see ``ExportOptions``.
+        half_range: 7-bit weights, see ``ExportOptions``.
 
     Raises:
         DeployError: openvino or nncf is missing.
@@ -251,7 +251,7 @@ def quantize_openvino(
         raise DeployError(f"int8 for OpenVINO needs nncf: pip install openvino nncf ({error})") from error
     network = openvino.Core().read_model(str(path))
     dataset = nncf.Dataset(list(batches), lambda batch: {INPUT_NAME: batch})
-    # NNCF's default halves the first layer's range alone.
+    # NNCF's default halves the range of the first layer only.
     overflow_fix = nncf.OverflowFix.ENABLE if half_range else nncf.OverflowFix.FIRST_LAYER
     quantized = nncf.quantize(
         network, dataset, subset_size=len(batches), preset=nncf.QuantizationPreset.MIXED,
@@ -261,7 +261,7 @@ def quantize_openvino(
 
 
 def float16_onnx(content: bytes) -> bytes:
-    """Return an ONNX network whose arithmetic is float16, with float32 inputs and outputs, for TensorRT from 11 on.
+    """Return an ONNX network with float16 arithmetic and float32 inputs and outputs, for TensorRT from 11 on.
 
     Raises:
         DeployError: onnxruntime is missing.

@@ -1,4 +1,4 @@
-"""From a trained model to a file that torch runs without ehrpose's model code."""
+"""Exporting a trained model to a file that torch runs without ehrpose's model code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def export_torch(
     Args:
         network: See DeployNetwork.
         size_wh: Width and height of the input, px.
-        batch_size: Images at once.
-        dynamic_batch: Any number of images at once.
+        batch_size: Batch size.
+        dynamic_batch: Allow any batch size.
 
     Raises:
         DeployError: torch cannot export it; the message says why.
     """
     width, height = size_wh
-    # A batch of 1 would be taken for a constant.
+    # torch.export would treat a batch size of 1 as a constant.
     shape = [max(batch_size, 2) if dynamic_batch else batch_size, 3, height, width]
     if network.layout == "NHWC":
         shape = [shape[0], height, width, 3]
@@ -38,6 +38,6 @@ def export_torch(
             warnings.simplefilter("ignore")
             program = torch.export.export(network, (example,), dynamic_shapes=shapes)
             torch.export.save(program, buffer)
-    except Exception as error:  # of many kinds
+    except Exception as error:  # of many types
         raise DeployError(f"torch cannot export this network: {str(error).splitlines()[0]}") from error
     return buffer.getvalue()

@@ -1,7 +1,7 @@
-"""What TensorRT 8.5, the last release for the Jetson Xavier, takes of ONNX: a table, and a check against it.
+"""ONNX operators that TensorRT 8.5, the last release for the Jetson Xavier, supports, and a check against the list.
 
 Source: the operator list of the ONNX parser of TensorRT 8.5 (onnx/onnx-tensorrt, release 8.5-GA). The check runs
-anywhere; it is about what the parser refuses, not about speed.
+anywhere; it covers what the parser rejects, not speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Check = Callable[[Any, "Graph"], "str | None"]
 
 
 class Graph:
-    """What checks ask about a graph: initialisers by name."""
+    """The constants of a graph by name, for the checks."""
 
     def __init__(self, graph: Any):
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -27,7 +27,7 @@ class Graph:
                         self.constants[node.output[0]] = attribute.t
 
     def is_constant(self, name: str) -> bool:
-        """Return whether an input is a constant (or left out)."""
+        """Return whether an input is a constant (or omitted)."""
         return not name or name in self.constants
 
     def values(self, name: str) -> Any:
@@ -59,7 +59,7 @@ def _constant_inputs(*places: int) -> Check:
 
 def _two_dimensional(node: Any, graph: Graph) -> str | None:
     kernel = _attributes(node).get("kernel_shape", [0, 0])
-    return None if len(kernel) in (2, 3) else f"its kernel has {len(kernel)} dimension(s), wanted 2 or 3"
+    return None if len(kernel) in (2, 3) else f"expected a kernel of 2 or 3 dimensions, got {len(kernel)}"
 
 
 def _pooling(node: Any, graph: Graph) -> str | None:
@@ -98,7 +98,7 @@ def _pad(node: Any, graph: Graph) -> str | None:
 def _dequantize(node: Any, graph: Graph) -> str | None:
     source = graph.constants.get(node.input[0])
     if source is not None and source.data_type == 6:  # INT32: a quantised bias
-        return "its input is INT32 (a quantised bias), only INT8 is supported: quantise without biases"
+        return "its input is INT32 (a quantised bias), only INT8 is supported: do not quantise biases"
     return _zero_point(node, graph)
 
 
@@ -145,21 +145,21 @@ INPUT_TYPES = ("FLOAT", "FLOAT16", "INT32", "INT64", "BOOL", "INT8")
 
 
 def unsupported(model: Any) -> Iterator[str]:
-    """Give one line for each thing of an ONNX model that TensorRT 8.5 does not take, operator and node named."""
+    """Yield a message for each part of an ONNX model that TensorRT 8.5 does not support, naming operator and node."""
     from onnx import TensorProto
 
     opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
     if opset > MAX_OPSET:
-        yield f"opset {opset}: at most {MAX_OPSET} is read; export with a lower `opset`"
+        yield f"opset {opset}: at most {MAX_OPSET} is supported; export with a lower `opset`"
     for value in model.graph.input:
         kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         if kind not in INPUT_TYPES:
-            yield f"input {value.name}: type {kind} is not taken; export with `input_dtype='float32'`"
+            yield f"input {value.name}: type {kind} is not supported; export with `input_dtype='float32'`"
     graph = Graph(model.graph)
     for node in model.graph.node:
         where = f"{node.op_type} {node.name or node.output[0]}"
         if node.domain not in ("", "ai.onnx"):
-            yield f"{where}: operators of the domain {node.domain} are not known"
+            yield f"{where}: operators of the domain {node.domain} are not supported"
         elif node.op_type not in OPERATORS:
             yield f"{where}: the operator is not supported"
         else:

@@ -1,7 +1,7 @@
-"""How a TensorRT engine is built: precision, device, batch, timing cache (no torch, Python 3.8).
+"""Build settings of a TensorRT engine: precision, device, batch, timing cache (no torch, Python 3.8).
 
-TensorRT's releases differ in where the precision comes from. Up to 10 a network is weakly typed: flags of the builder
-allow fp16 and int8, and TensorRT picks. From 11 on, and in TensorRT-RTX, the types in the ONNX file are the law.
+TensorRT's releases differ in where the precision comes from. Up to 10 a network is weakly typed: builder flags allow
+fp16 and int8, and TensorRT chooses. From 11 on, and in TensorRT-RTX, the types in the ONNX file are binding.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from ehrpose.files import write_bytes
 
 
 def set_precision(trt: Any, config: Any, network: Any, options: BuildOptions) -> Tuple[str, List[str]]:
-    """Choose the arithmetic of an engine.
+    """Set the precision of an engine.
 
     Returns:
-        The precision, and the names of the builder's flags that were set.
+        The precision, and the names of the builder flags that were set.
 
     Raises:
-        DeployError: The file's types, this release and the wanted precision do not go together.
+        DeployError: The file's types, this release and the requested precision do not go together.
     """
     typed = typed_precision(trt, network)
-    wanted = options.precision or typed
+    precision = options.precision or typed
     half, eight = getattr(trt.BuilderFlag, "FP16", None), getattr(trt.BuilderFlag, "INT8", None)
     has_flags = half is not None and eight is not None
     product = f"{PRODUCTS[options.backend]} {trt.__version__}"
-    if typed != "fp32" and typed != wanted:
+    if typed != "fp32" and typed != precision:
         raise DeployError(
-            f"the ONNX file is already {typed}, so `precision={wanted!r}` is not possible: build {typed}"
+            f"the ONNX file is already {typed}, so `precision={precision!r}` is not possible: build {typed}"
         )
-    if wanted == "fp16" and not has_flags and typed != "fp16":
+    if precision == "fp16" and not has_flags and typed != "fp16":
         raise DeployError(
             f"{product} takes fp16 from the ONNX file only, and this one is {typed}: export it with "
             "tools/deploy.py, `precision='fp16'` and `typed=True`"
         )
-    if wanted == "int8" and typed != "int8" and (options.calib_data is None or not has_flags):
-        also = ", or name photos with `calib_data`" if has_flags else ""
+    if precision == "int8" and typed != "int8" and (options.calib_data is None or not has_flags):
+        also = ", or give calibration images with `calib_data`" if has_flags else ""
         raise DeployError(
             f"the ONNX file has no Q/DQ, which {product} needs for int8: export it with tools/deploy.py "
             f"and `precision='int8'`{also}"
         )
     flags = []
-    if has_flags and wanted != "fp32":
+    if has_flags and precision != "fp32":
         config.set_flag(half)
         flags.append("FP16")
-        if wanted == "int8":
+        if precision == "int8":
             config.set_flag(eight)
             flags.append("INT8")
-    return wanted, flags
+    return precision, flags
 
 
 def pin_peaks(trt: Any, config: Any, network: Any) -> Optional[Dict[str, bool]]:
     """Keep the layers that find peaks in float32 where TensorRT would be free to choose.
 
     Returns:
-        Names of the layers, and whether all that each gives is float32; None if this release is strongly typed and
-        nothing must be pinned.
+        Names of the layers, and whether all outputs of each are float; None if this release is strongly typed and
+        nothing needs pinning.
     """
     obey = getattr(trt.BuilderFlag, "OBEY_PRECISION_CONSTRAINTS", None)
     if obey is None:
@@ -68,7 +68,7 @@ def pin_peaks(trt: Any, config: Any, network: Any) -> Optional[Dict[str, bool]]:
     for layer in peak_layers(trt, network):
         layer.precision = trt.float32
         dtypes = [layer.get_output(index).dtype for index in range(layer.num_outputs)]
-        # Not the comparison's result, nor positions.
+        # Neither the comparison's result nor positions.
         is_float = [dtype in (trt.float32, trt.float16) for dtype in dtypes]
         for index in range(layer.num_outputs):
             if is_float[index]:
@@ -80,16 +80,16 @@ def pin_peaks(trt: Any, config: Any, network: Any) -> Optional[Dict[str, bool]]:
 
 
 def set_optimization_level(trt: Any, config: Any, options: BuildOptions) -> None:
-    """Choose between fast building and fast running."""
+    """Set the trade-off between build time and speed."""
     if options.optimization_level is None:
         return
     if not hasattr(config, "builder_optimization_level"):
-        raise DeployError(f"`optimization_level` needs TensorRT 8.6 or newer, here is {trt.__version__}")
+        raise DeployError(f"`optimization_level` needs TensorRT 8.6 or newer, this is {trt.__version__}")
     config.builder_optimization_level = options.optimization_level
 
 
 def set_device(trt: Any, builder: Any, config: Any, options: BuildOptions, precision: str) -> List[str]:
-    """Choose the deep learning accelerator if it is wanted; return the flags that were set."""
+    """Select the deep learning accelerator if requested; return the flags that were set."""
     if options.dla_core is None:
         return []
     cores = builder.num_DLA_cores
@@ -106,14 +106,14 @@ def set_device(trt: Any, builder: Any, config: Any, options: BuildOptions, preci
 
 
 def set_batch(builder: Any, config: Any, network: Any, sidecar: Sidecar, options: BuildOptions) -> int:
-    """Make the profile of a dynamic batch; return the most images at once."""
+    """Create the profile of a dynamic batch; return the maximum batch size."""
     tensor = network.get_input(0)
     shape = tuple(tensor.shape)
     if shape[0] >= 0:
         if options.max_batch not in (None, shape[0]):
             raise DeployError(
-                f"the ONNX file takes {shape[0]} image(s) at once, got `max_batch={options.max_batch}`: export it with "
-                "tools/deploy.py and `dynamic_batch=True`"
+                f"the ONNX file has a fixed batch size of {shape[0]}, got `max_batch={options.max_batch}`: export it "
+                "with tools/deploy.py and `dynamic_batch=True`"
             )
         return int(shape[0])
     if options.calib_data is not None:
@@ -121,7 +121,7 @@ def set_batch(builder: Any, config: Any, network: Any, sidecar: Sidecar, options
             "`calib_data` needs a fixed batch: export without `dynamic_batch`, or with `precision='int8'`"
         )
     if options.max_batch is None:
-        raise DeployError("the ONNX file takes any number of images at once: say the most with `max_batch`")
+        raise DeployError("the ONNX file has a dynamic batch: set the maximum with `max_batch`")
     profile = builder.create_optimization_profile()
     most = options.max_batch
     profile.set_shape(tensor.name, (1, *shape[1:]), (most, *shape[1:]), (most, *shape[1:]))
@@ -130,20 +130,20 @@ def set_batch(builder: Any, config: Any, network: Any, sidecar: Sidecar, options
 
 
 def read_timing_cache(config: Any, path: Optional[Path]) -> None:
-    """Let the builder use the times of earlier builds, if they are of this device."""
+    """Let the builder use the timings of earlier builds, if they are from this device."""
     if path is None:
         return
     content = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(content)
     if content and (cache is None or not config.set_timing_cache(cache, False)):
-        print(f"{path} is of another device or TensorRT and is written anew")
+        print(f"{path} is from another device or TensorRT version and will be rebuilt")
         content, cache = b"", config.create_timing_cache(b"")
     if not content and cache is not None:
         config.set_timing_cache(cache, False)
 
 
 def write_timing_cache(config: Any, path: Optional[Path]) -> None:
-    """Keep the times of this build for the next."""
+    """Save the timings of this build for the next one."""
     cache = None if path is None else config.get_timing_cache()
     if path is None or cache is None:
         return

@@ -1,6 +1,6 @@
-"""Ranges for int8 from photos, for networks without Q/DQ, up to TensorRT 10 (no torch, Python 3.8).
+"""Int8 calibration on photos, for networks without Q/DQ, up to TensorRT 10 (no torch, Python 3.8).
 
-From TensorRT 11 on there is no calibrator; a network with Q/DQ in its ONNX file works with all releases.
+TensorRT 11 and later have no calibrator; a network with Q/DQ in its ONNX file works with all releases.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def make_calibrator(trt: Any, cuda: Optional[Cuda], sidecar: Sidecar, folder: str) -> Any:
-    """Return a calibrator that shows TensorRT the photos of a folder, in batches of the network's size.
+    """Return a calibrator that feeds TensorRT the photos in a folder, in the network's batch size.
 
     Args:
         trt: The module ``tensorrt``.
-        cuda: Owner of the memory; to be closed after the build.
-        sidecar: The network's description, with a fixed batch.
-        folder: With at least one batch of photos.
+        cuda: Owner of the memory; close it after the build.
+        sidecar: The network's sidecar, with a fixed batch.
+        folder: Folder with at least one batch of photos.
 
     Returns:
-        The calibrator. After the build, ``calibrator.batches.check()`` raises what went wrong inside.
+        The calibrator. After the build, ``calibrator.batches.check()`` raises an error from inside calibration.
 
     Raises:
-        DeployError: The folder is missing or holds too few photos.
+        DeployError: The folder is missing or contains too few photos.
     """
     if cuda is None:
-        raise DeployError("calibration runs the network and needs a GPU: build on the device")
+        raise DeployError("calibration runs the network, which needs a GPU: build on the device")
     photos = PhotoBatches(cuda, sidecar, folder)
 
     class Calibrator(trt.IInt8EntropyCalibrator2):
@@ -56,7 +56,7 @@ def make_calibrator(trt: Any, cuda: Optional[Cuda], sidecar: Sidecar, folder: st
 
 
 class PhotoBatches:
-    """Photos of a folder, batch by batch in the memory of the GPU; see ``make_calibrator``."""
+    """Photos in a folder, batch by batch in GPU memory; see ``make_calibrator``."""
 
     def __init__(self, cuda: Cuda, sidecar: Sidecar, folder: str):
         shape = tuple(sidecar.input["shape"])
@@ -93,7 +93,7 @@ class PhotoBatches:
             raise DeployError(f"no batch of {self.folder} could be used: {'; '.join(self._broken[:3])}")
 
     def _fill(self) -> bool:
-        """Read the next batch, without broken files; return whether there were enough."""
+        """Read the next batch, skipping broken files; return whether it was filled."""
         filled = 0
         while filled < self.size and self._waiting:
             try:
@@ -107,11 +107,11 @@ class PhotoBatches:
 def _photos(folder: str, at_least: int) -> List[Path]:
     root = Path(folder)
     if not root.is_dir():
-        raise DeployError(f"folder of photos for calibration not found: {root}")
+        raise DeployError(f"folder of calibration images not found: {root}")
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(files) < at_least:
         raise DeployError(
-            f"{root} holds {len(files)} photo(s) ({', '.join(SUFFIXES)}), wanted at least {at_least}, better 500: "
-            "name another folder with `calib_data`"
+            f"{root}: expected at least {at_least} image(s) ({', '.join(SUFFIXES)}), better 500, got {len(files)}: "
+            "give another folder with `calib_data`"
         )
     return files

@@ -1,7 +1,7 @@
-"""The little of CUDA's runtime that running an engine needs, through ctypes (no pycuda, no torch, Python 3.8).
+"""The part of the CUDA runtime needed to run an engine, through ctypes (no pycuda, no torch, Python 3.8).
 
 Source of names and numbers: cuda_runtime_api.h and driver_types.h; only functions that CUDA 11.4 (JetPack 5), 12
-and 13 share. All that a ``Cuda`` hands out belongs to it: ``close`` gives it back, newest first.
+and 13 share. A ``Cuda`` owns all resources that it creates: ``close`` frees them, newest first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TO_DEVICE, TO_HOST = 1, 2
 _MAJOR, _MINOR = 75, 76
 _NON_BLOCKING = 1
 _THREAD_LOCAL = 1
-# cudaDeviceProp begins with 256 characters of name; its length differs between releases, all are far below this.
+# cudaDeviceProp begins with a name of 256 characters; its total size differs between releases but is far below this.
 _NAME_LENGTH, _PROPERTIES_LENGTH = 256, 1 << 14
 
 _SIGNATURES: Dict[str, Tuple[Any, ...]] = {
@@ -48,22 +48,22 @@ _SIGNATURES: Dict[str, Tuple[Any, ...]] = {
     "cudaGraphExecDestroy": (c_void_p,),
 }
 _ADVICE = {
-    2: "memory ran out: close other programs, or use a smaller model, input or batch",
-    3: "the driver does not start: look at dmesg, restart the device",
+    2: "out of memory: close other programs, or use a smaller model, input or batch",
+    3: "the driver does not start: check dmesg, restart the device",
     35: "the NVIDIA driver is missing or older than this CUDA: install or update the driver, or run on the Jetson",
-    46: "the GPU is busy or in exclusive mode: end the program that holds it",
-    100: "no NVIDIA GPU was found: nvidia-smi (tegrastats on a Jetson) must list one; in a container pass it through",
-    209: "this GPU is not one that the program was built for: build the engine again on this device",
-    700: "the network read memory that is not its own: build the engine again on this device",
-    803: "driver and CUDA do not match: restart after the driver's update, or install the CUDA that belongs to it",
+    46: "the GPU is busy or in exclusive mode: stop the program that uses it",
+    100: "no NVIDIA GPU found: nvidia-smi (tegrastats on a Jetson) must list one; in a container pass it through",
+    209: "the engine was not built for this GPU: build it again on this device",
+    700: "the network accessed invalid memory: build the engine again on this device",
+    803: "driver and CUDA do not match: restart after a driver update, or install the matching CUDA",
 }
 
 
 class Cuda:
-    """The CUDA runtime of this process, on its current device, and what was allocated through it.
+    """The CUDA runtime of this process, on its current device, and the resources allocated through it.
 
     Args:
-        library: A loaded libcudart; None looks for one.
+        library: A loaded libcudart; None: search for one.
 
     Raises:
         DeployError: No libcudart, no driver, or no GPU.
@@ -108,14 +108,14 @@ class Cuda:
         return properties.raw[:_NAME_LENGTH].split(b"\0", 1)[0].decode("utf-8", "replace")
 
     def device_memory(self, num_bytes: int) -> int:
-        """Allocate memory of the GPU; return its address."""
+        """Allocate GPU memory; return its address."""
         return self._create("cudaMalloc", "cudaFree", c_size_t(num_bytes))
 
     def pinned_array(self, shape: Tuple[int, ...], dtype: Any) -> np.ndarray:
-        """Allocate page-locked memory of the host, the only kind that is copied while the CPU does other work.
+        """Allocate page-locked host memory, the only kind that is copied asynchronously.
 
         Returns:
-            An array over that memory, not to be touched after ``close``.
+            An array over that memory; do not use it after ``close``.
         """
         dtype = np.dtype(dtype)
         num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -124,7 +124,7 @@ class Cuda:
         return np.frombuffer(memory, dtype).reshape(shape)
 
     def stream(self) -> int:
-        """Create a stream that does not wait for the default one; return its handle."""
+        """Create a stream that does not synchronise with the default one; return its handle."""
         return self._create("cudaStreamCreateWithFlags", "cudaStreamDestroy", c_uint(_NON_BLOCKING))
 
     def copy_async(self, target: int, source: int, num_bytes: int, kind: int, stream: int) -> None:
@@ -132,17 +132,17 @@ class Cuda:
         self._call("cudaMemcpyAsync", target, source, num_bytes, kind, stream)
 
     def synchronize(self, stream: int) -> None:
-        """Wait until a stream has done all of its work."""
+        """Wait until a stream has finished all its work."""
         self._call("cudaStreamSynchronize", stream)
 
     def capture(self, stream: int, work: Callable[[], None]) -> int:
-        """Record what ``work`` puts into a stream, without running it; return a graph for ``launch``."""
+        """Record what ``work`` enqueues in a stream, without running it; return a graph for ``launch``."""
         graph = c_void_p()
         self._call("cudaStreamBeginCapture", stream, _THREAD_LOCAL)
         try:
             work()
         except BaseException:
-            # A stream left in capture mode takes no other work, whatever the result of ending it.
+            # A stream left in capture mode accepts no other work, so end the capture, whatever the result.
             if self._library.cudaStreamEndCapture(stream, byref(graph)) == 0 and graph.value:
                 self._library.cudaGraphDestroy(graph)
             raise
@@ -159,17 +159,17 @@ class Cuda:
         self._call("cudaGraphLaunch", graph, stream)
 
     def close(self) -> None:
-        """Give everything back, newest first; twice does no harm."""
+        """Free everything, newest first; a second call has no effect."""
         while self._owned:
             self._owned.popitem()[1]()
 
     def _create(self, create: str, destroy: str, *arguments: Any) -> int:
-        """Call a function that gives a handle; remember how to give it back."""
+        """Call a function that creates a handle; remember how to free it."""
         handle = c_void_p()
         self._call(create, byref(handle), *arguments)
         value = int(handle.value or 0)
         function = getattr(self._library, destroy)
-        # The result is not looked at: after a failed kernel every call reports that kernel's error again.
+        # The result is ignored: after a failed kernel every call reports that kernel's error again.
         self._owned[(destroy, value)] = lambda: function(value)
         return value
 
@@ -178,7 +178,7 @@ class Cuda:
         if code != 0:
             label = self._library.cudaGetErrorName(code) or b"unknown error"
             text = self._library.cudaGetErrorString(code) or b""
-            advice = _ADVICE.get(code, "restart the program; if it stays, look at dmesg")
+            advice = _ADVICE.get(code, "restart the program; if the error persists, check dmesg")
             raise DeployError(
                 f"{name} failed with CUDA error {code} {label.decode()} ({text.decode()}): {advice}"
             )
@@ -196,13 +196,13 @@ def load_library() -> Any:
         except OSError:
             continue
     raise DeployError(
-        f"CUDA's runtime was not found (tried {', '.join(LIBRARIES)}): on a Jetson it comes with JetPack (sudo apt "
-        "install nvidia-jetpack); elsewhere pip install nvidia-cuda-runtime-cu12, or name its folder in LD_LIBRARY_PATH"
+        f"CUDA runtime not found (tried {', '.join(LIBRARIES)}): on a Jetson it comes with JetPack (sudo apt "
+        "install nvidia-jetpack); elsewhere pip install nvidia-cuda-runtime-cu12, or add its folder to LD_LIBRARY_PATH"
     )
 
 
 def _other_places() -> List[str]:
-    """Return libraries that the loader does not look for: of the toolkit and of NVIDIA's pip packages."""
+    """Return libraries that the loader does not search for: those of the toolkit and of NVIDIA's pip packages."""
     folders = [os.path.join(os.environ.get("CUDA_HOME", "/usr/local/cuda"), lib) for lib in ("lib64", "lib")]
     packages: Optional[Any] = importlib.util.find_spec("nvidia")
     for folder in (packages.submodule_search_locations or []) if packages is not None else []:

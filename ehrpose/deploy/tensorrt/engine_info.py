@@ -1,6 +1,6 @@
-"""What a TensorRT engine is bound to: how it is built, the command for it, and the check before it is loaded.
+"""Build options of a TensorRT engine, the command to build it, and the check before it is loaded.
 
-An engine runs only on the TensorRT release and the kind of GPU that built it (no torch, Python 3.8).
+An engine runs only on the TensorRT release and the kind of GPU that it was built with (no torch, Python 3.8).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class BuildOptions:
     """How an engine is built.
 
     Attributes:
-        precision: One of PRECISIONS; None is that of the ONNX file.
+        precision: One of PRECISIONS; None: as in the ONNX file.
         backend: ``"tensorrt"`` or ``"tensorrt_rtx"``; also the name of the module.
-        workspace_mib: Most memory that one layer may use while it runs, MiB.
-        timing_cache: File with the times of earlier builds; None: ``timing.cache`` beside the engine.
-        dla_core: Core of the deep learning accelerator; None is the GPU.
-        gpu_fallback: Layers that the accelerator does not take run on the GPU.
-        calib_data: Folder of photos for int8 of a network without Q/DQ, up to TensorRT 10.
-        max_batch: Most images at once, for an ONNX file of dynamic batch.
-        optimization_level: 0 (builds fast) to 5 (runs fast), from TensorRT 8.6 on; None is TensorRT's own choice.
+        workspace_mib: Memory limit of a layer at run time, MiB.
+        timing_cache: File with the timings of earlier builds; None: ``timing.cache`` next to the engine.
+        dla_core: Core of the deep learning accelerator; None: the GPU.
+        gpu_fallback: Run layers that the accelerator does not support on the GPU.
+        calib_data: Folder of calibration photos for int8 without Q/DQ, up to TensorRT 10.
+        max_batch: Maximum batch size, for an ONNX file with a dynamic batch.
+        optimization_level: 0 (builds fast) to 5 (runs fast), from TensorRT 8.6 on; None: TensorRT's default.
     """
 
     precision: Optional[str] = None
@@ -49,22 +49,22 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if self.precision not in (None, *PRECISIONS) or self.backend not in PRODUCTS:
             raise ValueError(
-                f"wanted a precision of {PRECISIONS} and a backend of {tuple(PRODUCTS)}, got {self.precision}, "
+                f"expected a precision in {PRECISIONS} and a backend in {tuple(PRODUCTS)}, got {self.precision} and "
                 f"{self.backend}"
             )
         for name, least in (("workspace_mib", 1), ("max_batch", 1), ("dla_core", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+                raise ValueError(f"`{name}` must be at least {least}, got {value}")
         if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
-            raise ValueError(f"optimization_level must be 0 to 5, got {self.optimization_level}")
+            raise ValueError(f"`optimization_level` must be 0 to 5, got {self.optimization_level}")
         if self.dla_core is None and self.gpu_fallback:
-            raise ValueError("gpu_fallback is for a dla_core, none is named")
+            raise ValueError("`gpu_fallback` needs a `dla_core`, none is given")
         if self.calib_data is not None and self.precision != "int8":
-            raise ValueError(f"calib_data is for precision int8, got {self.precision}")
+            raise ValueError(f"`calib_data` is for precision int8, got {self.precision}")
 
     def timing_cache_of(self, engine: Path) -> Path:
-        """Return the file of the timing cache for an engine."""
+        """Return the timing cache file of an engine."""
         return Path(self.timing_cache) if self.timing_cache else engine.parent / "timing.cache"
 
 
@@ -79,18 +79,18 @@ def commands(
     input_shape: Optional[Tuple[str, List[int]]] = None,
     float_layers: Optional[Mapping[str, bool]] = MappingProxyType({}),
 ) -> Tuple[str, str]:
-    """Return the two command lines that build the same engine: ours, and that of TensorRT's own tool.
+    """Return the two command lines that build the same engine: ours, and the one for TensorRT's own tool.
 
-    The second is empty for calibration with photos, which the tool cannot do.
+    The second is empty with ``calib_data``, as the tool cannot calibrate on photos.
 
     Args:
         onnx: The ONNX file.
-        precision: One of PRECISIONS, in place of that of ``options``.
-        out: The engine; None: beside the ONNX file.
+        precision: One of PRECISIONS, overrides that of ``options``.
+        out: The engine; None: next to the ONNX file.
         options: How it is built.
         input_shape: Name and shape of the input, needed for a dynamic batch only.
         float_layers: Names of the layers that stay float32, those of the peak decoding (MaxPool, Equal, Where, TopK),
-            and whether all that they give is numbers too. None: TensorRT is strongly typed, from 11 on.
+            and whether all of their outputs are float too. None: TensorRT is strongly typed, from 11 on.
     """
     options = replace(
         options or BuildOptions(), precision=precision or (options and options.precision) or "fp32"
@@ -135,44 +135,42 @@ def _trtexec_types(options: BuildOptions, float_layers: Optional[Mapping[str, bo
 
 
 def check_engine(sidecar: Sidecar, path: Path, backend: str, version: str, sm: Optional[str]) -> None:
-    """Compare what an engine was built for with what is here.
+    """Check that an engine was built for this device and TensorRT.
 
     Args:
-        sidecar: The engine's description.
+        sidecar: The engine's sidecar.
         path: The engine.
-        backend: Name of the backend that is to run it.
-        version: Version of TensorRT here.
-        sm: Compute capability here, ``"7.2"``; None if it does not matter.
+        backend: Name of the backend that will run it.
+        version: TensorRT version of this device.
+        sm: Compute capability of this device, e.g. ``"7.2"``; None if it does not matter.
 
     Raises:
-        DeployError: They do not fit together, or another ONNX file lies beside the engine than it was built from.
+        DeployError: They do not match, or the ONNX file next to the engine is not the one that it was built from.
     """
     record = sidecar.engine
     if not record:
         raise DeployError(
             f"the JSON of {path} does not say what the engine was built for: build it with "
-            "python -m ehrpose.deploy.build_engine, or describe one of trtexec with its option `describe`"
+            "python -m ehrpose.deploy.build_engine, or describe an engine built by trtexec with its option `describe`"
         )
     onnx = str(record.get("onnx", "end2end.onnx"))
     rebuild = commands(onnx, sidecar.precision, path.name, _options(sidecar, backend))[0]
-    built, wanted = PRODUCTS.get(sidecar.backend, sidecar.backend), PRODUCTS[backend]
+    built, present = PRODUCTS.get(sidecar.backend, sidecar.backend), PRODUCTS[backend]
     found_version, found_sm = str(record.get("version")), record.get("sm")
     sm_differs = sm is not None and found_sm is not None and str(found_sm) != sm
     if sidecar.backend != backend or not _same_version(found_version, version) or sm_differs:
         there, here = (f" on SM {s}" if s is not None else "" for s in (found_sm, sm))
         raise DeployError(
-            f"{path} was built for {built} {found_version}{there}, this device has {wanted} {version}{here}; "
+            f"{path} was built for {built} {found_version}{there}, this device has {present} {version}{here}; "
             f"engines are not portable: rebuild it here with {rebuild}"
         )
     source = path.parent / onnx
     if source.is_file() and record.get("onnx_sha256") != file_hash(source):
-        raise DeployError(
-            f"{path} was built from another {onnx} than the one beside it: rebuild it with {rebuild}"
-        )
+        raise DeployError(f"{path} was not built from the {onnx} next to it: rebuild it with {rebuild}")
 
 
 def _options(sidecar: Sidecar, backend: str) -> BuildOptions:
-    """Return the options that an engine was built with, as far as its record tells and this version knows."""
+    """Return the options that an engine was built with, as far as they are recorded and this version knows them."""
     record = sidecar.engine or {}
     names = ["workspace_mib", "dla_core", "gpu_fallback", "optimization_level"]
     names += ["max_batch"] * bool(sidecar.input.get("dynamic_batch"))
@@ -184,6 +182,6 @@ def _options(sidecar: Sidecar, backend: str) -> BuildOptions:
 
 
 def _same_version(one: str, other: str) -> bool:
-    """Compare as many parts (of 4) as both give: ``8.5.2`` is ``8.5.2.2``, for some packages leave the last out."""
+    """Compare the parts that both versions have: ``8.5.2`` equals ``8.5.2.2``, as some packages omit the last part."""
     pairs = list(zip(one.split("+")[0].split("."), other.split("+")[0].split(".")))
     return len(pairs) >= 3 and all(a == b for a, b in pairs)

@@ -1,6 +1,6 @@
-"""From an ONNX file to a TensorRT network, and what the builder must know about it (no torch, Python 3.8).
+"""Parsing an ONNX file into a TensorRT network, and queries about it for the builder (no torch, Python 3.8).
 
-The graph is asked through TensorRT itself, so that a Jetson needs no onnx package.
+The graph is inspected through TensorRT itself, so that a Jetson needs no onnx package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Deque, List, Tuple
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.deploy.tensorrt.engine_info import PRODUCTS
 
-# Of the errors that TensorRT logs, as many go into ours.
+# Maximum number of TensorRT's logged errors in one of our messages.
 _MAX_MESSAGES = 5
 
 
@@ -20,7 +20,7 @@ def import_tensorrt(backend: str) -> Any:
     """Import ``tensorrt`` or ``tensorrt_rtx``.
 
     Raises:
-        DeployError: It is not installed, or lacks a library.
+        DeployError: It is not installed, or a library is missing.
     """
     try:
         return __import__(backend)
@@ -35,7 +35,7 @@ def import_tensorrt(backend: str) -> Any:
 
 
 def make_logger(trt: Any) -> Any:
-    """Return a logger that keeps errors and warnings, for the messages of our own errors."""
+    """Return a logger that keeps errors and warnings, for our own error messages."""
 
     class KeepingLogger(trt.ILogger):
         def __init__(self) -> None:
@@ -50,8 +50,8 @@ def make_logger(trt: Any) -> Any:
                 self.warnings.append(message)
 
         def said(self) -> str:
-            """Return the last errors in one line, and forget all; without errors, the last warning."""
-            # A driver that is missing is only a warning to TensorRT 8.5.
+            """Return the last errors, or else the last warning, in one line, and clear the log."""
+            # To TensorRT 8.5 a missing driver is only a warning.
             messages = self.errors or self.warnings or ["no reason was logged"]
             text = "; ".join(" ".join(message.split()) for message in messages)
             self.errors.clear()
@@ -62,7 +62,7 @@ def make_logger(trt: Any) -> Any:
 
 
 def create(factory: Any, logger: Any, what: str) -> Any:
-    """Call ``trt.Builder`` or ``trt.Runtime``, whose failures are None or a TypeError.
+    """Call ``trt.Builder`` or ``trt.Runtime``, which return None or raise TypeError on failure.
 
     Raises:
         DeployError: TensorRT cannot start.
@@ -81,12 +81,12 @@ def create(factory: Any, logger: Any, what: str) -> Any:
 
 
 def parse_onnx(trt: Any, builder: Any, logger: Any, path: Path) -> Tuple[Any, Any]:
-    """Return the network in an ONNX file, and its parser, which must live as long.
+    """Return the network in an ONNX file, and its parser, which must outlive it.
 
     Raises:
-        DeployError: TensorRT does not take it; each of the parser's errors is listed.
+        DeployError: TensorRT cannot read it; the message lists each of the parser's errors.
     """
-    # Required up to 9, without effect in 10, gone from 11 on.
+    # Required up to 9, no effect in 10, removed in 11.
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     network = builder.create_network(0 if explicit is None else 1 << int(explicit))
     parser = trt.OnnxParser(network, logger)
@@ -109,7 +109,7 @@ def layers_of(network: Any) -> List[Any]:
 
 
 def typed_precision(trt: Any, network: Any) -> str:
-    """Return the precision that the ONNX file itself asks for: int8 with Q/DQ, fp16 with half convolutions, or fp32."""
+    """Return the precision that the ONNX file itself sets: int8 with Q/DQ, fp16 with half convolutions, or fp32."""
     kinds = {layer.type for layer in layers_of(network)}
     if trt.LayerType.QUANTIZE in kinds:
         return "int8"
@@ -123,8 +123,8 @@ def typed_precision(trt: Any, network: Any) -> str:
 def peak_layers(trt: Any, network: Any) -> List[Any]:
     """Return the layers that find peaks in a heatmap: from each top-k back to the network's last sum or convolution.
 
-    In the exported graph a pixel is a peak if it equals the maximum around it. It no longer does when one side was
-    rounded to fp16 and the other was not, so these layers must all have one type.
+    In the exported graph a pixel is a peak if it equals the maximum around it. This fails if one side was rounded to
+    fp16 and the other was not, so all of these layers must have the same type.
     """
     layers = layers_of(network)
     makers = {layer.get_output(i).name: n for n, layer in enumerate(layers) for i in range(layer.num_outputs)}

@@ -114,7 +114,7 @@ def test_mistakes_end_in_one_line(root, capsys):
     for arguments, message in (
         ([config, config, "--checkpoint", "a.pth"], "expected one config for the checkpoint"),
         ([config, "--backends", "onnxruntime:int8"], "with --calib-data"),
-        ([config, "--backends", "abacus"], "wanted a backend of"),
+        ([config, "--backends", "abacus"], "expected a backend in"),
     ):
         with pytest.raises(SystemExit):
             run_cli(lambda arguments=arguments: tool(arguments))

@@ -1,4 +1,4 @@
-"""Drawn scenes written as labelling tools would: what the converters must give back."""
+"""Drawn scenes written in the formats of labelling tools: the converters must return them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMBS = [(1, 2), (1, 3), (2, 4), (3, 5)]  # counted from 1
 
 
 def draw_scenes(keypoints: dict, folder: Path, length: int = 6) -> list[dict]:
-    """Write the photos; return their items."""
+    """Write the photos; return the scenes' items."""
     dataset = SyntheticPeople(keypoints, length=length, image_size=(120, 96), num_people=(1, 3))
     folder.mkdir(parents=True, exist_ok=True)
     items = [dataset.get_data_info(i) for i in range(length)]
@@ -31,7 +31,7 @@ def people_of(item: dict) -> list[dict]:
 
 
 def labelme_file(item: dict, name: str) -> dict:
-    """Return labelme's json for a scene: points, boxes, group ids."""
+    """Return labelme's JSON for a scene: points, boxes, group ids."""
     shapes = []
     for group, ann in enumerate(people_of(item)):
         x, y, width, height = ann["bbox"]
@@ -63,7 +63,7 @@ def write_labelme(items: list[dict], folder: Path) -> None:
 
 
 def write_cvat_xml(items: list[dict], folder: Path) -> None:
-    """Write `annotations.xml` as "CVAT for images 1.1" has it."""
+    """Write `annotations.xml` in the format "CVAT for images 1.1"."""
     root = ElementTree.Element("annotations")
     labels = ElementTree.SubElement(
         ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"), "labels"
@@ -97,7 +97,7 @@ def write_cvat_xml(items: list[dict], folder: Path) -> None:
 
 
 def coco_export(items: list[dict]) -> dict:
-    """Return a COCO-keypoints json with the keypoints in reverse order and no outlines, as CVAT's."""
+    """Return a COCO keypoint JSON with the keypoints in reverse order and no outlines, as from CVAT."""
     annotations = []
     for i, item in enumerate(items):
         for ann in people_of(item):

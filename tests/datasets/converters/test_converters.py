@@ -1,4 +1,4 @@
-"""Scenes that a labelling tool has described come back as they were drawn."""
+"""Converters return the drawn scenes that a labelling tool's file describes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def skeleton_file(tmp_path, five_keypoints):
 
 @pytest.fixture
 def labelme(tmp_path, five_keypoints):
-    """Folder of photos with labelme's files beside them, and the scenes."""
+    """Folder of photos with labelme's files next to them, and the scenes."""
     items = draw_scenes(five_keypoints, tmp_path / "labels")
     write_labelme(items, tmp_path / "labels")
     return tmp_path / "labels", items
@@ -223,22 +223,22 @@ def test_a_zip_cannot_be_linked_to(tool, coco, tmp_path):
     ("files", "message"),
     [
         ({}, "no person_keypoints"),
-        ({"a.json": "{}", "b.json": "{}"}, r"several annotation files \(a\.json, b\.json\)"),
-        ({"a.json": "{"}, "is no valid json"),
-        ({"a.json": "{}"}, "wanted COCO's form with the lists images, annotations, categories"),
+        ({"a.json": "{}", "b.json": "{}"}, "several annotation files, a.json, b.json"),
+        ({"a.json": "{"}, "is not valid JSON"),
+        ({"a.json": "{}"}, "expected COCO format with the lists images, annotations, categories"),
         (
             {"a.json": '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "x"}]}'},
             "no category has keypoints",
         ),
-        ({"annotations.xml": "<annotations>"}, "is no valid xml"),
+        ({"annotations.xml": "<annotations>"}, "is not valid XML"),
         (
             {"annotations.xml": "<annotations><track/></annotations>"},
-            "It is a video's: export it as 'CVAT for images",
+            "This is a video export: export it as 'CVAT for images",
         ),
-        ({"annotations.xml": "<annotations><image name='a'/></annotations>"}, "no skeletons in it"),
+        ({"annotations.xml": "<annotations><image name='a'/></annotations>"}, "no skeletons found"),
     ],
 )
-def test_what_is_no_export_is_said(tool, tmp_path, files, message):
+def test_what_is_not_an_export_is_named(tool, tmp_path, files, message):
     (tmp_path / "in").mkdir()
     for name, text in files.items():
         (tmp_path / "in" / name).write_text(text)
@@ -249,12 +249,15 @@ def test_what_is_no_export_is_said(tool, tmp_path, files, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d["annotations"][0]["keypoints"].pop(), r"annotation \d+: wanted 3 \* 5 finite numbers"),
-        (lambda d: d["annotations"][0]["keypoints"].__setitem__(2, 7), r"annotation \d+: visibility 7"),
-        (lambda d: d["annotations"][0].update(bbox=[1, 2]), r"wanted x, y, width, height as 'bbox'"),
+        (lambda d: d["annotations"][0]["keypoints"].pop(), r"annotation \d+: expected 3 \* 5 finite numbers"),
+        (
+            lambda d: d["annotations"][0]["keypoints"].__setitem__(2, 7),
+            r"annotation \d+: expected visibility .*, got 7",
+        ),
+        (lambda d: d["annotations"][0].update(bbox=[1, 2]), r"expected x, y, width, height as 'bbox'"),
         (
             lambda d: d["images"][0].update(file_name="../scene0.png"),
-            "wanted a photo's name below the folder",
+            "expected a photo's name below the folder",
         ),
         (
             lambda d: d["images"][0].update(width=121),
@@ -304,6 +307,6 @@ def test_labels_are_renamed_or_left_out(tool, coco, skeleton_file, five_keypoint
 def test_zip_bombs_of_paths_stay_inside(tool, tmp_path):
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../../evil.json", "{}")
-    with pytest.raises(ValueError, match="wanted COCO's form"):
+    with pytest.raises(ValueError, match="expected COCO format"):
         tool("cvat_to_coco")([str(tmp_path / "evil.zip"), "--out", str(tmp_path / "out")])
     assert not (tmp_path.parent / "evil.json").exists()

@@ -111,14 +111,17 @@ def test_a_photo_inside_the_json_serves_where_the_file_is_missing(write, meta, t
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ([point("tail")], r"a\.json: point with the unknown label 'tail'.*`rename` tail=NAME"),
-        ([point(), point()], r"two points 'nose': give every person a group_id"),
-        ([point(group=1), point("left_wrist")], r"point 'left_wrist' has no group_id while others have"),
-        ([{**point(), "points": [["x", 1]]}], r"point 'nose': wanted at least 1 pair\(s\) of numbers"),
-        ([{**point(), "points": [[float("nan"), 1]]}], r"point 'nose': wanted at least 1 pair"),
-        ([shape("rectangle", "person", [[1, 1]])], r"rectangle 'person': wanted at least 2"),
-        ([shape("rectangle", "a", [[1, 1], [2, 2]])] * 2, "two rectangles, wanted one box a person"),
-        (["nose"], "wanted a list of objects as 'shapes'"),
+        ([point("tail")], r"a\.json: point with unknown label 'tail'.*`rename` tail=NAME"),
+        ([point(), point()], r"two points 'nose': give every person their own group_id"),
+        ([point(group=1), point("left_wrist")], r"point 'left_wrist' has no group_id while others do"),
+        (
+            [{**point(), "points": [["x", 1]]}],
+            r"point 'nose': expected at least 1 pair\(s\) of finite numbers",
+        ),
+        ([{**point(), "points": [[float("nan"), 1]]}], r"point 'nose': expected at least 1 pair"),
+        ([shape("rectangle", "person", [[1, 1]])], r"rectangle 'person': expected at least 2"),
+        ([shape("rectangle", "a", [[1, 1], [2, 2]])] * 2, "two rectangles, expected one box per person"),
+        (["nose"], "expected a list of objects as 'shapes'"),
     ],
 )
 def test_wrong_shapes_are_named(write, meta, shapes, message):
@@ -132,14 +135,14 @@ def test_files_that_do_not_fit_are_named(write, meta, tmp_path, five_keypoints):
     with pytest.raises(ValueError, match=r"b\.json and .*a\.json are both for the photo a\.png"):
         LabelmeReader(meta).read_folder(folder)
     (folder / "b.json").write_text("{")
-    with pytest.raises(ValueError, match=r"b\.json is no valid json"):
+    with pytest.raises(ValueError, match=r"b\.json is not valid JSON"):
         LabelmeReader(meta).read_folder(folder)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no labelme file"):
         LabelmeReader(meta).read_folder(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="folder not found"):
         LabelmeReader(meta).read_folder(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"`rename`: no keypoints \['tail'\]"):
+    with pytest.raises(ValueError, match=r"`rename`: unknown keypoints \['tail'\]"):
         LabelmeReader(meta, rename={"x": "tail"})
 
 
