@@ -39,6 +39,8 @@ _REGISTRY_OF_PATH = (
     (r"\.dataset(s\[\d+\])?$", "DATASETS"),
     (r"^model(\.|$)", "MODELS"),
 )
+# Modules that replace components of MMEngine by their own of the same name, and so must be imported first.
+_REPLACING = {"WEIGHT_INITIALIZERS": "ehrpose.models.weights.checkpoint"}
 _HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "visualization")
 _LOOP_ARGUMENTS = {"runner", "dataloader", "evaluator"}
 
@@ -124,6 +126,8 @@ def find_class(name: str, path: str = "") -> Any:
 
 def _find_in(kind: str, name: str) -> Any:
     """Look up ``name`` in the registry ``kind``: ours, MMEngine's, then importing our modules one by one."""
+    if kind in _REPLACING:
+        import_module(_REPLACING[kind])
     ours, theirs = getattr(registry, kind, None), getattr(root, kind, None)
     known = [reg for reg in (ours, theirs) if reg is not None]
     for reg in known:

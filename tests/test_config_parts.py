@@ -65,3 +65,30 @@ def test_training_parts_are_left_to_training(root):
     load_config(root / CONFIG, options, INFERENCE_PARTS)
     with pytest.raises(ValueError, match="did you mean 'CocoMetric'"):
         load_config(root / CONFIG, options)
+
+
+FRESH = """
+import sys
+from ehrpose.config import INFERENCE_PARTS, load_config
+assert not any(name.startswith("ehrpose.models") for name in sys.modules)
+load_config("configs/ehrnet/small_five-128.py", None, INFERENCE_PARTS if sys.argv[1] == "inference" else None)
+"""
+
+
+@pytest.mark.parametrize("parts", ["inference", "all"])
+def test_components_that_replace_mmengines_are_known_before_anything_else_is_imported(root, parts):
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, parts], cwd=root, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_network_built_by_mmengine_alone_loads_only_plain_data(root):
+    code = (
+        "from mmengine.registry import WEIGHT_INITIALIZERS\n"
+        "from ehrpose.registry import MODELS\n"
+        "MODELS.get('EfficientNetLite')\n"
+        "print(WEIGHT_INITIALIZERS.get('Pretrained').__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "ehrpose.models.weights.checkpoint", done.stderr[-2000:]

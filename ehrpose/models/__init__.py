@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import ehrpose.models.weights.checkpoint  # noqa: F401  (``Pretrained`` that loads plain data replaces MMEngine's)
 from ehrpose.lazy import lazy_attributes
 
 if TYPE_CHECKING:  # static types of the names that __getattr__ loads
