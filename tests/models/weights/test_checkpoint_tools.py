@@ -132,7 +132,7 @@ def test_weights_of_a_package_are_found_by_name(tmp_path, monkeypatch, capsys):
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
     find = load_tool("convert_checkpoint").find_weights
-    with pytest.raises(ValueError, match=r"holds no \.pth file"):
+    with pytest.raises(ValueError, match=r"contains no \.pth file"):
         find("efficientnet-lite9")
     (package / "models" / "weights.pth").touch()
     assert Path(find("efficientnet-lite9")) == package / "models" / "weights.pth"
