@@ -67,7 +67,7 @@ def tracked_files() -> list[Path]:
     return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
-def run_python(*args: str, timeout: int = 120) -> subprocess.CompletedProcess[str]:
+def run_python(*args: str, timeout: int = 300) -> subprocess.CompletedProcess[str]:
     """Run this interpreter in the project's root, with the project importable."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(

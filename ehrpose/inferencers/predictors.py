@@ -12,6 +12,7 @@ import numpy as np
 from ehrpose.image_io import check_image
 from ehrpose.inferencers.model_spec import EXPORTED, is_exported
 from ehrpose.structures import Maps, People
+from ehrpose.torch_threads import before_torch_computes, set_torch_threads
 
 
 class Predictor(Protocol):
@@ -97,7 +98,8 @@ class TorchPredictor:
         flip_test: Also run the mirrored photo; None takes the config's setting.
         letterbox: Side, or width and height, of an input that every photo is fitted into, multiples of 32, so that
             photos of any shape can share a batch; None adapts the input's shape to each photo.
-        num_threads: CPU threads; None leaves it to torch. Applies to the whole process.
+        num_threads: CPU threads; None leaves it to torch. Applies to the whole process. 1 in a process that was
+            forked after its parent opened a torch model.
 
     Raises:
         FileNotFoundError: Config or checkpoint is missing.
@@ -121,7 +123,7 @@ class TorchPredictor:
         from ehrpose.models.loading import init_model
 
         if num_threads is not None:
-            torch.set_num_threads(num_threads)
+            set_torch_threads(num_threads)
         if isinstance(config, nn.Module):
             _refuse(
                 checkpoint=checkpoint, device=device, cfg_options=cfg_options, mode=mode, flip_test=flip_test
@@ -152,6 +154,7 @@ class TorchPredictor:
         """
         import torch
 
+        before_torch_computes()  # the pipeline uses torch too
         items = [self._pipeline(_as_item(photo, first_id + i)) for i, photo in enumerate(photos)]
         batch = {key: [item[key] for item in items] for key in ("inputs", "data_samples")}
         with torch.no_grad():
@@ -165,6 +168,7 @@ class TorchPredictor:
         """Return a photo's maps and warp, at scale 1 if the config tests several scales."""
         import torch
 
+        before_torch_computes()
         item = self._pipeline(_as_item(image, 0))
         pixels = item["inputs"][0] if isinstance(item["inputs"], list) else item["inputs"]
         with torch.no_grad():

@@ -10,6 +10,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from ehrpose.registry import MODELS
+from ehrpose.torch_threads import before_torch_computes
 
 
 @MODELS.register_module()
@@ -55,6 +56,7 @@ class PosePreprocessor(BaseDataPreprocessor):
             ``inputs``: (B, 3, H, W) float tensor if all shapes agree, else the list of (1, 3, H, W) tensors
             (multi-scale: list of lists); ``data_samples`` on the device.
         """
+        before_torch_computes()
         data = self.cast_data(data)
         images = data["inputs"]
         if len(images) and isinstance(images[0], (list, tuple)):

@@ -14,6 +14,7 @@ from torch import Tensor
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.registry import MODELS
 from ehrpose.structures import Maps, invert_warp
+from ehrpose.torch_threads import before_torch_computes
 
 
 @MODELS.register_module()
@@ -65,6 +66,7 @@ class BottomUpEstimator(BaseModel):
         Raises:
             ValueError: Unknown mode, or sides that are not multiples of 32.
         """
+        before_torch_computes()
         if mode == "tensor":
             return self.maps(inputs)
         if mode == "loss":

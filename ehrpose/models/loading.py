@@ -13,6 +13,7 @@ from ehrpose.config import INFERENCE_PARTS, check, load_config, merge_options, r
 from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.models.weights.checkpoint import load_checkpoint
 from ehrpose.registry import MODELS
+from ehrpose.torch_threads import before_torch_computes
 
 
 def init_model(
@@ -50,6 +51,7 @@ def init_model(
     else:
         config = load_config(config, cfg_options, INFERENCE_PARTS)
     cfg = resolve(config)
+    before_torch_computes()
     model = MODELS.build(cfg.model)
     if checkpoint is not None:
         load_checkpoint(model, str(checkpoint))

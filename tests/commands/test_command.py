@@ -20,7 +20,7 @@ def run(root, *words, **env):
         [sys.executable, "-m", "ehrpose", *words],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=settings,
         check=False,
     )

@@ -215,7 +215,7 @@ def test_signals_to_the_command_keep_a_whole_video(scene_photos, model, tmp_path
     with subprocess.Popen([*command, *model], env=env, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: process.poll() is not None or is_being_written(tmp_path / "out"))
         process.send_signal(number)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=300)[1]
     assert process.returncode == 128 + number
     assert told.splitlines()[-1] == "interrupted: the output written so far is kept"
     check_what_is_left(tmp_path / "out")
@@ -226,7 +226,7 @@ def is_being_written(folder):
 
 
 def wait_for(ready):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not ready() and time.monotonic() < deadline:
         time.sleep(0.02)
 

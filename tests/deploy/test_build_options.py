@@ -84,7 +84,7 @@ def test_runs_as_a_module_without_torch_and_onnx(root, tmp_path):
     run = f"import runpy; sys.argv[1:] = [{str(write_onnx(tmp_path))!r}]; "
     code = blocked + run + "runpy.run_module('ehrpose.deploy.build_engine', run_name='__main__')"
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=300, check=False
     )
     assert result.returncode == 2, result.stderr
     assert result.stderr.startswith("error: TensorRT is not installed")

@@ -191,7 +191,7 @@ def test_short_commands_run(words):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
 

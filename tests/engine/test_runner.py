@@ -89,7 +89,7 @@ def test_two_processes_on_the_cpu_train_and_evaluate_like_one(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0, 0]
     (first, a), (second, b) = (torch.load(tmp_path / f"two/rank_{r}.pt", weights_only=True) for r in range(2))
     assert first == second

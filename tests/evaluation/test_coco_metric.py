@@ -292,7 +292,7 @@ def test_two_processes_with_an_odd_number_of_images_count_like_one(coco_keypoint
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(300)
     assert [process.exitcode for process in processes] == [0, 0]
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert found[0] == found[1] == run(CocoMetric(keypoints=coco_keypoints), samples)

@@ -156,7 +156,7 @@ def test_reading_drawing_and_finding_go_on_side_by_side(inferencer, video, tmp_p
     def predict(images):
         calls.append(1)
         if len(calls) == 2:
-            waited.append(drawn.wait(10) and ahead.wait(10))
+            waited.append(drawn.wait(60) and ahead.wait(60))
         return original_predict(images)
 
     calls, waited = [], []

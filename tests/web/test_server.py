@@ -33,11 +33,11 @@ def test_prints_its_address_answers_and_ends_with_ctrl_c(root):
         assert "models: tiny" in line
         body = b"P6 40 30 255\n" + bytes(3600)
         request = urllib.request.Request(f"{address}/api/predict", body, method="POST")
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             assert answer.status == 200
     finally:
         server.send_signal(signal.SIGINT)
-        _, err = server.communicate(timeout=30)
+        _, err = server.communicate(timeout=300)
     assert "Traceback" not in err
 
 
@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_named(root):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = start(root, "--port", str(taken.getsockname()[1]))
-        _, err = server.communicate(timeout=60)
+        _, err = server.communicate(timeout=300)
     assert server.returncode == 2
     assert "choose another with --port" in err
 

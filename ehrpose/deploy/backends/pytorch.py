@@ -10,6 +10,7 @@ import numpy as np
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.registry import BACKENDS
+from ehrpose.torch_threads import before_torch_computes, set_torch_threads
 
 
 @BACKENDS.register_module(name="torch")
@@ -18,7 +19,8 @@ class TorchBackend(Backend):
 
     Args:
         path: The network's file, with its JSON sidecar next to it.
-        num_threads: CPU threads of the whole process; None: torch's setting is kept.
+        num_threads: CPU threads of the whole process; None: torch's setting is kept. 1 in a process that was forked
+            after its parent opened a torch model.
         check_hashes: Verify the hashes of the files first.
         device: ``"cpu"``, ``"cuda:0"``, ...
         channels_last: Keep the weights in channels-last memory, which is faster on most CPUs and GPUs.
@@ -49,7 +51,8 @@ class TorchBackend(Backend):
         except ImportError as error:
             raise self._missing(error) from error
         if self.num_threads is not None:
-            torch.set_num_threads(self.num_threads)
+            set_torch_threads(self.num_threads)
+        before_torch_computes()
         self._torch: Any = torch
         try:
             module: Any = torch.export.load(str(self.path)).module()
@@ -70,6 +73,7 @@ class TorchBackend(Backend):
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
         if self._module is None:
             raise DeployError(f"{self.path} was closed")
+        before_torch_computes()
         torch, half = self._torch, (self.precision or self.sidecar.precision) == "bf16"
         try:
             with torch.no_grad(), torch.autocast(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+from ehrpose.analysis.speed import deploy_benchmark, power
 from ehrpose.analysis.speed.benchmark_report import Row, describe_power, plot, table
 from ehrpose.analysis.speed.deploy_benchmark import BenchmarkOptions, run_benchmark
 from ehrpose.cli import parse_command, run_cli
@@ -70,16 +71,28 @@ def test_memory_of_each_form_is_its_own(root, capsys):
     assert 30 < without < with_torch  # the second process never imports torch
 
 
-def test_energy_is_measured_form_by_form(root):
+def test_energy_is_measured_form_by_form(root, monkeypatch):
+    now = [0.0]  # seconds, which depend on the looks at the clock alone
+
+    def look():
+        now[0] += 0.004
+        return now[0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    for module in (deploy_benchmark, power):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=look, sleep=sleep))
+
     class Sensor:
         scope, source, spans = "module", "a test's sensor", 0
 
         def start(self):
-            self.begin = time.perf_counter()
+            self.begin = now[0]
 
         def stop(self):
             self.spans += 1
-            return 4.0 * (time.perf_counter() - self.begin)
+            return 4.0 * (now[0] - self.begin)
 
     sensor = Sensor()
     options = BenchmarkOptions(num_threads=1, rounds=1, sensor=sensor, power_seconds=0.2)
@@ -90,7 +103,7 @@ def test_energy_is_measured_form_by_form(root):
         assert row.energy_frames > 0
         assert row.energy.watts == pytest.approx(4.0, rel=0.1)
         assert row.summary()["energy"]["joules_per_frame"] > 0
-    assert "a test's sensor, of the module, 4." in describe_power(rows, None)
+    assert "a test's sensor, of the module, 3.92 W idle" in describe_power(rows, None)
     header, _, *lines = table(rows, ap=40.0).splitlines()
     assert header.endswith("| W | J/frame | frames/s/W | AE |")
     assert len(lines) == 2

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 import types
 
 import pytest
 
+from ehrpose.analysis.speed import power
 from ehrpose.analysis.speed.power import Energy, Rapl, SampledSensor, find_sensors, measure_idle
 
 
@@ -79,18 +80,22 @@ def test_rapl_counts_packages_and_memory_and_goes_round(tmp_path):
     assert sensor.stop() == pytest.approx(3 + 9.5)
 
 
-def test_a_changing_power_is_integrated():
+def test_a_changing_power_is_integrated(monkeypatch):
+    now, several = [0.0], threading.Event()  # seconds, which pass only between two samples
+    monkeypatch.setattr(power, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+
     class Ramp(SampledSensor):
         def read_watts(self):
-            return 10 * (time.perf_counter() - begin)
+            last = now[0]
+            now[0] += 0.01
+            if now[0] > 0.1:
+                several.set()
+            return 10 * last
 
-    sensor = Ramp("ramp", "test", interval=0.01)
-    begin = time.perf_counter()
+    sensor = Ramp("ramp", "test", interval=0.001)
     sensor.start()
-    time.sleep(0.3)
-    joules = sensor.stop()
-    seconds = time.perf_counter() - begin
-    assert joules == pytest.approx(5 * seconds**2, rel=0.05)
+    assert several.wait(60)
+    assert sensor.stop() == pytest.approx(5 * (now[0] - 0.01) ** 2)
 
 
 def test_no_permission_says_what_to_type(tmp_path, monkeypatch):
