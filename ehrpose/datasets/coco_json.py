@@ -7,7 +7,7 @@ are read as pixel-index positions, as COCO stores them.
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,26 +156,13 @@ def read_people(
     Raises:
         ValueError: An annotation is invalid, belongs to no photo or category of the file, or is there twice.
     """
-    entries = objects(data, "categories")
-    categories = person_categories(entries, names)
-    known = set(read_categories(entries))
+    categories = person_categories(objects(data, "categories"), names)
     people = People()
-    seen: dict[Any, Mapping] = {}
-    entries = objects(data, "annotations")
-    is_bare = not any("keypoints" in ann for ann in entries)
-    for place, ann in enumerate(entries):
-        _check_ids(ann, place, known)
-        if categories is not None and ann["category_id"] not in categories:
-            continue
-        image = images.get(ann["image_id"])
-        if image is None:
-            raise ValueError(
-                f"{name_of(ann)} belongs to image {shown(ann['image_id'])}, which is not in 'images'"
-            )
-        if seen.setdefault(ann["id"], ann) is not ann and seen[ann["id"]] == ann:
-            raise ValueError(f"{name_of(ann)} is in the file twice; remove one of the two")
+    is_bare = not any("keypoints" in ann for ann in objects(data, "annotations"))
+    for ann in annotations_of(data, images, categories):
         if chosen is not None and ann["image_id"] not in chosen:
             continue
+        image = images[ann["image_id"]]
         size = (image["width"], image["height"])
         clean = clean_annotation(ann, names, size)
         if "keypoints" not in ann and not clean["iscrowd"]:
@@ -183,6 +170,35 @@ def read_people(
             raise ValueError(f"{name_of(ann)} has no 'keypoints'{hint}")
         people.add(complete_annotation(clean, size, stored_counts), clean, size, names)
     return people
+
+
+def annotations_of(
+    data: Mapping[str, Any], images: Container, categories: Container | None
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the annotations of some categories, as stored.
+
+    Args:
+        data: Content of the file.
+        images: Ids of its photos.
+        categories: Ids of the categories; None: all.
+
+    Raises:
+        ValueError: An annotation is no object, belongs to no photo or category of the file, or is there twice.
+    """
+    known = set(read_categories(objects(data, "categories")))
+    seen: dict[Any, Mapping] = {}
+    for place, ann in enumerate(objects(data, "annotations")):
+        _check_ids(ann, place, known)
+        if categories is not None and ann.get("category_id") not in categories:
+            continue
+        if ann["image_id"] not in images:
+            raise ValueError(
+                f"{name_of(ann)} belongs to image {shown(ann['image_id'])}, which is not in 'images'"
+            )
+        first = seen.setdefault(ann["id"], ann)
+        if first is not ann and first == ann:
+            raise ValueError(f"{name_of(ann)} is in the file twice; remove one of the two")
+        yield ann
 
 
 def _check_ids(ann: Mapping[str, Any], place: int, categories: Container) -> None:

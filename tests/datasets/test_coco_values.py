@@ -7,7 +7,8 @@ import json
 
 import numpy as np
 import pytest
-from four_photos import CROWD, HEIGHT, PEOPLE, RLE, WIDTH, K, labels
+from broken_values import GONE, VALUES, mutated, places
+from four_photos import HEIGHT, PEOPLE, WIDTH, K, labels
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
@@ -214,29 +215,6 @@ def test_run_lengths_are_those_of_pycocotools(rng):
     assert decoded("l") is None
 
 
-VALUES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.sampled_from(
-        ["", "0", "1", "x", "12.5", [], {}, [[]], [None], {"counts": [1], "size": [1, 1]}, 10**400]
-    ),
-    st.sampled_from(
-        [0, 1, 2, PEOPLE, CROWD, -3, 0.5, 1e300, float("nan"), float("inf"), RLE, [POINTS], POINTS]
-    ),
-    st.integers(),
-    st.floats(),
-    st.lists(st.one_of(st.none(), st.integers(-5, 70), st.floats(), st.text(max_size=2)), max_size=6),
-    st.dictionaries(st.sampled_from(["counts", "size", "id", "x"]), st.integers(-2, 9), max_size=2),
-)
-GONE = object()
-
-
-def places(node, at=()) -> list[tuple]:
-    """Return the paths of all values of a JSON content."""
-    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    return [path for key, value in pairs for path in ((*at, key), *places(value, (*at, key)))]
-
-
 @settings(
     max_examples=300,
     deadline=None,
@@ -245,14 +223,7 @@ def places(node, at=()) -> list[tuple]:
 )
 @given(st.sampled_from(places(small(0))), st.one_of(VALUES, st.just(GONE)))
 def test_any_value_gives_one_truth_or_one_error(both, path, value):
-    data = small(0)
-    node = data
-    for step in path[:-1]:
-        node = node[step]
-    if value is GONE:
-        del node[path[-1]]
-    else:
-        node[path[-1]] = value
+    data = mutated(small(0), path, value)
     try:
         _, seen, stored = both(data)
     except ValueError as error:

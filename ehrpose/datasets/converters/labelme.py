@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints
+from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, check_unique, empty_keypoints
 from ehrpose.keypoint_meta import KeypointMeta
 
 _CROWD = ("crowd", "ignore")
@@ -65,7 +65,7 @@ class LabelmeReader:
                 photos.append(self._read(content, path, folder))
         if not photos:
             raise FileNotFoundError(f"{folder}: no labelme file (JSON with 'shapes') in it or its subfolders")
-        _check_unique(photos)
+        check_unique(photos)
         return photos
 
     def _read(self, content: Mapping[str, Any], path: Path, folder: Path) -> LabelledPhoto:
@@ -199,11 +199,3 @@ def _embedded(content: Mapping[str, Any], path: Path) -> bytes | None:
         return base64.b64decode(data)
     except (TypeError, ValueError, binascii.Error) as error:
         raise ValueError(f"{path}: 'imageData' is not valid base64: {error}") from error
-
-
-def _check_unique(photos: Sequence[LabelledPhoto]) -> None:
-    sources: dict[str, str] = {}
-    for photo in photos:
-        if photo.name in sources:
-            raise ValueError(f"{photo.source} and {sources[photo.name]} are both for the photo {photo.name}")
-        sources[photo.name] = photo.source
