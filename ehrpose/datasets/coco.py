@@ -16,6 +16,7 @@ from ehrpose.datasets.coco_json import read_coco_json
 from ehrpose.datasets.other_items import OTHER_PHOTO, OtherItems
 from ehrpose.image_io import ImageReadError
 from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.oks import AREA_OF_BOX
 from ehrpose.registry import DATASETS, TRANSFORMS
 
 # Fill value of the placeholder for an unreadable test image.
@@ -27,7 +28,8 @@ class CocoPoseDataset(OtherItems, BaseDataset):
     """Photos and the keypoints of the people in them.
 
     In training, photos without any labelled keypoint are left out; in test mode all are kept. Photos are looked up
-    in ``data_root/train2017`` (``data_prefix["img"]``), then in ``data_root/images/train2017``.
+    in ``data_root/train2017`` (``data_prefix["img"]``), then in ``data_root/images/train2017``. An
+    item's ``raw_anns`` are its annotations by the same rules, for the metric.
 
     A missing or broken photo raises an error that names it. With ``on_bad_image="skip"`` it is counted, logged as
     a warning and listed in ``bad_images`` instead: training draws another photo; test mode substitutes a grey image
@@ -62,8 +64,8 @@ class CocoPoseDataset(OtherItems, BaseDataset):
         ValueError: The annotation file is malformed, an argument is invalid, or no photo is left.
     """
 
-    # Area of a person whose annotation has none, as a fraction of the box; None: a missing area is an error.
-    area_of_box: ClassVar[float | None] = None
+    # Whether a stored num_keypoints that is smaller than the number of labelled keypoints is kept.
+    stored_counts: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -143,9 +145,15 @@ class CocoPoseDataset(OtherItems, BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file; one item per photo."""
-        items, num_outside, example = read_coco_json(
-            self.ann_file, self.meta, not self.test_mode, self.area_of_box, self.keep_outlines
+        items, num_outside, example, num_made = read_coco_json(
+            self.ann_file, self.meta, not self.test_mode, self.stored_counts, self.keep_outlines
         )
+        if num_made:
+            self._warn(
+                f"{self.ann_file}: {num_made} annotation(s) have no 'bbox' or 'area': boxes are made from the outline "
+                f"or keypoints, areas from the outline or as {AREA_OF_BOX} of the box",
+                logging.INFO,
+            )
         if num_outside:
             self._warn(
                 f"{self.ann_file}: {num_outside} labelled keypoint(s) lie outside their photo and are treated as "

@@ -7,13 +7,24 @@ are read as pixel-index positions, as COCO stores them.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ehrpose.datasets.coco_fields import (
+    clean_annotation,
+    complete_annotation,
+    name_of,
+    objects,
+    person_categories,
+    read_categories,
+    read_id,
+    read_images,
+    shown,
+)
 from ehrpose.keypoint_meta import KeypointMeta
 
 
@@ -22,34 +33,37 @@ class CocoItems(NamedTuple):
 
     Attributes:
         items: One dict per image, in file order: img_id, file_name, width, height, keypoints (N, K, 2),
-            visible (N, K), bbox (N, 4) xyxy, area (N,), mask_regions, and raw_anns, the annotations as stored but
+            visible (N, K), bbox (N, 4) xyxy, area (N,), mask_regions, and raw_anns, the complete annotations
             without their segmentations; crowd_index if the file has crowdIndex.
         num_outside: Number of labelled keypoints outside their photo; their ``visible`` is set to 0.
         outside_example: Description of the first of them.
+        num_made: Number of people whose missing box or area was made.
     """
 
     items: list[dict[str, Any]]
     num_outside: int
     outside_example: str
+    num_made: int = 0
 
 
 def read_coco_json(
     path: str | Path,
     meta: KeypointMeta,
     need_annotations: bool = True,
-    area_of_box: float | None = None,
+    stored_counts: bool = False,
     keep_outlines: bool = False,
 ) -> CocoItems:
     """Read an annotation file.
 
     Annotations of categories without keypoints are left out. Crowds (``iscrowd`` 1) and people without any labelled
-    keypoint become mask regions instead of people: their segmentation, or their box if they have none.
+    keypoint become mask regions instead of people: their segmentation, or their box if they have none. What is checked
+    and completed is stated in ``coco_fields``.
 
     Args:
         path: The JSON file.
         meta: The expected skeleton.
         need_annotations: False: the file may have no annotations, as COCO's test-dev.
-        area_of_box: Area of a person without ``area``, as a fraction of the box; None: all people must have one.
+        stored_counts: Keep a stored ``num_keypoints`` that is smaller than the number of labelled keypoints.
         keep_outlines: Also add ``outlines`` to each image: N segmentations, None for a person without one.
 
     Raises:
@@ -57,23 +71,26 @@ def read_coco_json(
         ValueError: The file is not JSON, a field is missing or a value is invalid; the message names the file, the id
             of the annotation or image, and the expected and actual values.
     """
-    data = _load(Path(path))
+    data = load_json(Path(path))
     for key in ("images", "annotations") if need_annotations else ("images",):
         if not isinstance(data.get(key), list):
             raise ValueError(f"{path}: expected COCO format with a list {key!r}, got the keys {sorted(data)}")
     try:
-        images = _read_images(data["images"])
-        categories = _person_categories(data.get("categories") or [], meta)
-        anns = [a for a in data.get("annotations") or [] if categories is None or _category(a) in categories]
-        if area_of_box is not None:
-            anns = [a if "area" in a else _with_area(a, area_of_box) for a in anns]
-        _check_annotations(anns, images, meta)
-        return _fill(images, anns, meta, keep_outlines)
+        images = read_images(objects(data, "images"))
+        people = read_people(data, images, meta.names, stored_counts)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    _fill(images, people.annotations, meta, keep_outlines)
+    return CocoItems(list(images.values()), people.num_outside, people.outside_example, people.num_made)
 
 
-def _load(path: Path) -> Mapping[str, Any]:
+def load_json(path: Path) -> Mapping[str, Any]:
+    """Return the content of a JSON file.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        ValueError: It is not a JSON object.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"annotation file not found: {path}; check data_root and ann_file")
     try:
@@ -87,137 +104,128 @@ def _load(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _read_images(entries: Sequence[Mapping]) -> dict[Any, dict[str, Any]]:
-    images: dict[Any, dict[str, Any]] = {}
-    for place, entry in enumerate(entries):
-        missing = [key for key in ("id", "file_name", "width", "height") if key not in entry]
-        if missing:
-            raise ValueError(
-                f"image {entry.get('id', f'number {place}')} has no {', '.join(map(repr, missing))}"
-            )
-        if entry["id"] in images:
-            raise ValueError(f"image id {entry['id']} is used twice")
-        size = (entry["width"], entry["height"])
-        if not all(isinstance(side, (int, float)) and side >= 1 and side == int(side) for side in size):
-            raise ValueError(
-                f"image {entry['id']}: expected width and height as whole numbers of px, at least 1, got {size}"
-            )
-        images[entry["id"]] = {
-            "img_id": entry["id"],
-            "file_name": entry["file_name"],
-            "width": int(size[0]),
-            "height": int(size[1]),
-        }
-        if "crowdIndex" in entry:
-            images[entry["id"]]["crowd_index"] = _crowd_index(entry)
-    return images
+@dataclass
+class People:
+    """The annotations of people, and what was changed in them.
+
+    Attributes:
+        annotations: The annotations, complete, in file order.
+        num_outside: Number of labelled keypoints outside their photo; their visibility is set to 0.
+        outside_example: Description of the first of them.
+        num_made: Number of annotations whose missing box or area was made.
+    """
+
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    num_outside: int = 0
+    outside_example: str = ""
+    num_made: int = 0
+
+    def add(
+        self, done: dict[str, Any], clean: Mapping[str, Any], size: tuple[int, int], names: Sequence[str]
+    ) -> None:
+        """Append a complete annotation, made from a checked one."""
+        self.annotations.append(done)
+        self.num_made += "bbox" not in clean or "area" not in clean
+        if done.get("keypoints") == clean.get("keypoints"):
+            return
+        for k, name in enumerate(names):
+            x, y, visibility = clean["keypoints"][3 * k : 3 * k + 3]
+            if visibility != done["keypoints"][3 * k + 2]:
+                self.num_outside += not done["iscrowd"]
+                self.outside_example = self.outside_example or (
+                    f"{name_of(done)} has {name} at {[float(x), float(y)]} in a photo of {list(size)} px"
+                )
 
 
-def _crowd_index(image: Mapping) -> float:
-    value = image["crowdIndex"]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"image {image['id']}: expected a crowdIndex from 0 to 1, got {value!r}")
-    return float(value)
+def read_people(
+    data: Mapping[str, Any],
+    images: Mapping[Any, Mapping[str, Any]],
+    names: Sequence[str],
+    stored_counts: bool = False,
+    chosen: Container | None = None,
+) -> People:
+    """Return the annotations of people, complete and checked: the truth of training and of evaluation.
+
+    Args:
+        data: Content of the file.
+        images: Its photos by id, from ``read_images``.
+        names: K keypoint names.
+        stored_counts: Keep a stored ``num_keypoints`` that is smaller than the number of labelled keypoints.
+        chosen: Ids of the photos whose annotations are returned; None: all.
+
+    Raises:
+        ValueError: An annotation is invalid, belongs to no photo or category of the file, or is there twice.
+    """
+    categories = person_categories(objects(data, "categories"), names)
+    people = People()
+    is_bare = not any("keypoints" in ann for ann in objects(data, "annotations"))
+    for ann in annotations_of(data, images, categories):
+        if chosen is not None and ann["image_id"] not in chosen:
+            continue
+        image = images[ann["image_id"]]
+        size = (image["width"], image["height"])
+        clean = clean_annotation(ann, names, size)
+        if "keypoints" not in ann and not clean["iscrowd"]:
+            hint = "; no annotation has keypoints: is this a person_keypoints_*.json file?" if is_bare else ""
+            raise ValueError(f"{name_of(ann)} has no 'keypoints'{hint}")
+        people.add(complete_annotation(clean, size, stored_counts), clean, size, names)
+    return people
 
 
-def _person_categories(categories: Sequence[Mapping], meta: KeypointMeta) -> set | None:
-    """Return the ids of the categories with this skeleton, or None if no category has keypoints."""
-    skeletons = {c.get("id"): c for c in categories if c.get("keypoints")}
-    if not skeletons:
-        return None
-    fitting = {i for i, c in skeletons.items() if len(c["keypoints"]) == meta.num_keypoints}
-    if not fitting:
-        found = {c.get("name"): len(c["keypoints"]) for c in skeletons.values()}
-        raise ValueError(
-            f"no category has the {meta.num_keypoints} keypoints of {meta.dataset_name!r}; keypoints per "
-            f"category: {found}; check that the config's 'keypoints' matches this dataset"
-        )
-    for i in fitting:
-        names = skeletons[i]["keypoints"]
-        if set(names) == set(meta.names) and tuple(names) != meta.names:
-            raise ValueError(
-                f"category {i} has the keypoints in the order {names}, expected the config's order "
-                f"{list(meta.names)}"
-            )
-    return fitting
+def annotations_of(
+    data: Mapping[str, Any], images: Container, categories: Container | None
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the annotations of some categories, as stored.
 
+    Args:
+        data: Content of the file.
+        images: Ids of its photos.
+        categories: Ids of the categories; None: all.
 
-def _category(annotation: Mapping) -> Any:
-    if "category_id" not in annotation:
-        raise ValueError(f"annotation {annotation.get('id')} has no 'category_id'")
-    return annotation["category_id"]
-
-
-def _with_area(annotation: Mapping, share: float) -> Mapping:
-    """Return the annotation with an area computed from its box, if the box is valid."""
-    try:
-        _, _, width, height = annotation["bbox"]
-        return {**annotation, "area": share * float(width) * float(height)}
-    except (KeyError, TypeError, ValueError):
-        return annotation  # reported by the checks that follow
-
-
-def _check_annotations(anns: Sequence[Mapping], images: Mapping, meta: KeypointMeta) -> None:
-    wanted = 3 * meta.num_keypoints
-    for ann in anns:
-        required = ("id", "image_id", "bbox", "area", "keypoints")
-        missing = [
-            key for key in required if key not in ann and not (key == "keypoints" and ann.get("iscrowd"))
-        ]
-        if missing:
-            hint = ""
-            if missing == ["keypoints"] and not any("keypoints" in other for other in anns):
-                hint = "; no annotation has keypoints: is this a person_keypoints_*.json file?"
-            raise ValueError(f"annotation {ann.get('id')} has no {', '.join(map(repr, missing))}{hint}")
+    Raises:
+        ValueError: An annotation is no object, belongs to no photo or category of the file, or is there twice.
+    """
+    known = set(read_categories(objects(data, "categories")))
+    seen: dict[Any, Mapping] = {}
+    for place, ann in enumerate(objects(data, "annotations")):
+        _check_ids(ann, place, known)
+        if categories is not None and ann.get("category_id") not in categories:
+            continue
         if ann["image_id"] not in images:
             raise ValueError(
-                f"annotation {ann['id']} belongs to image {ann['image_id']}, which is not in 'images'"
+                f"{name_of(ann)} belongs to image {shown(ann['image_id'])}, which is not in 'images'"
             )
-        if len(ann.get("keypoints", ())) != wanted and "keypoints" in ann:
-            raise ValueError(
-                f"annotation {ann['id']} has {len(ann['keypoints'])} numbers in 'keypoints', expected 3 * "
-                f"{meta.num_keypoints} = {wanted}: x, y, visibility of each keypoint of {meta.dataset_name!r}"
-            )
-        if len(ann["bbox"]) != 4:
-            raise ValueError(
-                f"annotation {ann['id']}: expected 'bbox' as x, y, width, height, got {ann['bbox']}"
-            )
+        first = seen.setdefault(ann["id"], ann)
+        if first is not ann and first == ann:
+            raise ValueError(f"{name_of(ann)} is in the file twice; remove one of the two")
+        yield ann
+
+
+def _check_ids(ann: Mapping[str, Any], place: int, categories: Container) -> None:
+    """Raise an error unless the ids of an annotation are ids, and its category is one of the file's, if it has any."""
+    name = name_of(ann, place)
+    required = ("id", "image_id", "category_id") if categories else ("id", "image_id")
+    missing = [key for key in required if key not in ann]
+    if missing:
+        raise ValueError(f"{name} has no {', '.join(map(repr, missing))}")
+    for key in required:
+        read_id(ann[key], f"{name}, {key!r}")
+    if categories and ann["category_id"] not in categories:
+        raise ValueError(f"{name} has the category {shown(ann['category_id'])}, which is not in 'categories'")
 
 
 def _numbers(people: Sequence[Mapping], field: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return a field of all people as (M, *shape) float64."""
-    try:
-        array = np.array([ann[field] for ann in people], np.float64).reshape(len(people), *shape)
-    except (TypeError, ValueError):
-        array = np.full((len(people), *shape), np.nan)
-        for row, ann in enumerate(people):
-            try:
-                array[row] = np.array(ann[field], np.float64).reshape(shape)
-            except (TypeError, ValueError):
-                raise ValueError(
-                    f"annotation {ann['id']}: {field!r} must contain only numbers, got {ann[field]}"
-                ) from None
-    finite = np.isfinite(array).reshape(len(people), math.prod(shape)).all(axis=1)
-    broken = np.flatnonzero(~finite)
-    if len(broken):
-        raise ValueError(f"annotation {people[broken[0]]['id']}: NaN or infinity in {field!r}")
-    return array
+    return np.array([ann[field] for ann in people], np.float64).reshape(len(people), *shape)
 
 
 def _fill(
     images: dict[Any, dict[str, Any]], anns: Sequence[Mapping], meta: KeypointMeta, keep_outlines: bool
-) -> CocoItems:
+) -> None:
     """Add the people and mask regions to their images."""
-    candidates = [ann for ann in anns if not ann.get("iscrowd")]
+    candidates = [ann for ann in anns if not ann["iscrowd"]]
     labels = _numbers(candidates, "keypoints", (meta.num_keypoints, 3))
-    _check_visibility(labels[..., 2], candidates, meta)
     keypoints, visible = labels[..., :2].astype(np.float32), labels[..., 2].astype(np.uint8)
-    sizes = np.array(
-        [[images[a["image_id"]][side] for side in ("width", "height")] for a in candidates], np.float32
-    )
-    is_beyond = np.asarray((keypoints < 0) | (keypoints > sizes.reshape(-1, 1, 2)))
-    outside = np.asarray((visible > 0) & is_beyond.any(axis=2))
-    visible[outside] = 0
     bbox = _numbers(candidates, "bbox", (4,)).astype(np.float32)
     bbox[:, 2:] += bbox[:, :2]
     area = _numbers(candidates, "area", ()).astype(np.float32)
@@ -230,59 +238,27 @@ def _fill(
     for ann in anns:
         image = images[ann["image_id"]]
         image["raw_anns"].append({key: value for key, value in ann.items() if key != "segmentation"})
-        if not ann.get("iscrowd"):
-            if is_person[row]:
-                rows[ann["image_id"]].append(row)
+        if not ann["iscrowd"]:
             row += 1
             if is_person[row - 1]:
+                rows[ann["image_id"]].append(row - 1)
                 continue
-        image["mask_regions"].extend(_regions(ann, image))
+        image["mask_regions"].extend(_regions(ann))
     for image_id, image in images.items():
         own = rows[image_id]
         image.update(keypoints=keypoints[own], visible=visible[own], bbox=bbox[own], area=area[own])
         if keep_outlines:
-            image["outlines"] = [_outline(candidates[person], image) for person in own]
-    example = ""
-    if outside.any():
-        person, k = np.argwhere(outside)[0]
-        ann = candidates[person]
-        example = (
-            f"annotation {ann['id']} has {meta.names[k]} at {labels[person, k, :2].tolist()} in a photo of "
-            f"{sizes[person].astype(int).tolist()} px"
-        )
-    return CocoItems(list(images.values()), int(outside.sum()), example)
+            image["outlines"] = [_outline(candidates[person]) for person in own]
 
 
-def _check_visibility(visibility: np.ndarray, people: Sequence[Mapping], meta: KeypointMeta) -> None:
-    wrong = np.argwhere(~np.isin(visibility, (0, 1, 2)))
-    if len(wrong):
-        person, k = wrong[0]
-        raise ValueError(
-            f"annotation {people[person]['id']}: visibility of {meta.names[k]} is {visibility[person, k]:g}, "
-            f"expected 0 (not labelled), 1 (hidden) or 2 (visible)"
-        )
-
-
-def _outline(ann: Mapping, image: Mapping) -> Any:
+def _outline(ann: Mapping) -> Any:
     """Return the annotation's segmentation, or None if it has none."""
-    return _regions(ann, image)[0] if ann.get("segmentation") else None
+    return _regions(ann)[0] if ann.get("segmentation") else None
 
 
-def _regions(ann: Mapping, image: Mapping) -> list:
+def _regions(ann: Mapping) -> list:
     """Return the annotation's segmentation as mask regions, or its box if it has none."""
-    segmentation = ann.get("segmentation")
-    if isinstance(segmentation, Mapping):
-        wanted = [image["height"], image["width"]]
-        if "counts" not in segmentation or list(segmentation.get("size", ())) != wanted:
-            raise ValueError(
-                f"annotation {ann['id']}: expected an RLE with 'counts' and 'size' {wanted} [height, width], got the "
-                f"keys {sorted(segmentation)} and the size {segmentation.get('size')}"
-            )
-        return [dict(segmentation)]
-    polygons = [
-        p for p in segmentation or [] if isinstance(p, (list, tuple)) and len(p) >= 6 and len(p) % 2 == 0
-    ]
-    if polygons:
-        return [polygons]
+    if ann.get("segmentation"):
+        return [ann["segmentation"]]
     x, y, width, height = ann["bbox"]
     return [[[x, y, x + width, y, x + width, y + height, x, y + height]]] if width > 0 and height > 0 else []

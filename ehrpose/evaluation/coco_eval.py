@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from ehrpose.datasets.coco_fields import objects, person_categories, read_categories, read_images
+from ehrpose.datasets.coco_json import read_people
 from ehrpose.oks import mean_similarity, similarity
 
 NUMBERS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
@@ -36,77 +38,84 @@ def check_fast_evaluator() -> None:
         raise ImportError("use_fast_eval=True needs the package hotcoco: pip install hotcoco")
 
 
-def person_category(truth: Mapping[str, Any], num_keypoints: int) -> int:
-    """Return the smallest id of the categories with ``num_keypoints`` keypoints.
+def person_category(truth: Mapping[str, Any], num_keypoints: int, names: Sequence[str] | None = None) -> int:
+    """Return the smallest id of the categories with this skeleton, as ``prepare_truth`` uses it.
 
     If no category lists keypoints, all categories count; without categories the id is COCO's 1.
     """
-    return min(_person_categories(truth, num_keypoints), default=1)
+    categories = objects(truth, "categories")
+    if not categories:
+        ids = {ann.get("category_id", 1) for ann in objects(truth, "annotations")}
+        return min(ids, default=1)
+    fitting = person_categories(categories, _names(categories, num_keypoints, names))
+    return min(fitting if fitting is not None else read_categories(categories), key=_number_first)
 
 
-def _person_categories(truth: Mapping[str, Any], num_keypoints: int) -> set:
-    annotations = truth.get("annotations") or []
-    categories = truth.get("categories") or [{"id": a.get("category_id", 1)} for a in annotations]
-    listed = {c["id"]: len(c["keypoints"]) for c in categories if c.get("keypoints")}
-    fitting = {i for i, length in listed.items() if length == num_keypoints}
-    if listed and not fitting:
-        raise ValueError(
-            f"no category in the ground truth has {num_keypoints} keypoints; keypoints by category id: {listed}"
-        )
-    return fitting or {c["id"] for c in categories}
+def _number_first(category_id: Any) -> tuple[bool, Any]:
+    return isinstance(category_id, str), category_id
 
 
-def prepare_truth(truth: Mapping[str, Any], image_ids: Sequence[int], num_keypoints: int) -> dict[str, Any]:
+def _names(categories: Sequence[Mapping], num_keypoints: int, names: Sequence[str] | None) -> Sequence[str]:
+    """Return the names, or else those of the first category with as many keypoints."""
+    if names is not None:
+        return names
+    skeletons = read_categories(categories)
+    fitting = sorted((i for i, s in skeletons.items() if len(s) == num_keypoints), key=_number_first)
+    return skeletons[fitting[0]] if fitting else [f"keypoint {k}" for k in range(num_keypoints)]
+
+
+def prepare_truth(
+    truth: Mapping[str, Any],
+    image_ids: Sequence[int],
+    num_keypoints: int,
+    names: Sequence[str] | None = None,
+    stored_counts: bool = False,
+) -> dict[str, Any]:
     """Return the relevant part of a COCO JSON, in a form that all evaluators read the same way.
 
-    All categories with this skeleton are merged into one. Annotations are renumbered from 1, since pycocotools takes
-    the id 0 for "not matched" and confuses people who share an id. A missing ``iscrowd`` is 0, a missing
-    ``num_keypoints`` is counted, and crowds may lack keypoints.
+    People are read by the rules of ``ehrpose.datasets.coco_fields``, as in training: keypoints outside their photo are
+    not labelled, a missing box or area is made, ``num_keypoints`` is counted. All categories with this skeleton are
+    merged into one. Annotations are renumbered from 1, since pycocotools takes the id 0 for "not matched" and confuses
+    people who share an id.
 
     Args:
         truth: Content of a COCO JSON.
         image_ids: Images to evaluate.
         num_keypoints: K of the skeleton.
+        names: K keypoint names; None: those of the first category with K keypoints.
+        stored_counts: Keep a stored ``num_keypoints`` that is smaller than the number of labelled keypoints.
 
     Raises:
-        ValueError: An image is not in ``truth``, or an annotation lacks a field or has another K.
+        ValueError: An image is not in ``truth``, or the file or an annotation is invalid.
     """
-    selected, images = set(image_ids), truth.get("images") or []
-    unknown = selected - {image["id"] for image in images}
+    selected = set(image_ids)
+    images = read_images(objects(truth, "images"), need_files=False)
+    unknown = selected - set(images)
     if unknown:
         raise ValueError(
             f"{len(unknown)} predicted images are not in the ground truth, for example {next(iter(unknown))}: "
             f"use the same ann_file for the metric and the dataset"
         )
-    categories = _person_categories(truth, num_keypoints)
-    category = person_category(truth, num_keypoints)
+    category = person_category(truth, num_keypoints, names)
+    names = _names(objects(truth, "categories"), num_keypoints, names)
+    read = read_people(truth, images, names, stored_counts, selected).annotations
     people: list[dict[str, Any]] = []
-    for ann in truth.get("annotations") or []:
-        if ann.get("image_id") in selected and ann.get("category_id", category) in categories:
-            people.append({**_checked(ann, num_keypoints), "id": len(people) + 1, "category_id": category})
+    for ann in read:
+        kept = {key: ann[key] for key in ANNOTATION_FIELDS if key in ann}
+        people.append(
+            {
+                **{"keypoints": [0] * (3 * num_keypoints), "num_keypoints": 0, **kept},
+                **{"id": len(people) + 1, "category_id": category},
+            }
+        )
     if not any(a["num_keypoints"] and not a["iscrowd"] for a in people):
         print_log("no person is annotated in any image: all metrics are -1", "current", logging.WARNING)
     return {
         "info": {},
-        "images": [image for image in images if image["id"] in selected],
+        "images": [image for image in truth["images"] if image["id"] in selected],
         "annotations": people,
         "categories": [{"id": category, "name": "person"}],
     }
-
-
-def _checked(ann: Mapping[str, Any], num_keypoints: int) -> dict[str, Any]:
-    crowd = int(ann.get("iscrowd") or 0)
-    keypoints = ann.get("keypoints", [0] * (3 * num_keypoints) if crowd else None)
-    missing = [key for key in ("area", "bbox") if key not in ann] + ["keypoints"] * (keypoints is None)
-    if missing:
-        raise ValueError(f"annotation {ann.get('id')} has no {', '.join(map(repr, missing))}")
-    if len(keypoints) != 3 * num_keypoints:
-        raise ValueError(
-            f"annotation {ann.get('id')}: expected 3 * {num_keypoints} numbers in 'keypoints', got {len(keypoints)}"
-        )
-    count = ann.get("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
-    kept = {key: ann[key] for key in ANNOTATION_FIELDS if key in ann}
-    return {**kept, "iscrowd": crowd, "keypoints": keypoints, "num_keypoints": count}
 
 
 def evaluate(

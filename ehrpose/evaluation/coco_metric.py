@@ -6,13 +6,14 @@ Source: the COCO keypoint evaluation; computed by pycocotools, so the numbers ar
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from ehrpose.datasets.coco_json import load_json
 from ehrpose.evaluation.coco_eval import (
     ANNOTATION_FIELDS,
     check_fast_evaluator,
@@ -54,6 +55,8 @@ class CocoMetric(BaseMetric):
     """
 
     default_prefix = "coco"
+    # Whether a stored num_keypoints that is smaller than the number of labelled keypoints is kept.
+    stored_counts: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -146,7 +149,7 @@ class CocoMetric(BaseMetric):
         """Return the metrics by name."""
         by_image = {result["image"]["id"]: result for result in results}
         truth = self._ground_truth(by_image)
-        category = person_category(truth, self.meta.num_keypoints)
+        category = self._named(person_category, truth, self.meta.num_keypoints, self.meta.names)
         detections = [
             {
                 "image_id": image_id,
@@ -161,15 +164,25 @@ class CocoMetric(BaseMetric):
             write_json(detections, f"{self.outfile_prefix}.keypoints.json")
         if self.format_only:
             return {}
-        truth = prepare_truth(self._complete(truth), list(by_image), self.meta.num_keypoints)
+        truth = self._named(
+            prepare_truth, truth, list(by_image), self.meta.num_keypoints, self.meta.names, self.stored_counts
+        )
+        truth = self._complete(truth)
         numbers = self._numbers(truth, detections)
         if self.per_keypoint:
             similarity = keypoint_similarity(truth, by_image, self.meta.sigmas)
             numbers.update({f"OKS_{name}": float(v) for name, v in zip(self.meta.names, similarity)})
         return numbers
 
+    def _named(self, read: Callable[..., Any], *args: Any) -> Any:
+        """Return ``read(*args)``; errors in the ground truth name its file."""
+        try:
+            return read(*args)
+        except ValueError as error:
+            raise ValueError(f"{self.ann_file}: {error}" if self.ann_file else str(error)) from error
+
     def _complete(self, truth: dict) -> dict:
-        """Return the ground truth as COCO's evaluation expects it; for datasets that deviate from COCO's JSON."""
+        """Return the prepared ground truth as the evaluation expects it; for datasets that deviate from COCO's."""
         return truth
 
     def _numbers(self, truth: dict, detections: list[dict]) -> dict[str, float]:
@@ -183,11 +196,8 @@ class CocoMetric(BaseMetric):
 
     def _ground_truth(self, by_image: dict) -> dict:
         if self.ann_file is not None:
-            try:
-                truth = json.loads(Path(self.ann_file).read_bytes())
-            except ValueError as error:
-                raise ValueError(f"{self.ann_file} is not valid JSON: {error}") from error
-            if not isinstance(truth, dict) or not isinstance(truth.get("images"), list):
+            truth = dict(load_json(Path(self.ann_file)))
+            if not isinstance(truth.get("images"), list):
                 raise ValueError(f"{self.ann_file}: expected COCO format with a list 'images'")
             return truth
         return {

@@ -29,6 +29,7 @@ class CrowdPoseMetric(CocoMetric):
     """
 
     default_prefix = "crowdpose"
+    stored_counts: ClassVar[bool] = True
     # Upper limits of the crowd index, exclusive.
     groups: ClassVar[dict[str, float]] = {"E": 0.2, "M": 0.8, "H": float("inf")}
 
@@ -39,10 +40,7 @@ class CrowdPoseMetric(CocoMetric):
         return image
 
     def _complete(self, truth: dict) -> dict:
-        people = []
-        for ann in truth.get("annotations") or []:
-            box = ann.get("bbox")
-            people.append(ann if box is None else {**ann, "area": AREA_OF_BOX * box[2] * box[3]})
+        people = [{**a, "area": AREA_OF_BOX * a["bbox"][2] * a["bbox"][3]} for a in truth["annotations"]]
         return {**truth, "annotations": people}
 
     def _numbers(self, truth: dict, detections: list[dict]) -> dict[str, float]:

@@ -74,7 +74,7 @@ def diagnose(
         raise ValueError(f"min_oks must be above 0 and at most 1, got {min_oks}")
     k = meta.num_keypoints
     by_image = _by_image(detections, k)
-    people = labelled_people(prepare_truth(truth, list(by_image), k))
+    people = labelled_people(prepare_truth(truth, list(by_image), k, meta.names))
     number = sum(len(labels) for labels, _ in people.values())
     result = KeypointErrors(
         number, 0, np.zeros(k, int), np.zeros((k, len(KINDS)), int), *(np.zeros(k, int) for _ in range(3))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from ehrpose.config import load_config, resolve
-from ehrpose.datasets.coco import CocoPoseDataset
 from ehrpose.registry import DATASETS, METRICS
 
 K, SIDE = 14, 96
@@ -88,17 +87,6 @@ def test_an_invalid_crowd_index_is_an_error(config, folder, value):
     (folder / "annotations/crowdpose_test.json").write_text(json.dumps(labels(value)))
     with pytest.raises(ValueError, match=r"image 7: expected a crowdIndex from 0 to 1"):
         DATASETS.build(config.test_dataloader.dataset)
-
-
-def test_the_coco_dataset_still_requires_areas(folder, config):
-    with pytest.raises(ValueError, match="annotation 1 has no 'area'"):
-        CocoPoseDataset(
-            ann_file="annotations/crowdpose_test.json",
-            keypoints=config.keypoints,
-            data_root=str(folder),
-            data_prefix={"img": "images/"},
-            test_mode=True,
-        )
 
 
 @pytest.mark.parametrize("box", [[1, 2, 3], None, "box", [1, 2, "x", 4]])

@@ -147,7 +147,10 @@ def test_ids_of_annotations_and_categories_do_not_matter(
         path = tmp_path / "truth.json"
         truth = {"images": [{"id": 1}, {"id": 2}], "annotations": [a for s in samples for a in s["raw_anns"]]}
         if source == "file":
-            truth["categories"] = [{"id": 9, "name": "kite"}, {"id": category, "keypoints": ["k"] * 17}]
+            truth["categories"] = [
+                {"id": 9, "name": "kite"},
+                {"id": category, "keypoints": coco_keypoints["names"]},
+            ]
         path.write_text(json.dumps(truth))
     metric = CocoMetric(
         keypoints=coco_keypoints, ann_file=path and str(path), outfile_prefix=str(tmp_path / "out")
@@ -220,16 +223,16 @@ def test_predictions_that_are_not_finite_name_the_image(coco_keypoints, field):
     ("content", "message"),
     [
         ("{", "not valid JSON"),
-        ("[]", "a list 'images'"),
+        ("[]", "a JSON object with 'images'"),
         ('{"images": [{"id": 2}]}', "not in the ground truth, for example 1"),
         (
-            '{"images": [{"id": 1}], "annotations": [{"id": 4, "image_id": 1, "keypoints": []}]}',
-            "'area', 'bbox'",
+            '{"images": [{"id": 1}], "annotations": [{"id": 4, "image_id": 1, "bbox": [1, 2, 3, 4]}]}',
+            "annotation 4 has no 'keypoints'",
         ),
         (
             '{"images": [{"id": 1}], "annotations": [{"id": 4, "image_id": 1, "keypoints": [1, 2, 2], "area": 1, '
             '"bbox": []}]}',
-            r"annotation 4: expected 3 \* 17 numbers in 'keypoints', got 3",
+            r"annotation 4 has 3 numbers in 'keypoints', expected 3 \* 17",
         ),
         (
             '{"images": [{"id": 1}], "categories": [{"id": 1, "keypoints": ["a"]}]}',
@@ -296,3 +299,29 @@ def test_two_processes_with_an_odd_number_of_images_count_like_one(coco_keypoint
     assert [process.exitcode for process in processes] == [0, 0]
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert found[0] == found[1] == run(CocoMetric(keypoints=coco_keypoints), samples)
+
+
+def test_a_keypoint_outside_its_photo_does_not_count(coco_keypoints, rng, tmp_path):
+    keypoints, visible = make_people(rng, 1, 17)
+    keypoints = np.clip(keypoints, 1, 470)
+    predicted = keypoints.copy()
+    keypoints[0, 5:12, 1] = 481  # below the photo of 640 x 480 px
+    predicted[0, 5:12] = 0
+    truth = annotation(1, 1, keypoints[0], visible[0] * 0 + 2)
+    path = tmp_path / "truth.json"
+    image = {"id": 1, "width": 640, "height": 480}
+    path.write_text(json.dumps({"images": [image], "annotations": [truth]}))
+    for ann_file in (None, str(path)):
+        metric = CocoMetric(keypoints=coco_keypoints, ann_file=ann_file)
+        assert run(metric, [sample(1, [truth], predicted, [0.9])])["coco/AP"] == pytest.approx(1.0)
+
+
+def test_a_category_with_other_keypoint_names_is_not_people(coco_keypoints, rng, tmp_path):
+    keypoints, visible = make_people(rng, 2, 17)
+    anns = [annotation(i + 1, 1, keypoints[i], visible[i], category_id=i + 1) for i in range(2)]
+    dog = {"id": 1, "name": "dog", "keypoints": [f"dog {k}" for k in range(17)]}
+    person = {"id": 2, "name": "person", "keypoints": coco_keypoints["names"]}
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "annotations": anns, "categories": [dog, person]}))
+    metric = CocoMetric(keypoints=coco_keypoints, ann_file=str(path))
+    assert run(metric, [sample(1, [], keypoints[1:], [0.9])])["coco/AP"] == pytest.approx(1.0)

@@ -31,7 +31,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--keypoints", type=Path, metavar="FILE", help="config file with the skeleton (variable `keypoints`)"
     )
-    parser.add_argument("--label", help="label of the skeletons, if there are several")
+    parser.add_argument(
+        "--label", help="label of the skeletons, or id of their category, if there are several"
+    )
     command.add_arguments(parser)
     return parser.parse_args(argv)
 
@@ -79,6 +81,8 @@ def main(argv: list[str] | None = None) -> None:
                 "--symlink would link into the temporary folder of the zip file: omit it, or unpack the file first"
             )
         command.write_data_set(args, photos, meta, f"from {args.export.name}", keypoints)
+        for note in source.notes:
+            print(f"warning: {note}")
 
 
 if __name__ == "__main__":

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from ehrpose.datasets.coco_fields import box_around
+from ehrpose.datasets.coco_masks import mask_area
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
 from ehrpose.files import explained, make_parent, partial_path, write_text
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import AREA_OF_BOX
 from ehrpose.progress import Progress
-
-# Margin on each side of a box made from keypoints, as a fraction of its longer side: heads and feet reach beyond them.
-_BOX_MARGIN = 0.1
 
 
 @contextlib.contextmanager
@@ -173,7 +172,7 @@ class CocoFolderWriter:
 
     def _annotate(self, person: LabelledPerson, width: int, height: int) -> dict[str, Any] | None:
         """Return the COCO annotation; None if nothing of the person is labelled."""
-        box = person.box or _box_around(person, width, height)
+        box = person.box or box_around(person.keypoints.ravel().tolist(), person.polygons, (width, height))
         if box is None:
             return None
         labelled = person.keypoints[:, 2] > 0
@@ -187,33 +186,9 @@ class CocoFolderWriter:
             ],
             "num_keypoints": int(labelled.sum()),
             "bbox": [round(float(value), 2) for value in box],
-            "area": round(_area(person.polygons) or AREA_OF_BOX * box[2] * box[3], 2),
+            "area": round(person.area or mask_area(person.polygons) or AREA_OF_BOX * box[2] * box[3], 2),
             "iscrowd": int(person.crowd),
             "segmentation": [list(map(float, polygon)) for polygon in person.polygons],
         }
         self._next_annotation += 1
         return annotation
-
-
-def _box_around(person: LabelledPerson, width: int, height: int) -> list[float] | None:
-    """Return the box around the outlines, or else around the keypoints plus a margin, clipped to the photo."""
-    points, margin = person.keypoints[person.keypoints[:, 2] > 0, :2], _BOX_MARGIN
-    if person.polygons:
-        points, margin = np.concatenate([np.reshape(p, (-1, 2)) for p in person.polygons]), 0.0
-    if not len(points):
-        return None
-    low, high = points.min(axis=0), points.max(axis=0)
-    # A single keypoint, or several in a line, still need a box of nonzero area.
-    grow = np.maximum(margin * (high - low).max(), 1.0 if margin else 0.0)
-    x0, y0 = np.maximum(low - grow, 0)
-    x1, y1 = np.minimum(high + grow, (width, height))
-    return [float(x0), float(y0), float(x1 - x0), float(y1 - y0)]
-
-
-def _area(polygons: Sequence[Sequence[float]]) -> float:
-    """Return the area of the outlines, px^2."""
-    total = 0.0
-    for polygon in polygons:
-        x, y = np.reshape(np.asarray(polygon, np.float64), (-1, 2)).T
-        total += abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
-    return total

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ehrpose.datasets.converters.coco_folder import CocoFolderWriter, new_folder, split_photos
-from ehrpose.datasets.converters.labelled import LabelledPhoto
-from ehrpose.datasets.converters.skeleton_config import write_keypoints
+from ehrpose.datasets.converters.labelled import LabelledPhoto, check_unique
+from ehrpose.datasets.converters.skeleton_config import one_sided, write_keypoints
 from ehrpose.keypoint_meta import KeypointMeta
 
 
@@ -85,6 +85,7 @@ def write_data_set(
         description: Description in the JSON file.
         keypoints: The skeleton's config if the converter made it; written as ``keypoints.py``.
     """
+    check_unique(photos)
     parts = split_photos(photos, args.val_fraction, args.seed)
     with new_folder(args.out) as folder:
         writer = CocoFolderWriter(folder, meta, args.symlink, args.skip_bad)
@@ -100,3 +101,7 @@ def write_data_set(
     print(f"written: {args.out}")
     if keypoints is not None:
         print(f"skeleton: {args.out / 'keypoints.py'}; check its mirror pairs (swap) and sigmas")
+        if alone := one_sided(keypoints["names"]):
+            print(
+                f"warning: no mirror pair found for {', '.join(alone)}: mirrored photos would keep their side"
+            )

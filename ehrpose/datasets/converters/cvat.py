@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 
-from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints
+from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints, upright_box
 from ehrpose.datasets.converters.photo_search import PhotoSearch
 from ehrpose.datasets.converters.skeleton_config import guess_keypoints
 from ehrpose.keypoint_meta import KeypointMeta
+
+_CROWD = ("crowd", "ignore")
 
 
 class CvatXml:
     """A "CVAT for images 1.1" export.
 
     Each skeleton is a person. A point marked ``outside`` is not labelled, one marked ``occluded`` is hidden. A box or
-    polygon with the same ``group_id`` belongs to that person; without a group it is a person without keypoints;
-    labelled ``crowd`` or ``ignore`` it is a region that training ignores.
+    polygon with the same ``group_id`` belongs to that person: those with the skeleton's label or ``person``, or else
+    those of the only label. Without a skeleton in its group, a box or polygon with one of these labels is a person
+    without keypoints; others are left out. Labelled ``crowd`` or ``ignore`` it is a region that training ignores. A
+    rotated box becomes the upright one around it.
+
+    Attributes:
+        notes: What the user should know about the file, one line each.
 
     Args:
         path: The XML file.
@@ -48,6 +57,7 @@ class CvatXml:
                 f"{path}: expected <annotations> with <image>, as in 'CVAT for images 1.1'.{hint}"
             )
         self.path = path
+        self.notes: list[str] = []
         self.label = label or self._only_label()
 
     def _only_label(self) -> str:
@@ -116,17 +126,33 @@ class CvatXml:
             ValueError: A label is unknown or a number is invalid; the message names the photo.
         """
         photos = []
+        left_out: Counter[str] = Counter()
+        reader = _Reader(meta, rename or {}, set(ignore), {self.label.casefold(), "person"})
         for image in self._root.iterfind("image"):
             name = image.get("name", "")
             try:
-                people = _people(image, list(self._skeletons(image)), meta, rename or {}, set(ignore))
+                people = _people(image, list(self._skeletons(image)), reader, left_out)
                 size = (int(image.get("width", "0")), int(image.get("height", "0")))
             except ValueError as error:
                 raise ValueError(f"{self.path}: photo {name!r}: {error}") from error
             photos.append(
                 LabelledPhoto(search.find(name), search.name(name), size, people, f"{self.path}: {name}")
             )
+        if left_out:
+            found = ", ".join(f"{count} x {label!r}" for label, count in left_out.most_common())
+            self.notes.append(
+                f"{self.path}: boxes and polygons of other labels than {self.label!r} are left out: {found}"
+            )
         return photos
+
+
+class _Reader(NamedTuple):
+    """Skeleton, label to keypoint name, labels that are left out, and labels of people in lower case."""
+
+    meta: KeypointMeta
+    rename: Mapping[str, str]
+    ignore: set[str]
+    people: set[str]
 
 
 def _node(number: str, nodes: Mapping[str | None, str | None], names: list[str]) -> str | None:
@@ -141,50 +167,72 @@ def _point_names(skeleton: ElementTree.Element) -> list[str]:
     return [point.get("label", "") for point in skeleton.iterfind("points")]
 
 
+class _Shape(NamedTuple):
+    """A box or polygon: its label, x, y, width, height or x0, y0, x1, y1, ..."""
+
+    tag: str
+    label: str
+    numbers: list[float]
+
+
 def _people(
     image: ElementTree.Element,
     skeletons: list[ElementTree.Element],
-    meta: KeypointMeta,
-    rename: Mapping[str, str],
-    ignore: set[str],
+    reader: _Reader,
+    left_out: Counter[str],
 ) -> list[LabelledPerson]:
-    shapes: dict[str, dict[str, list]] = {}
+    groups: dict[str, list[_Shape]] = {}
     people = []
-    for shape in (*image.iterfind("box"), *image.iterfind("polygon")):
-        if shape.get("label") in ignore:
+    none = empty_keypoints(reader.meta.num_keypoints)
+    for element in (*image.iterfind("box"), *image.iterfind("polygon")):
+        shape = _Shape(element.tag, element.get("label", ""), _outline(element))
+        group = element.get("group_id")
+        if shape.label in reader.ignore:
             continue
-        part = _box(shape) if shape.tag == "box" else _polygon(shape)
-        group = shape.get("group_id")
-        if shape.get("label") in ("crowd", "ignore") or group is None:
-            crowd = shape.get("label") in ("crowd", "ignore")
-            people.append(_shape_alone(shape.tag, part, meta, crowd))
+        if shape.label in _CROWD:
+            people.append(_with_shapes(none, [shape], crowd=True))
+        elif group is not None:
+            groups.setdefault(group, []).append(shape)
         else:
-            shapes.setdefault(group, {}).setdefault(shape.tag, []).append(part)
+            groups[f"alone {len(groups)}"] = [shape]
     for skeleton in skeletons:
-        own = shapes.pop(skeleton.get("group_id", ""), {})
-        box = own.get("box", [None])[0]
-        people.append(LabelledPerson(_keypoints(skeleton, meta, rename, ignore), box, own.get("polygon", ())))
-    for own in shapes.values():
+        keypoints = _keypoints(skeleton, reader)
         people.append(
-            LabelledPerson(
-                empty_keypoints(meta.num_keypoints), own.get("box", [None])[0], own.get("polygon", ())
-            )
+            _with_shapes(keypoints, _own(groups.pop(skeleton.get("group_id", ""), []), reader, left_out))
         )
+    for shapes in groups.values():
+        own = [shape for shape in shapes if shape.label.casefold() in reader.people]
+        left_out.update(shape.label for shape in shapes if shape not in own)
+        if own:
+            people.append(_with_shapes(none, own))
     return people
 
 
-def _shape_alone(tag: str, part: list[float], meta: KeypointMeta, crowd: bool) -> LabelledPerson:
-    box, polygons = (part, []) if tag == "box" else (None, [part])
-    return LabelledPerson(empty_keypoints(meta.num_keypoints), box, polygons, crowd)
+def _own(shapes: list[_Shape], reader: _Reader, left_out: Counter[str]) -> list[_Shape]:
+    """Return the shapes in a skeleton's group that are the person's: by label, or else if there is only one label."""
+    own = []
+    for tag in ("box", "polygon"):
+        same = [shape for shape in shapes if shape.tag == tag]
+        named = [shape for shape in same if shape.label.casefold() in reader.people]
+        if not named and len({shape.label for shape in same}) == 1:
+            named = same
+        own += named
+    left_out.update(shape.label for shape in shapes if shape not in own)
+    return own
 
 
-def _keypoints(
-    skeleton: ElementTree.Element, meta: KeypointMeta, rename: Mapping[str, str], ignore: set[str]
-) -> np.ndarray:
+def _with_shapes(keypoints: np.ndarray, shapes: list[_Shape], crowd: bool = False) -> LabelledPerson:
+    boxes = [shape.numbers for shape in shapes if shape.tag == "box"]
+    polygons = [shape.numbers for shape in shapes if shape.tag == "polygon"]
+    return LabelledPerson(keypoints, boxes[0] if boxes else None, polygons, crowd)
+
+
+def _keypoints(skeleton: ElementTree.Element, reader: _Reader) -> np.ndarray:
+    meta, rename = reader.meta, reader.rename
     keypoints = empty_keypoints(meta.num_keypoints)
     for point in skeleton.iterfind("points"):
         label = point.get("label", "")
-        if label in ignore or point.get("outside") == "1":
+        if label in reader.ignore or point.get("outside") == "1":
             continue
         name = rename.get(label, label)
         if name not in meta.names:
@@ -197,14 +245,14 @@ def _keypoints(
     return keypoints
 
 
-def _box(shape: ElementTree.Element) -> list[float]:
+def _outline(shape: ElementTree.Element) -> list[float]:
+    """Return x, y, width, height of a box, upright, or x0, y0, x1, y1, ... of a polygon."""
+    if shape.tag == "polygon":
+        return _numbers(shape.get("points", ""))
     corners = ",".join(shape.get(key, "") for key in ("xtl", "ytl", "xbr", "ybr"))
     x0, y0, x1, y1 = _numbers(corners, 4)
-    return [min(x0, x1), min(y0, y1), abs(x1 - x0), abs(y1 - y0)]
-
-
-def _polygon(shape: ElementTree.Element) -> list[float]:
-    return _numbers(shape.get("points", ""))
+    (degrees,) = _numbers(shape.get("rotation", "0"), 1)
+    return upright_box([min(x0, x1), min(y0, y1), abs(x1 - x0), abs(y1 - y0)], degrees)
 
 
 def _numbers(text: str, count: int | None = None) -> list[float]:

@@ -17,12 +17,14 @@ class LabelledPerson(NamedTuple):
         box: x, y, width, height in px, or None.
         polygons: Outlines, each x0, y0, x1, y1, ... in px.
         crowd: A region with people who are not labelled individually.
+        area: Area as stored in the file, px^2; None: that of the polygons, or a fraction of the box.
     """
 
     keypoints: np.ndarray
     box: Sequence[float] | None = None
     polygons: Sequence[Sequence[float]] = ()
     crowd: bool = False
+    area: float | None = None
 
 
 class LabelledPhoto(NamedTuple):
@@ -48,3 +50,41 @@ class LabelledPhoto(NamedTuple):
 def empty_keypoints(num_keypoints: int) -> np.ndarray:
     """Return (K, 3) zeros: no keypoint labelled."""
     return np.zeros((num_keypoints, 3))
+
+
+def upright_box(box: Sequence[float], degrees: float) -> list[float]:
+    """Return x, y, width, height of the upright box around one that is rotated about its centre.
+
+    Raises:
+        ValueError: The angle is not finite.
+    """
+    if not np.isfinite(degrees):
+        raise ValueError(f"expected an angle in degrees, got {degrees}")
+    x, y, width, height = box
+    if degrees == 0:
+        return [x, y, width, height]
+    cos, sin = abs(np.cos(np.radians(degrees))), abs(np.sin(np.radians(degrees)))
+    w, h = float(width * cos + height * sin), float(width * sin + height * cos)
+    return [x + (width - w) / 2, y + (height - h) / 2, w, h]
+
+
+def check_unique(photos: Sequence[LabelledPhoto]) -> None:
+    """Raise an error if a photo is there twice: each entry may have only some of its people.
+
+    Raises:
+        ValueError: Two photos have one name, or are one file.
+    """
+    sources: dict[str, str] = {}
+    files: dict[Path, str] = {}
+    for photo in photos:
+        if photo.name in sources:
+            raise ValueError(
+                f"{photo.source} and {sources[photo.name]} are both for the photo {photo.name}; merge or rename them"
+            )
+        sources[photo.name] = photo.source
+        path = photo.path.resolve()
+        if photo.content is None and path in files:
+            raise ValueError(
+                f"{photo.source} and {files[path]} are both for the file {photo.path}; merge the two entries"
+            )
+        files[path] = photo.source

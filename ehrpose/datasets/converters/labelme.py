@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints
+from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, check_unique, empty_keypoints
+from ehrpose.datasets.json_values import are_finite, shown
 from ehrpose.keypoint_meta import KeypointMeta
 
 _CROWD = ("crowd", "ignore")
@@ -65,7 +66,7 @@ class LabelmeReader:
                 photos.append(self._read(content, path, folder))
         if not photos:
             raise FileNotFoundError(f"{folder}: no labelme file (JSON with 'shapes') in it or its subfolders")
-        _check_unique(photos)
+        check_unique(photos)
         return photos
 
     def _read(self, content: Mapping[str, Any], path: Path, folder: Path) -> LabelledPhoto:
@@ -75,16 +76,17 @@ class LabelmeReader:
                 raise ValueError("expected a list of objects as 'shapes'")
             people = self._people([shape for shape in shapes if self._is_wanted(shape)])
             photo = _photo_path(content, path)
-            size = (content.get("imageWidth"), content.get("imageHeight"))
+            size = _size(content)
+            embedded = _embedded(content) if not photo.is_file() else None
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         return LabelledPhoto(
             path=photo,
             name=_name(photo, path, folder),
-            size=(int(size[0]), int(size[1])) if size[0] and size[1] else None,
+            size=size,
             people=people,
             source=str(path),
-            content=_embedded(content, path) if not photo.is_file() else None,
+            content=embedded,
         )
 
     def _is_wanted(self, shape: Mapping[str, Any]) -> bool:
@@ -101,10 +103,10 @@ class LabelmeReader:
         groups: dict[Any, list] = defaultdict(list)
         people = []
         for shape in shapes:
-            if shape.get("label") in _CROWD:
+            if str(shape.get("label")) in _CROWD:
                 people.append(self._person([shape], crowd=True))
             else:
-                groups[shape.get("group_id")].append(shape)
+                groups[_group(shape)].append(shape)
         if None in groups and len(groups) > 1:
             shape = groups[None][0]
             raise ValueError(
@@ -158,20 +160,46 @@ def _load(path: Path) -> Any:
 def _points(shape: Mapping[str, Any]) -> np.ndarray:
     kind, label = shape.get("shape_type", "polygon"), shape.get("label")
     least = 1 if kind == "point" else 2 if kind in _BOXES else 3
-    try:
-        points = np.array(shape.get("points"), np.float64).reshape(-1, 2)
-    except (TypeError, ValueError):
-        points = np.zeros((0, 2))
-    if len(points) < least or not np.isfinite(points).all():
+    points = shape.get("points")
+    if (
+        not isinstance(points, list)
+        or len(points) < least
+        or not all(isinstance(point, list) and len(point) == 2 and are_finite(point) for point in points)
+    ):
         raise ValueError(
-            f"{kind} {label!r}: expected at least {least} pair(s) of finite numbers, got {shape.get('points')}"
+            f"{kind} {label!r}: expected at least {least} pair(s) of finite numbers, got {shown(points)}"
         )
-    return points
+    return np.array(points, np.float64)
 
 
 def _is_hidden(shape: Mapping[str, Any]) -> bool:
-    flags = shape.get("flags") or {}
-    return any(flags.get(word) for word in _HIDDEN) or (shape.get("description") or "").strip() in _HIDDEN
+    flags, description = shape.get("flags") or {}, shape.get("description") or ""
+    if not isinstance(flags, Mapping) or not isinstance(description, str):
+        raise ValueError(
+            f"point {shape.get('label')!r}: expected an object as 'flags' and a text as 'description', got "
+            f"{shown(flags)} and {shown(description)}"
+        )
+    return any(flags.get(word) for word in _HIDDEN) or description.strip() in _HIDDEN
+
+
+def _group(shape: Mapping[str, Any]) -> int | None:
+    """Return the number of the person that a shape belongs to; None: not given."""
+    group = shape.get("group_id")
+    if group is not None and type(group) is not int:
+        raise ValueError(
+            f"{shape.get('label')!r}: expected a whole number or null as 'group_id', got {shown(group)}"
+        )
+    return group
+
+
+def _size(content: Mapping[str, Any]) -> tuple[int, int] | None:
+    size = [content.get(key) for key in ("imageWidth", "imageHeight")]
+    if not all(size):
+        return None
+    if not all(type(side) is int and side > 0 for side in size):
+        raise ValueError(f"expected 'imageWidth' and 'imageHeight' as whole numbers of px, got {shown(size)}")
+    width, height = size
+    return width, height  # type: ignore[return-value]
 
 
 def _photo_path(content: Mapping[str, Any], path: Path) -> Path:
@@ -191,19 +219,13 @@ def _name(photo: Path, path: Path, folder: Path) -> str:
     return PurePosixPath(*relative.parts).as_posix()
 
 
-def _embedded(content: Mapping[str, Any], path: Path) -> bytes | None:
+def _embedded(content: Mapping[str, Any]) -> bytes | None:
     data = content.get("imageData")
     if not data:
         return None
+    if not isinstance(data, str):
+        raise ValueError(f"expected a base64 text as 'imageData', got {shown(data)}")
     try:
         return base64.b64decode(data)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise ValueError(f"{path}: 'imageData' is not valid base64: {error}") from error
-
-
-def _check_unique(photos: Sequence[LabelledPhoto]) -> None:
-    sources: dict[str, str] = {}
-    for photo in photos:
-        if photo.name in sources:
-            raise ValueError(f"{photo.source} and {sources[photo.name]} are both for the photo {photo.name}")
-        sources[photo.name] = photo.source
+        raise ValueError(f"'imageData' is not valid base64: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pprint
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ _SIGMAS = {
 }
 # For any other part: the elbow's, in the middle of COCO's range.
 _OTHER_SIGMA = 0.072
-_SIDE = re.compile(r"^(left|right|l|r)[ _\-.]?(?=.)|[ _\-.](left|right|l|r)$", re.I)
+# Words for a side; the two-letter ones are front, hind, back or lower.
+_LEFT = ("left", "l", "lft", "lt", "fl", "lf", "hl", "lh", "bl", "lb", "rl")
+_RIGHT = ("right", "r", "rgt", "rt", "fr", "rf", "hr", "rh", "br", "rb", "rr")
+_OPPOSITE = {**dict(zip(_LEFT, _RIGHT)), **dict(zip(_RIGHT, _LEFT))}
+# Where a name's words part, besides punctuation: rEye, LEye, eye1.
+_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d])(?=\d)|(?<=\d)(?=[^\W\d])")
 
 
 def load_keypoints(path: str | Path) -> KeypointMeta:
@@ -46,7 +51,7 @@ def load_keypoints(path: str | Path) -> KeypointMeta:
 def guess_keypoints(name: str, names: Sequence[str], limbs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     """Return a keypoint config made from names and limbs alone.
 
-    Names that differ only in left and right (``left_eye``, ``l_eye``, ``eye.r``) become mirror pairs. Tolerances are
+    Names that differ only in left and right (``left_eye``, ``l_eye``, ``eyeR``) become mirror pairs. Tolerances are
     COCO's for its body parts and 0.072 for others: a guess, which affects AP only.
 
     Args:
@@ -64,20 +69,58 @@ def guess_keypoints(name: str, names: Sequence[str], limbs: Sequence[tuple[str, 
 
 
 def mirror_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the (left, right) pairs of names that differ only in the side."""
-    sides: dict[str, dict[str, str]] = {"l": {}, "r": {}}
+    """Return the (left, right) pairs of names that differ only in the side.
+
+    The side may be a word anywhere in the name (``back_left_paw``, ``rib.L``, ``kneeL``, ``eye (left)``), or be joined
+    to one (``leye``, ``eyeleft``).
+    """
+    by_words: dict[tuple[str, ...], str] = {}
     for name in names:
-        match = _SIDE.search(name)
-        if match:
-            side = (match.group(1) or match.group(2))[0].lower()
-            part = name[: match.start()] + "*" + name[match.end() :]
-            sides[side].setdefault(part.lower(), name)
-    return [(left, sides["r"][part]) for part, left in sides["l"].items() if part in sides["r"]]
+        by_words.setdefault(_words(name), name)
+    pairs: list[tuple[str, str]] = []
+    used: set[str] = set()
+    for name in names:
+        for words, is_left in _mirrored(_words(name)):
+            other = by_words.get(words)
+            if other is not None and other != name and not used & {name, other}:
+                used |= {name, other}
+                pairs.append((name, other) if is_left else (other, name))
+                break
+    return pairs
+
+
+def one_sided(names: Sequence[str]) -> list[str]:
+    """Return the names with a word for a side, but without a mirror pair."""
+    paired = {name for pair in mirror_pairs(names) for name in pair}
+    sides = {"left", "right", "l", "r"}
+    return [name for name in names if name not in paired and sides & set(_words(name))]
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(
+        part.casefold() for word in re.findall(r"[^\W_]+", name) for part in _PARTS.split(word) if part
+    )
+
+
+def _mirrored(words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Yield the words of the opposite side, the likeliest first, and whether ``words`` are on the left."""
+    sided = [i for i, word in enumerate(words) if word in _OPPOSITE and len(words) > 1]
+    if len(sided) > 1:
+        yield tuple(_OPPOSITE.get(word, word) for word in words), words[sided[0]] in _LEFT
+    for i in sided:
+        yield (*words[:i], _OPPOSITE[words[i]], *words[i + 1 :]), words[i] in _LEFT
+    for i, word in enumerate(words):
+        for side in ("left", "right", "l", "r"):
+            if len(word) - len(side) < 2:
+                continue
+            if word.startswith(side):
+                yield (*words[:i], _OPPOSITE[side] + word[len(side) :], *words[i + 1 :]), side in _LEFT
+            if len(side) > 1 and word.endswith(side):
+                yield (*words[:i], word[: -len(side)] + _OPPOSITE[side], *words[i + 1 :]), side in _LEFT
 
 
 def _sigma(name: str) -> float:
-    words = re.split(r"[ _\-.]", name.lower())
-    return next((_SIGMAS[word] for word in words if word in _SIGMAS), _OTHER_SIGMA)
+    return next((_SIGMAS[word] for word in _words(name) if word in _SIGMAS), _OTHER_SIGMA)
 
 
 def write_keypoints(keypoints: Mapping[str, Any], path: str | Path) -> None:

@@ -6,7 +6,10 @@ import json
 import cv2
 import numpy as np
 import pytest
-from labelling_tools import shape
+from broken_values import GONE, VALUES, mutated, places
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from labelling_tools import NAMES, shape
 
 from ehrpose.datasets.converters.coco_folder import CocoFolderWriter
 from ehrpose.datasets.converters.labelme import LabelmeReader
@@ -150,3 +153,54 @@ def test_a_photo_of_another_size_is_an_error(write, meta, tmp_path):
     photos = LabelmeReader(meta).read_folder(write(point(), imageWidth=32))
     with pytest.raises(ValueError, match="labelled on a photo of 32 x 64 px"):
         CocoFolderWriter(tmp_path, meta).write("train", photos, "test")
+
+
+def one_person() -> dict:
+    box = shape("rectangle", "person", [[1, 2], [60, 70]], 1)
+    points = [shape("point", name, [[10 + k, 20]], 1, occluded=False) for k, name in enumerate(NAMES)]
+    return {
+        **{
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": [*points, box],
+            "imagePath": "a.png",
+            "imageData": None,
+        },
+        **{"imageWidth": 80, "imageHeight": 90},
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("shapes", 0, "points"), [["10", "20"]], "point 'nose': expected at least 1 pair"),
+        (("shapes", 0, "group_id"), "1", "'nose': expected a whole number or null as 'group_id', got \"1\""),
+        (("shapes", 0, "flags"), [1], "point 'nose': expected an object as 'flags'"),
+        (("shapes", 0, "description"), 5, "a text as 'description'"),
+        (("imageWidth",), "80", "'imageWidth' and 'imageHeight' as whole numbers"),
+        (("imageData",), 5, "expected a base64 text as 'imageData', got 5"),
+    ],
+)
+def test_numbers_as_text_and_other_kinds_of_values_are_refused(tmp_path, meta, path, value, message):
+    (tmp_path / "a.json").write_text(json.dumps(mutated(one_person(), path, value)))
+    with pytest.raises(ValueError, match=rf"a\.json: .*{message}"):
+        LabelmeReader(meta).read_folder(tmp_path)
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.sampled_from(places(one_person())), st.one_of(VALUES, st.just(GONE)))
+def test_any_value_is_read_or_gives_one_error(tmp_path, meta, path, value):
+    (tmp_path / "a.json").write_text(json.dumps(mutated(one_person(), path, value)))
+    message, people = "", []
+    try:
+        people = [person for photo in LabelmeReader(meta).read_folder(tmp_path) for person in photo.people]
+    except (ValueError, FileNotFoundError) as error:
+        message = str(error)
+    assert "\n" not in message
+    assert not message or "a.json: " in message or path == ("shapes",)
+    assert all(np.isfinite(person.keypoints).all() for person in people)
