@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
@@ -90,11 +91,17 @@ def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = 
         try:
             image = decode(data, apply_exif)
         except Exception as error:  # decoders raise errors of many types on broken data
-            reasons.append(" ".join(str(error).split()) or type(error).__name__)
+            reasons.append(_reason(error))
             continue
         if image is not None:
             return np.ascontiguousarray(_TURNS[turn](image))
     raise ImageReadError(f"cannot read photo {name}: {describe(data)} ({'; '.join(reasons)})")
+
+
+def _reason(error: Exception) -> str:
+    """Return a decoder's message in one line, without the address of the object that it was given."""
+    text = re.sub(r"\s*<[\w.]+ object at 0x[0-9a-fA-F]+>", "", str(error))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
@@ -295,7 +302,7 @@ def describe(data: bytes) -> str:
     """Return what the bytes of an unreadable photo are, for a message."""
     kind = kind_of(data)
     if kind == "HEIC" and not _has_heif():
-        return "a HEIC photo, which needs pillow-heif"
+        return "a HEIC photo"
     if kind is not None:
         return f"a broken {kind}"
     if data[4:8] == b"ftyp" or (data.startswith(b"RIFF") and data[8:12] == b"AVI "):
