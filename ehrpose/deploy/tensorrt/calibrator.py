@@ -106,7 +106,7 @@ def _photos(folder: str, at_least: int) -> List[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise DeployError(f"folder of calibration images not found: {root}")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if len(files) < at_least:
         raise DeployError(
             f"{root}: expected at least {at_least} image(s) ({', '.join(IMAGE_SUFFIXES)}), better 500, got "
