@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 import cv2
 import numpy as np
 
-__all__ = ["IMAGE_SUFFIXES", "ImageReadError", "ImageSource", "read_image"]
+__all__ = ["ImageReadError", "ImageSource", "read_image"]
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview]
 
