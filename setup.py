@@ -33,7 +33,18 @@ version = {}
 exec((ROOT / "ehrpose" / "version.py").read_text(encoding="utf-8"), version)
 extras = {
     name: read_requirements(name)
-    for name in ("train", "deploy", "web", "pretrained", "speed", "completion", "tracking", "tests", "docs")
+    for name in (
+        "train",
+        "deploy",
+        "web",
+        "pretrained",
+        "speed",
+        "heic",
+        "completion",
+        "tracking",
+        "tests",
+        "docs",
+    )
 }
 extras["all"] = sorted(set().union(*extras.values()))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.inferencers.inferencer import PoseInferencer as PoseInferencer
+from ehrpose.inferencers.options import check_count
 from ehrpose.inferencers.predictors import TorchPredictor
 from ehrpose.media.inputs import list_images as list_images
 from ehrpose.models.loading import init_model as init_model
@@ -46,10 +47,9 @@ def inference(
 
     Raises:
         ImageReadError: A file is missing or not an image.
-        ValueError: An array has the wrong shape or dtype, or ``batch_size`` is below 1.
+        ValueError: An array has the wrong shape or dtype, or ``batch_size`` is not a whole number of at least 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    check_count("batch_size", batch_size, 1)
     photos = [images] if isinstance(images, (str, Path, np.ndarray)) else list(images)
     predictor = TorchPredictor(model)
     samples: list[PoseDataSample] = []

@@ -25,6 +25,7 @@ def run_cli(main: Callable[[], None]) -> None:
 
     With EHRPOSE_DEBUG=1 in the environment, errors keep their traceback.
     """
+    _let_stdout_print_any_name()
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         main()
         return
@@ -39,6 +40,15 @@ def run_cli(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _let_stdout_print_any_name() -> None:
+    """Escape what stdout cannot encode, as stderr does: a file's name must not end a run."""
+    stdout: Any = sys.stdout  # None without a console; other programs may have replaced it
+    if getattr(stdout, "errors", None) in ("strict", "surrogateescape") and hasattr(stdout, "reconfigure"):
+        is_utf8 = str(stdout.encoding).lower().replace("-", "") == "utf8"
+        if stdout.errors == "strict" or not is_utf8:  # surrogateescape with UTF-8 prints every name
+            stdout.reconfigure(errors="backslashreplace")
 
 
 def _exit_code(error: Exception) -> int | None:

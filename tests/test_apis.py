@@ -178,6 +178,8 @@ def test_options_also_change_a_config_that_is_read_already(config):
 def test_a_batch_has_at_least_one_photo(model, photos):
     with pytest.raises(ValueError, match="batch_size"):
         inference(model, photos / "0.png", batch_size=0)
+    with pytest.raises(ValueError, match=r"expected `batch_size` as a whole number of at least 1, got 2\.5"):
+        inference(model, photos / "0.png", batch_size=2.5)
     assert inference(model, []) == []
 
 

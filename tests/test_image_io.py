@@ -1,34 +1,15 @@
 from __future__ import annotations
 
-import io
+import struct
 import subprocess
 import sys
 
 import cv2
 import numpy as np
 import pytest
+from photo_files import UPRIGHT, Image, encode, needs_avif, scene, tiff
 
 from ehrpose.image_io import ImageReadError, read_image
-
-Image = pytest.importorskip("PIL.Image", reason="Pillow makes the test files")
-
-BLUE_ISH, GREEN_ISH = (200, 60, 20), (90, 210, 30)  # BGR
-
-
-def scene() -> np.ndarray:
-    """40 x 60 BGR, black, with two different corners, so that all rotations differ."""
-    image = np.zeros((40, 60, 3), np.uint8)
-    image[:20, :30] = BLUE_ISH
-    image[:20, 30:] = GREEN_ISH
-    return image
-
-
-def encode(image, fmt="PNG", **options) -> bytes:
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
-    buffer = io.BytesIO()
-    image.save(buffer, fmt, **options)
-    return buffer.getvalue()
 
 
 def pil_scene(mode: str):
@@ -79,32 +60,67 @@ def test_transparency_is_dropped_and_keeps_the_colours_below():
     np.testing.assert_array_equal(read_image(encode(Image.fromarray(rgba))), scene())
 
 
-UPRIGHT = {  # EXIF orientation: what makes the stored pixels upright
-    1: lambda im: im,
-    2: lambda im: im[:, ::-1],
-    3: lambda im: im[::-1, ::-1],
-    4: lambda im: im[::-1],
-    5: lambda im: im.transpose(1, 0, 2),
-    6: lambda im: np.rot90(im, -1),
-    7: lambda im: im[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda im: np.rot90(im, 1),
-}
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "what"),
+    [
+        (np.float32, 3, "32-bit floating-point numbers"),
+        (np.float64, 3, "64-bit floating-point numbers"),
+        (np.int16, 2, "16-bit signed integers"),
+        (np.uint32, 1, "32-bit integers"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True], ids=["tiff", "bigtiff"])
+def test_tiff_without_a_known_range_says_so(dtype, sample_format, what, channels, order, big):
+    data = tiff(np.ones((8, 9, channels), dtype), order=order, big=big, sample_format=sample_format)
+    for backend in ("opencv", "pillow"):
+        with pytest.raises(ImageReadError, match=f"8-bit or 16-bit unsigned integers, got {what}") as caught:
+            read_image(data, backend)
+        assert "broken" not in str(caught.value)
+
+
+def iso_media(brand: bytes, *others: bytes) -> bytes:
+    """The start of a HEIC, AVIF or MP4 file, and zeros."""
+    brands = brand + bytes(4) + b"".join(others)
+    return struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands + bytes(200)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (iso_media(b"avif", b"mif1"), "a broken AVIF"),
+        (iso_media(b"isom", b"mp42"), r"a video or another media file, not an image \(b'isom'\)"),
+        (b"RIFF\0\0\0\0AVI LIST" + bytes(99), r"a video or another media file"),
+        (b"RIFF\0\0\0\0WEBPVP8 " + bytes(99), r"a broken WebP"),
+        (b"\0\0\0\x0cJXL \r\n" + bytes(99), "a JPEG XL photo, which is not supported: convert it"),
+        (b"\0\0\0\x0cjP  \r\n" + bytes(99), "a broken JPEG 2000"),
+        (b"II*\0" + bytes(3), "a broken TIFF"),
+        (b"II*\0\xff\xff\xff\xff" + bytes(3), "a broken TIFF"),
+        (b"II+\0\x08\0\0\0" + b"\xff" * 8, "a broken TIFF"),
+    ],
+)
+def test_what_cannot_be_read_is_named(data, message):
+    with pytest.raises(ImageReadError, match=message):
+        read_image(data)
+
+
+def test_heic_without_pillow_heif_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageReadError, match=r"a HEIC photo.*install pillow-heif") as caught:
+        read_image(iso_media(b"heic", b"mif1", b"heic"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("backend", ["opencv", "pillow"])
-@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("orientation", list(UPRIGHT))
-def test_exif_orientation_is_applied(orientation, fmt, backend):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encode(scene(), fmt, exif=exif, quality=98, lossless=True)
-    upright, stored = UPRIGHT[orientation](scene()), scene()
+def test_heic_with_pillow_heif_is_read(backend):
+    pytest.importorskip("pillow_heif", reason="pillow-heif is in the extra 'heic'").register_heif_opener()
+    data = encode(scene(), "HEIF", quality=98)
     image = read_image(data, backend)
-    assert image.shape == upright.shape
-    assert np.abs(image.astype(int) - upright)[5:-5, 5:-5].mean() < 12
-    image = read_image(data, backend, apply_exif=False)
-    assert image.shape == stored.shape
-    assert np.abs(image.astype(int) - stored)[5:-5, 5:-5].mean() < 12
+    assert image.shape == scene().shape
+    assert np.abs(image.astype(int) - scene())[5:-5, 5:-5].mean() < 12
+    with pytest.raises(ImageReadError, match="a broken HEIC"):
+        read_image(data[: len(data) // 2], backend)
 
 
 def test_oriented_cmyk_keeps_its_colours():
@@ -121,8 +137,10 @@ def photo_bytes(fmt: str, **options) -> bytes:
 
 @pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.9999], ids=lambda kept: f"{kept:.2%} kept")
 @pytest.mark.parametrize("options", [{"fmt": "JPEG"}, {"fmt": "JPEG", "progressive": True}, {"fmt": "PNG"},
-                                     {"fmt": "WEBP"}, {"fmt": "BMP"}], ids=str)  # fmt: skip
+                                     {"fmt": "WEBP"}, {"fmt": "BMP"}, {"fmt": "GIF"}, {"fmt": "AVIF"},
+                                     {"fmt": "TIFF"}, {"fmt": "JPEG2000"}, {"fmt": "PPM"}], ids=str)  # fmt: skip
 def test_truncated_photos_are_refused(tmp_path, options, kept):
+    needs_avif(options["fmt"].lower())
     data = photo_bytes(**options)
     path = tmp_path / "cut.img"
     path.write_bytes(data[: int(len(data) * kept)])

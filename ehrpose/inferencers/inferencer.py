@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from ehrpose.inferencers.options import DrawOptions, OutputOptions, group_options
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, group_options
 from ehrpose.inferencers.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
 from ehrpose.progress import Progress, Rate
@@ -129,13 +129,16 @@ class PoseInferencer:
         Raises:
             TypeError: An option is unknown.
             FileNotFoundError: The input is not found.
-            ValueError: An argument is out of range, an output would overwrite an input, or a video cannot be written
-                (VideoError).
+            ValueError: An argument is out of range, nothing is left after ``skip``, an output would overwrite an
+                input, or a video cannot be written (VideoError).
         """
         from ehrpose.media.inputs import open_inputs
 
         draw, write = group_options(options, draw, write, others=_ARGUMENTS)
-        _check_counts(batch_size, skip, max_frames)
+        check_count("batch_size", batch_size, 1)
+        check_count("skip", skip, 0)
+        if max_frames is not None:
+            check_count("max_frames", max_frames, 1)
         if write.show:
             from ehrpose.media.window import check_window
 
@@ -248,15 +251,6 @@ def _best(people: People, min_score: float, most: int) -> People:
     return kept if most < 0 else kept.select(np.arange(len(kept)) < most)
 
 
-def _check_counts(batch_size: int, skip: int, max_frames: int | None) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if skip < 0 or (max_frames is not None and max_frames < 1):
-        raise ValueError(
-            f"expected skip of at least 0 and max_frames of at least 1, got {skip} and {max_frames}"
-        )
-
-
 def _batches(
     source: InputSource, batch_size: int, skip: int, max_frames: int | None, show_progress: bool
 ) -> Iterator[list[Frame]]:
@@ -287,6 +281,12 @@ def _batches(
         if bar is not None:
             bar.end()
         frames.close()
+    if skip and not done:
+        has = source.num_frames if source.video is None else source.video.num_read
+        what = "photo" if source.kind == "images" else "frame"
+        raise ValueError(
+            f"nothing is left after `skip` {skip}: expected fewer than the input's {has} {what}(s)"
+        )
     if max_frames is None or done < max_frames:
         _warn_of_missing(source)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.image_io import ImageReadError, check_image, read_image
+from ehrpose.image_io import IMAGE_SUFFIXES, ImageReadError, check_image, read_image
 from ehrpose.media.video import VIDEO_SUFFIXES, VideoError, VideoReader
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 CAMERA = "webcam"
+# Maximum number of files to name of those in a folder that are passed over.
+_NAMED = 5
 # Name of an image sequence that has no folder to be named after.
 _SEQUENCE = "sequence"
 
@@ -151,22 +153,41 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
 def list_images(path: str | Path) -> list[Path]:
     """Return the photos that ``path`` names: a file, a folder's photos, or a glob's matches, sorted.
 
+    Of a folder, files with the suffix of a photo are taken. One line on stderr counts and names what is passed over:
+    other files, and folders inside; hidden files are not mentioned.
+
     Raises:
         FileNotFoundError: No photo is found.
     """
     text = str(path)
-    if Path(text).is_dir():
-        visible = (p for p in sorted(Path(text).iterdir()) if p.is_file() and not p.name.startswith("."))
-        found = [p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES]
-        what = f"no photos ({', '.join(IMAGE_SUFFIXES)}) in the folder {text}"
-    elif Path(text).is_file():
+    if Path(text).is_file():
         return [Path(text)]
-    else:
-        found = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]
-        what = f"no such image, folder or glob: {text}"
+    if Path(text).is_dir():
+        visible = [p for p in sorted(Path(text).iterdir()) if not p.name.startswith(".")]
+        found = [p for p in visible if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES]
+        taken = set(found)
+        others = [p for p in visible if p not in taken]
+        if not found:
+            reason = f"no photos ({', '.join(IMAGE_SUFFIXES)}) in the folder {text}"
+            raise FileNotFoundError(reason + (f", only {_names(others)}" if others else ""))
+        if others:
+            what = (
+                "1 entry that is not a photo"
+                if len(others) == 1
+                else f"{len(others)} entries that are not photos"
+            )
+            print(f"{text}: passed over {what}: {_names(others)}", file=sys.stderr)
+        return found
+    found = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]
     if not found:
-        raise FileNotFoundError(what)
+        raise FileNotFoundError(f"no such image, folder or glob: {text}")
     return found
+
+
+def _names(paths: Sequence[Path]) -> str:
+    """Return the names of the first few paths, a folder's with a slash, and the number of the others."""
+    named = ", ".join(f"{path.name}/" if path.is_dir() else path.name for path in paths[:_NAMED])
+    return named if len(paths) <= _NAMED else f"{named} and {len(paths) - _NAMED} more"
 
 
 def _photo(item: Any) -> Path:

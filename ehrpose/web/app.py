@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -23,7 +23,7 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.people_json import people_to_dicts
 from ehrpose.version import __version__
 from ehrpose.web.model_pool import BusyError, ModelPool
-from ehrpose.web.uploads import UploadError, decode_photo, read_limited
+from ehrpose.web.uploads import UploadError, check_type, decode_photo, read_limited
 
 STATIC = Path(__file__).parent / "static"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
@@ -64,7 +64,12 @@ def create_app(pool: ModelPool, limits: Limits | None = None, only_local: bool =
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
-        exception_handlers={UploadError: _refused, BusyError: _refused, 500: _failed},
+        exception_handlers={
+            UploadError: _refused,
+            BusyError: _refused,
+            ClientDisconnect: _gone,
+            500: _failed,
+        },
     )
 
 
@@ -137,6 +142,7 @@ class _Interface:
         return name
 
     async def _body(self, request: Request) -> bytes:
+        check_type(request.headers.get("content-type"))
         return await read_limited(
             request.stream(), request.headers.get("content-length"), self.limits.max_bytes
         )
@@ -160,6 +166,11 @@ async def _refused(request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, UploadError) else 503
     headers = {"Retry-After": "1"} if status == 503 else None
     return JSONResponse({"error": str(error)}, status, headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Answer an upload that breaks off: no one receives it, but without it the server logs a traceback."""
+    return JSONResponse({"error": "the upload broke off"}, 400)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator
 
 import numpy as np
 from PIL import Image
 
-from ehrpose.image_io import ImageReadError, read_image
+from ehrpose.image_io import FORMATS, ImageReadError, describe, open_with_pillow, read_image
 
 
 class UploadError(ValueError):
@@ -17,6 +16,28 @@ class UploadError(ValueError):
     def __init__(self, status: int, message: str):
         super().__init__(message)
         self.status = status
+
+
+# Content types of forms, and of a photo inside something else. Curl sends --data-binary as urlencoded.
+_WRAPPED = ("multipart/", "application/json")
+
+
+def check_type(content_type: str | None) -> None:
+    """Refuse a body that contains the photo in a form instead of being it.
+
+    Args:
+        content_type: The Content-Type header, if there is one.
+
+    Raises:
+        UploadError: 415 for a form or JSON.
+    """
+    kind = (content_type or "").split(";")[0].strip().lower()
+    if kind.startswith(_WRAPPED):
+        raise UploadError(
+            415,
+            f"expected the photo's bytes as the request's body, got {kind}: send the file itself, "
+            "as curl --data-binary @photo.jpg does",
+        )
 
 
 async def read_limited(stream: AsyncIterator[bytes], declared: str | None, max_bytes: int) -> bytes:
@@ -53,12 +74,15 @@ def decode_photo(data: bytes, max_pixels: int) -> np.ndarray:
     if not data:
         raise UploadError(400, "the request contains no photo: send the file as its body")
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with open_with_pillow(data) as opened:
             width, height = opened.size
     except Image.DecompressionBombError as error:
         raise UploadError(413, f"too many pixels: {error}") from error
+    except ImportError as error:
+        raise UploadError(415, f"cannot decode this image: {describe(data)} ({error})") from error
     except Exception as error:  # Pillow raises errors of many types on broken data
-        raise UploadError(415, "cannot decode this image; supported formats: JPEG, PNG, WebP") from error
+        message = f"cannot decode this image: {describe(data)}; supported formats: {FORMATS}"
+        raise UploadError(415, message) from error
     if width * height > max_pixels:
         raise UploadError(
             413,

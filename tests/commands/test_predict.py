@@ -261,3 +261,48 @@ def test_an_exported_model_needs_no_torch(
             "--out-dir", str(tmp_path / "one")]  # fmt: skip
     subprocess.run(demo, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
     assert sorted(p.name for p in (tmp_path / "one").iterdir()) == ["0.jpg", "0.json"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux only")
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252"])
+def test_a_name_that_stdout_cannot_encode_does_not_end_the_run(scene_photos, tmp_path, root, encoding):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'deploy'")
+    photos, out = tmp_path / "album", tmp_path / "out"
+    photos.mkdir()
+    content = (scene_photos / "0.png").read_bytes()
+    for name in (b"a.png", b"caf\x82.png", "\u5199\u771f.png".encode()):
+        with open(os.path.join(os.fsencode(photos), name), "wb") as file:
+            file.write(content)
+    env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(root)}
+    words = [
+        "predict",
+        str(photos),
+        "--out-dir",
+        str(out),
+        "--model",
+        str(root / "tests/data/tiny_network.onnx"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "ehrpose", *words], capture_output=True, env=env, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"caf\udc82.png: " in done.stdout
+    assert done.stdout.count(b"\n") == 4
+    assert len(list(out.iterdir())) == 6
+
+
+def test_skipping_everything_is_one_line(scene_photos, clip, model, tmp_path, capsys):
+    told = fails(["predict", clip, "--skip", "100", "--out-dir", tmp_path / "out", *model], capsys)
+    assert "nothing is left after --skip 100: expected fewer than the input's 8 frame(s)" in told
+    told = fails(["predict", scene_photos, "--skip", "3", "--out-dir", tmp_path / "out", *model], capsys)
+    assert "nothing is left after --skip 3: expected fewer than the input's 3 photo(s)" in told
+
+
+def test_what_is_passed_over_is_said(scene_photos, model, tmp_path, capsys):
+    (tmp_path / "album").mkdir()
+    shutil.copy(scene_photos / "0.png", tmp_path / "album")
+    (tmp_path / "album" / "IMG.MOV").write_bytes(b"")
+    main(["predict", str(tmp_path / "album"), "--out-dir", str(tmp_path / "out"), *model])
+    told = capsys.readouterr()
+    assert "passed over 1 entry that is not a photo: IMG.MOV" in told.err
+    assert "1 image, " in told.out

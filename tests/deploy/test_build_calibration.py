@@ -8,6 +8,7 @@ from build_machine import WEAK, photos
 from fake_tensorrt import CONVOLUTION, QUANTIZE, write_onnx
 
 from ehrpose.deploy.sidecar import DeployError
+from ehrpose.image_io import IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize("release", WEAK)
@@ -47,3 +48,13 @@ def test_calibration_that_fails(machine):
         machine.build(**build)
     assert machine.cudart.alive == {}
     assert machine.files() == ["end2end.onnx", "end2end.onnx.json", "photos"]
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_calibration_takes_every_kind_of_photo(machine, suffix):
+    folder = machine.folder / f"kind_{suffix[1:]}"
+    (folder / "sub").mkdir(parents=True)
+    for number in range(2):
+        (folder / "sub" / f"{number}{suffix.upper()}").write_bytes(b"")
+    with pytest.raises(DeployError, match=r"no batch of .* could be used: .* the file is empty"):
+        machine.build(precision="int8", calib_data=str(folder))

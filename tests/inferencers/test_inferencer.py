@@ -89,14 +89,28 @@ def test_photos_of_any_shape_run_in_one_batch(demo_config, lively_checkpoint, sm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"skip": -1}, "expected skip of at least 0"),
-        ({"max_frames": 0}, "max_frames of at least 1"),
+        ({"batch_size": 0}, "expected `batch_size` as a whole number of at least 1, got 0"),
+        ({"batch_size": 2.5}, "expected `batch_size` as a whole number of at least 1, got 2.5"),
+        ({"batch_size": True}, "got True"),
+        ({"batch_size": "2"}, "got '2'"),
+        ({"skip": -1}, "expected `skip` as a whole number of at least 0, got -1"),
+        ({"skip": 1.0}, "expected `skip` as a whole number"),
+        ({"max_frames": 0}, "expected `max_frames` as a whole number of at least 1, got 0"),
+        ({"max_frames": 1.5}, "expected `max_frames` as a whole number"),
     ],
 )
 def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message):
     with pytest.raises(ValueError, match=message):
         next(inferencer(scene_photos, **arguments))
+
+
+def test_skipping_everything_is_an_error(inferencer, scene_photos, video, tmp_path):
+    with pytest.raises(ValueError, match=r"nothing is left after `skip` 99: .* the input's 3 photo\(s\)"):
+        list(inferencer(scene_photos, skip=99))
+    with pytest.raises(ValueError, match=r"nothing is left after `skip` 999: .* frame\(s\)"):
+        list(inferencer(video, skip=999, out_file=tmp_path / "out.mp4"))
+    assert not (tmp_path / "out.mp4").exists()
+    assert len(list(inferencer(scene_photos, skip=2))) == 1
 
 
 @pytest.mark.parametrize(

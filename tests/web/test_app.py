@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+import sys
 import threading
 import zlib
 
@@ -13,9 +15,11 @@ pytest.importorskip("starlette", reason="starlette is in the extra 'web'")
 pytest.importorskip("httpx", reason="httpx is in the extra 'tests'")
 
 from page_server import TwoPeople
+from photo_files import CAN_BE_TURNED
 from PIL import Image
 from starlette.testclient import TestClient
 
+from ehrpose.image_io import IMAGE_SUFFIXES
 from ehrpose.web.app import Limits, create_app
 from ehrpose.web.model_pool import MAX_WAITING, BusyError, ModelPool, pool_of
 
@@ -68,6 +72,41 @@ def test_photos_of_phones_stand_upright(client, predictor):
     assert (found["width"], found["height"]) == (60, 80)
 
 
+def test_turned_photos_of_every_format_stand_upright(client, predictor):
+    for fmt, write in CAN_BE_TURNED.items():
+        if "avif" in fmt and not pytest.importorskip("PIL.features").check("avif"):
+            continue
+        if fmt == "bigtiff, 16 bits, big-endian":  # Pillow, which reads the size before, does not know it
+            continue
+        found = client.post("/api/predict", content=write(6)).json()
+        assert (found.get("width"), found.get("height")) == (40, 60), (fmt, found)
+
+
+def test_the_page_offers_every_kind_of_photo(client):
+    (offered,) = re.findall(r'<input[^>]* type="file" accept="([^"]*)"', client.get("/").text)
+    assert offered.split(",") == ["image/*", *IMAGE_SUFFIXES]
+
+
+@pytest.mark.parametrize("path", ["/api/predict", "/api/heatmap"])
+def test_a_photo_inside_a_form_is_refused_with_the_way_to_send_it(client, predictor, path):
+    for answer, kind in (
+        (client.post(path, files={"photo": encoded()}), "multipart/form-data"),
+        (client.post(path, json={"photo": "..."}), "application/json"),
+    ):
+        assert answer.status_code == 415
+        assert f"the request's body, got {kind}: send the file itself" in answer.json()["error"]
+        assert "--data-binary" in answer.json()["error"]
+    headers = {"content-type": "application/x-www-form-urlencoded"}  # of curl --data-binary
+    assert client.post(path, content=encoded(), headers=headers).status_code == 200
+
+
+def test_heic_without_pillow_heif_says_what_to_install(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    answer = client.post("/api/predict", content=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    assert answer.status_code == 415
+    assert "a HEIC photo (install pillow-heif" in answer.json()["error"]
+
+
 def huge_png(side=60_000):
     """A PNG of a few bytes whose header declares 3600 megapixels."""
 
@@ -87,7 +126,11 @@ def huge_png(side=60_000):
     ("content", "status", "message"),
     [
         (b"", 400, "the request contains no photo"),
-        (b"not a photo", 415, "cannot decode this image"),
+        (
+            b"not a photo",
+            415,
+            "cannot decode this image: not an image, it begins with b'not a photo'; supported",
+        ),
         (encoded(".jpg")[:-20], 415, "cannot be read"),
         (huge_png(), 413, "too many"),
         (encoded(shape=(1100, 1000, 3)), 413, "1000 x 1100 px is too large: the limit is 1 megapixels"),

@@ -41,6 +41,23 @@ def test_prints_its_address_answers_and_ends_with_ctrl_c(root):
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_an_upload_that_breaks_off_leaves_no_traceback_in_the_log(root):
+    server = start(root, "--port", "0")
+    try:
+        port = int(server.stdout.readline().split()[0].rsplit(":", 1)[1])
+        for path in ("predict", "heatmap"):
+            head = f"POST /api/{path} HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 100000\r\n\r\n"
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as upload:
+                upload.sendall(head.encode() + bytes(1000))
+        with urllib.request.urlopen(f"http://localhost:{port}/api/health", timeout=30) as answer:
+            assert answer.status == 200
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, err = server.communicate(timeout=30)
+    assert len(err.splitlines()) <= 1, err
+
+
 def test_a_port_that_is_taken_is_named(root):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

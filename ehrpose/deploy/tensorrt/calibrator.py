@@ -11,9 +11,7 @@ from typing import Any, List, Optional
 from ehrpose.deploy.network_input import prepare_image
 from ehrpose.deploy.sidecar import DeployError, Sidecar
 from ehrpose.deploy.tensorrt.cuda import TO_DEVICE, Cuda
-from ehrpose.image_io import ImageReadError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+from ehrpose.image_io import IMAGE_SUFFIXES, ImageReadError
 
 
 def make_calibrator(trt: Any, cuda: Optional[Cuda], sidecar: Sidecar, folder: str) -> Any:
@@ -108,10 +106,10 @@ def _photos(folder: str, at_least: int) -> List[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise DeployError(f"folder of calibration images not found: {root}")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if len(files) < at_least:
         raise DeployError(
-            f"{root}: expected at least {at_least} image(s) ({', '.join(SUFFIXES)}), better 500, got {len(files)}: "
-            "give another folder with `calib_data`"
+            f"{root}: expected at least {at_least} image(s) ({', '.join(IMAGE_SUFFIXES)}), better 500, got "
+            f"{len(files)}: give another folder with `calib_data`"
         )
     return files
