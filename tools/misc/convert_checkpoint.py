@@ -67,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.engine.checkpoint import write_weights
     from ehrpose.models.weights.checkpoint import read_state_dict
     from ehrpose.models.weights.conversion import convert
+    from ehrpose.models.weights.state_dict_diff import COUNTER
 
     source = find_weights(args.input)
     tensors = read_state_dict(source)
@@ -81,7 +82,9 @@ def main(argv: list[str] | None = None) -> None:
         f"{Path(source).name}: {converted.kind}, "
         + ", ".join(f"{key} {value}" for key, value in sizes.items())
     )
-    print(f"{output}: {len(converted.state_dict)} of {len(tensors)} tensors{dropped}")
+    added = f", {COUNTER} starts at 0, as the file has none" if converted.counters else ""
+    count = len(tensors) + converted.counters
+    print(f"{output}: {len(converted.state_dict)} of {count} tensors{dropped}{added}")
     if converted.sizes.get("tag_strides") == (4, 2):
         print("tags at both levels: set codec.tag_strides=(4,2) in the config")
 
