@@ -8,6 +8,8 @@ from typing import Any
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import all_gather_object, get_world_size
 
+from ehrpose.counted import counted
+
 _NOTHING_DONE = {"train": "trained", "val": "validated", "test": "tested"}
 
 
@@ -53,7 +55,7 @@ def _reason(loader: Any, counts: Sequence[int]) -> str:
     photos, processes = len(loader.dataset), get_world_size()
     if not photos:
         return "the data set has no photos"
-    number = "1 photo" if photos == 1 else f"{photos} photos"
+    number = counted(photos, "photo")
     among = f" for {processes} processes" if processes > 1 else ""
     verb = "is" if photos == 1 else "are"
     size = getattr(loader.batch_sampler, "batch_size", None)

@@ -112,6 +112,7 @@ def test_info_names_versions_and_neither_paths_nor_users(capsys):
         assert len(secret) < 3 or secret not in text
     assert getpass.getuser() not in text.split()
     assert not [word for word in text.split() if word.startswith("/")]
+    assert "ehrnet-small (small_coco-320), ehrnet-medium (medium_coco-384)" in text  # as in the README
     main(["info", "--json"])
     assert set(json.loads(capsys.readouterr().out)) >= {
         "ehrpose",

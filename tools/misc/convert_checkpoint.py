@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from ehrpose.cli import run_cli
+from ehrpose.counted import counted
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     meta = {"kind": converted.kind, **sizes}
     write_weights(output, converted.state_dict, meta)
-    dropped = f", {len(converted.dropped)} classifier tensors dropped" if converted.dropped else ""
+    dropped = f", {counted(len(converted.dropped), 'classifier tensor')} dropped" if converted.dropped else ""
     print(
         f"{Path(source).name}: {converted.kind}, "
         + ", ".join(f"{key} {value}" for key, value in sizes.items())

@@ -21,6 +21,7 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from ehrpose.counted import counted
 from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.models.weights.allowed_globals import allowed_globals
 from ehrpose.models.weights.file_kind import explain, foreign_kind, is_safetensors, is_torch_file
@@ -191,7 +192,7 @@ def complete(
     """Return the tensors and, as 0, the counters of batch norms that the file lacks; logged."""
     completed, added = with_counters(tensors, expected)
     if added:
-        counters = "1 counter starts" if added == 1 else f"{added} counters start"
+        counters = counted(added, "counter starts", "counters start")
         print_log(f"{filename} has no {COUNTER}: {counters} at 0, which changes no result", "current")
     return completed
 

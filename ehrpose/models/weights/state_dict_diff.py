@@ -38,7 +38,7 @@ class Differences:
         if self.misshaped:
             name, got, expected = self.misshaped[0]
             others = len(self.misshaped) - 1
-            more = f" ({others} more differ)" if others else ""
+            more = f" ({others} more {'differs' if others == 1 else 'differ'})" if others else ""
             parts.append(
                 f"{name} has shape {got}, expected {expected}{more}: another phi, or other keypoints?"
             )
