@@ -169,7 +169,8 @@ def compare(what: str, got: set[str], expected: set[str]) -> None:
     for verb, names in (("lacks", expected - got), ("must not contain", got - expected)):
         if names:
             some = ", ".join(sorted(names)[:5])
-            raise CheckError(f"{what} {verb} {len(names)} files: {some}{' ...' if len(names) > 5 else ''}")
+            files = "1 file" if len(names) == 1 else f"{len(names)} files"
+            raise CheckError(f"{what} {verb} {files}: {some}{' ...' if len(names) > 5 else ''}")
 
 
 def check_runtime(wheel: Path, wanted: list[str], pip_args: list[str], scratch: Path) -> list[str]:

@@ -8,6 +8,8 @@ import re
 import sys
 from typing import Any, Callable, Optional, Sequence
 
+from ehrpose.option_values import TypedText
+
 DEBUG_VARIABLE = "EHRPOSE_DEBUG"
 # Below the command line, errors name arguments: `calib_data`, or `decode="none"` with a value.
 _ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
@@ -112,12 +114,12 @@ def add_cfg_options(parser: Any, *aliases: str) -> None:
         nargs="+",
         action=CfgOptions,
         metavar="KEY=VALUE",
-        help="override config values, for example codec.input_size=256",
+        help="override config values, for example codec.input_size=256; text stays as typed",
     )
 
 
 class CfgOptions(argparse.Action):
-    """Parse ``KEY=VALUE ...`` into a dict with MMEngine's DictAction, imported only when used: help stays fast."""
+    """Collect ``KEY=VALUE ...`` in a dict; the values are parsed when the config that they change is known."""
 
     def __call__(
         self,
@@ -126,11 +128,12 @@ class CfgOptions(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        from mmengine.config import DictAction
-
         wrong = [value for value in values if "=" not in value]
         if wrong:
-            raise argparse.ArgumentError(self, f"expected KEY=VALUE, got {wrong[0]!r}")
-        DictAction(self.option_strings, self.dest, nargs=self.nargs)(
-            parser, namespace, values, option_string or self.dest
-        )
+            advice = "put a value with spaces in quotes"
+            raise argparse.ArgumentError(self, f"expected KEY=VALUE, got {wrong[0]!r}: {advice}")
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for value in values:
+            key, text = value.split("=", 1)
+            options[key.strip()] = TypedText(text)
+        setattr(namespace, self.dest, options)

@@ -19,6 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ehrpose.config_keys import TOP_LEVEL_KEYS, find_class, known_names, untyped_nodes
+from ehrpose.option_values import TypedText, value_for
 from ehrpose.registry import is_reference
 
 __all__ = ["INFERENCE_PARTS", "check", "load_config", "merge_options", "resolve"]
@@ -62,12 +63,13 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
 
     Args:
         cfg: Config, changed in place.
-        options: Dotted keys and values; None changes nothing.
+        options: Dotted keys and values; None changes nothing. Text of the command line is parsed for the value that it
+            replaces.
 
     Raises:
         ValueError: A key does not fit the config.
     """
-    options = dict(options or {})
+    options = typed_options(cfg, options)
     _check_options(cfg, options)
     try:
         cfg.merge_from_dict(options)
@@ -75,6 +77,30 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
         raise ValueError(
             f"`cfg_options` {options} cannot be merged into {cfg.filename or 'the config'}: {error}"
         ) from error
+
+
+def typed_options(cfg: Config, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return options with each text of the command line as the value that it means in a config."""
+    return {
+        key: value_for(value, _present(cfg, key), key) if isinstance(value, TypedText) else value
+        for key, value in (options or {}).items()
+    }
+
+
+def _present(cfg: Config, key: str) -> Any:
+    """Return the value at a dotted key, behind any references; None if there is none."""
+    node: Any = cfg
+    for part in [*key.split("."), None]:
+        for _ in cfg:  # a chain of references is not longer than the config
+            if is_reference(node):
+                node = cfg.get(node[1:])
+        if part is None:
+            return None if is_reference(node) else node
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            node = node.get(part) if isinstance(node, (Mapping, Config)) else None
+    return None
 
 
 def resolve(cfg: Config, keep: Collection[str] = ()) -> Config:

@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+from ehrpose.counted import counted
 from ehrpose.version import __version__
 
 ABSENT = "not installed"
@@ -51,7 +52,7 @@ def collect_info() -> dict[str, Any]:
         "ehrpose": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": _system(),
-        "processor": f"{processor_name()}, {os.cpu_count()} cores",
+        "processor": f"{processor_name()}, {counted(os.cpu_count() or 1, 'core')}",
     }
     info.update({name: _version(name, names) for name, names in _PACKAGES.items()})
     info["cv2 has"] = _opencv_parts()
@@ -148,10 +149,15 @@ def _cuda_devices() -> list[str]:
     return [line.strip() for line in told.stdout.splitlines() if line.strip()] if told.returncode == 0 else []
 
 
+def _names(model: Any) -> str:
+    """Return a model's name as the documentation and ``--model`` have it, and its config's name."""
+    return f"{', '.join(model.aliases)} ({model.name})" if model.aliases else model.name
+
+
 def _models() -> list[str]:
     try:
         from ehrpose.model_zoo import list_models
 
-        return [model.name for model in list_models() if model.checkpoint is not None]
+        return [_names(model) for model in list_models() if model.checkpoint is not None]
     except (ImportError, FileNotFoundError):
         return []

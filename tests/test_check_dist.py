@@ -46,9 +46,9 @@ def test_wheel_must_carry_the_package_and_the_zoo(check_dist):
 def test_missing_and_superfluous_files_are_named(check_dist, wheel):
     got = check_dist.packaged(wheel)
     assert got == {"ehrpose/py.typed", "ehrpose/a.py"}
-    with pytest.raises(check_dist.CheckError, match=r"^the wheel lacks 1 files: ehrpose/b.py$"):
+    with pytest.raises(check_dist.CheckError, match=r"^the wheel lacks 1 file: ehrpose/b.py$"):
         check_dist.compare("the wheel", got, got | {"ehrpose/b.py"})
-    with pytest.raises(check_dist.CheckError, match=r"^the wheel must not contain 1 files: ehrpose/a.py$"):
+    with pytest.raises(check_dist.CheckError, match=r"^the wheel must not contain 1 file: ehrpose/a.py$"):
         check_dist.compare("the wheel", got, {"ehrpose/py.typed"})
 
 
@@ -57,7 +57,7 @@ def test_another_content_of_the_same_name_is_seen(check_dist, wheel, tmp_path):
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("ehrpose/py.typed", "ehrpose/py.typed")
         archive.writestr("ehrpose/a.py", "changed")
-    with pytest.raises(check_dist.CheckError, match=r"lacks 1 files: ehrpose/a\.py"):
+    with pytest.raises(check_dist.CheckError, match=r"lacks 1 file: ehrpose/a\.py"):
         check_dist.compare("the sdist's wheel", check_dist.digests(other), check_dist.digests(wheel))
 
 

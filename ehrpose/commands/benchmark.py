@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from ehrpose.cli import add_cfg_options
+from ehrpose.counted import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,4 +81,4 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         write_json(rows, machine, args.out)
     if args.plot:
-        plot(rows, args.plot, f"{machine['processor']}, {args.threads} threads")
+        plot(rows, args.plot, f"{machine['processor']}, {counted(args.threads, 'thread')}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ehrpose.cli import add_cfg_options
+from ehrpose.counted import counted
 from ehrpose.inferencers.model_spec import ModelSpec
 from ehrpose.inferencers.options import DrawOptions, OutputOptions, pick
 from ehrpose.visualization import COLORINGS, STYLES
@@ -151,7 +152,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         raise SystemExit(128 + stop.signal)
     if inferencer.failed:
         failed = len(inferencer.failed)
-        print(f"{failed} of {_counted(failed + report.frames, 'image')} could not be read", file=sys.stderr)
+        print(f"{failed} of {counted(failed + report.frames, 'image')} could not be read", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -185,7 +186,7 @@ class _Report:
             self.frames += 1
             self.people += len(people)
             if self.kind == "images":
-                print(f"{frame.path}: {_counted(len(people), 'person', 'people')}")
+                print(f"{frame.path}: {counted(len(people), 'person', 'people')}")
 
     def end(self, written: list[Path]) -> None:
         """Print the counts, the rate and where the output is."""
@@ -197,11 +198,6 @@ class _Report:
         else:
             where, what = ", ".join(map(str, written)), "frame"
         print(
-            f"{_counted(self.frames, what)}, {_counted(self.people, 'person', 'people')}, {rate:.1f} {what}s/s"
+            f"{counted(self.frames, what)}, {counted(self.people, 'person', 'people')}, {rate:.1f} {what}s/s"
             + (f" -> {where}" if where else "")
         )
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    """Return a number with its noun: ``1 image``, ``2 images``."""
-    return f"{count} {one if count == 1 else many or one + 's'}"

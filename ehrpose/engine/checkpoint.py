@@ -16,7 +16,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor
 
 from ehrpose.files import PARTIAL, WriteError, make_parent, written_beside
-from ehrpose.models.weights.checkpoint import checkpoint_bytes, state_dict_of
+from ehrpose.models.weights.checkpoint import checkpoint_bytes, complete, state_dict_of
 from ehrpose.models.weights.state_dict_diff import compare_tensors
 from ehrpose.registry import HOOKS
 
@@ -135,7 +135,8 @@ class SafeCheckpointHook(CheckpointHook):
 class CheckpointFitHook(Hook):
     """Make ``load_from`` and ``resume`` fail if names or shapes differ; PoseRunner registers it automatically.
 
-    MMEngine alone only logs the difference and continues with random weights.
+    MMEngine alone only logs the difference and continues with random weights. Prefixes of wrappers, missing counters
+    and weights under ``model`` are no differences.
     """
 
     priority = "HIGHEST"
@@ -144,9 +145,13 @@ class CheckpointFitHook(Hook):
         """Raise ValueError that names the first tensor that differs."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         filename = str(runner._load_from or "the checkpoint")
-        differences = compare_tensors(state_dict_of(checkpoint, filename), model.state_dict())
+        own = model.state_dict()
+        tensors = complete(state_dict_of(checkpoint, filename, expected=own), own, filename)
+        differences = compare_tensors(tensors, own)
         if differences:
             raise ValueError(
                 f"{filename} does not fit the model: {differences.describe()}. To load only what fits: "
                 "model.init_cfg=dict(type='Pretrained', checkpoint=..., min_match=0.5)"
             )
+        if tensors.keys() != dict(checkpoint.get("state_dict") or {}).keys():
+            checkpoint["state_dict"] = tensors  # which MMEngine loads, whatever the file's form

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from ehrpose.config import resolve
 from ehrpose.engine import compat
 from ehrpose.engine.allocator import keep_freed_memory
+from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
@@ -34,7 +35,8 @@ class PoseRunner(Runner):
     validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``). Checkpoints are
     written to a temporary file and renamed. The top-level key ``channels_last=True`` puts the model into
     channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
-    Runs that start within the same second have separate logs.
+    Runs that start within the same second have separate logs. A data loader that would give no batch is a ValueError
+    before anything starts.
     """
 
     _timestamps: ClassVar[set[str]] = set()
@@ -97,22 +99,38 @@ class PoseRunner(Runner):
         return Runner.build_dataloader(seeded, seed, diff_rank_seed)
 
     def train(self) -> nn.Module:
+        self._check_loaders("train", "val")
         try:
             return super().train()
         finally:
             self._stop_workers()
 
     def val(self) -> dict:
+        self._check_loaders("val")
         try:
             return super().val()
         finally:
             self._stop_workers()
 
     def test(self) -> dict:
+        self._check_loaders("test")
         try:
             return super().test()
         finally:
             self._stop_workers()
+
+    def _check_loaders(self, *parts: str) -> None:
+        """Build data loaders before their loops, and raise ValueError if one gives no batch."""
+        for part in parts:
+            loop = getattr(self, f"_{part}_loop")
+            if loop is None:  # not part of this run, or MMEngine's error
+                continue
+            loader = getattr(self, f"_{part}_dataloader") if isinstance(loop, dict) else loop.dataloader
+            if isinstance(loader, dict):
+                different = self._randomness_cfg.get("diff_rank_seed", False)
+                loader = self.build_dataloader(loader, seed=self.seed, diff_rank_seed=different)
+                setattr(self, f"_{part}_dataloader", loader)
+            check_batches(part, loader)
 
     def _stop_workers(self) -> None:
         """Stop the persistent workers; the garbage collector would wait five seconds for each."""

@@ -99,7 +99,8 @@ def test_options_reach_the_script_s_function(monkeypatch):
         ]
     )
     assert (seen[0].config, seen[0].checkpoint, seen[0].flip_test) == ("a.py", "b.pth", False)
-    assert seen[0].cfg_options == {"phi": -3, "codec.input_size": 64, "c": [1, 2]}
+    # As typed: what they mean depends on the config.
+    assert seen[0].cfg_options == {"phi": "-3", "codec.input_size": "64", "c": "[1,2]"}
 
 
 def test_info_names_versions_and_neither_paths_nor_users(capsys):
@@ -111,6 +112,7 @@ def test_info_names_versions_and_neither_paths_nor_users(capsys):
         assert len(secret) < 3 or secret not in text
     assert getpass.getuser() not in text.split()
     assert not [word for word in text.split() if word.startswith("/")]
+    assert "ehrnet-small (small_coco-320), ehrnet-medium (medium_coco-384)" in text  # as in the README
     main(["info", "--json"])
     assert set(json.loads(capsys.readouterr().out)) >= {
         "ehrpose",

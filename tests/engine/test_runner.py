@@ -130,3 +130,20 @@ def test_checkpoint_with_too_few_tensors_is_refused(tmp_path):
     torch.save({"state_dict": {"net.0.weight": torch.zeros(4, 3, 3, 3)}}, tmp_path / "part.pth")
     with pytest.raises(ValueError, match=r"part\.pth does not fit the model: \d missing: net\.0\.bias"):
         build_runner(toy_config(tmp_path / "run", load_from=str(tmp_path / "part.pth"))).train()
+
+
+@pytest.mark.parametrize("hooks", [[], [{"type": "EMAHook"}]], ids=["plain", "ema"])
+@pytest.mark.parametrize("form", ["model.", "_orig_mod.", "model.module.", "under model", "plain"])
+def test_training_starts_from_the_weights_of_a_wrapped_model(tmp_path, form, hooks):
+    expected = build_runner(toy_config(tmp_path / "other", randomness={"seed": 8})).model.state_dict()
+    tensors = {name: value for name, value in expected.items() if "num_batches" not in name}
+    if "." in form:
+        tensors = {form + name: value for name, value in tensors.items()}
+    content = {"under model": {"model": tensors}, "plain": tensors}.get(form, {"state_dict": tensors})
+    torch.save(content, tmp_path / "a.pth")
+    cfg = toy_config(tmp_path, load_from=str(tmp_path / "a.pth"), custom_hooks=hooks)
+    runner = build_runner(cfg)
+    runner.call_hook("before_run")  # EMAHook builds its model
+    runner.load_or_resume()
+    loaded = runner.model.state_dict()
+    assert [name for name in expected if not torch.equal(loaded[name], expected[name])] == []

@@ -11,6 +11,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from ehrpose.cli import add_cfg_options
+
 
 class OptionalDict(DictAction):
     """DictAction that also accepts no pairs."""
@@ -28,9 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--labels", help="COCO keypoint file; images are not needed")
     parser.add_argument("--config", help="config with codec, images and test pipeline, instead of --labels")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override values of --config"
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         "--phi",
         type=float,

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from ehrpose.cli import run_cli
+from ehrpose.counted import counted
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,6 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.engine.checkpoint import write_weights
     from ehrpose.models.weights.checkpoint import read_state_dict
     from ehrpose.models.weights.conversion import convert
+    from ehrpose.models.weights.state_dict_diff import COUNTER
 
     source = find_weights(args.input)
     tensors = read_state_dict(source)
@@ -76,12 +78,14 @@ def main(argv: list[str] | None = None) -> None:
     }
     meta = {"kind": converted.kind, **sizes}
     write_weights(output, converted.state_dict, meta)
-    dropped = f", {len(converted.dropped)} classifier tensors dropped" if converted.dropped else ""
+    dropped = f", {counted(len(converted.dropped), 'classifier tensor')} dropped" if converted.dropped else ""
     print(
         f"{Path(source).name}: {converted.kind}, "
         + ", ".join(f"{key} {value}" for key, value in sizes.items())
     )
-    print(f"{output}: {len(converted.state_dict)} of {len(tensors)} tensors{dropped}")
+    added = f", {COUNTER} starts at 0, as the file has none" if converted.counters else ""
+    count = len(tensors) + converted.counters
+    print(f"{output}: {len(converted.state_dict)} of {count} tensors{dropped}{added}")
     if converted.sizes.get("tag_strides") == (4, 2):
         print("tags at both levels: set codec.tag_strides=(4,2) in the config")
 

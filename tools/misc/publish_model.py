@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ehrpose.cli import run_cli
+from ehrpose.counted import counted
 
 # Metadata that is useful to others and reveals nothing about the machine it comes from.
 KEPT_META = ("kind", "phi", "width", "depth", "num_keypoints", "num_classes", "tag_strides", "epoch", "iter")
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     make_parent(final)
     with checkpoint_beside(final) as partial:
         partial.write_bytes(data)
-    print(f"{final}: {len(tensors)} tensors, {len(data) / 2**20:.1f} MB")
+    print(f"{final}: {counted(len(tensors), 'tensor')}, {len(data) / 2**20:.1f} MB")
 
 
 if __name__ == "__main__":

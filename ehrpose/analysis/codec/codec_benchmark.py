@@ -25,6 +25,7 @@ from ehrpose.codecs import AssociativeEmbedding, assembly, fast_decoding, paper_
 from ehrpose.codecs.accelerator import SWITCH, kernels
 from ehrpose.codecs.heatmap import resize_maps
 from ehrpose.codecs.reference import decode_reference
+from ehrpose.counted import counted
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps
@@ -227,7 +228,8 @@ def print_threads(case: Case, keypoints: KeypointMeta, rounds: int, batch_size: 
             for threads, times in ms.items():
                 times.append(_milliseconds(lambda: codec.decode_batch(batch, threads)))  # noqa: B023
         medians = {threads: statistics.median(times) / batch_size for threads, times in ms.items()}
-        print(f"{mode}, {case.num_people} people, {case.side} px, batch of {batch_size}, ms per image by threads: "
+        people = counted(case.num_people, "person", "people")
+        print(f"{mode}, {people}, {case.side} px, batch of {batch_size}, ms per image by threads: "
               + ", ".join(f"{threads}: {median:.2f}" for threads, median in medians.items()))  # fmt: skip
 
 
@@ -294,5 +296,5 @@ def print_benchmark(
         for case in cases:
             if case.side == min(sides, key=lambda side: abs(side - 512)):
                 steps = sorted(time_steps(case, keypoints, mode, rounds).items(), key=lambda item: -item[1])
-                print(f"{mode}, {case.num_people} people, {case.side} px: "
+                print(f"{mode}, {counted(case.num_people, 'person', 'people')}, {case.side} px: "
                       + ", ".join(f"{step} {ms:.2f}" for step, ms in steps))  # fmt: skip

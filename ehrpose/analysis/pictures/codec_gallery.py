@@ -12,6 +12,7 @@ from ehrpose.analysis.codec.maps_from_labels import Noise, noisy_maps
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.codecs.heatmap import find_peaks
 from ehrpose.config import load_config, resolve
+from ehrpose.counted import counted
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, People
@@ -78,7 +79,7 @@ def codec_cells(image: np.ndarray, codec: AssociativeEmbedding, maps: Maps) -> l
     found = draw_people(
         image, people.keypoints, people.keypoint_scores, codec.meta, kpt_thr=0.1, color_by="person"
     )
-    cells.append(SheetCell(found, f"6. {len(people)} people"))
+    cells.append(SheetCell(found, f"6. {counted(len(people), 'person', 'people')}"))
     return cells
 
 

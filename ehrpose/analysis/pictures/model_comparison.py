@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ehrpose.counted import counted
 from ehrpose.datasets.coco_json import read_coco_json
 from ehrpose.image_io import read_image
 from ehrpose.inferencers.model_spec import ModelSpec
@@ -141,4 +142,4 @@ def _add_annotated(
 
 
 def _count(number: int) -> str:
-    return f"{number} person" if number == 1 else f"{number} people"
+    return counted(number, "person", "people")

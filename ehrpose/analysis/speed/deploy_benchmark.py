@@ -18,6 +18,7 @@ from ehrpose.analysis.speed.benchmark_report import Row
 from ehrpose.analysis.speed.memory_probe import peak_memory
 from ehrpose.analysis.speed.power import Energy, PowerSensor, measure_idle
 from ehrpose.analysis.speed.torch_runtime import TorchRuntime
+from ehrpose.config import load_config, typed_options
 from ehrpose.deploy.export.options import ExportOptions
 from ehrpose.deploy.pipeline import drawn_scene, export
 from ehrpose.deploy.runtime import PoseRuntime
@@ -98,7 +99,8 @@ class _ConfigBenchmark:
         self, config: str, forms: Sequence[tuple[str, str]], options: BenchmarkOptions, folder: Path
     ):
         self.config, self.forms, self.options, self.folder = config, forms, options, folder
-        self.cfg_options = dict(options.cfg_options or {}) or None
+        # Parsed here, as the process that measures the memory gets plain JSON.
+        self.cfg_options = typed_options(load_config(config, parts=()), options.cfg_options) or None
         self.checkpoint = options.checkpoint or str(folder.with_suffix(".pth"))
         if options.checkpoint is None:
             _save_random(config, self.cfg_options, self.checkpoint)

@@ -14,6 +14,7 @@ from mmengine.device import get_device
 from mmengine.model import BaseModel
 
 from ehrpose.config import load_config, resolve
+from ehrpose.counted import counted
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.registry import MODELS
 
@@ -112,7 +113,9 @@ def print_train_benchmark(
         keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    where = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(device)
+    where = (
+        counted(torch.get_num_threads(), "thread") if device == "cpu" else torch.cuda.get_device_name(device)
+    )
     print(f"forward, losses and backward; batch {batch_size}; {device}, {where}")
     print(f"{'model':<22}{'form':<22}{'images/s':>10}{'ratio':>8}{'peak MiB':>10}")
     for config in configs:

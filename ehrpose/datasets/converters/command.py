@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ehrpose.counted import counted
 from ehrpose.datasets.converters.coco_folder import CocoFolderWriter, new_folder, split_photos
 from ehrpose.datasets.converters.labelled import LabelledPhoto, check_unique
 from ehrpose.datasets.converters.skeleton_config import one_sided, write_keypoints
@@ -95,7 +96,7 @@ def write_data_set(
         if keypoints is not None:
             write_keypoints(keypoints, folder / "keypoints.py")
     for split, (number, people) in counts.items():
-        print(f"{split}: {number} photos, {people} people")
+        print(f"{split}: {counted(number, 'photo')}, {counted(people, 'person', 'people')}")
     for name, reason in writer.skipped.items():
         print(f"left out: {name}: {reason}")
     print(f"written: {args.out}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ehrpose.config import load_config, resolve
+from ehrpose.counted import counted
 from ehrpose.datasets.converters.coco_folder import new_folder, write_annotations
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.progress import Progress
@@ -54,7 +55,7 @@ def _write_split(dataset: SyntheticPeople, folder: Path, split: str) -> None:
     photo_dir.mkdir(parents=True)
     images: list[dict] = []
     annotations: list[dict] = []
-    print(f"{split}: {len(dataset)} scenes")
+    print(f"{split}: {counted(len(dataset), 'scene')}")
     with Progress(len(dataset), split) as progress:
         for index in range(len(dataset)):
             info = dataset.get_data_info(index)

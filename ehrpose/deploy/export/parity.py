@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ehrpose.counted import counted
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.structures import Maps, People
 
@@ -69,7 +70,7 @@ def compare_people(ours: People, wanted: People) -> float:
         DeployError: The numbers of people differ.
     """
     if len(ours) != len(wanted):
-        raise DeployError(f"{len(ours)} people found, the model finds {len(wanted)}")
+        raise DeployError(f"{counted(len(ours), 'person', 'people')} found, the model finds {len(wanted)}")
     worst = 0.0
     for person, score in zip(wanted.keypoints, wanted.scores):
         near = np.abs(ours.scores - score) < 1e-2

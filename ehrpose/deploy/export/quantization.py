@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ehrpose.counted import counted
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
 from ehrpose.deploy.signal_stack import kept_signal_stack
@@ -54,7 +55,9 @@ class QuantizationReport:
 
     def describe(self) -> str:
         """Return the report as text."""
-        lines = [f"calibrated on {self.num_images} images, {len(self.bad_images)} could not be read"]
+        lines = [
+            f"calibrated on {counted(self.num_images, 'image')}, {len(self.bad_images)} could not be read"
+        ]
         lines += [f"  {reason}" for reason in self.bad_images[:5]]
         if not self.part_errors:
             return "\n".join([*lines, f"maps off by {self.error:.4f} of their spread (rms)"])

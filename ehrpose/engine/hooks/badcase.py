@@ -12,6 +12,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from scipy.optimize import linear_sum_assignment
 
+from ehrpose.counted import counted
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.engine.hooks.visualization import photo_of
 from ehrpose.files import write_text
@@ -107,7 +108,9 @@ class BadCaseHook(Hook):
         if is_main_process():
             content = [case._asdict() for case in chosen]
             write_text(self.out_dir / BAD_CASES, json.dumps(content, indent=1))
-            runner.logger.info(f"the {len(chosen)} photos with the lowest OKS are in {self.out_dir}")
+            runner.logger.info(
+                f"drawn into {self.out_dir}: {counted(len(chosen), 'photo')} with the lowest OKS"
+            )
         self._worst = []
 
 

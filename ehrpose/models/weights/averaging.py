@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ehrpose.models.layers import BasicBlock
 from ehrpose.models.necks.high_resolution import HighResolutionModule
 from ehrpose.models.weights.checkpoint import read_state_dict
-from ehrpose.models.weights.state_dict_diff import compare_tensors, first_names
+from ehrpose.models.weights.state_dict_diff import COUNTER, compare_tensors, first_names, with_counters
 
 _NORM_PARAMETERS = ("weight", "bias")
 
@@ -31,7 +31,7 @@ def average_checkpoints(model: nn.Module, filenames: Sequence[str | os.PathLike]
         filenames: Two or more files; see ``read_checkpoint``.
 
     Returns:
-        All tensors of the model; counters are those of the last file that has them.
+        All tensors of the model; counters are those of the last file that has them, 0 if none does.
 
     Raises:
         FileNotFoundError: A file does not exist.
@@ -44,22 +44,26 @@ def average_checkpoints(model: nn.Module, filenames: Sequence[str | os.PathLike]
     identities, new_parts = _identities(model), _possibly_new_parts(model)
     files = []
     for filename in filenames:
-        tensors = read_state_dict(filename)
+        tensors = read_state_dict(filename, expected=start)
         differences = compare_tensors(tensors, start)
         if differences.misshaped or differences.unexpected:
             raise ValueError(f"{filename} does not fit the model: {differences.describe()}")
-        lacking = _unexplained(differences.missing, tensors, new_parts)
+        counted, _ = with_counters(tensors, start)
+        missing = tuple(name for name in differences.missing if name not in counted)
+        lacking = _unexplained(missing, tensors, new_parts)
         if lacking:
             raise ValueError(
                 f"{filename} does not fit the model: {len(lacking)} missing: {first_names(lacking)}; a smaller model "
                 "may lack whole blocks and modules that start as identities: set zero_init_residual=True"
             )
         files.append(tensors)
-    return {name: _mean(name, files, identities) for name in start}
+    return {name: _mean(name, tensor, files, identities) for name, tensor in start.items()}
 
 
-def _mean(name: str, files: Sequence[Mapping[str, Tensor]], identities: set[str]) -> Tensor:
+def _mean(name: str, start: Tensor, files: Sequence[Mapping[str, Tensor]], identities: set[str]) -> Tensor:
     found = [tensors[name] for tensors in files if name in tensors]
+    if not found and name.endswith(COUNTER):
+        return torch.zeros_like(start)
     if not found:
         raise ValueError(f"none of the {len(files)} checkpoints has {name}")
     if not found[-1].is_floating_point():

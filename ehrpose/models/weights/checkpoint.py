@@ -10,8 +10,7 @@ import contextlib
 import io
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,21 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from ehrpose.counted import counted
 from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.models.weights.allowed_globals import allowed_globals
+from ehrpose.models.weights.file_kind import explain, foreign_kind, is_safetensors, is_torch_file
 from ehrpose.models.weights.state_dict_diff import (
     COUNTER,
     Differences,
     compare_tensors,
     first_names,
     strip_prefix,
+    with_counters,
 )
 
 SAFETENSORS = ".safetensors"
 _META_KEY = "ehrpose"
-_REFUSED = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
 # Counters that MMEngine's and torch's averaged models store alongside the weights.
 _EMA_COUNTERS = ("steps", "n_averaged")
 
@@ -81,29 +82,24 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
         raise FileNotFoundError(f"checkpoint not found: {filename}")
     if not filename.is_file():
         raise ValueError(f"{filename} is a folder, expected a checkpoint: pass the file in it")
+    kind = foreign_kind(filename)
+    if kind:
+        raise ValueError(f"{filename} {kind}")
     if filename.suffix == SAFETENSORS:
         return _read_safetensors(filename, map_location)
+    if is_safetensors(filename):
+        raise ValueError(f"{filename} is a safetensors file: rename it to {filename.stem}{SAFETENSORS}")
     try:
         with _allowed_globals():
             checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
     except PermissionError:
         raise
     except Exception as error:  # torch raises a dozen different ones for truncated or other files
-        raise ValueError(_explain(filename, error)) from error
+        # Without torch's own text, also in a traceback: it advises to load the file unsafely.
+        raise ValueError(explain(filename, error)) from None
     if not isinstance(checkpoint, dict):
         raise ValueError(f"{filename} contains a {type(checkpoint).__name__}, expected a dict of tensors")
     return checkpoint
-
-
-def _explain(filename: Path, error: Exception) -> str:
-    refused = _REFUSED.search(str(error))
-    if refused:
-        return (
-            f"{filename} is refused: it refers to {refused.group(1)}, but only tensors and plain data are loaded, "
-            "since anything else could run code. If you trust it, save only its state_dict() and load that"
-        )
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{filename} is not a checkpoint, or is truncated: {reason}"
 
 
 def _read_safetensors(filename: Path, map_location: Any) -> dict[str, Any]:
@@ -116,6 +112,10 @@ def _read_safetensors(filename: Path, map_location: Any) -> dict[str, Any]:
                 "state_dict": {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
             }
     except safetensors.SafetensorError as error:
+        if is_torch_file(filename):
+            raise ValueError(
+                f"{filename} is a file of torch.save: rename it to {filename.stem}.pth"
+            ) from error
         raise ValueError(f"{filename} is not a safetensors file, or is truncated: {error}") from error
 
 
@@ -135,26 +135,32 @@ def import_safetensors() -> Any:
 
 
 def read_state_dict(
-    filename: str | os.PathLike, map_location: Any = "cpu", ema: bool = False
+    filename: str | os.PathLike,
+    map_location: Any = "cpu",
+    ema: bool = False,
+    expected: Collection[str] = (),
 ) -> dict[str, Tensor]:
     """Read the weights of a checkpoint: a plain state dict, or one under ``state_dict`` or ``model``.
 
-    A prefix ``module.`` shared by all names is removed.
+    What a wrapper puts before all names (``module.``, ``model.``, ``_orig_mod.``, ``1.``) is removed, and logged.
 
     Args:
         filename: See ``read_checkpoint``.
         map_location: Device of the tensors.
         ema: Require averaged weights. A checkpoint of MMEngine already has them as ``state_dict`` (and the weights in
             training as ``ema_state_dict``), others have them as ``ema_state_dict``.
+        expected: Names of the model, if known: a prefix that they have is kept.
 
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: As in ``read_checkpoint``, or it contains no (averaged) weights.
     """
-    return state_dict_of(read_checkpoint(filename, map_location), str(filename), ema)
+    return state_dict_of(read_checkpoint(filename, map_location), str(filename), ema, expected)
 
 
-def state_dict_of(checkpoint: Mapping[str, Any], filename: str, ema: bool = False) -> dict[str, Tensor]:
+def state_dict_of(
+    checkpoint: Mapping[str, Any], filename: str, ema: bool = False, expected: Collection[str] = ()
+) -> dict[str, Tensor]:
     """Return the weights in the output of ``read_checkpoint``; see ``read_state_dict``."""
     weights: Any = checkpoint
     if ema and "ema_state_dict" not in checkpoint:
@@ -174,7 +180,21 @@ def state_dict_of(checkpoint: Mapping[str, Any], filename: str, ema: bool = Fals
             f"{filename} contains no weights: expected a state dict, or one under 'state_dict' or 'model', "
             f"got a dict with {first_names(others) or 'no entries'}"
         )
-    return strip_prefix(weights, "module.")
+    tensors, removed = strip_prefix(weights, expected=expected)
+    if removed:
+        print_log(f"{filename}: the prefix {removed!r} of a wrapper is removed from the names", "current")
+    return tensors
+
+
+def complete(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], filename: str | os.PathLike
+) -> dict[str, Tensor]:
+    """Return the tensors and, as 0, the counters of batch norms that the file lacks; logged."""
+    completed, added = with_counters(tensors, expected)
+    if added:
+        counters = counted(added, "counter starts", "counters start")
+        print_log(f"{filename} has no {COUNTER}: {counters} at 0, which changes no result", "current")
+    return completed
 
 
 def load_checkpoint(
@@ -195,8 +215,9 @@ def load_checkpoint(
         FileNotFoundError: The file does not exist.
         ValueError: It is not a checkpoint, or does not fit; the message names the first tensor that differs.
     """
-    tensors = read_state_dict(filename, map_location)
-    differences = compare_tensors(tensors, model.state_dict())
+    own = model.state_dict()
+    tensors = complete(read_state_dict(filename, map_location, expected=own), own, filename)
+    differences = compare_tensors(tensors, own)
     if differences.misshaped or (strict and differences):
         raise ValueError(
             f"{filename} does not fit the model: {differences.describe()}{_conversion_hint(tensors)}"
@@ -228,14 +249,15 @@ def load_pretrained(
         FileNotFoundError: The file does not exist.
         ValueError: It is not a checkpoint, or too few of its tensors match.
     """
-    everything = read_state_dict(filename, map_location)
+    own = module.state_dict()
     prefix = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
+    everything = read_state_dict(filename, map_location, expected=[prefix + name for name in own])
     tensors = {name[len(prefix) :]: value for name, value in everything.items() if name.startswith(prefix)}
     if not tensors:
         raise ValueError(
             f"{filename} has no tensors with the prefix {prefix!r}; available: {_beginnings(everything)}"
         )
-    own = module.state_dict()
+    tensors = complete(tensors, own, filename)
     differences = compare_tensors(tensors, own)
     unfit = {*differences.missing, *(name for name, _, _ in differences.misshaped)}
     counted = [name for name in own if not name.endswith(COUNTER)]

@@ -26,7 +26,13 @@ from ehrpose.models.weights.conversion_names import (
     one_classifier_form,
     public_name,
 )
-from ehrpose.models.weights.state_dict_diff import Differences, compare_tensors, first_names, strip_prefix
+from ehrpose.models.weights.state_dict_diff import (
+    Differences,
+    compare_tensors,
+    first_names,
+    strip_prefix,
+    with_counters,
+)
 
 PAPER_PHIS = (0, -1, -2, -3, -4)
 # Width and depth of the published Lite models.
@@ -51,12 +57,14 @@ class Converted:
         sizes: Values for the model's config: phi, or width and depth; num_keypoints and tag_strides, or
             num_classes.
         dropped: Names of the classifier's tensors, if it was not kept.
+        counters: Number of counters of batch norms that the file lacks and that were added, as 0.
     """
 
     state_dict: dict[str, Tensor]
     kind: str
     sizes: dict[str, Any]
     dropped: tuple[str, ...] = field(default=())
+    counters: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ def convert(
     """Rename weights of a supported layout.
 
     Args:
-        tensors: State dict; a prefix ``module.`` or ``1.`` shared by all names is removed.
+        tensors: State dict; the prefixes of wrappers, ``module.``, ``1.`` and so on, are removed, and counters of batch
+            norms that it lacks start at 0.
         kind: ``"pose"``, ``"classification"``, ``"lite"``; ``"auto"`` detects it from the names.
         phi: Scaling coefficient, any real number; None detects one of 0 to -4 from the shapes. Not for Lite.
         keep_classifier: Keep the head of a classifier.
@@ -83,7 +92,7 @@ def convert(
     Raises:
         ValueError: The layout is unknown, or a tensor is unexpected, missing or of another shape.
     """
-    tensors = strip_prefix(tensors, "module.", "1.")
+    tensors, _ = strip_prefix(tensors)
     if kind == "auto":
         kind = detect_kind(tensors)
     if kind not in KINDS:
@@ -97,6 +106,7 @@ def convert(
     if kind == "classification":
         tensors = one_classifier_form(tensors)
     chosen = _best(_candidates(kind, tensors, phi), tensors)
+    tensors, counters = with_counters(tensors, chosen.shapes)
     result = {ours: tensors[theirs] for theirs, ours in chosen.names.items()}
     dropped: tuple[str, ...] = ()
     if kind != "pose":
@@ -105,7 +115,7 @@ def convert(
         if not keep_classifier:
             dropped = tuple(name for name, ours in chosen.names.items() if ours.startswith("head."))
             result = {k.removeprefix("backbone."): v for k, v in result.items() if k.startswith("backbone.")}
-    return Converted(result, kind, chosen.sizes, dropped)
+    return Converted(result, kind, chosen.sizes, dropped, counters)
 
 
 def detect_kind(tensors: Mapping[str, Tensor]) -> str:
@@ -149,7 +159,7 @@ def _best(candidates: Iterable[_Candidate], tensors: Mapping[str, Tensor]) -> _C
     """Return the first candidate that fits without any difference."""
     found = {}
     for candidate in candidates:
-        differences = compare_tensors(tensors, candidate.shapes)
+        differences = compare_tensors(with_counters(tensors, candidate.shapes)[0], candidate.shapes)
         if not differences:
             return candidate
         found[candidate.label] = differences

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 COUNTER = "num_batches_tracked"
+COMPILED = "_orig_mod."
+# Of DataParallel, Lightning and other trainers, torch.compile, and a Sequential with a normalisation layer first.
+WRAPPERS = ("module.", "model.", COMPILED, "1.")
 _LISTED = 5
 
 
@@ -34,7 +38,7 @@ class Differences:
         if self.misshaped:
             name, got, expected = self.misshaped[0]
             others = len(self.misshaped) - 1
-            more = f" ({others} more differ)" if others else ""
+            more = f" ({others} more {'differs' if others == 1 else 'differ'})" if others else ""
             parts.append(
                 f"{name} has shape {got}, expected {expected}{more}: another phi, or other keypoints?"
             )
@@ -62,11 +66,47 @@ def first_names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
 
 
-def strip_prefix(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
-    """Remove the prefixes repeatedly, as long as all names share one."""
-    tensors = dict(tensors)
-    found: str | None = ""
-    while found is not None and tensors:
-        tensors = {name[len(found) :]: value for name, value in tensors.items()}
-        found = next((p for p in prefixes if all(name.startswith(p) for name in tensors)), None)
-    return tensors
+def strip_prefix(
+    tensors: Mapping[str, Tensor], *prefixes: str, expected: Collection[str] = ()
+) -> tuple[dict[str, Tensor], str]:
+    """Remove what wrappers of the model put before all names, as often as needed; ``_orig_mod.`` anywhere.
+
+    Args:
+        tensors: Tensors by name.
+        prefixes: Prefixes that may be removed; none: those of ``WRAPPERS``.
+        expected: The model's own names, which may begin with such a prefix: the most names that fit decide.
+
+    Returns:
+        The tensors, and what was removed: ``"model.module."``, ``""`` if nothing was.
+    """
+    forms = [(dict(tensors), "")]
+    while forms[-1][0]:
+        names, removed = forms[-1]
+        found = next((p for p in prefixes or WRAPPERS if all(name.startswith(p) for name in names)), None)
+        if found is not None:
+            shorter = {name[len(found) :]: value for name, value in names.items()}
+        else:  # a part that was compiled alone
+            found, shorter = COMPILED, {k.replace(f".{COMPILED}", "."): v for k, v in names.items()}
+            if shorter.keys() == names.keys() or len(shorter) < len(names):
+                break
+        forms.append((shorter, removed + found))
+    fits = [sum(name in expected for name in names) for names, _ in forms]
+    return forms[fits.index(max(fits)) if any(fits) else -1]
+
+
+def with_counters(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], int]:
+    """Add the counters of batch norms, as 0, that files of PyTorch before 0.4.1 and of other programs lack.
+
+    They have no effect on the results.
+
+    Returns:
+        The tensors, and how many counters were added.
+    """
+    added = {}
+    for name, tensor in expected.items():
+        norm = name[: -len(COUNTER)]
+        if name.endswith(COUNTER) and name not in tensors and f"{norm}running_mean" in tensors:
+            added[name] = torch.zeros_like(tensor)
+    return {**tensors, **added}, len(added)

@@ -119,10 +119,10 @@ def test_what_does_not_fit_is_listed():
     assert "1 unexpected: stage4.7.fuse_layers.0.1.0.weight" in message
 
 
-def test_missing_counter_is_not_passed_over():
+def test_missing_statistic_is_not_passed_over():
     tensors = reference(-4).state_dict()
-    del tensors["stage2.0.branches.1.0.bn1.num_batches_tracked"]
-    with pytest.raises(ValueError, match=r"1 missing: stage2\.0\.branches\.1\.0\.bn1\.num_batches_tracked"):
+    del tensors["stage2.0.branches.1.0.bn1.running_var"]
+    with pytest.raises(ValueError, match=r"1 missing: stage2\.0\.branches\.1\.0\.bn1\.running_var"):
         convert(tensors)
 
 
