@@ -79,3 +79,20 @@ def test_every_config_by_iterations_draws_without_end(root):
         cfg = resolve(load_config(path))
         assert cfg.train_dataloader.sampler.type == "InfiniteSampler", path.stem
         assert cfg.train_cfg.max_iters == cfg.max_iters, path.stem
+
+
+def test_a_config_may_still_stand_on_the_dataset_without_a_skeleton(root, tmp_path):
+    folder = root / "configs/_base_"
+    (tmp_path / "data.py").write_text(
+        f'_base_ = ["{folder}/datasets/coco_form.py", "{folder}/keypoints/five.py"]\ndata_root = "mine/"\n'
+    )
+    (tmp_path / "config.py").write_text(
+        f'_base_ = ["{folder}/models/ehrnet.py", "data.py", "{folder}/runtime/default.py"]\n'
+        "phi = -4\ncodec = dict(input_size=64)\n"
+    )
+    cfg = resolve(load_config(tmp_path / "config.py"))
+    five, coco = (resolve(load_config(root / f"configs/ehrnet/{name}.py"))
+                  for name in ("small_five-128", "h-4_coco-384"))  # fmt: skip
+    assert cfg.keypoints == five.keypoints
+    assert cfg.train_dataloader.dataset.data_root == "mine/"
+    assert cfg.val_dataloader.sampler == coco.val_dataloader.sampler

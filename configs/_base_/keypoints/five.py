@@ -1,3 +1,5 @@
 """The five keypoints of docs/custom_skeleton.md, for the `--keypoints` option of the tools."""
 
-_base_ = "../datasets/five.py"
+# An import statement would make MMEngine read the file as one of its lazy configs.
+keypoints = __import__("runpy").run_path("{{ fileDirname }}/../datasets/five.py")["keypoints"]
+keypoints.pop("_delete_", None)
