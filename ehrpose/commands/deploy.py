@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workspace-mib", type=int, default=1024, help="TensorRT workspace per layer, MiB")
     parser.add_argument("--work-dir", default="work_dirs/deploy", help="output folder (default: %(default)s)")
     parser.add_argument(
+        "--name", default="end2end", help="name of the files, without suffix (default: %(default)s)"
+    )
+    parser.add_argument(
         "--input-size",
         type=int,
         nargs="+",
@@ -80,11 +83,11 @@ def run(args: argparse.Namespace) -> None:
         input_wh=None if size is None else (size[-1], size[0]), batch_size=args.batch,
         dynamic_batch=args.dynamic_batch, opset=args.opset, input_dtype=args.input_type, layout=args.layout,
         decode=args.decode, typed=args.typed, calib_data=args.calib_data, max_calib_images=args.max_calib_images,
-        half_range=args.half_range,
+        half_range=args.half_range, name=args.name,
     )  # fmt: skip
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     done = export(args.config, checkpoint, args.work_dir, options, args.test_img, args.cfg_options)
-    names = {"map_error": "{:.2g} in the maps", "pixel_error": "{:.2g} px in the keypoints"}
+    names = {"map_error": "{:.2g} of the maps' range", "pixel_error": "{:.2g} px in the keypoints"}
     found = " and ".join(names[name].format(value) for name, value in done.errors.items())
     print(f"{done.path}: in float32 it differs from the model by at most {found}")
     if done.report:

@@ -145,7 +145,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
                         break
             finally:
                 results.close()
-    report.end(inferencer.written)
+    report.end(inferencer.written, inferencer.predictor.name)
     if stop.signal is not None:
         kept = "the output written so far is kept" if inferencer.written else "nothing was written yet"
         print(f"interrupted: {kept}", file=sys.stderr)
@@ -188,8 +188,8 @@ class _Report:
             if self.kind == "images":
                 print(f"{frame.path}: {counted(len(people), 'person', 'people')}")
 
-    def end(self, written: list[Path]) -> None:
-        """Print the counts, the rate and where the output is."""
+    def end(self, written: list[Path], model: str) -> None:
+        """Print the counts, the rate, what ran (of an exported file with the precision) and where the output is."""
         rate = self.frames / max(time.perf_counter() - self.start, 1e-9)
         if self.kind == "images":
             folders = sorted({str(path.parent) for path in written})
@@ -198,6 +198,6 @@ class _Report:
         else:
             where, what = ", ".join(map(str, written)), "frame"
         print(
-            f"{counted(self.frames, what)}, {counted(self.people, 'person', 'people')}, {rate:.1f} {what}s/s"
+            f"{counted(self.frames, what)}, {counted(self.people, 'person', 'people')}, {rate:.1f} {what}s/s, {model}"
             + (f" -> {where}" if where else "")
         )

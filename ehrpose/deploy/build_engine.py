@@ -181,6 +181,7 @@ def _describe(source: Path, engine: Path, sidecar: Sidecar, backend: str, record
         sha256={engine.name: file_hash(source)},
         versions={**sidecar.versions, backend: record["version"]},
         engine=record,
+        computed_in=None,
     )
     described.write(engine)
 

@@ -16,7 +16,7 @@ import torch
 
 from ehrpose.config import INFERENCE_PARTS, load_config
 from ehrpose.deploy.export import parity
-from ehrpose.deploy.export.onnx import DeployNetwork, export_onnx, output_shapes, torch_maps
+from ehrpose.deploy.export.onnx import DeployNetwork, export_onnx, output_shapes, torch_maps, torch_peaks
 from ehrpose.deploy.export.options import ExportOptions as ExportOptions
 from ehrpose.deploy.export.precision import lower_precision
 from ehrpose.deploy.export.torch_program import export_torch
@@ -32,7 +32,6 @@ from ehrpose.version import __version__
 
 __all__ = ["ExportOptions", "Exported", "export"]
 
-ONNX_NAME, TORCH_NAME = "end2end.onnx", "end2end.pt2"
 # Layers that find candidates, which TensorRT must compute in float32, and whether all of their outputs are float.
 PEAK_LAYERS = {"/peaks/MaxPool": True, "/peaks/Equal": False, "/peaks/Where": True, "/peaks/TopK": False}
 
@@ -61,6 +60,8 @@ def export(
 ) -> Exported:
     """Write ``end2end.onnx`` (``end2end.xml`` for OpenVINO's int8 and fp16, ``end2end.pt2`` for torch) and its sidecar.
 
+    ``options.name`` replaces ``end2end``.
+
     Args:
         config: Config file.
         checkpoint: Weights; None leaves them random (for measuring speed).
@@ -82,9 +83,12 @@ def export(
     size_wh = options.input_wh or (side, side)
     network = DeployNetwork(model, options.layout, options.dtype, options.decode)
     if options.backend == "torch":
-        name, content = TORCH_NAME, export_torch(network, size_wh, options.batch_size, options.dynamic_batch)
+        name, content = (
+            f"{options.name}.pt2",
+            export_torch(network, size_wh, options.batch_size, options.dynamic_batch),
+        )
     else:
-        name, content = ONNX_NAME, _checked_onnx(network, size_wh, options)
+        name, content = f"{options.name}.onnx", _checked_onnx(network, size_wh, options)
     shape = [options.batch_size, 3, size_wh[1], size_wh[0]]
     if options.layout == "NHWC":
         shape = [shape[0], *shape[2:], 3]
@@ -110,7 +114,7 @@ def export(
         backend = "torch" if options.backend == "torch" else "onnxruntime"
         errors = compare_with_model(tried.partial, backend, model, test_images)
         form = lower_precision(tried.partial, content, sidecar, options)
-        sidecar.precision = form.precision
+        sidecar.precision, sidecar.computed_in = form.precision, form.computed_in
         sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in form.files.items()}
         files = [_partial_file(stack, folder / name, part) for name, part in form.files.items()]
         # The sidecar first: an existing network file is always complete.
@@ -159,7 +163,9 @@ def compare_with_model(
         if runtime.sidecar.decode == "peaks":
             codec = CODECS.build({**runtime.sidecar.codec, "fill_missing": False})
             pairs = [(runtime.decode(peaks), codec.decode(maps)) for peaks, maps in zip(ours, wanted)]
-            return parity.check_people(pairs, Path(path).name)
+            candidates = [torch_peaks(maps, runtime.codec) for maps in wanted]
+            found = parity.check_peaks(ours, candidates, wanted, Path(path).name)
+            return {**found, **parity.check_people(pairs, Path(path).name)}
         return parity.check_parity(ours, wanted, runtime.codec, Path(path).name)
 
 

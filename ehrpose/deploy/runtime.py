@@ -21,14 +21,14 @@ __all__ = ["PoseRuntime"]
 
 
 class PoseRuntime:
-    """An exported network with pre- and postprocessing; call it with a photo.
+    """An exported network with pre- and postprocessing; call it with a photo. Several threads may call it at once.
 
     Args:
         path: The exported file (``end2end.onnx``, ...), with its JSON sidecar next to it.
         backend: Name in BACKENDS; None: the one that the network was exported for.
         num_threads: CPU threads of the network; None: the backend's default.
         codec_options: Arguments that override those of the codec, e.g. ``{"mode": "paper"}``.
-        **backend_options: Further arguments of the backend.
+        **backend_options: Further arguments of the backend, such as ``device``.
 
     Raises:
         FileNotFoundError: The network or its sidecar is missing.
@@ -60,6 +60,12 @@ class PoseRuntime:
                 f"{path} outputs candidates, which need decoding mode 'fast', got {self.codec.mode!r}: export with "
                 "`decode='none'`, or use the default mode"
             )
+
+    @property
+    def precision(self) -> str:
+        """Precision of the file, and where the backend really computes in another: ``"fp16, computed in bf16"``."""
+        used, stated = self.backend.used_precision, self.sidecar.precision
+        return used if used.split("+")[0] == stated else f"{stated}, computed in {used}"
 
     @property
     def path(self) -> Path:

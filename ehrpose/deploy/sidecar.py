@@ -29,7 +29,7 @@ class Sidecar:
     Attributes:
         name: Name of the config that it was exported from.
         backend: ``"onnxruntime"``, ``"openvino"``, ``"tensorrt"``, ``"tensorrt_rtx"``.
-        precision: ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int8"``.
+        precision: ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int8"``: what was asked for.
         input: ``shape`` [B, C, H, W] or [B, H, W, C], ``dtype`` (``"uint8"``, ``"float32"``), ``layout`` (``"NCHW"``,
             ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255; normalisation is
             part of the network.
@@ -37,9 +37,11 @@ class Sidecar:
         decode: ``"none"``: the network outputs maps; ``"peaks"``: keypoint candidates.
         codec: Config of the codec, including the skeleton.
         phi: Scaling coefficient, None if the network has none.
-        sha256: Name to hash of each of the network's files.
+        sha256: Name to hash of each of the network's files, the one to load first. They may be renamed, together.
         versions: Package to version, as used for the export.
         engine: For TensorRT: what the engine is bound to.
+        computed_in: What the backend really computed in on the machine of the export, as ``Backend.used_precision``;
+            None: not measured.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Sidecar:
     sha256: Dict[str, str] = field(default_factory=dict)
     versions: Dict[str, str] = field(default_factory=dict)
     engine: Optional[Dict[str, Any]] = None
+    computed_in: Optional[str] = None
 
     @property
     def batch_size(self) -> int:
@@ -69,7 +72,10 @@ class Sidecar:
     def write(self, path: Union[str, os.PathLike[str]]) -> Path:
         """Write the sidecar of the network file ``path``; return its path."""
         target = sidecar_path(path)
-        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=_plain)
+        content = {"format": FORMAT, **asdict(self)}
+        if self.computed_in is None:
+            del content["computed_in"]  # earlier versions of ehrpose refuse fields that they do not know
+        text = json.dumps(content, indent=1, default=_plain)
         write_text(target, text + "\n")
         return target
 
@@ -96,8 +102,8 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
     source = sidecar_path(path)
     if not source.is_file():
         raise FileNotFoundError(
-            f"{source.name}, which describes how to run the network, not found next to {path}: copy it there, or "
-            "export again with tools/deploy.py"
+            f"{source.name}, which describes how to run the network, not found next to {path}: "
+            f"{_where_sidecar_is(path, source.name)}"
         )
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
@@ -117,15 +123,46 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
     sidecar = Sidecar(**content)
     if check_hashes:
         for name, expected in sidecar.sha256.items():
-            part = path.parent / name
+            part = path.parent / present_name(sidecar, path, name)
             if not part.is_file():
-                raise FileNotFoundError(f"{part} is missing, but {source.name} lists it: copy it there too")
+                raise FileNotFoundError(_missing_part(part, name, path, source.name))
             if file_hash(part) != expected:
                 raise DeployError(
                     f"{part} is not the file that {source.name} describes (another model, or damaged): copy both "
                     "again, or export again with tools/deploy.py"
                 )
     return sidecar
+
+
+def present_name(sidecar: Sidecar, path: Path, name: str) -> str:
+    """Return what a file of the network ``path``, called ``name`` when it was written, is called now.
+
+    All files of a network have one stem; whoever renames one renames all.
+    """
+    if path.name in sidecar.sha256:
+        return name
+    return path.stem + Path(name).suffix
+
+
+def _missing_part(part: Path, name: str, path: Path, source: str) -> str:
+    if part.name == name:
+        return f"{part} is missing, but {source} lists it: copy it there too"
+    if (path.parent / name).is_file():
+        return f"{part} is missing, as {path.name} was renamed but {name} was not: rename that to {part.name} too"
+    return f"{part} is missing, but {source} lists it (as {name}): copy it there under the name {part.name}"
+
+
+def _where_sidecar_is(path: Path, expected: str) -> str:
+    """Return what to do about a missing sidecar: it may lie next to the network under its old name."""
+    digest = file_hash(path)
+    for other in sorted(path.parent.glob(f"*{path.suffix}{SUFFIX}")):
+        try:
+            listed = json.loads(other.read_text(encoding="utf-8"))["sha256"].values()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if digest in listed:
+            return f"{other.name} describes it, rename that to {expected}"
+    return "copy it there, or export again with tools/deploy.py"
 
 
 def file_hash(path: Union[str, os.PathLike[str]]) -> str:

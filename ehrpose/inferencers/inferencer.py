@@ -30,7 +30,8 @@ class PoseInferencer:
         pose2d: Name of a zoo model, config file, Config, model from ``init_model``, or exported file
             (``end2end.onnx``, ...), which runs without torch.
         pose2d_weights: Checkpoint; None takes that of the zoo model.
-        device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA if available.
+        device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA if available, and for an exported file what its backend
+            runs on; another one is refused.
         backend: Backend of an exported file; None takes the one it was exported for.
         cfg_options: Dotted keys with values that override the config's.
         mode: Decoding mode, ``"fast"`` or ``"paper"``; None takes the config's.
@@ -122,7 +123,8 @@ class PoseInferencer:
                 ``write``.
 
         Yields:
-            A dict per batch: ``predictions``, for each photo a list of people (``people_to_dicts``);
+            A dict per batch: ``model``, the predictor's name (of an exported file also its backend and the precision
+            that really ran); ``predictions``, for each photo a list of people (``people_to_dicts``);
             ``visualization``, for each photo the (H, W, 3) uint8 BGR picture if requested, else an empty list;
             ``frames``, for each photo its Frame: image, file, index, time.
 
@@ -189,7 +191,12 @@ class PoseInferencer:
                     if write.show and not _show(drawn.result(), source, write.wait_time):
                         return
                 if frames:
-                    yield {"predictions": predictions, "visualization": pictures, "frames": frames}
+                    yield {
+                        "model": self.predictor.name,
+                        "predictions": predictions,
+                        "visualization": pictures,
+                        "frames": frames,
+                    }
 
     def close(self) -> None:
         """Free the network's memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +45,10 @@ class RuntimePredictor:
         backend: Name in BACKENDS; None takes the one it was exported for.
         num_threads: CPU threads; None leaves it to the backend.
         mode: Decoding mode, ``"fast"`` or ``"paper"``; None takes the codec's.
+        device: Device to run on; one that the backend does not run on is refused. None takes the backend's.
+
+    Attributes:
+        name: Name of the config, backend, and the precision that really runs.
     """
 
     def __init__(
@@ -52,14 +57,22 @@ class RuntimePredictor:
         backend: str | None = None,
         num_threads: int | None = None,
         mode: str | None = None,
+        device: str | None = None,
     ):
         from ehrpose.deploy.runtime import PoseRuntime
 
         options = {} if mode is None else {"mode": mode}
-        self.runtime = PoseRuntime(path, backend, num_threads, options)
+        self.runtime = PoseRuntime(path, backend, num_threads, options, device=device)
         self.meta = self.runtime.codec.meta
         sidecar = self.runtime.sidecar
-        self.name = f"{sidecar.name} {backend or sidecar.backend} {sidecar.precision}"
+        self.name = f"{sidecar.name} {backend or sidecar.backend} {self.runtime.precision}"
+        used = self.runtime.backend.used_precision
+        if self.runtime.precision != used:
+            print(
+                f"{path}: {backend or sidecar.backend} computes in {used} on this machine, the file is "
+                f"{sidecar.precision}",
+                file=sys.stderr,
+            )
         self.runtime.warm_up(1)
 
     def predict(self, images: Sequence[np.ndarray]) -> list[People]:
@@ -246,7 +259,8 @@ def open_predictor(
     Args:
         model: Zoo model name, config file, Config, model from ``init_model``, or exported file.
         weights: Checkpoint of a config.
-        device: Device of a torch model.
+        device: Device to run on; an exported file refuses one that its backend does not run on. None takes the best of
+            a torch model, and the backend's of an exported file.
         backend: Backend of an exported file.
         **options: Options of TorchPredictor or RuntimePredictor; None is ignored.
 
@@ -266,7 +280,7 @@ def open_predictor(
     for name in ("cfg_options", "flip_test", "letterbox"):
         if name in given:
             raise ValueError(f"{name} cannot be changed in the exported network {model}: export it again")
-    return RuntimePredictor(model, backend, **given)
+    return RuntimePredictor(model, backend, device=device, **given)
 
 
 def photo_maps(predictor: Predictor, photo: np.ndarray) -> Maps:

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from fake_cudart import FakeCudart
 from fake_tensorrt import OUTPUTS, PLAN, SHAPE, make_tensorrt, write_onnx
 from trt_api import RELEASES
 
-from ehrpose.deploy.sidecar import DeployError, file_hash, read_sidecar
+from ehrpose.deploy.sidecar import DeployError, file_hash, read_sidecar, sidecar_path
 from ehrpose.deploy.tensorrt import cuda
 from ehrpose.registry import BACKENDS
 
@@ -138,23 +139,39 @@ def test_threads_take_turns(device):
     run = device.cudart.do
 
     def slowly(work):
-        time.sleep(0.001)
+        time.sleep(0.0005)
         run(work)
 
     device.cudart.do = slowly
-    wrong = []
+    ready = threading.Barrier(8)
+    with ThreadPoolExecutor(8, initializer=ready.wait) as pool:
+        found = list(pool.map(lambda value: backend.run(images(value)), range(100)))
+    for value, result in enumerate(found):
+        check(result, value)
 
-    def work(value):
-        for _ in range(5):
-            if backend.run(images(value))["peaks"][0, 0, 0] != value + 2:
-                wrong.append(value)
 
-    threads = [threading.Thread(target=work, args=(value,)) for value in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+def test_only_the_gpu_is_accepted(device):
+    path = device.write()
+    for given in (None, "cuda", "cuda:0"):
+        with BACKENDS.build({"type": "tensorrt", "path": str(path), "device": given}) as backend:
+            assert backend.device == "cuda:0"
+    for given in ("cpu", "cuda:1", "nonsense"):
+        message = f"tensorrt runs end2end.engine on the first GPU that CUDA shows: expected .* got '{given}'"
+        with pytest.raises(DeployError, match=message):
+            BACKENDS.build({"type": "tensorrt", "path": str(path), "device": given})
+    assert device.is_clean()
+
+
+def test_a_renamed_engine_is_that_engine(device):
+    path = device.write()
+    renamed = path.with_name("pose.engine")
+    path.rename(renamed)
+    sidecar_path(path).rename(sidecar_path(renamed))
+    (device.folder / "end2end.onnx").write_bytes(b"of another engine")
+    BACKENDS.build({"type": "tensorrt", "path": str(renamed)}).close()
+    (device.folder / "pose.onnx").write_bytes(b"of another engine")
+    with pytest.raises(DeployError, match=r"was not built from the pose\.onnx next to it"):
+        BACKENDS.build({"type": "tensorrt", "path": str(renamed)})
 
 
 @pytest.mark.parametrize(

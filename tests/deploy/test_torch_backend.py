@@ -88,7 +88,7 @@ def test_runs_without_the_code_of_the_model(small):
 
 def test_mistakes_are_named(small, tmp_path):
     path = small().path
-    with pytest.raises(DeployError, match="device 'cuda:77' cannot be used"):
+    with pytest.raises(DeployError, match="`device` 'cuda:77' cannot be used"):
         PoseRuntime(path, device="cuda:77")
     with pytest.raises(ValueError, match="precision must be"):
         PoseRuntime(path, precision="int4")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -99,12 +100,30 @@ def test_mistakes_are_named(tmp_path, photo):
     with pytest.raises(FileNotFoundError, match=r"end2end.onnx.json"):
         PoseRuntime(copied)
     (tmp_path / "end2end.onnx.json").write_text((NETWORK.parent / "tiny_network.onnx.json").read_text())
-    with pytest.raises(FileNotFoundError, match=r"tiny_network.onnx is missing"):
-        PoseRuntime(copied)
+    PoseRuntime(copied).close()  # both files were renamed
     with pytest.raises(DeployError, match="unknown backend"):
         PoseRuntime(NETWORK, "abacus")
     with PoseRuntime(NETWORK) as runtime, pytest.raises(ValueError, match="uint8 BGR array"):
         runtime(photo.astype(np.float32))
+
+
+def test_threads_get_what_one_thread_gets(runtime, photo):
+    photos = [np.roll(photo, 3 * i, axis=1) for i in range(100)]
+    wanted = [runtime(one) for one in photos]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(runtime, photos))
+    for people, single in zip(found, wanted):
+        np.testing.assert_array_equal(people.keypoints, single.keypoints)
+        np.testing.assert_array_equal(people.scores, single.scores)
+
+
+def test_a_gpu_is_refused_and_the_precision_named(photo):
+    with pytest.raises(
+        DeployError, match=r"on the CPU \(CPUExecutionProvider\): expected `device` 'cpu' or none"
+    ):
+        PoseInferencer(NETWORK, device="cuda:0")
+    with PoseInferencer(NETWORK, device="cpu") as inferencer:
+        assert inferencer.predictor.name.endswith(" onnxruntime fp32")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's own count")

@@ -74,7 +74,7 @@ def compare_models(
     for number, spec in enumerate(specs):
         # The options of an exported network are fixed.
         changes = None if spec.is_exported else dict(cfg_options or {}) or None
-        model = spec.open(device, mode=mode, cfg_options=changes)
+        model = spec.open(None if spec.is_exported else device, mode=mode, cfg_options=changes)
         try:
             if number == 0 and ann_file is not None:
                 _add_annotated(rows, photos, ann_file, model.meta, cell_wh, options)

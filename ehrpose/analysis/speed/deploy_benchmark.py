@@ -112,6 +112,8 @@ class _ConfigBenchmark:
     def measure(self) -> list[Row]:
         """Time the forms in turn, then measure what cannot be interleaved."""
         runtimes = [self._open(job) for job in self.jobs]
+        for row, runtime in zip(self.rows, runtimes):
+            row.precision = getattr(runtime, "precision", row.precision)  # what really runs
         found: list[list[int]] = [[] for _ in runtimes]
         for number in range(-2, self.options.rounds):  # the first ones warm up
             path = str(self.photos[number % len(self.photos)])

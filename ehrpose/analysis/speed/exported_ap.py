@@ -61,6 +61,6 @@ def print_evaluation(
     for path in paths:
         with PoseRuntime(path, backend, num_threads=num_threads) as runtime:
             found = evaluate_runtime(runtime, ann_file, img_dir, max_images)
-            kind, precision = type(runtime.backend).name, runtime.sidecar.precision
+            kind, precision = type(runtime.backend).name, runtime.precision
         numbers = " | ".join(f"{found[f'coco/{name}']:.4f}" for name in ("AP", "AP50", "AP75"))
         print(f"| {path} | {kind} | {precision} | {numbers} |", flush=True)

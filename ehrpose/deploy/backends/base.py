@@ -17,10 +17,18 @@ class Backend:
 
     Subclasses load it in ``_load`` and run it in ``_run``.
 
+    Threads: several may call ``run`` at once; each gets the result of its own images, equal to what one thread gets.
+    ``_run`` is called without a lock: a subclass whose library keeps the state of a run gives each thread its own, or
+    lets threads take turns. ``close`` may be called while others run: they finish, or get DeployError.
+
     Args:
         path: The network's file, with its JSON sidecar next to it.
         num_threads: CPU threads; None: the backend's default.
         check_hashes: Verify the hashes of the files first.
+        device: Device to run on; one that the backend does not run on is refused. None: the backend's own.
+
+    Attributes:
+        device: Device that the network runs on, ``"cpu"``, ``"cuda:0"``, ...
 
     Raises:
         FileNotFoundError: The network or its sidecar is missing.
@@ -31,12 +39,16 @@ class Backend:
     name = ""
     package = ""
     suffixes: Tuple[str, ...] = ()
+    #: Names of the only device that it runs on, and what computes there.
+    devices: Tuple[str, ...] = ("cpu", "cpu:0")
+    processor = "the CPU"
 
     def __init__(
         self,
         path: Union[str, os.PathLike[str]],
         num_threads: Optional[int] = None,
         check_hashes: bool = True,
+        device: Optional[str] = None,
     ):
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads must be at least 1 (or None), got {num_threads}")
@@ -44,6 +56,7 @@ class Backend:
         if self.path.suffix not in self.suffixes:
             raise DeployError(f"{self.name} runs {' or '.join(self.suffixes)} files, got {self.path}")
         self.num_threads = num_threads
+        self.device = self._checked_device(device)
         self.sidecar: Sidecar = read_sidecar(self.path, check_hashes)
         self._load()
 
@@ -62,6 +75,11 @@ class Backend:
         """
         self._check(images)
         return self._run(np.ascontiguousarray(images))
+
+    @property
+    def used_precision(self) -> str:
+        """Type that the network really computes in: ``"fp32"``, ``"bf16"``, ...; most first: ``"int8+fp32"``."""
+        return self.sidecar.precision
 
     def close(self) -> None:
         """Free the network's memory. A second call has no effect; ``run`` afterwards is an error."""
@@ -94,6 +112,18 @@ class Backend:
                 f"expected {dtype} images of shape [{batch}, {', '.join(map(str, expected[1:]))}], got "
                 f"{images.dtype} {shape}"
             )
+
+    def _checked_device(self, device: Optional[str]) -> str:
+        """Return the device to run on; refuse one that the backend would ignore."""
+        if device is None or str(device) in self.devices:
+            return self.devices[0]
+        other = (
+            "tensorrt or torch for a GPU" if "cpu" in self.devices else "onnxruntime or openvino for the CPU"
+        )
+        raise DeployError(
+            f"{self.name} runs {self.path.name} on {self.processor}: expected `device` {self.devices[0]!r} or none, "
+            f"got {str(device)!r}; export it for the backend {other}"
+        )
 
     def _missing(self, error: ImportError) -> DeployError:
         return DeployError(f"{self.name} is not installed ({error}): pip install {self.package}")

@@ -18,6 +18,7 @@ class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
     package = "onnxruntime"
     suffixes = (".onnx",)
+    processor = "the CPU (CPUExecutionProvider)"
 
     def _load(self) -> None:
         try:
@@ -43,12 +44,18 @@ class OnnxRuntimeBackend(Backend):
             )
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
-        if self._session is None:
+        session = self._session  # another thread may close it; runs themselves share no state
+        if session is None:
             raise DeployError(f"{self.path} was closed")
         try:
-            return dict(zip(self._names, self._session.run(self._names, {self._input: images})))
+            return dict(zip(self._names, session.run(self._names, {self._input: images})))
         except Exception as error:
             raise DeployError(f"ONNX Runtime failed on {self.path}: {_first_line(error)}") from error
+
+    @property
+    def used_precision(self) -> str:
+        """See ``Backend``; bfloat16 is chosen when other backends load, the file itself is float32."""
+        return "fp32" if self.sidecar.precision == "bf16" else self.sidecar.precision
 
     def close(self) -> None:
         self._session = None

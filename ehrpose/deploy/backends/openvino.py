@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Optional, Union
+import threading
+from collections import Counter
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 
@@ -13,23 +15,27 @@ from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.registry import BACKENDS
 
 HINTS = ("latency", "throughput")
+# What is asked of OpenVINO for each precision of a file. Never left to it: on processors that have bfloat16 its default
+# is bfloat16, also for float32 files.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 
 
 @BACKENDS.register_module(name="openvino")
 class OpenVinoBackend(Backend):
     """Run an ``.onnx`` or ``.xml`` file with OpenVINO on the CPU; see ``Backend``.
 
+    An infer request belongs to one run at a time, so there are as many as OpenVINO runs well at once (with the hint
+    ``"latency"`` one), and further threads take turns.
+
     Args:
         path: The network's file, with its JSON sidecar next to it.
         num_threads: CPU threads; None: OpenVINO's default.
         check_hashes: Verify the hashes of the files first.
         hint: ``"latency"`` or ``"throughput"``.
-        precision: Type of the arithmetic, ``"fp32"``, ``"bf16"``, ...; None: as in the sidecar.
-
-    Attributes:
-        used_precision: Type that OpenVINO computes in, ``"f32"``, ``"bf16"``, ``"f16"``: float32 if the CPU does not
-            support the requested one.
+        precision: Type of the arithmetic to ask for, ``"fp32"``, ``"bf16"``, ...; None: as in the sidecar. The CPU may
+            not support it: ``used_precision`` says what runs.
+        device: ``"cpu"``, or None.
     """
 
     name = "openvino"
@@ -43,13 +49,18 @@ class OpenVinoBackend(Backend):
         check_hashes: bool = True,
         hint: str = "latency",
         precision: Optional[str] = None,
+        device: Optional[str] = None,
     ):
         if hint not in HINTS:
             raise ValueError(f"hint must be one of {HINTS}, got {hint!r}")
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {tuple(PRECISIONS)}, got {precision!r}")
         self.hint, self.precision = hint, precision
-        super().__init__(path, num_threads, check_hashes)
+        self._used_precision = ""
+        self._changed = threading.Condition()
+        self._idle: List[Any] = []
+        self._num_requests = 0
+        super().__init__(path, num_threads, check_hashes, device)
 
     def _load(self) -> None:
         try:
@@ -66,8 +77,10 @@ class OpenVinoBackend(Backend):
             with kept_signal_stack():
                 core = openvino.Core()
                 compiled = core.compile_model(core.read_model(str(self.path)), "CPU", settings)
-                self._request: Any = compiled.create_infer_request()
-                self.used_precision = _type_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
+                self._used_precision = _used_precision(compiled)
+                number = max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+                self._idle = [compiled.create_infer_request() for _ in range(number)]
+                self._num_requests = number
         except RuntimeError as error:
             raise DeployError(f"OpenVINO cannot load {self.path}: {str(error).splitlines()[-1]}") from error
         self._outputs: Dict[str, Any] = {
@@ -78,19 +91,66 @@ class OpenVinoBackend(Backend):
             raise DeployError(f"{self.path} lacks the outputs {missing} that its JSON lists: export again")
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
-        if self._request is None:
-            raise DeployError(f"{self.path} was closed")
+        request = None
         try:
-            results = self._request.infer([images], share_inputs=True)
+            request = self._take()
+            results = request.infer([images], share_inputs=True)
+            # Copied, as the request's next run overwrites its memory.
+            return {name: np.array(results[self._outputs[name]]) for name in self.sidecar.outputs}
         except RuntimeError as error:
             raise DeployError(f"OpenVINO failed on {self.path}: {str(error).splitlines()[-1]}") from error
-        # Copied, as the next run overwrites the request's memory.
-        return {name: np.array(results[self._outputs[name]]) for name in self.sidecar.outputs}
+        finally:
+            if request is not None:
+                self._put_back(request)
+
+    def _take(self) -> Any:
+        """Return a request that no other thread uses; wait for one if necessary."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle or not self._num_requests)
+            if not self._num_requests:
+                raise DeployError(f"{self.path} was closed")
+            return self._idle.pop()
+
+    def _put_back(self, request: Any) -> None:
+        with self._changed:
+            self._idle.append(request)
+            self._changed.notify_all()
+
+    @property
+    def used_precision(self) -> str:
+        """See ``Backend``; read from the compiled network."""
+        return self._used_precision
 
     def close(self) -> None:
-        with kept_signal_stack():
-            self._request = None
-            self._outputs = {}
+        with self._changed, kept_signal_stack():
+            number, self._num_requests = self._num_requests, 0  # no further run starts
+            self._changed.notify_all()
+            # Requests are freed here, in a thread whose signal stack is kept, once their runs are over.
+            self._changed.wait_for(lambda: len(self._idle) >= number)
+            self._idle = []
+            if number:
+                self._outputs = {}
+
+
+def _used_precision(compiled: Any) -> str:
+    """Return the types in which a compiled network convolves, most frequent first, joined with ``+``.
+
+    The property INFERENCE_PRECISION_HINT, used where the network does not tell, is what was chosen for the layers that
+    are not quantised.
+    """
+    kinds: Counter[str] = Counter()
+    for node in compiled.get_runtime_model().get_ops():
+        said = {key: _text(value) for key, value in node.get_rt_info().items()}
+        if said.get("layerType", "").endswith("onvolution"):  # also Deconvolution
+            kinds[said.get("runtimePrecision", "")] += 1
+    found = [kind for kind, _ in kinds.most_common() if kind in _NAMES]
+    if not found:
+        found = [_type_name(compiled.get_property("INFERENCE_PRECISION_HINT"))]
+    return "+".join(dict.fromkeys(_NAMES.get(kind, kind) for kind in found))
+
+
+def _text(value: Any) -> str:
+    return str(value.astype(str) if hasattr(value, "astype") else value)
 
 
 def _type_name(precision: Any) -> str:

@@ -22,7 +22,7 @@ class TorchBackend(Backend):
         num_threads: CPU threads of the whole process; None: torch's setting is kept. 1 in a process that was forked
             after its parent opened a torch model.
         check_hashes: Verify the hashes of the files first.
-        device: ``"cpu"``, ``"cuda:0"``, ...
+        device: ``"cpu"``, ``"cuda:0"``, ...; None: the CPU.
         channels_last: Keep the weights in channels-last memory, which is faster on most CPUs and GPUs.
         precision: ``"fp32"`` or ``"bf16"`` arithmetic; None: as in the sidecar.
     """
@@ -36,14 +36,14 @@ class TorchBackend(Backend):
         path: Union[str, os.PathLike[str]],
         num_threads: Optional[int] = None,
         check_hashes: bool = True,
-        device: str = "cpu",
+        device: Optional[str] = None,
         channels_last: bool = True,
         precision: Optional[str] = None,
     ):
         if precision not in (None, "fp32", "bf16"):
             raise ValueError(f"precision must be 'fp32' or 'bf16', got {precision!r}")
-        self.device, self.channels_last, self.precision = device, channels_last, precision
-        super().__init__(path, num_threads, check_hashes)
+        self.channels_last, self.precision = channels_last, precision
+        super().__init__(path, num_threads, check_hashes, device)
 
     def _load(self) -> None:
         try:
@@ -65,25 +65,34 @@ class TorchBackend(Backend):
         try:
             module = module.to(self.device)
         except (RuntimeError, AssertionError) as error:
-            raise DeployError(f"device {self.device!r} cannot be used: {_first_line(error)}") from error
+            raise DeployError(f"`device` {self.device!r} cannot be used: {_first_line(error)}") from error
         if self.channels_last:
             module = module.to(memory_format=torch.channels_last)
         self._module = module
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
-        if self._module is None:
+        module = self._module  # another thread may close it; runs themselves share no state
+        if module is None:
             raise DeployError(f"{self.path} was closed")
         before_torch_computes()
-        torch, half = self._torch, (self.precision or self.sidecar.precision) == "bf16"
+        torch, half = self._torch, self.used_precision == "bf16"
         try:
             with torch.no_grad(), torch.autocast(
                 torch.device(self.device).type, torch.bfloat16, enabled=half
             ):
-                outputs = self._module(torch.from_numpy(images).to(self.device))
+                outputs = module(torch.from_numpy(images).to(self.device))
         except RuntimeError as error:
             raise DeployError(f"torch failed on {self.path}: {_first_line(error)}") from error
         arrays = [part.float() if part.is_floating_point() else part.int() for part in outputs]
         return {name: part.cpu().numpy() for name, part in zip(self.sidecar.outputs, arrays)}
+
+    def _checked_device(self, device: Optional[str]) -> str:
+        return "cpu" if device is None else str(device)  # torch itself refuses others
+
+    @property
+    def used_precision(self) -> str:
+        """See ``Backend``."""
+        return self.precision or self.sidecar.precision
 
     def close(self) -> None:
         self._module = None

@@ -46,6 +46,7 @@ class TensorRTBackend(Backend):
         path: The engine, with its JSON sidecar next to it.
         num_threads: No effect, as the network runs on the GPU.
         check_hashes: Verify the hashes of the files first.
+        device: ``"cuda:0"``, or None.
         cuda_graph: Record the work of the largest batch once and replay it, which saves CPU time; smaller batches then
             take as long as the largest.
 
@@ -56,6 +57,8 @@ class TensorRTBackend(Backend):
 
     name = "tensorrt"
     suffixes = (SUFFIX,)
+    devices = ("cuda:0", "cuda")
+    processor = "the first GPU that CUDA shows"
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class TensorRTBackend(Backend):
         num_threads: Optional[int] = None,
         check_hashes: bool = True,
         cuda_graph: bool = False,
+        device: Optional[str] = None,
     ):
         self.cuda_graph = cuda_graph
         self._lock = threading.Lock()
@@ -72,7 +76,7 @@ class TensorRTBackend(Backend):
         self._runtime: Any = None
         self._tensors: Dict[str, _Tensor] = {}
         self._graph: Optional[int] = None
-        super().__init__(path, num_threads, check_hashes)
+        super().__init__(path, num_threads, check_hashes, device)
 
     def _load(self) -> None:
         try:

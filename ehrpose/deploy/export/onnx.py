@@ -214,6 +214,13 @@ def torch_maps(model: Any, image: np.ndarray) -> Maps:
     return Maps(*(None if field is None else field.float().cpu().numpy() for field in maps))
 
 
+def torch_peaks(maps: Maps, codec: Any) -> PeakMaps:
+    """Return the candidates in one image's Maps, without a batch axis: the reference for ``decode="peaks"``."""
+    tensors = Maps(*(None if field is None else torch.from_numpy(field)[None] for field in maps))
+    peaks = PeakExtractor(codec.settings.max_candidates, codec.num_keypoints)(tensors)
+    return PeakMaps(*(field[0].numpy() for field in peaks))
+
+
 def output_shapes(network: DeployNetwork, size_wh: tuple[int, int], batch_size: int) -> dict[str, list[int]]:
     """Return the name and shape of each output."""
     with torch.no_grad():

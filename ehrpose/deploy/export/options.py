@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ehrpose.deploy.export.onnx import DEFAULT_OPSET
@@ -14,6 +15,11 @@ PRECISIONS = {
     "tensorrt": ("fp32", "fp16", "int8"),
     "tensorrt_rtx": ("fp32", "fp16", "int8"),
 }
+
+DEFAULT_NAME = "end2end"
+# Letters of any language, digits and a few signs: valid in file names everywhere, and needs no quotes in commands.
+_NAME = re.compile(r"\w[\w.+-]*")
+_SUFFIXES = (".onnx", ".xml", ".bin", ".pt2", ".engine", ".json")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class ExportOptions:
         typed: For TensorRT from 11 on: float16 is written into the file.
         calib_data: Folder of calibration photos for int8.
         max_calib_images: Maximum number of calibration photos.
+        name: Name of the files, without folder and suffix.
         half_range: int8 with 7-bit weights, for x86 processors without VNNI, whose 16-bit sums saturate.
     """
 
@@ -49,6 +56,7 @@ class ExportOptions:
     calib_data: str | None = None
     max_calib_images: int = 64
     half_range: bool = False
+    name: str = DEFAULT_NAME
 
     def __post_init__(self) -> None:
         if self.backend not in PRECISIONS:
@@ -61,6 +69,11 @@ class ExportOptions:
             raise ValueError(
                 "int8 needs calibration images similar to the deployment data: pass a folder with a few dozen images "
                 "with `calib_data`"
+            )
+        if not _NAME.fullmatch(self.name) or self.name.endswith((*_SUFFIXES, ".")):
+            raise ValueError(
+                "expected `name` to be a file name of letters, digits, '.', '_', '+' and '-', without folder and "
+                f"suffix (such as {DEFAULT_NAME!r}; the folder is `work_dir`), got {self.name!r}"
             )
         if self.half_range and (self.precision != "int8" or self.for_tensorrt):
             raise ValueError(

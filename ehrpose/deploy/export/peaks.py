@@ -36,8 +36,9 @@ class PeakExtractor(nn.Module):
         scores, pixels = torch.topk(kept, m, dim=2)
         ys = torch.div(pixels, width, rounding_mode="trunc")
         xs = pixels - ys * width
-        rows, columns = [ys, ys], [(xs - 1).clamp(min=0), (xs + 1).clamp(max=width - 1)]
-        rows += [(ys - 1).clamp(min=0), (ys + 1).clamp(max=height - 1)]
+        # Both bounds, though one suffices: OpenCV's dnn does not run a one-sided Clip of integers.
+        rows, columns = [ys, ys], [(xs - 1).clamp(0, width - 1), (xs + 1).clamp(0, width - 1)]
+        rows += [(ys - 1).clamp(0, height - 1), (ys + 1).clamp(0, height - 1)]
         columns += [xs, xs]
         flat = torch.stack([y * width + x for y, x in zip(rows, columns)], dim=-1).reshape(-1, k, 4 * m)
         cross = fine.reshape(-1, k, height * width).gather(2, flat).reshape(-1, k, m, 4)

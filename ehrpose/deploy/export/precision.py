@@ -25,18 +25,21 @@ from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash
 if TYPE_CHECKING:
     from ehrpose.deploy.export.options import ExportOptions
 
-NAME = "end2end"
 # A form whose maps are off by more than their own spread finds nothing.
 MAX_FORM_ERROR = 1.0
 
 
 @dataclass(frozen=True)
 class Form:
-    """Files of a network, the one to load first; its precision; a report of what was measured."""
+    """Files of a network, the one to load first; its precision; a report of what was measured.
+
+    ``computed_in`` is what the backend really computed in, None if it was not measured.
+    """
 
     files: dict[str, bytes]
     precision: str
     report: str
+    computed_in: str | None = None
 
 
 def lower_precision(path: Path, content: bytes, sidecar: Sidecar, options: ExportOptions) -> Form:
@@ -52,7 +55,7 @@ def lower_precision(path: Path, content: bytes, sidecar: Sidecar, options: Expor
         DeployError: A package is missing, or the result is not usable.
         FileNotFoundError: There are no calibration photos.
     """
-    name = f"{NAME}{path.suffix}"
+    name = f"{options.name}{path.suffix}"
     if options.precision == "int8":
         return _int8(path, sidecar, options)
     if options.precision == "bf16":
@@ -61,13 +64,16 @@ def lower_precision(path: Path, content: bytes, sidecar: Sidecar, options: Expor
         return _measured(form, path, sidecar, options.backend)
     if options.precision == "fp16" and options.backend == "openvino":
         form = Form(
-            compressed_openvino(path, NAME), "fp16", "float16 weights; arithmetic as the CPU supports"
+            compressed_openvino(path, options.name), "fp16", "float16 weights; arithmetic as the CPU supports"
         )
         return _measured(form, path, sidecar, options.backend)
     if options.precision == "fp16" and (options.typed or options.backend == "tensorrt_rtx"):
         form = Form({name: float16_onnx(content)}, "fp16", "float16 in the file")
         return _measured(form, path, sidecar, "onnxruntime")
-    return Form({name: content}, "fp32", "")
+    form = Form({name: content}, "fp32", "")
+    if options.backend != "openvino":
+        return form
+    return _measured(replace(form, report="float32"), path, sidecar, options.backend)
 
 
 def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str) -> Form:
@@ -78,8 +84,8 @@ def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str) -> Form:
         if "not installed" not in str(problem):
             raise
         return replace(form, report=f"{form.report}; not measured: {problem}")
-    computed = f", computed in {used}" if used else ""
-    return replace(form, report=f"{form.report}: maps off by {error:.2g} of their spread{computed}")
+    report = f"{form.report}: maps off by {error:.2g} of their spread, computed in {used} on this machine"
+    return replace(form, report=report, computed_in=used)
 
 
 def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
@@ -90,15 +96,16 @@ def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
         content, report = quantize_onnx(path, batches, options.for_tensorrt, bad, options.half_range)
         if options.for_tensorrt:
             parity.check_tensorrt_85(parity.check_model(content, options.opset))
-        return Form({f"{NAME}.onnx": content}, "int8", _checked(report).describe())
+        return Form({f"{options.name}.onnx": content}, "int8", _checked(report).describe())
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / f"{NAME}.xml"
+        target = Path(folder) / f"{options.name}.xml"
         quantize_openvino(path, batches, target, options.half_range)
         files = {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
     measured = np.concatenate(batches[-6:])
-    error, _ = _error_of(path, sidecar, files, "openvino", measured, "int8")
+    error, used = _error_of(path, sidecar, files, "openvino", measured, "int8")
     number = sum(len(batch) for batch in batches)
-    return Form(files, "int8", _checked(QuantizationReport(number, bad, {}, (), error)).describe())
+    text = _checked(QuantizationReport(number, bad, {}, (), error)).describe()
+    return Form(files, "int8", f"{text}, computed in {used} on this machine", used)
 
 
 def _checked(report: QuantizationReport) -> QuantizationReport:
@@ -120,7 +127,7 @@ def _error_of(
 ) -> tuple[float, str]:
     """Return the error of a form's worst output relative to the float32 network, as a fraction of its spread.
 
-    The second value is the type that the backend really computes in, if it reports it.
+    The second value is what the backend really computes in.
     """
     size = sidecar.batch_size
     parts = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
@@ -134,5 +141,5 @@ def _error_of(
         copied.write(target)
         with PoseRuntime(path, exact_backend) as exact, PoseRuntime(target, backend) as form:
             found, wanted = ([list(r.backend.run(part).values()) for part in parts] for r in (form, exact))
-            used = getattr(form.backend, "used_precision", "")
+            used = form.backend.used_precision
     return relative_error(found, wanted), used

@@ -154,6 +154,8 @@ def check_engine(sidecar: Sidecar, path: Path, backend: str, version: str, sm: O
             "python -m ehrpose.deploy.build_engine, or describe an engine built by trtexec with its option `describe`"
         )
     onnx = str(record.get("onnx", "end2end.onnx"))
+    if path.name not in sidecar.sha256:  # renamed; the ONNX file of the old name may belong to another engine
+        onnx = path.with_suffix(".onnx").name
     rebuild = commands(onnx, sidecar.precision, path.name, _options(sidecar, backend))[0]
     built, present = PRODUCTS.get(sidecar.backend, sidecar.backend), PRODUCTS[backend]
     found_version, found_sm = str(record.get("version")), record.get("sm")

@@ -177,8 +177,9 @@ class AEHead(_Head):
         first = self.output4(features)
         second = self.output2(self.blocks(self.deconv(torch.cat([features, first], dim=1))))
         k = self.num_keypoints
-        tag2 = second[:, k:] if self.with_tag2 else None
-        return self._smoothed(Maps(heat4=first[:, :k], tag4=first[:, k:], heat2=second[:, :k], tag2=tag2))
+        # No slice that keeps all channels: Core ML's converter does not accept it.
+        heat2, tag2 = (second[:, :k], second[:, k:]) if self.with_tag2 else (second, None)
+        return self._smoothed(Maps(heat4=first[:, :k], tag4=first[:, k:], heat2=heat2, tag2=tag2))
 
 
 @MODELS.register_module()
