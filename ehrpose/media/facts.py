@@ -33,6 +33,19 @@ class Facts:
     num_missing: int
 
 
+def load_av() -> Any:
+    """Return the module of PyAV.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError(f"videos need the package PyAV ({error}): run `pip install av`") from error
+    return av
+
+
 def open_video(path: Path) -> tuple[Any, Any]:
     """Return a video file's open container and its main video stream.
 
@@ -40,9 +53,7 @@ def open_video(path: Path) -> tuple[Any, Any]:
         av.FFmpegError: It is not readable.
         ValueError: It has no video.
     """
-    import av
-
-    container = av.open(f"file:{path}")  # not a protocol, whatever the name looks like
+    container = load_av().open(f"file:{path}")  # not a protocol, whatever the name looks like
     streams = container.streams
     if not streams.video:
         container.close()
@@ -53,8 +64,7 @@ def open_video(path: Path) -> tuple[Any, Any]:
 
 def read_facts(path: Path) -> Facts:
     """Return the facts of a video file; nothing is decoded. Errors as for ``open_video``."""
-    import av
-
+    av = load_av()
     container, video = open_video(path)
     shown: list[float] = []
     decoded: list[float] = []

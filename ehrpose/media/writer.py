@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ehrpose.files import PartialFile, make_parent
-from ehrpose.media.facts import as_ratio
+from ehrpose.media.facts import as_ratio, load_av
 from ehrpose.media.sound import Sound
 from ehrpose.media.video import VideoError
 
@@ -77,6 +77,10 @@ class VideoWriter:
         self._is_avi = self._format == "avi"
         self._ticks = as_ratio(fps) if steady or self._is_avi else Fraction(_FINE)
         self._step = max(1, round(self._ticks / as_ratio(fps)))
+        try:
+            load_av()
+        except ValueError as error:
+            raise VideoError(f"{path}: {error}") from error
         self._file = PartialFile(path)
         self.num_frames = 0
         self.sound: Sound | None = None

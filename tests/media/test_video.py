@@ -293,6 +293,14 @@ def test_a_file_with_sound_only_is_named(tmp_path):
         list(VideoReader(path))
 
 
+def test_without_pyav_it_says_what_to_install(tmp_path, monkeypatch):
+    path = make_clip(tmp_path / "a.mp4", [0, 0.1])
+    monkeypatch.setitem(sys.modules, "av", None)
+    for do in (lambda: VideoReader(path), lambda: VideoWriter(tmp_path / "b.mp4", 10)):
+        with pytest.raises(VideoError, match="run `pip install av`"):
+            do()
+
+
 FULL = """
 import resource, sys
 import numpy as np
