@@ -29,6 +29,7 @@ _PACKAGES = {
         "opencv-contrib-python-headless",
     ),
     "numba": ("numba",),
+    "av": ("av",),
     "pycocotools": ("pycocotools",),
     "onnx": ("onnx",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),

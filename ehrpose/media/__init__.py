@@ -3,7 +3,8 @@ from typing import TYPE_CHECKING
 from ehrpose.lazy import lazy_attributes
 from ehrpose.media.inputs import Frame, InputSource, open_inputs
 from ehrpose.media.prefetch import prefetch
-from ehrpose.media.video import VideoError, VideoReader, VideoWriter
+from ehrpose.media.video import VideoError, VideoReader
+from ehrpose.media.writer import VideoWriter
 
 if TYPE_CHECKING:
     from ehrpose.media.outputs import Outputs

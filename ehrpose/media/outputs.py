@@ -11,8 +11,9 @@ from typing import Any, Callable
 import numpy as np
 
 from ehrpose.media.inputs import Frame, InputSource
-from ehrpose.media.sound import SoundError, copy_sound
-from ehrpose.media.video import VideoError, VideoWriter
+from ehrpose.media.sound import Sound
+from ehrpose.media.video import VideoError
+from ehrpose.media.writer import VideoWriter
 from ehrpose.people_json import FrameFile, write_predictions
 from ehrpose.visualization.drawing import write_picture
 
@@ -69,7 +70,8 @@ class Outputs:
                 self._rows = FrameFile(self._pred_dir / f"{source.name}.json")
             if self._out_file is not None or self._vis_dir is not None:
                 target = self._target(f"{source.name}.mp4")
-                self._video = VideoWriter(target, source.fps, codec)
+                steady = source.video is None or source.video.is_camera or source.video.steady
+                self._video = VideoWriter(target, source.fps, codec, steady)
         self._painter = ThreadPoolExecutor(1, thread_name_prefix="draw")
         self._waiting: deque[Future[np.ndarray]] = deque()
 
@@ -123,7 +125,7 @@ class Outputs:
             self.written.append(self._rows.path)
         if self._video is not None and self._video.num_frames:
             self.written.insert(0, self._video.path)
-            self._add_sound(self._video)
+            self._tell_of_sound(self._video)
 
     def _abort(self) -> None:
         for future in self._waiting:
@@ -154,8 +156,11 @@ class Outputs:
         return picture
 
     def _write(self, video: VideoWriter, picture: np.ndarray, frame: Frame) -> None:
+        seconds = None
+        if self.source.video is not None and not self.source.video.is_camera:
+            seconds = (frame.timestamp or 0.0) - (self._start or 0.0)
         try:
-            video.write(picture)
+            video.write(picture, seconds)
         except VideoError as error:
             if self.source.video is not None:
                 raise
@@ -168,16 +173,19 @@ class Outputs:
         assert self._video is not None
         if self._start is None:
             self._start = frame.timestamp or 0.0
+            self._add_sound(self._video)
         if self.source.kind != "camera":
             return 1
         place = round(((frame.timestamp or 0.0) - self._start) * self._video.fps)
         return max(0, place + 1 - self._video.num_frames)
 
     def _add_sound(self, video: VideoWriter) -> None:
+        """Let the video have the sound from its first frame on."""
         source = self.source.video
-        if not self.keep_sound or source is None or source.path is None or not source.has_own_time:
-            return
-        try:
-            copy_sound(video.path, source.path, self._start or 0.0, video.num_frames / video.fps)
-        except SoundError as error:
-            print(f"{video.path} is written without sound: {error}", file=sys.stderr)
+        if self.keep_sound and source is not None and source.path is not None and source.has_own_time:
+            video.sound = Sound(source.path, source.start + (self._start or 0.0))
+
+    @staticmethod
+    def _tell_of_sound(video: VideoWriter) -> None:
+        for line in video.sound.left_out if video.sound is not None else ():
+            print(f"{video.path}: {line}", file=sys.stderr)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ehrpose.inferencers.inferencer import PoseInferencer
-from ehrpose.media.video import VideoReader, VideoWriter
+from ehrpose.media import VideoReader, VideoWriter
 from ehrpose.visualization.drawing import draw_people
 
 Value = TypeVar("Value")

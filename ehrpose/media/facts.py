@@ -1,0 +1,129 @@
+"""What a video file contains, from its packets: headers only estimate rates, lengths and numbers of frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+DEFAULT_FPS = 30.0
+# Error of a time, seconds: .mkv and .webm round to milliseconds.
+_ROUNDING = 0.002
+# Largest numerator of a rate in MPEG-4.
+_MAX_TICKS = 65535
+# A file lacks its end if this much of the stated length is missing, seconds and part of the whole.
+_MIN_GAP, _MIN_GAP_PART = 0.5, 0.01
+
+
+@dataclass
+class Facts:
+    """The packets of a video file.
+
+    Attributes:
+        fps: Mean rate, frames per second.
+        steady: Whether all frames are evenly spaced.
+        num_frames: Number of frames in the file.
+        num_missing: Number of frames that the header states beyond those; 0 for a whole file.
+    """
+
+    fps: float
+    steady: bool
+    num_frames: int
+    num_missing: int
+
+
+def load_av() -> Any:
+    """Return the module of PyAV.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError(f"videos need the package PyAV ({error}): run `pip install av`") from error
+    return av
+
+
+def open_video(path: Path) -> tuple[Any, Any]:
+    """Return a video file's open container and its main video stream.
+
+    Raises:
+        av.FFmpegError: It is not readable.
+        ValueError: It has no video.
+    """
+    container = load_av().open(f"file:{path}")  # not a protocol, whatever the name looks like
+    streams = container.streams
+    if not streams.video:
+        container.close()
+        raise ValueError("it has no pictures")
+    best = streams.best("video") if hasattr(streams, "best") else None
+    return container, best or streams.video[0]
+
+
+def read_facts(path: Path) -> Facts:
+    """Return the facts of a video file; nothing is decoded. Errors as for ``open_video``."""
+    av = load_av()
+    container, video = open_video(path)
+    shown: list[float] = []
+    decoded: list[float] = []
+    num_packets, end, is_cut = 0, 0.0, False
+    with container:
+        try:
+            for packet in container.demux():
+                when = packet.dts if packet.pts is None else packet.pts
+                if when is None or not packet.time_base:
+                    continue
+                end = max(end, float((when + (packet.duration or 0)) * packet.time_base))
+                if packet.stream.index != video.index:
+                    continue
+                num_packets += 1
+                if not packet.is_discard:  # an edit list hides frames that others are decoded from
+                    times = decoded if packet.pts is None else shown
+                    times.append(float(when * packet.time_base))
+        except av.FFmpegError:
+            is_cut = True
+        times = sorted(shown or decoded)
+        fps, steady = _rate(times, [video.average_rate, video.base_rate, video.guessed_rate])
+        stated = (container.duration or 0) / av.time_base
+        gap = stated - end
+        is_cut = is_cut or _lacks_bytes(path) or gap > max(_MIN_GAP, _MIN_GAP_PART * stated)
+        missing = 0
+        if is_cut:
+            missing = max(0, video.frames - num_packets if video.frames else round(gap * fps))
+        return Facts(fps, steady, len(times), missing)
+
+
+def _lacks_bytes(path: Path) -> bool:
+    """Whether an .avi is shorter than its header says: PyAV shortens its stated length to the bytes that are there."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return head[:4] == b"RIFF" and path.stat().st_size < int.from_bytes(head[4:], "little")
+
+
+def _rate(times: list[float], hints: list[Fraction | None]) -> tuple[float, bool]:
+    """Return the mean rate, and whether the times are evenly spaced at it; a hint is taken if it fits the times."""
+    span = times[-1] - times[0] if times else 0.0
+    if span <= 0:
+        stated = float(hints[0] or 0)
+        return (stated if 0 < stated < 1000 else DEFAULT_FPS), True
+    steps = len(times) - 1
+    mean = steps / span
+    ntsc = Fraction(round(mean * 1.001) * 1000, 1001)
+    for fps in [*hints, Fraction(round(mean)), ntsc]:
+        if fps and abs(steps / float(fps) - span) <= _ROUNDING:
+            mean = float(fps)
+            break
+    tolerance = max(_ROUNDING, 0.05 / mean)
+    steady = all(abs(time - times[0] - i / mean) <= tolerance for i, time in enumerate(times))
+    return mean, steady
+
+
+def as_ratio(fps: float) -> Fraction:
+    """Return a rate as the nearest fraction that every format can store."""
+    ratio = Fraction(fps).limit_denominator(1001)
+    if ratio.numerator <= _MAX_TICKS:
+        return ratio
+    below = max(1, int(_MAX_TICKS // fps))
+    return Fraction(max(1, round(fps * below)), below)
