@@ -99,9 +99,9 @@ class PoseInferencer:
     ) -> Generator[dict[str, Any], None, None]:
         """Find people; unreadable photos are reported, listed in ``failed`` and skipped.
 
-        Reading, inference, drawing and encoding run in parallel threads. A video keeps its sound. If iteration stops early,
-        because the generator is closed or by Ctrl-C, the output written so far is kept as complete files; an error
-        leaves no video file.
+        Reading, inference, drawing and encoding run in parallel threads. A video keeps its sound. If iteration stops
+        early, because the generator is closed or by Ctrl-C, the output written so far is kept as complete files; an
+        error leaves no video file.
 
         Args:
             inputs: See ``ehrpose.media.open_inputs``: file, folder, glob, video, array, list, ``"webcam:0"``; an
