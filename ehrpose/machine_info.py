@@ -151,7 +151,7 @@ def _cuda_devices() -> list[str]:
 
 
 def _names(model: Any) -> str:
-    """Return a model's name as the documentation and ``--model`` have it, and its config's name."""
+    """Return a model's name as the documentation and the command line have it, and its config's name."""
     return f"{', '.join(model.aliases)} ({model.name})" if model.aliases else model.name
 
 

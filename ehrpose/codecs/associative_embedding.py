@@ -22,7 +22,6 @@ from ehrpose.codecs.heatmap import draw_gaussians
 from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
 from ehrpose.codecs.peak_decoding import decode_peaks
 from ehrpose.codecs.settings import DecodeSettings, takes_decode_options
-from ehrpose.codecs.target_widths import oks_widths, shrink_mask
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import extents
 from ehrpose.registry import CODECS
@@ -161,6 +160,8 @@ class AssociativeEmbedding:
         Raises:
             ValueError: Shapes do not match.
         """
+        from ehrpose.codecs.target_widths import oks_widths, shrink_mask  # only training needs it
+
         keypoints, visible = self._checked(keypoints, visible)
         side = self.input_size
         if loss_mask is not None and np.shape(loss_mask) != (side, side):

@@ -12,7 +12,6 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from ehrpose.datasets.coco_json import read_coco_json
 from ehrpose.datasets.other_items import OTHER_PHOTO, OtherItems
 from ehrpose.image_io import ImageReadError
 from ehrpose.keypoint_meta import KeypointMeta
@@ -145,6 +144,9 @@ class CocoPoseDataset(OtherItems, BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file; one item per photo."""
+        # Inference checks the arguments of this class and reads no labels.
+        from ehrpose.datasets.coco_json import read_coco_json
+
         items, num_outside, example, num_made = read_coco_json(
             self.ann_file, self.meta, not self.test_mode, self.stored_counts, self.keep_outlines
         )

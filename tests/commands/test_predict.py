@@ -145,7 +145,7 @@ def test_photos_as_a_video(scene_photos, model, tmp_path, capsys):
         (["clip.mp4", "--out-file", "a.gif"], "expected a video suffix"),
         (["clip.mp4", "--out-file", "clip.mp4"], "would overwrite its input"),
         (["clip.mp4", "--codec", "QQQQ"], "no encoder for codec 'QQQQ'"),
-        (["clip.mp4", "--max-frames", "0"], "max_frames of at least 1"),
+        (["clip.mp4", "--max-frames", "0"], "--max-frames as a whole number of at least 1"),
         (["clip.mp4", "--fps", "-1"], "fps must be between"),
         (["clip.mp4", "--draw-tags", "--draw-heatmap"], "hide each other"),
     ],

@@ -84,7 +84,8 @@ def test_a_skipped_part_keeps_numbers_and_times_of_the_whole(inferencer, video, 
     frames = json.loads((tmp_path / "clip.json").read_text())
     assert [(f["frame_id"], f["timestamp"]) for f in frames] == [(4, 0.4), (5, 0.5)]
     assert [frame.index for result in results for frame in result["frames"]] == [4, 5]
-    assert list(inferencer(video, pred_out_dir=tmp_path / "none", skip=40)) == []
+    with pytest.raises(ValueError, match="nothing is left after `skip` 40"):
+        list(inferencer(video, pred_out_dir=tmp_path / "none", skip=40))
     assert not (tmp_path / "none").exists()
 
 

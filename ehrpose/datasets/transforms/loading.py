@@ -101,7 +101,7 @@ class LoadImage(BaseTransform):
         raise ImageReadError(
             f"{_describe(results['img_path'], upright)}; its annotation states the stored size, but its keypoints "
             f"{'fit both' if fits else 'do not fit it'}: write {upright[0]} x {upright[1]} into the json if they lie "
-            "in the upright photo, or set LoadImage's `stored_labels=True` if they lie in the stored one"
+            "in the upright photo, or set LoadImage(stored_labels=True) if they lie in the stored one"
         )
 
 
