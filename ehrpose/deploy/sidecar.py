@@ -7,13 +7,14 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ehrpose.files import write_text
 
 __all__ = ["DeployError", "Sidecar", "read_sidecar"]
 
-FORMAT = 1
+# 2: the input has `sides` or `shapes`, which readers of format 1 would ignore.
+FORMATS = (1, 2)
 SUFFIX = ".json"
 INPUT_NAME = "input"
 
@@ -32,7 +33,10 @@ class Sidecar:
         precision: ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int8"``: what was asked for.
         input: ``shape`` [B, C, H, W] or [B, H, W, C], ``dtype`` (``"uint8"``, ``"float32"``), ``layout`` (``"NCHW"``,
             ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255; normalisation is
-            part of the network.
+            part of the network. Height and width are fixed, and photos letterboxed into them, unless there is
+            ``sides`` (``short``, px, ``divisor``, ``max_aspect``: they follow each photo, as ``plan_inputs`` says) or
+            ``shapes`` (list of [H, W], the best of which is chosen for each photo); those in ``shape`` are then one
+            example.
         outputs: Name to shape, in order; the names are those of ``Maps`` or ``PeakMaps``.
         decode: ``"none"``: the network outputs maps; ``"peaks"``: keypoint candidates.
         codec: Config of the codec, including the skeleton.
@@ -64,15 +68,27 @@ class Sidecar:
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Width and height of the input, px."""
+        """Width and height of the input, px; one example if they follow the photo."""
         shape = self.input["shape"]
         height, width = shape[2:] if self.input["layout"] == "NCHW" else shape[1:3]
         return int(width), int(height)
 
+    @property
+    def sides(self) -> Optional[Dict[str, Any]]:
+        """``short``, ``divisor`` and ``max_aspect`` of inputs that follow the photo; None: they do not."""
+        return self.input.get("sides")
+
+    @property
+    def shapes_wh(self) -> List[Tuple[int, int]]:
+        """Widths and heights that the input may have, px; empty if it follows the photo."""
+        if self.sides is not None:
+            return []
+        return [(int(w), int(h)) for h, w in self.input.get("shapes") or [self.size_wh[::-1]]]
+
     def write(self, path: Union[str, os.PathLike[str]]) -> Path:
         """Write the sidecar of the network file ``path``; return its path."""
         target = sidecar_path(path)
-        content = {"format": FORMAT, **asdict(self)}
+        content = {"format": FORMATS["sides" in self.input or "shapes" in self.input], **asdict(self)}
         if self.computed_in is None:
             del content["computed_in"]  # earlier versions of ehrpose refuse fields that they do not know
         text = json.dumps(content, indent=1, default=_plain)
@@ -110,9 +126,9 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
         found = content.pop("format")
     except (ValueError, KeyError, AttributeError) as error:
         raise DeployError(f"{source} is not a description of an exported network: {error}") from error
-    if found != FORMAT:
+    if found not in FORMATS:
         raise DeployError(
-            f"{source} has format {found}, this version of ehrpose expects {FORMAT}: export again"
+            f"{source} has format {found}, this version of ehrpose expects one of {FORMATS}: export again"
         )
     known = {f.name for f in fields(Sidecar)}
     required = {"name", "backend", "precision", "input", "outputs", "codec"}

@@ -11,6 +11,7 @@ import numpy as np
 
 from ehrpose.deploy.export import parity
 from ehrpose.deploy.export.quantization import (
+    NUM_MEASURED,
     QuantizationReport,
     calibration_batches,
     compressed_openvino,
@@ -101,7 +102,7 @@ def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
         target = Path(folder) / f"{options.name}.xml"
         quantize_openvino(path, batches, target, options.half_range)
         files = {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
-    measured = np.concatenate(batches[-6:])
+    measured = batches[-NUM_MEASURED:]
     error, used = _error_of(path, sidecar, files, "openvino", measured, "int8")
     number = sum(len(batch) for batch in batches)
     text = _checked(QuantizationReport(number, bad, {}, (), error)).describe()
@@ -117,20 +118,23 @@ def _checked(report: QuantizationReport) -> QuantizationReport:
     return report
 
 
-def _noise(sidecar: Sidecar) -> np.ndarray:
-    shape = [4 * sidecar.batch_size, *sidecar.input["shape"][1:]]
-    return np.random.default_rng(0).integers(0, 256, shape).astype(sidecar.input["dtype"])
+def _noise(sidecar: Sidecar) -> list[np.ndarray]:
+    rng, shape = np.random.default_rng(0), sidecar.input["shape"]
+    return [rng.integers(0, 256, shape).astype(sidecar.input["dtype"]) for _ in range(4)]
 
 
 def _error_of(
-    path: Path, sidecar: Sidecar, files: dict[str, bytes], backend: str, images: np.ndarray, precision: str
+    path: Path,
+    sidecar: Sidecar,
+    files: dict[str, bytes],
+    backend: str,
+    batches: list[np.ndarray],
+    precision: str,
 ) -> tuple[float, str]:
     """Return the error of a form's worst output relative to the float32 network, as a fraction of its spread.
 
     The second value is what the backend really computes in.
     """
-    size = sidecar.batch_size
-    parts = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
     exact_backend = "torch" if path.suffix == ".pt2" else "onnxruntime"
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
@@ -140,6 +144,8 @@ def _error_of(
         copied.sha256 = {name: file_hash(Path(folder) / name) for name in files}
         copied.write(target)
         with PoseRuntime(path, exact_backend) as exact, PoseRuntime(target, backend) as form:
-            found, wanted = ([list(r.backend.run(part).values()) for part in parts] for r in (form, exact))
+            found, wanted = (
+                [list(r.backend.run(batch).values()) for batch in batches] for r in (form, exact)
+            )
             used = form.backend.used_precision
     return relative_error(found, wanted), used

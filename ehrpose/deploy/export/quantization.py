@@ -72,6 +72,8 @@ def calibration_batches(
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
     """Return batches, in the network's batch size, of the photos in a folder, and why some could not be read.
 
+    The photos of a batch have one input size.
+
     Raises:
         FileNotFoundError: There are no photos.
         DeployError: None of them can be read.
@@ -79,17 +81,25 @@ def calibration_batches(
     paths = list_images(str(source))
     # Spread over the folder, as its first photos may all show one scene.
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(max_images, len(paths))).astype(int)]
-    images, bad = [], []
+    images: dict[tuple[int, ...], list[np.ndarray]] = {}  # by shape
+    bad = []
     for path in chosen:
         try:
-            images.append(runtime.prepare(read_image(path))[0])
+            pixels = runtime.prepare(read_image(path))[0]
+            images.setdefault(pixels.shape, []).append(pixels)
         except ImageReadError as error:
             bad.append(str(error))
     if not images:
         raise DeployError(f"none of the calibration images in {source} can be read, e.g. {bad[0]}")
     size = runtime.sidecar.batch_size
-    images += images[-1:] * (-len(images) % size)
-    return [np.stack(images[i : i + size]) for i in range(0, len(images), size)], tuple(bad)
+    batches = []
+    for alike in images.values():
+        alike += alike[-1:] * (-len(alike) % size)
+        batches += [np.stack(alike[i : i + size]) for i in range(0, len(alike), size)]
+    order = np.random.default_rng(0).permutation(
+        len(batches)
+    )  # so that the last, measured ones have all shapes
+    return [batches[i] for i in order], tuple(bad)
 
 
 def quantize_onnx(
