@@ -64,7 +64,8 @@ def without_copies(peaks: Peaks) -> Peaks:
     if len(kept) == len(peaks.types):
         return peaks
     # Types ascend, so each ends where those kept up to its old end do.
-    return Peaks(*(field[kept] for field in peaks[:4]), np.searchsorted(kept, peaks.offsets))
+    types, ys, xs, scores = (field[kept] for field in peaks[:4])
+    return Peaks(types, ys, xs, scores, np.searchsorted(kept, peaks.offsets))
 
 
 def _climb(

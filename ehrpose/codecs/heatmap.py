@@ -89,7 +89,10 @@ def distinct_peaks(types: np.ndarray, ys: np.ndarray, xs: np.ndarray, scores: np
     often have. The first in raster order stands for all; the parabola then moves it to the middle.
 
     Args:
-        types, ys, xs, scores: (M,) of peaks sorted as in ``Peaks``, ties in raster order.
+        types: (M,) ascending.
+        ys: (M,) pixels.
+        xs: (M,) pixels.
+        scores: (M,) heatmap values, those of a type descending, ties in raster order.
     """
     if not ((scores[1:] == scores[:-1]) & (types[1:] == types[:-1])).any():
         return np.arange(len(types))  # as nearly always in float32

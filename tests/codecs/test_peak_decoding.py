@@ -107,7 +107,14 @@ def test_flat_tops_of_rounded_maps_are_one_keypoint(five_keypoints, dtype):
 
 @pytest.mark.parametrize(
     ("rows", "number"),
-    [(["##", "##"], 1), (["###"], 1), ([".#", "#."], 1), (["#.", ".#"], 1), (["#.#"], 2), (["#", ".", "#"], 2)],
+    [
+        (["##", "##"], 1),
+        (["###"], 1),
+        ([".#", "#."], 1),
+        (["#.", ".#"], 1),
+        (["#.#"], 2),
+        (["#", ".", "#"], 2),
+    ],
 )
 @pytest.mark.parametrize("at", [(0, 0), (0, 13), (13, 0), (5, 5)])
 def test_pixels_of_one_flat_top_count_once(rows, number, at):
