@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ehrpose.cli import add_cfg_options
+from ehrpose.cli import add_cfg_options, as_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="fp32", choices=["fp32", "fp16", "bf16", "int8"], help="default: %(default)s"
     )
-    parser.add_argument("--calib-data", metavar="DIR", help="folder of calibration images for int8")
     parser.add_argument(
-        "--max-calib-images", type=int, default=64, help="maximum number of calibration images"
+        "--calib-data", metavar="DIR", help="folder of photos to calibrate int8 on, and to compare people on"
+    )
+    parser.add_argument(
+        "--max-calib-images", type=int, default=64, help="maximum number of photos from that folder"
     )
     parser.add_argument(
         "--half-range", action="store_true", help="7-bit int8 weights, for x86 CPUs without VNNI"
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     found = " and ".join(names[name].format(value) for name, value in done.errors.items())
     print(f"{done.path}: in float32 it differs from the model by at most {found}")
     if done.report:
-        print(done.report)
+        print(as_options(done.report))
     if options.for_tensorrt:
         sys.exit(build_or_explain(done.path, options, args.workspace_mib))
 

@@ -19,9 +19,9 @@ from ehrpose.deploy.export import parity
 from ehrpose.deploy.export.input_form import InputForm, input_form
 from ehrpose.deploy.export.onnx import DeployNetwork, export_onnx, output_shapes, torch_maps, torch_peaks
 from ehrpose.deploy.export.options import ExportOptions as ExportOptions
-from ehrpose.deploy.export.precision import lower_precision
+from ehrpose.deploy.export.precision import Samples, lower_precision
 from ehrpose.deploy.export.torch_program import export_torch
-from ehrpose.deploy.network_input import input_plan
+from ehrpose.deploy.network_input import input_plan, prepare_image
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar, sidecar_path
 from ehrpose.files import PartialFile, make_parent
@@ -115,7 +115,8 @@ def export(
         sidecar.write(tried.partial)
         backend = "torch" if options.backend == "torch" else "onnxruntime"
         errors = compare_with_model(tried.partial, backend, model, test_images)
-        lowered = lower_precision(tried.partial, content, sidecar, options)
+        samples = _samples(test_images, sidecar, model.codec.meta)
+        lowered = lower_precision(tried.partial, content, sidecar, options, samples)
         sidecar.precision, sidecar.computed_in = lowered.precision, lowered.computed_in
         sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in lowered.files.items()}
         files = [_partial_file(stack, folder / name, part) for name, part in lowered.files.items()]
@@ -187,6 +188,12 @@ def _tried_sizes(sidecar: Sidecar) -> list[tuple[int, int]]:
     width, height = sidecar.size_wh
     # Upright too, and one in which a size taken for a constant, or height for width, would show.
     return sidecar.shapes_wh or [(width, height), (height, width), (2 * width, height)]
+
+
+def _samples(test_images: Sequence[Any], sidecar: Sidecar, meta: Any) -> Samples:
+    """Return the inputs on which a form of lower precision is compared with the float32 network."""
+    photos = test_images or [drawn_scene(meta, sidecar.size_wh)]
+    return Samples([prepare_image(photo, sidecar)[0] for photo in photos], given=bool(test_images))
 
 
 def drawn_scene(meta: Any, size_wh: tuple[int, int]) -> np.ndarray:

@@ -28,7 +28,8 @@ FILES = [f"ehrpose/deploy/{name}.py" for name in _NAMES]
 VARIABLES = {"trt": "", "builder": "Builder", "config": "IBuilderConfig", "network": "INetworkDefinition",
              "parser": "OnnxParser", "problem": "ParserError", "layer": "ILayer", "tensor": "ITensor",
              "profile": "IOptimizationProfile", "cache": "ITimingCache", "kinds": "LayerType",
-             "_runtime": "Runtime", "_engine": "ICudaEngine", "engine": "ICudaEngine", "_context": "IExecutionContext"}  # fmt: skip
+             "_runtime": "Runtime", "_engine": "ICudaEngine", "loaded": "ICudaEngine",
+             "_context": "IExecutionContext"}  # fmt: skip
 RESULTS = {"get_output": "ITensor", "get_input": "ITensor", "get_layer": "ILayer"}
 # Names that some releases lack, used without getattr or hasattr: only if the second name was found.
 GUARDS = {"ILayer.precision": "BuilderFlag.OBEY_PRECISION_CONSTRAINTS",

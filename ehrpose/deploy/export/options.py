@@ -39,8 +39,9 @@ class ExportOptions:
         layout: ``"NCHW"`` or ``"NHWC"``.
         decode: ``"none"`` or ``"peaks"``, see ``DeployNetwork``.
         typed: For TensorRT from 11 on: float16 is written into the file.
-        calib_data: Folder of calibration photos for int8.
-        max_calib_images: Maximum number of calibration photos.
+        calib_data: Folder of photos to calibrate int8 on; on them the people of any lower precision are compared with
+            those in float32. None: on the photos that the export is checked with.
+        max_calib_images: Maximum number of these photos.
         name: Name of the files, without folder and suffix.
         half_range: int8 with 7-bit weights, for x86 processors without VNNI, whose 16-bit sums saturate.
     """

@@ -56,7 +56,8 @@ class Execution:
         self._cuda, self._logger, self.path, self.cuda_graph = cuda, logger, path, cuda_graph
         self._tensors: Dict[str, _Tensor] = {}
         self._graph: Optional[int] = None
-        self._engine, self._context = engine, engine.create_execution_context()
+        self._engine: Any = engine
+        self._context: Any = self._engine.create_execution_context()
         # An error's traceback keeps local variables alive: TensorRT's objects, which must go before their memory, are
         # attributes only.
         del engine
@@ -154,10 +155,10 @@ class Execution:
             raise DeployError(f"TensorRT rejected a batch of {list(shape)}: {self._logger.said()}")
 
 
-def named_tensors(trt: Any, engine: Any) -> Tuple[List[str], List[str]]:
+def named_tensors(trt: Any, loaded: Any) -> Tuple[List[str], List[str]]:
     """Return the names of an engine's inputs and outputs."""
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
+    inputs = [name for name in names if loaded.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
     return inputs, [name for name in names if name not in inputs]
 
 
