@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from ehrpose.counted import counted
 from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, group_options
 from ehrpose.inferencers.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
@@ -292,7 +293,7 @@ def _batches(
         has = source.num_frames if source.video is None else source.video.num_read
         what = "photo" if source.kind == "images" else "frame"
         raise ValueError(
-            f"nothing is left after `skip` {skip}: expected fewer than the input's {has} {what}(s)"
+            f"nothing is left after `skip` {skip}: expected fewer than the input's {counted(has or 0, what)}"
         )
     if max_frames is None or done < max_frames:
         _warn_of_missing(source)

@@ -288,9 +288,9 @@ def test_a_name_that_stdout_cannot_encode_does_not_end_the_run(scene_photos, tmp
 
 def test_skipping_everything_is_one_line(scene_photos, clip, model, tmp_path, capsys):
     told = fails(["predict", clip, "--skip", "100", "--out-dir", tmp_path / "out", *model], capsys)
-    assert "nothing is left after --skip 100: expected fewer than the input's 8 frame(s)" in told
+    assert "nothing is left after --skip 100: expected fewer than the input's 8 frames" in told
     told = fails(["predict", scene_photos, "--skip", "3", "--out-dir", tmp_path / "out", *model], capsys)
-    assert "nothing is left after --skip 3: expected fewer than the input's 3 photo(s)" in told
+    assert "nothing is left after --skip 3: expected fewer than the input's 3 photos" in told
 
 
 def test_what_is_passed_over_is_said(scene_photos, model, tmp_path, capsys):

@@ -105,9 +105,9 @@ def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message)
 
 
 def test_skipping_everything_is_an_error(inferencer, scene_photos, video, tmp_path):
-    with pytest.raises(ValueError, match=r"nothing is left after `skip` 99: .* the input's 3 photo\(s\)"):
+    with pytest.raises(ValueError, match=r"nothing is left after `skip` 99: .* the input's 3 photos"):
         list(inferencer(scene_photos, skip=99))
-    with pytest.raises(ValueError, match=r"nothing is left after `skip` 999: .* frame\(s\)"):
+    with pytest.raises(ValueError, match=r"nothing is left after `skip` 999: .* frames"):
         list(inferencer(video, skip=999, out_file=tmp_path / "out.mp4"))
     assert not (tmp_path / "out.mp4").exists()
     assert len(list(inferencer(scene_photos, skip=2))) == 1
