@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from ehrpose.counted import counted
-from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, group_options
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, check_number, group_options
 from ehrpose.inferencers.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
 from ehrpose.progress import Progress, Rate
@@ -140,6 +140,8 @@ class PoseInferencer:
         draw, write = group_options(options, draw, write, others=_ARGUMENTS)
         check_count("batch_size", batch_size, 1)
         check_count("skip", skip, 0)
+        check_count("num_instances", num_instances, -1)
+        check_number("bbox_thr", bbox_thr)
         if max_frames is not None:
             check_count("max_frames", max_frames, 1)
         if write.show:
