@@ -79,13 +79,14 @@ def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = 
     if not data:
         raise ImageReadError(f"cannot read photo {name}: the file is empty")
     _check_complete(data, name)
+    check_range(data, name)
     kind = kind_of(data)
     decoders: List[Callable[[bytes, bool], Optional[np.ndarray]]] = [_decode_opencv, _decode_pillow]
     if backend == "pillow" or _is_for_pillow(data, kind):
         decoders.reverse()
     turn = 1
     if kind == "TIFF":
-        data, turn = _prepare_tiff(data, name, apply_exif)
+        data, turn = _prepare_tiff(data, apply_exif)
     reasons: List[str] = []
     for decode in decoders:
         try:
@@ -222,8 +223,10 @@ _TURNS: Dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _prepare_tiff(data: bytes, name: str, apply_exif: bool) -> Tuple[bytes, int]:
-    """Return a TIFF without its orientation, and the orientation to apply; refuse pixels without a known range."""
+def check_range(data: bytes, name: str) -> None:
+    """Raise ImageReadError for a TIFF whose pixels have no known range, such as floating-point numbers."""
+    if kind_of(data) != "TIFF":
+        return
     places = _tiff_places(data)
     bits, sample = _short(data, places.get(_BITS), 1), _short(data, places.get(_SAMPLE_FORMAT), 1)
     if bits > 16 or sample in (2, 3):
@@ -232,7 +235,11 @@ def _prepare_tiff(data: bytes, name: str, apply_exif: bool) -> Tuple[bytes, int]
             f"cannot read photo {name}: expected a TIFF of 8-bit or 16-bit unsigned integers, got {bits}-bit "
             f"{numbers}, whose range is unknown: convert it first"
         )
-    place = places.get(_ORIENTATION)
+
+
+def _prepare_tiff(data: bytes, apply_exif: bool) -> Tuple[bytes, int]:
+    """Return a TIFF without its orientation, and the orientation to apply."""
+    place = _tiff_places(data).get(_ORIENTATION)
     turn = _short(data, place, 1)
     if place is None or turn not in _TURNS:
         return data, 1

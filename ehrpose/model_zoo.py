@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from ehrpose.file_kind import foreign_kind
+
 __all__ = ["ZooModel", "find_model", "list_models", "zoo_root"]
 
 INDEX = "model-index.yml"
@@ -46,7 +48,8 @@ class ZooModel:
 
         Raises:
             FileNotFoundError: Config or weights are missing.
-            ValueError: There are no weights, or their checksum does not match the metafile.
+            ValueError: There are no weights, or their checksum does not match the metafile; the message says what the
+                file is, such as a Git-LFS pointer.
         """
         for path in (self.config, self.checkpoint):
             if path is not None and not path.is_file():
@@ -58,6 +61,9 @@ class ZooModel:
         if self.sha256 is not None:
             digest = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
             if digest != self.sha256:
+                kind = foreign_kind(self.checkpoint)
+                if kind:
+                    raise ValueError(f"weights of the model {self.name!r}: {self.checkpoint} {kind}")
                 raise ValueError(
                     f"checksum mismatch of {self.checkpoint}: expected SHA-256 {self.sha256}, got {digest}; "
                     "download the file again"

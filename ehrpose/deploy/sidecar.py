@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
+from ehrpose.file_kind import stand_in
 from ehrpose.files import write_text
 
 __all__ = ["DeployError", "Sidecar", "read_sidecar"]
@@ -17,6 +18,7 @@ __all__ = ["DeployError", "Sidecar", "read_sidecar"]
 FORMATS = (1, 2)
 SUFFIX = ".json"
 INPUT_NAME = "input"
+_OBJECTS, _TEXTS = ("input", "outputs", "codec", "sha256"), ("name", "backend", "precision")
 
 
 class DeployError(ValueError):
@@ -110,21 +112,24 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
 
     Raises:
         FileNotFoundError: The network or its sidecar is missing.
-        DeployError: The sidecar is broken, has another format, or describes other files.
+        DeployError: The sidecar is broken, has another format, or describes other files; or a file is empty, a
+            Git-LFS pointer or a web page.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"exported network not found: {path}")
+    _check_is_itself(path)
     source = sidecar_path(path)
     if not source.is_file():
         raise FileNotFoundError(
             f"{source.name}, which describes how to run the network, not found next to {path}: "
             f"{_where_sidecar_is(path, source.name)}"
         )
+    _check_is_itself(source)
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
         found = content.pop("format")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DeployError(f"{source} is not a description of an exported network: {error}") from error
     if found not in FORMATS:
         raise DeployError(
@@ -136,18 +141,37 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
         raise DeployError(
             f"{source}: unknown {sorted(set(content) - known)}, missing {sorted(required - set(content))}"
         )
+    _check_values(content, source)
     sidecar = Sidecar(**content)
     if check_hashes:
         for name, expected in sidecar.sha256.items():
             part = path.parent / present_name(sidecar, path, name)
             if not part.is_file():
                 raise FileNotFoundError(_missing_part(part, name, path, source.name))
+            _check_is_itself(part)
             if file_hash(part) != expected:
                 raise DeployError(
                     f"{part} is not the file that {source.name} describes (another model, or damaged): copy both "
                     "again, or export again with tools/deploy.py"
                 )
     return sidecar
+
+
+def _check_values(content: Dict[str, Any], source: Path) -> None:
+    for keys, kind, what in ((_OBJECTS, dict, "objects"), (_TEXTS, str, "text")):
+        wrong = next((key for key in keys if key in content and not isinstance(content[key], kind)), None)
+        if wrong is not None:
+            names = f"{', '.join(map(repr, keys[:-1]))} and {keys[-1]!r}"
+            raise DeployError(
+                f"{source}: expected {what} as {names}, got {json.dumps(content[wrong])} as {wrong!r}: export again"
+            )
+
+
+def _check_is_itself(path: Path) -> None:
+    """Raise DeployError for a file that stands in place of the real one, such as a Git-LFS pointer or a web page."""
+    kind = stand_in(path)
+    if kind:
+        raise DeployError(f"{path} {kind}")
 
 
 def present_name(sidecar: Sidecar, path: Path, name: str) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, group_options
+from ehrpose.counted import counted
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, check_number, group_options
 from ehrpose.inferencers.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
 from ehrpose.progress import Progress, Rate
@@ -139,6 +140,8 @@ class PoseInferencer:
         draw, write = group_options(options, draw, write, others=_ARGUMENTS)
         check_count("batch_size", batch_size, 1)
         check_count("skip", skip, 0)
+        check_count("num_instances", num_instances, -1)
+        check_number("bbox_thr", bbox_thr)
         if max_frames is not None:
             check_count("max_frames", max_frames, 1)
         if write.show:
@@ -292,7 +295,7 @@ def _batches(
         has = source.num_frames if source.video is None else source.video.num_read
         what = "photo" if source.kind == "images" else "frame"
         raise ValueError(
-            f"nothing is left after `skip` {skip}: expected fewer than the input's {has} {what}(s)"
+            f"nothing is left after `skip` {skip}: expected fewer than the input's {counted(has or 0, what)}"
         )
     if max_frames is None or done < max_frames:
         _warn_of_missing(source)
@@ -300,9 +303,10 @@ def _batches(
 
 def _warn_of_missing(source: InputSource) -> None:
     video = source.video
-    if video is not None and video.num_missing:
+    if video is not None and (video.num_missing or video.is_cut):
+        whole = f" of {video.num_frames}" if video.num_missing else ""
         print(
-            f"{video.path}: the end is broken or missing; {video.num_read} of {video.num_frames} frames could be read",
+            f"{video.path}: the end is broken or missing; {video.num_read}{whole} frames could be read",
             file=sys.stderr,
         )
 

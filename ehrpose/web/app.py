@@ -136,6 +136,11 @@ class _Interface:
         return cv2.imencode(".png", colors)[1].tobytes()
 
     def _model_name(self, request: Request) -> str:
+        unknown = sorted(set(request.query_params) - {"model"})
+        if unknown:
+            raise UploadError(
+                400, f"unknown parameter {unknown[0]!r}, expected only 'model': people are drawn by the page"
+            )
         name = request.query_params.get("model", self.pool.names[0])
         if name not in self.pool.names:
             raise UploadError(404, f"model {name!r} not found; available: {', '.join(self.pool.names)}")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 from PIL import Image
 
-from ehrpose.image_io import FORMATS, ImageReadError, describe, open_with_pillow, read_image
+from ehrpose.image_io import FORMATS, ImageReadError, check_range, describe, open_with_pillow, read_image
 
 
 class UploadError(ValueError):
@@ -18,6 +18,8 @@ class UploadError(ValueError):
         self.status = status
 
 
+# How errors of read_image name a photo without a file.
+_UPLOAD = "given as bytes"
 # Content types of forms, and of a photo inside something else. Curl sends --data-binary as urlencoded.
 _WRAPPED = ("multipart/", "application/json")
 
@@ -74,8 +76,11 @@ def decode_photo(data: bytes, max_pixels: int) -> np.ndarray:
     if not data:
         raise UploadError(400, "the request contains no photo: send the file as its body")
     try:
+        check_range(data, _UPLOAD)
         with open_with_pillow(data) as opened:
             width, height = opened.size
+    except ImageReadError as error:
+        raise _unreadable(error) from error
     except Image.DecompressionBombError as error:
         raise UploadError(413, f"too many pixels: {error}") from error
     except ImportError as error:
@@ -91,6 +96,8 @@ def decode_photo(data: bytes, max_pixels: int) -> np.ndarray:
     try:
         return read_image(data)
     except ImageReadError as error:
-        raise UploadError(
-            415, str(error).replace("cannot read photo given as bytes: ", "cannot be read: ")
-        ) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: ImageReadError) -> UploadError:
+    return UploadError(415, str(error).replace(f"cannot read photo {_UPLOAD}: ", "cannot be read: "))

@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="starlette is in the extra 'web'")
 pytest.importorskip("httpx", reason="httpx is in the extra 'tests'")
 
 from page_server import TwoPeople
-from photo_files import CAN_BE_TURNED
+from photo_files import CAN_BE_TURNED, tiff
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -98,6 +98,22 @@ def test_a_photo_inside_a_form_is_refused_with_the_way_to_send_it(client, predic
         assert "--data-binary" in answer.json()["error"]
     headers = {"content-type": "application/x-www-form-urlencoded"}  # of curl --data-binary
     assert client.post(path, content=encoded(), headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/predict", "/api/heatmap"])
+def test_unknown_options_are_refused(client, predictor, path):
+    answer = client.post(f"{path}?kpt_thr=0.5", content=encoded())
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("unknown parameter 'kpt_thr', expected only 'model'")
+    assert predictor.seen == []
+
+
+def test_a_tiff_of_numbers_without_a_range_says_so(client):
+    for channels in (1, 3):
+        content = tiff(np.ones((8, 9, channels), np.float32), sample_format=3)
+        answer = client.post("/api/predict", content=content)
+        assert answer.status_code == 415
+        assert "expected a TIFF of 8-bit or 16-bit unsigned integers, got 32-bit" in answer.json()["error"]
 
 
 def test_heic_without_pillow_heif_says_what_to_install(client, monkeypatch):

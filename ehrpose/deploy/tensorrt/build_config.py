@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from ehrpose.counted import counted
 from ehrpose.deploy.sidecar import DeployError, Sidecar
 from ehrpose.deploy.tensorrt.engine_info import PRODUCTS, BuildOptions
 from ehrpose.deploy.tensorrt.network import peak_layers, typed_precision
@@ -94,7 +95,7 @@ def set_device(trt: Any, builder: Any, config: Any, options: BuildOptions, preci
         return []
     cores = builder.num_DLA_cores
     if options.dla_core >= cores:
-        raise DeployError(f"this device has {cores} DLA core(s), got `dla_core={options.dla_core}`")
+        raise DeployError(f"this device has {counted(cores, 'DLA core')}, got `dla_core={options.dla_core}`")
     if precision == "fp32":
         raise DeployError("the DLA computes in fp16 or int8, not in fp32: add `precision='fp16'`")
     config.default_device_type = trt.DeviceType.DLA

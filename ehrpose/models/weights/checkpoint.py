@@ -22,9 +22,9 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from ehrpose.counted import counted
+from ehrpose.file_kind import explain, foreign_kind, is_safetensors, is_torch_file
 from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.models.weights.allowed_globals import allowed_globals
-from ehrpose.models.weights.file_kind import explain, foreign_kind, is_safetensors, is_torch_file
 from ehrpose.models.weights.state_dict_diff import (
     COUNTER,
     Differences,
