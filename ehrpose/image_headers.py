@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Tuple
 
 # Bytes that one byte becomes at most: of zlib (https://zlib.net/zlib_tech.html), and of LZW with codes of 12 bits.
 _ZLIB, _LZW = 1032, 4096
 # Pixels per byte of a JPEG: an empty block of 8 x 8 takes a bit in a progressive one.
 _JPEG = 1024
+# Formats that can store an empty picture of any size in a few bytes: real photos of more pixels than the first number
+# have a byte for at most as many as the second.
+_LARGE, _EMPTY = 2**24, 4096
 # Uncompressed pixels may lack this part of their bytes here; what is really missing is for the decoder to find.
 _SLACK = 2
 _MAX_TAGS = 65535
 _TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 258, 259, 277, 322, 323
 _ORIENTATION, _SAMPLE_FORMAT = 274, 339
+# Boxes of AVIF and HEIC.
+_SIZE, _COUNT = re.compile(b"ispe"), re.compile(b"stsz")
 
 
 class Header(NamedTuple):
@@ -64,7 +69,12 @@ def read_header(data: bytes, kind: str) -> Optional[Header]:
     return header
 
 
-def _largest(sizes: Iterator[Tuple[int, int]]) -> Tuple[int, int]:
+def _least(width: int, height: int) -> int:
+    """Return the bytes of a photo whose format has no least."""
+    return width * height // _EMPTY if width * height > _LARGE else 0
+
+
+def _largest(sizes: Iterable[Tuple[int, int]]) -> Tuple[int, int]:
     """Return the greatest width and the greatest height."""
     widths, heights = zip(*[(0, 0), *sizes])
     return max(widths), max(heights)
@@ -126,7 +136,9 @@ def _gif(data: bytes) -> Header:
             next(steps)
             at += data[at] + 1
         at += 1
-    return Header(width, height, 1, frames, first // _LZW, len(data))
+    if not frames:
+        raise ValueError("it has no picture")
+    return Header(width, height, 1, frames, max(first // _LZW, _least(width, height)), len(data))
 
 
 def _gif_table(flags: int) -> int:
@@ -154,7 +166,8 @@ def _webp(data: bytes) -> Header:
             frames += 1
             sizes.append((1 + _uint24(data, at + 14), 1 + _uint24(data, at + 17)))
         at += 8 + length + length % 2
-    return Header(*_largest(iter(sizes)), frames=max(1, frames))
+    width, height = _largest(sizes)
+    return Header(width, height, 1, max(1, frames), _least(width, height), len(data))
 
 
 def _uint24(data: bytes, at: int) -> int:
@@ -274,9 +287,7 @@ def _jpeg2000(data: bytes) -> Header:
         raise ValueError("it has no codestream")
     right, bottom, left, top, wide, high, x, y = struct.unpack_from(">8I", data, at + 8)
     (channels,) = struct.unpack_from(">H", data, at + 40)
-    if not (wide and high):
-        raise ValueError("its tiles are empty")
-    tiles = -(-(right - x) // wide) * -(-(bottom - y) // high)
+    tiles = -(-(right - x) // max(1, wide)) * -(-(bottom - y) // max(1, high))
     # A tile's two markers take 14 bytes. The boxes around the codestream state a size of their own.
     width, height, box = right - left, bottom - top, data.find(b"ihdr", 0, at)
     if box >= 0:
@@ -284,7 +295,7 @@ def _jpeg2000(data: bytes) -> Header:
         width, height = max(width, boxed[1]), max(height, boxed[0])
     if 14 * tiles > len(data):
         raise ValueError(f"it states {tiles} tiles in {len(data)} bytes")
-    return Header(width, height, channels)
+    return Header(width, height, channels, 1, _least(width, height), len(data))
 
 
 def _boxes(data: bytes) -> Optional[Header]:
@@ -304,22 +315,15 @@ def _boxes(data: bytes) -> Optional[Header]:
             raise ValueError(f"a box of {length} bytes is stated where {len(data) - at} are left")
         top.setdefault(name, (at, at + length))
         at += length
-    start, end = top.get(b"meta", (0, 0))
-    width, height = _largest(
-        struct.unpack_from(">II", data, at + 8) for at in _find_all(data, b"ispe", start, end)
-    )
+    width, height = _largest(_stated(data, _SIZE, ">II", 8, top.get(b"meta", (0, 0))))
     if not width:
         return None
-    start, end = top.get(b"moov", (0, 0))
-    counts = [struct.unpack_from(">I", data, at + 12)[0] for at in _find_all(data, b"stsz", start, end)]
-    return Header(width, height, frames=max([1, *counts]))
+    counts = [count for (count,) in _stated(data, _COUNT, ">I", 12, top.get(b"moov", (0, 0)))]
+    return Header(width, height, 1, max([1, *counts]), _least(width, height), len(data))
 
 
-def _find_all(data: bytes, word: bytes, start: int, end: int) -> Iterator[int]:
-    at = data.find(word, start, end)
-    while at >= 0:
-        yield at
-        at = data.find(word, at + 4, end)
+def _stated(data: bytes, name: re.Pattern, code: str, skip: int, place: Tuple[int, int]) -> list:
+    return [struct.unpack_from(code, data, found.start() + skip) for found in name.finditer(data, *place)]
 
 
 def _ppm(data: bytes) -> Header:

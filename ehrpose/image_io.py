@@ -30,8 +30,7 @@ IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".hif", ".bmp",
     ".dib", ".gif", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-# Limits of ``read_image``. A phone's largest photo has 200 megapixels; 16 bytes of memory per pixel are the most that
-# a decoder was seen to take.
+# Limits of ``read_image``: a phone's largest photos have 200 megapixels. docs/security.md has the memory per pixel.
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**30
 MAX_FRAMES = 100_000
@@ -264,7 +263,8 @@ def _decode_pillow(
             return turn(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
         if image.mode in ("I", "F"):
             raise ValueError(f"pixels of mode {image.mode} have no known range; save it with 8 or 16 bits")
-        return turn(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        return turn(np.asarray(rgb)[:, :, ::-1])
 
 
 def open_with_pillow(data: bytes, kind: Optional[str], others: Sequence[str] = ()) -> Any:

@@ -103,7 +103,7 @@ def test_the_header_states_what_the_decoder_returns(fmt):
     assert read_image(data, max_pixels=header.width * header.height).shape == (40, 60, 3)
 
 
-@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF"])
+@pytest.mark.parametrize("fmt", FORMATS)
 def test_a_size_that_the_file_cannot_contain_is_refused(fmt, no_decoder):
     with pytest.raises(
         ImageReadError, match=r"9000 x 9000 px need at least \d+ bytes, \d+ are there"
@@ -131,6 +131,17 @@ def test_lengths_that_lead_out_of_other_files_are_refused(no_decoder):
     ):
         with pytest.raises(ImageReadError, match=reason):
             read_image(data)
+
+
+def test_a_gif_without_a_picture_is_refused(no_decoder):
+    with pytest.raises(ImageReadError, match=r"a broken GIF \(it has no picture\)"):
+        read_image(b"GIF89a" + struct.pack("<HH", 60, 40) + bytes(3) + b";")
+
+
+def test_an_empty_photo_that_is_not_large_is_read():
+    data = encode(np.zeros((4000, 4000, 3), np.uint8), "WEBP", lossless=True, method=0)
+    assert len(data) < 4000 * 4000 // 4096 < 10**5
+    assert read_image(data).shape == (4000, 4000, 3)
 
 
 def tiny_tiles(data):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from ehrpose.deploy.export.quantization import (
 )
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash
+from ehrpose.files import temporary_folder
 
 if TYPE_CHECKING:
     from ehrpose.deploy.export.options import ExportOptions
@@ -97,8 +97,8 @@ def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
         if options.for_tensorrt:
             parity.check_tensorrt_85(parity.check_model(content, options.opset))
         return Form({f"{options.name}.onnx": content}, "int8", _checked(report).describe())
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / f"{options.name}.xml"
+    with temporary_folder() as folder:
+        target = folder / f"{options.name}.xml"
         quantize_openvino(path, batches, target, options.half_range)
         files = {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
     measured = np.concatenate(batches[-6:])
@@ -132,12 +132,12 @@ def _error_of(
     size = sidecar.batch_size
     parts = [images[i : i + size] for i in range(0, len(images) - size + 1, size)]
     exact_backend = "torch" if path.suffix == ".pt2" else "onnxruntime"
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        target = Path(folder) / next(iter(files))
+            (folder / name).write_bytes(content)
+        target = folder / next(iter(files))
         copied = Sidecar(**{**vars(sidecar), "precision": precision})
-        copied.sha256 = {name: file_hash(Path(folder) / name) for name in files}
+        copied.sha256 = {name: file_hash(folder / name) for name in files}
         copied.write(target)
         with PoseRuntime(path, exact_backend) as exact, PoseRuntime(target, backend) as form:
             found, wanted = ([list(r.backend.run(part).values()) for part in parts] for r in (form, exact))
