@@ -22,7 +22,7 @@ import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import ContextManager, Iterator, Optional, Set, Tuple, Union
+from typing import BinaryIO, ContextManager, Iterator, Optional, Set, Tuple, Union
 
 PARTIAL = ".partial"
 PathLike = Union[str, "os.PathLike[str]"]
@@ -161,6 +161,14 @@ def write_bytes(path: PathLike, content: bytes, durable: bool = True) -> None:
 def write_text(path: PathLike, content: str, durable: bool = True) -> None:
     """Write a UTF-8 file atomically; missing folders are created. Otherwise as ``written_beside``."""
     write_bytes(path, content.encode("utf-8"), durable)
+
+
+def open_kept(path: PathLike, append: bool) -> BinaryIO:
+    """Open a file that keeps its own name between runs, such as a download's part; a link to one is refused."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+    # Windows has no such flag, and needs one for bytes.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab" if append else "wb")
 
 
 def make_parent(path: PathLike) -> None:

@@ -155,7 +155,7 @@ def _check_others(asked: Sequence[str], known: Sequence[str]) -> Tuple[str, ...]
     others = (asked,) if isinstance(asked, str) else tuple(asked)
     unknown = [name for name in others if name not in known]
     if unknown:
-        raise ValueError(f"`other_formats`: expected names among {', '.join(known)}, got {unknown[0]!r}")
+        raise ValueError(f"other_formats: expected names among {', '.join(known)}, got {unknown[0]!r}")
     return others
 
 
@@ -167,7 +167,7 @@ def _check_header(header: Any, name: str, max_pixels: int, max_frames: int) -> N
         raise ImageSizeError(f"cannot read photo {name}: {error}") from error
     if header.frames > max_frames:
         raise ImageSizeError(
-            f"cannot read photo {name}: its {header.frames} frames are too many: `max_frames` is {max_frames}"
+            f"cannot read photo {name}: its {header.frames} frames are too many: max_frames is {max_frames}"
         )
     if header.channels > MAX_CHANNELS:
         raise ImageSizeError(
@@ -183,7 +183,7 @@ def _check_header(header: Any, name: str, max_pixels: int, max_frames: int) -> N
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageSizeError(
-            f"{width} x {height} px is too large: the limit is {max_pixels / 1e6:g} megapixels (`max_pixels`)"
+            f"{width} x {height} px is too large: the limit is {max_pixels / 1e6:g} megapixels (max_pixels)"
         )
 
 
@@ -233,7 +233,7 @@ def _check_bytes(size: int, name: str, max_bytes: int) -> None:
     if size > max_bytes:
         raise ImageSizeError(
             f"cannot read photo {name}: {size / 1e6:.1f} MB are too many: the limit is {max_bytes / 1e6:g} MB "
-            "(`max_bytes`)"
+            "(max_bytes)"
         )
 
 

@@ -87,7 +87,7 @@ def test_a_header_of_too_many_pixels_is_refused_before_a_decoder_sees_it(fmt, no
     with pytest.raises(ImageSizeError, match=r"30000 x 20000 px is too large: the limit is 200 megapixels"):
         read_image(stated(fmt, 30_000, 20_000))
     with pytest.raises(
-        ImageSizeError, match=r"6[04] x (40|64) px is too large: the limit is 0\.0023 mega.*`max_pixels`"
+        ImageSizeError, match=r"6[04] x (40|64) px is too large: the limit is 0\.0023 mega.*max_pixels"
     ):
         read_image(photo(fmt), max_pixels=2300)
 
@@ -161,7 +161,7 @@ def test_frames_are_counted_and_limited(fmt, monkeypatch):
     assert read_image(data, max_frames=4).shape == (4, 5, 3)
     monkeypatch.setattr(cv2, "imdecode", None)
     monkeypatch.setattr(image_io, "open_with_pillow", None)
-    with pytest.raises(ImageSizeError, match=r"its 4 frames are too many: `max_frames` is 3"):
+    with pytest.raises(ImageSizeError, match=r"its 4 frames are too many: max_frames is 3"):
         read_image(data, max_frames=3)
 
 
@@ -169,7 +169,7 @@ def test_bytes_and_channels_are_limited(tmp_path, no_decoder):
     path = tmp_path / "a.png"
     path.write_bytes(photo("PNG"))
     with pytest.raises(
-        ImageSizeError, match=r"a\.png: 0\.0 MB are too many: the limit is 5e-05 MB \(`max_bytes`"
+        ImageSizeError, match=r"a\.png: 0\.0 MB are too many: the limit is 5e-05 MB \(max_bytes"
     ):
         read_image(path, max_bytes=50)
     with pytest.raises(ImageSizeError, match="the limit is 5e-05 MB"):
@@ -201,7 +201,7 @@ def test_a_switch_opens_other_formats(fmt):
     data = encode(scene(), fmt, **({"sizes": [(60, 40)]} if fmt == "ICO" else {}))
     np.testing.assert_array_equal(read_image(data, other_formats=[fmt]), scene())
     assert read_image(data, other_formats=fmt).shape == (40, 60, 3)
-    with pytest.raises(ImageSizeError, match=r"60 x 40 px is too large.*`max_pixels`"):
+    with pytest.raises(ImageSizeError, match=r"60 x 40 px is too large.*max_pixels"):
         read_image(data, other_formats=[fmt], max_pixels=2300)
     with pytest.raises(ImageReadError):  # the switch opens one format, not all
         read_image(data, other_formats=[name for name in OTHER_FORMATS if name not in (fmt, "TGA")][:1])
@@ -222,7 +222,7 @@ def test_no_other_program_is_started(tmp_path, monkeypatch, suffix):
     for backend in ("opencv", "pillow"):
         with pytest.raises(ImageReadError, match="a PostScript or PDF document, which is never opened"):
             read_image(path, backend)
-    with pytest.raises(ValueError, match=r"`other_formats`: expected names among DDS, .*, got 'EPS'"):
+    with pytest.raises(ValueError, match=r"other_formats: expected names among DDS, .*, got 'EPS'"):
         read_image(path, other_formats=["EPS"])
     with pytest.raises(ImageReadError):
         read_image(path, other_formats=OTHER_FORMATS)

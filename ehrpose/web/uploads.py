@@ -77,5 +77,5 @@ def decode_photo(data: bytes, max_pixels: int) -> np.ndarray:
     except ImageReadError as error:
         reason = str(error).replace("cannot read photo given as bytes: ", "")
         if isinstance(error, ImageSizeError):
-            raise UploadError(413, reason.replace(" (`max_pixels`)", "")) from error
+            raise UploadError(413, reason.replace(" (max_pixels)", "")) from error
         raise UploadError(415, f"cannot decode this image: {reason}") from error
