@@ -97,7 +97,8 @@ def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_disk_that_fills_up_ends_the_download(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "open_kept", lambda *_, append: Path("/dev/full").open("ab"))
+    full = Path("/dev/full")
+    monkeypatch.setattr(module, "open_kept", lambda *_, append: full.open("ab"))
     with pytest.raises(
         WriteError, match=r"a\.zip\.part could not be written: No space left on device \(\d+ MB"
     ):
