@@ -182,8 +182,8 @@ def _bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     height = abs(height)  # negative: from the top
-    raw = height * (width * bits // 8) if compression in (0, 3, 6) else 0
-    return Header(width, height, 1, 1, raw // _SLACK, max(0, len(data) - start))
+    least = height * (width * bits // 8) // _SLACK if compression in (0, 3, 6) else _least(width, height)
+    return Header(width, height, 1, 1, least, max(0, len(data) - start))
 
 
 def _tiff(data: bytes) -> Header:
@@ -197,7 +197,7 @@ def _tiff(data: bytes) -> Header:
     most = {1: _SLACK, 5: _LZW, 8: _ZLIB, 32946: _ZLIB, 32773: 128}.get(value(_COMPRESSION, 1))
     least = 0 if most is None else raw // most
     width, height = max(width, value(_TILE_WIDTH, 0)), max(height, value(_TILE_HEIGHT, 0))
-    return Header(width, height, samples, _count_pages(data), least, len(data))
+    return Header(width, height, samples, _count_pages(data), max(least, _least(width, height)), len(data))
 
 
 def _byte_order(data: bytes) -> str:

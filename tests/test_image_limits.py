@@ -111,6 +111,17 @@ def test_a_size_that_the_file_cannot_contain_is_refused(fmt, no_decoder):
     assert not isinstance(caught.value, ImageSizeError)
 
 
+def test_compressed_kinds_of_other_formats_have_a_least_size_too(no_decoder):
+    fax = stated("TIFF", 9000, 9000).replace(
+        struct.pack("<HHIH", 259, 3, 1, 1), struct.pack("<HHIH", 259, 3, 1, 4)
+    )
+    bmp = stated("BMP", 9000, 9000)
+    runs = bmp[:30] + struct.pack("<I", 1) + bmp[34:]
+    for data in (fax, runs):
+        with pytest.raises(ImageReadError, match=r"9000 x 9000 px need at least 19775 bytes, \d+ are there"):
+            read_image(data)
+
+
 @pytest.mark.parametrize("name", [b"IDAT", b"iCCP", b"zTXt", b"eXIf", b"tEXt", b"fdAT", b"PLTE"])
 def test_a_png_whose_chunk_states_more_than_the_file_has_is_refused(name, no_decoder):
     data = png(60, 40, chunk(name, b"few bytes", 2**31 - 20))
