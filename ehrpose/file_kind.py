@@ -6,8 +6,9 @@ Checkpoints, exported networks with their descriptions, and zoo weights are all 
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
+
+from ehrpose.archives import ArchiveError, open_archive
 
 _HEAD = 1024
 _SHOWN = 40
@@ -123,9 +124,13 @@ def _reason(error: Exception) -> str:
 
 def _zip_kind(path: Path) -> str | None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except ArchiveError as error:
+        if " is refused: " in str(error):
+            return str(error)[len(str(path)) + 1 :]
+        return f"is truncated or damaged ({path.stat().st_size} bytes): copy or download it again"
+    except (OSError, ValueError):
         return f"is truncated or damaged ({path.stat().st_size} bytes): copy or download it again"
     ends = {name.rsplit("/", 1)[-1] for name in names}
     if "constants.pkl" in ends:

@@ -2,18 +2,27 @@
 
 A symlink is replaced by a regular file; the file it pointed to keeps its content, as it may be shared (by a dataset
 made of links, or a cache). Symlinked folders are followed.
+
+A partial file has an unpredictable name and is created exclusively, so no link that somebody put there is followed. The
+name tells the process that writes it: what a killed one left is removed by the next that writes to the folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
+import functools
+import hashlib
 import os
+import re
+import secrets
 import shutil
+import socket
 import stat
+import tempfile
+import time
 from pathlib import Path
-from typing import ContextManager, Iterator, Optional, Union
+from typing import BinaryIO, ContextManager, Iterator, Optional, Set, Tuple, Union
 
 PARTIAL = ".partial"
 PathLike = Union[str, "os.PathLike[str]"]
@@ -22,8 +31,11 @@ _USER_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, Permis
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 # Reported by file systems that cannot flush, such as some network ones: nothing more can be done there.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-# Two containers that share a folder may have the same process id, so each process counts from a random number.
-_NUMBERS = itertools.count(int.from_bytes(os.urandom(3), "big"))
+# .STEM.MACHINE-PROCESS-START-TOKEN.partial.SUFFIX
+_PART = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{16}" + re.escape(PARTIAL) + r"(\..*)?")
+# Whether a process of another machine or container lives cannot be known: its parts stay for this long, seconds.
+MAX_PART_AGE = 7 * 24 * 3600.0
+_SWEPT: Set[str] = set()
 
 
 class WriteError(OSError):
@@ -58,6 +70,14 @@ class PartialFile:
         self.partial = partial_path(self.path)
         with self.explained():
             _check_replaceable(self.path)
+
+    def create(self) -> Path:
+        """Create ``partial``, empty and exclusively, and return it. Errors as for ``written_beside``."""
+        _sweep_once(self.path.parent)
+        with self.explained():
+            # With O_EXCL, POSIX does not follow a link, whether it leads to a file or to nothing.
+            os.close(os.open(self.partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        return self.partial
 
     def commit(self) -> None:
         """Move the file into place, with the permissions of the one it replaces.
@@ -124,7 +144,7 @@ def written_beside(path: PathLike, durable: bool = True) -> Iterator[Path]:
     file = PartialFile(path, durable)
     try:
         with file.explained():
-            yield file.partial
+            yield file.create()
         file.commit()
     except BaseException:
         file.abort()
@@ -141,6 +161,14 @@ def write_bytes(path: PathLike, content: bytes, durable: bool = True) -> None:
 def write_text(path: PathLike, content: str, durable: bool = True) -> None:
     """Write a UTF-8 file atomically; missing folders are created. Otherwise as ``written_beside``."""
     write_bytes(path, content.encode("utf-8"), durable)
+
+
+def open_kept(path: PathLike, append: bool) -> BinaryIO:
+    """Open a file that keeps its own name between runs, such as a download's part; a link to one is refused."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+    # Windows has no such flag, and needs one for bytes.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab" if append else "wb")
 
 
 def make_parent(path: PathLike) -> None:
@@ -160,7 +188,7 @@ def make_parent(path: PathLike) -> None:
 
 
 def partial_path(path: PathLike) -> Path:
-    """Return a unique hidden name next to ``path``, with its suffix.
+    """Return a unique, unpredictable, hidden name next to ``path``, with its suffix; ``remove_stale`` recognises it.
 
     Raises:
         IsADirectoryError: ``path`` is ``.`` or ``/``.
@@ -169,7 +197,98 @@ def partial_path(path: PathLike) -> Path:
     if not path.name:  # "." or "/"
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # 40 characters are at most 160 bytes, which leaves room for the rest in the 255 of a name.
-    return path.with_name(f".{path.stem[:40]}.{os.getpid()}-{next(_NUMBERS)}{PARTIAL}{path.suffix}")
+    owner = f"{_machine()}-{os.getpid()}-{_process(os.getpid())[1]}"
+    return path.with_name(f".{path.stem[:40]}.{owner}-{secrets.token_hex(8)}{PARTIAL}{path.suffix}")
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a new private folder for temporary files; it is removed at the end, or by the next run after a kill."""
+    place = Path(tempfile.gettempdir())
+    _sweep_once(place)
+    folder = partial_path(place / "ehrpose")
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_stale(folder: PathLike) -> None:
+    """Remove the partial files and folders that killed processes left in a folder.
+
+    Those of processes that live stay, and for ``MAX_PART_AGE`` those of other machines and containers. Nothing is an
+    error: the folder may be missing, or the parts another user's.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            named = _PART.fullmatch(entry.name)
+            if named is None or not _is_stale(entry.path, *named.group(1, 2, 3)):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _sweep_once(folder: Path) -> None:
+    """Remove what is stale in a folder the first time that this process writes to it: it may have many files."""
+    place = os.path.abspath(folder)
+    if place not in _SWEPT:
+        _SWEPT.add(place)
+        remove_stale(folder)
+
+
+def _is_stale(path: str, machine: str, process: str, start: str) -> bool:
+    if machine == _machine() and os.name != "nt":  # there os.kill would end the process
+        return not _lives(int(process), start)
+    return time.time() - _changed(path) > MAX_PART_AGE
+
+
+def _changed(path: str) -> float:
+    """Return when a file, or the newest file of a folder, was written last, in seconds since 1970."""
+    inside = (os.path.join(top, name) for top, _, names in os.walk(path) for name in names)
+    newest = 0.0
+    for each in (path, *inside):
+        with contextlib.suppress(OSError):
+            newest = max(newest, os.lstat(each).st_mtime)
+    return newest or time.time()
+
+
+def _lives(process: int, start: str) -> bool:
+    """Whether the process with this number is still the one that started then."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        pass
+    state, started = _process(process)
+    return state not in ("Z", "X") and (started == start or "0" in (started, start))
+
+
+def _process(process: int) -> Tuple[str, str]:
+    """Return a process's state and start in Linux's terms; an empty state and 0 where they are unknown."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return "", "0"
+    words = (
+        status[status.rindex(b")") :].decode().split()
+    )  # the program's name, in brackets, may contain anything
+    return words[1], words[20]
+
+
+@functools.lru_cache(maxsize=None)
+def _machine() -> str:
+    """Return what tells this machine from others, and a container from its host: process numbers hold in it only."""
+    told = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        told.append(os.readlink("/proc/self/ns/pid"))
+    with contextlib.suppress(OSError):
+        told.append(Path("/etc/machine-id").read_text(encoding="utf-8"))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
 def _reason(path: Path, error: OSError) -> str:

@@ -1,5 +1,7 @@
 """Read photos in all common formats into one array layout (no torch).
 
+A file's first bytes choose its format, and its header's size is checked, before a decoder sees it.
+
 OpenCV decodes; what it cannot read goes to Pillow. So do the formats whose orientation OpenCV ignores: WebP with EXIF
 (OpenCV 4), animated PNG (OpenCV 5) and AVIF, which states it in its boxes "irot" and "imir" (ISO/IEC 23000-22) and not
 in its EXIF. OpenCV and Pillow always turn TIFF, so its orientation is applied here. OpenCV 4 also silently returns the
@@ -8,18 +10,17 @@ upper part of a truncated JPEG, so its end marker is checked here.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import re
-import struct
+import stat
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 
-__all__ = ["ImageReadError", "ImageSource", "read_image"]
+__all__ = ["ImageReadError", "ImageSizeError", "ImageSource", "read_image"]
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview]
 
@@ -29,29 +30,36 @@ IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".hif", ".bmp",
     ".dib", ".gif", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-FORMATS = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000, and HEIC with pillow-heif"
-_HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
-_STARTS = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG": "PNG",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",  # BigTIFF
-    b"MM\0+": "TIFF",
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-}
-# Tags of TIFF, the second also of EXIF.
-_BITS, _ORIENTATION, _SAMPLE_FORMAT, _XMP = 258, 274, 339, 700
+# Limits of ``read_image``: a phone's largest photos have 200 megapixels. docs/security.md has the memory per pixel.
+MAX_PIXELS = 200_000_000
+MAX_BYTES = 2**30
+MAX_FRAMES = 100_000
+# More channels than this are not a photo; decoders take memory for each.
+MAX_CHANNELS = 8
+# The size of smaller photos is not compared with that of their file.
+_SMALL = 2**22
+# Tags of TIFF, the first also of EXIF.
+_ORIENTATION, _XMP = 274, 700
 
 
 class ImageReadError(ValueError):
     """A photo that cannot be used; the message names the file and the reason."""
 
 
-def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = True) -> np.ndarray:
+class ImageSizeError(ImageReadError):
+    """A photo beyond a limit of ``read_image``; the message names the limit."""
+
+
+def read_image(
+    source: ImageSource,
+    backend: str = "opencv",
+    apply_exif: bool = True,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    max_frames: int = MAX_FRAMES,
+    other_formats: Sequence[str] = (),
+) -> np.ndarray:
     """Read one photo.
 
     Grey, palette and bilevel images get three channels. Transparency is dropped, not blended: the colours
@@ -65,38 +73,118 @@ def read_image(source: ImageSource, backend: str = "opencv", apply_exif: bool = 
         apply_exif: Turn the photo upright: by its EXIF orientation, or what its format has in place of it. False
             returns the pixels as stored, except for HEIC, which is always upright. Orientations in XMP are ignored,
             as in browsers.
+        max_pixels: Largest number of pixels that the header may state.
+        max_bytes: Largest size of the file, bytes.
+        max_frames: Largest number of frames of an animation, or of pages.
+        other_formats: Formats to open besides the usual ones, by Pillow's names: DDS, ICO, PCX, PSD, QOI, SGI, SUN
+            or TGA. For files that you trust.
 
     Returns:
         (H, W, 3) uint8 BGR, C-contiguous.
 
     Raises:
         ImageReadError: The file is missing, empty, truncated or not an image.
-        ValueError: Unknown backend.
+        ImageSizeError: It is beyond a limit; no decoder has seen it.
+        ValueError: Unknown backend or format.
     """
+    # Loaded here, as opening a model reads no photo.
+    from ehrpose import image_formats, image_headers
+
     if backend not in BACKENDS:
         raise ValueError(f"unknown image backend {backend!r}, expected one of {list(BACKENDS)}")
-    data, name = _read_bytes(source)
+    others = _check_others(other_formats, image_formats.OTHER_FORMATS)
+    data, name = _read_bytes(source, max_bytes)
     if not data:
         raise ImageReadError(f"cannot read photo {name}: the file is empty")
-    _check_complete(data, name)
-    check_range(data, name)
-    kind = kind_of(data)
-    decoders: List[Callable[[bytes, bool], Optional[np.ndarray]]] = [_decode_opencv, _decode_pillow]
-    if backend == "pillow" or _is_for_pillow(data, kind):
-        decoders.reverse()
+    kind, is_measured = _examine(data, name, others, max_pixels, max_frames)
     turn = 1
     if kind == "TIFF":
-        data, turn = _prepare_tiff(data, apply_exif)
-    reasons: List[str] = []
-    for decode in decoders:
         try:
-            image = decode(data, apply_exif)
+            data, turn = image_headers.prepare_tiff(data, apply_exif)
+        except ValueError as error:
+            raise ImageReadError(f"cannot read photo {name}: {error}") from error
+    reasons: List[str] = []
+    for decode in _decoders(data, kind, backend, is_measured):
+        try:
+            image = decode(data, kind, others, apply_exif, max_pixels)
+        except ImageSizeError as error:
+            raise ImageSizeError(f"cannot read photo {name}: {error}") from error
         except Exception as error:  # decoders raise errors of many types on broken data
             reasons.append(_reason(error))
             continue
         if image is not None:
             return np.ascontiguousarray(_TURNS[turn](image))
-    raise ImageReadError(f"cannot read photo {name}: {describe(data)} ({'; '.join(reasons)})")
+    raise ImageReadError(f"cannot read photo {name}: {image_formats.describe(data)} ({'; '.join(reasons)})")
+
+
+def _examine(
+    data: bytes, name: str, others: Sequence[str], max_pixels: int, max_frames: int
+) -> Tuple[Optional[str], bool]:
+    """Return a photo's format, and whether its size is known and within the limits; refuse it without decoding."""
+    from ehrpose.image_formats import FORMATS, check_complete, describe, kind_of
+    from ehrpose.image_headers import read_header
+
+    kind = kind_of(data)
+    if kind is None:
+        if others:
+            return None, False
+        raise ImageReadError(f"cannot read photo {name}: {describe(data)}; supported formats: {FORMATS}")
+    try:
+        check_complete(data)
+    except ValueError as error:
+        raise ImageReadError(f"cannot read photo {name}: {error}") from error
+    try:
+        header = read_header(data, kind)
+    except ValueError as error:
+        raise ImageReadError(f"cannot read photo {name}: {describe(data)} ({error})") from error
+    if header is not None:
+        _check_header(header, name, max_pixels, max_frames)
+    return kind, header is not None
+
+
+def _decoders(data: bytes, kind: Optional[str], backend: str, is_measured: bool) -> List[Callable]:
+    """Return the decoders to try in turn. OpenCV tells no size before it decodes, so it gets measured photos only."""
+    if not is_measured:
+        return [_decode_pillow]
+    if backend == "pillow" or _is_for_pillow(data, kind):
+        return [_decode_pillow, _decode_opencv]
+    return [_decode_opencv, _decode_pillow]
+
+
+def _check_others(asked: Sequence[str], known: Sequence[str]) -> Tuple[str, ...]:
+    others = (asked,) if isinstance(asked, str) else tuple(asked)
+    unknown = [name for name in others if name not in known]
+    if unknown:
+        raise ValueError(f"other_formats: expected names among {', '.join(known)}, got {unknown[0]!r}")
+    return others
+
+
+def _check_header(header: Any, name: str, max_pixels: int, max_frames: int) -> None:
+    """Raise ImageSizeError for a photo beyond a limit, ImageReadError for one that its file cannot contain."""
+    try:
+        _check_pixels(header.width, header.height, max_pixels)
+    except ImageSizeError as error:
+        raise ImageSizeError(f"cannot read photo {name}: {error}") from error
+    if header.frames > max_frames:
+        raise ImageSizeError(
+            f"cannot read photo {name}: its {header.frames} frames are too many: max_frames is {max_frames}"
+        )
+    if header.channels > MAX_CHANNELS:
+        raise ImageSizeError(
+            f"cannot read photo {name}: expected at most {MAX_CHANNELS} channels, got {header.channels}"
+        )
+    if header.width * header.height > _SMALL and header.min_bytes > header.stored:
+        raise ImageReadError(
+            f"cannot read photo {name}: broken or truncated: {header.width} x {header.height} px need at least "
+            f"{header.min_bytes} bytes, {header.stored} are there"
+        )
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageSizeError(
+            f"{width} x {height} px is too large: the limit is {max_pixels / 1e6:g} megapixels (max_pixels)"
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -114,15 +202,24 @@ def check_image(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _read_bytes(source: ImageSource) -> Tuple[bytes, str]:
+def _read_bytes(source: ImageSource, max_bytes: int) -> Tuple[bytes, str]:
     if isinstance(source, (bytes, bytearray, memoryview)):
+        _check_bytes(len(source), "given as bytes", max_bytes)
         return bytes(source), "given as bytes"
     try:
         path = Path(source)
     except TypeError:
         raise TypeError(f"expected a path or bytes, got {type(source).__name__}") from None
     try:
-        return path.read_bytes(), str(path)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            _check_bytes(status.st_size, str(path), max_bytes)
+            # A device or pipe states no size.
+            data = file.read() if stat.S_ISREG(status.st_mode) else file.read(max_bytes + 1)
+        _check_bytes(len(data), str(path), max_bytes)
+        return data, str(path)
+    except ImageSizeError:
+        raise
     except FileNotFoundError:
         raise ImageReadError(f"cannot read photo {path}: file not found") from None
     except IsADirectoryError:
@@ -132,8 +229,18 @@ def _read_bytes(source: ImageSource) -> Tuple[bytes, str]:
         raise ImageReadError(f"cannot read photo {path}: {reason}") from error
 
 
-def _decode_opencv(data: bytes, apply_exif: bool) -> Optional[np.ndarray]:
-    if kind_of(data) == "AVIF":
+def _check_bytes(size: int, name: str, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise ImageSizeError(
+            f"cannot read photo {name}: {size / 1e6:.1f} MB are too many: the limit is {max_bytes / 1e6:g} MB "
+            "(max_bytes)"
+        )
+
+
+def _decode_opencv(
+    data: bytes, kind: Optional[str], others: Sequence[str], apply_exif: bool, max_pixels: int
+) -> Optional[np.ndarray]:
+    if kind == "AVIF":
         if apply_exif and (b"irot" in data or b"imir" in data):
             raise ValueError("this AVIF is turned: install Pillow 11.3 or newer, or pillow-avif-plugin")
         apply_exif = False
@@ -141,9 +248,13 @@ def _decode_opencv(data: bytes, apply_exif: bool) -> Optional[np.ndarray]:
     return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
 
 
-def _decode_pillow(data: bytes, apply_exif: bool) -> np.ndarray:
-    with open_with_pillow(data) as image:
-        if kind_of(data) == "TIFF":
+def _decode_pillow(
+    data: bytes, kind: Optional[str], others: Sequence[str], apply_exif: bool, max_pixels: int
+) -> np.ndarray:
+    with open_with_pillow(data, kind, others) as image:
+        width, height = image.size
+        _check_pixels(width, height, max_pixels)
+        if kind == "TIFF":
             _drop_xmp(image)  # Pillow turns a TIFF while it loads it
         image.load()
         turn = _TURNS[_exif_orientation(image) if apply_exif else 1]
@@ -152,27 +263,46 @@ def _decode_pillow(data: bytes, apply_exif: bool) -> np.ndarray:
             return turn(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
         if image.mode in ("I", "F"):
             raise ValueError(f"pixels of mode {image.mode} have no known range; save it with 8 or 16 bits")
-        return turn(np.asarray(image.convert("RGB"))[:, :, ::-1])
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        return turn(np.asarray(rgb)[:, :, ::-1])
 
 
-def open_with_pillow(data: bytes) -> Any:
+def open_with_pillow(data: bytes, kind: Optional[str], others: Sequence[str] = ()) -> Any:
     """Return an encoded photo as a PIL.Image.Image whose pixels are not decoded yet.
+
+    Args:
+        data: The encoded file.
+        kind: Its format; Pillow tries no other.
+        others: Pillow's names of the formats to try if ``kind`` is None.
 
     Raises:
         ImportError: Pillow, or pillow-heif for HEIC, is not installed.
+        ImageSizeError: It has more pixels than Pillow accepts.
         Exception: Pillow's errors, of many types, if this is not a photo.
     """
+    from ehrpose.image_formats import PILLOW_NAMES
+
     try:
         from PIL import Image
     except ImportError:
         raise ImportError("Pillow, which may support this format, is not installed") from None
-    if kind_of(data) == "HEIC":
+    if kind == "HEIC":
         try:
             from pillow_heif import register_heif_opener
         except ImportError:
             raise ImportError("install pillow-heif to read HEIC, or convert the photo to JPEG") from None
         register_heif_opener()
-    return Image.open(io.BytesIO(data))
+    names = tuple(others) if kind is None else PILLOW_NAMES[kind]
+    Image.preinit()
+    if not all(name in Image.OPEN for name in names):
+        Image.init()
+    known = [name for name in names if name in Image.OPEN]
+    if not known:
+        raise ValueError(f"this Pillow does not read {' or '.join(names)}")
+    try:
+        return Image.open(io.BytesIO(data), formats=known)
+    except Image.DecompressionBombError as error:
+        raise ImageSizeError(f"too large for Pillow: {error}") from error
 
 
 def _drop_xmp(tiff: Any) -> None:
@@ -194,16 +324,6 @@ def _exif_orientation(image: Any) -> int:
     return orientation if orientation in _TURNS else 1
 
 
-def _check_complete(data: bytes, name: str) -> None:
-    """Raise ImageReadError for truncated JPEG and PNG files."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        kind, is_complete = "PNG", b"IEND" in data
-    else:
-        kind, is_complete = "JPEG", not data.startswith(b"\xff\xd8\xff") or _has_jpeg_end(data)
-    if not is_complete:
-        raise ImageReadError(f"cannot read photo {name}: the {kind} is truncated, its end is missing")
-
-
 def _is_for_pillow(data: bytes, kind: Optional[str]) -> bool:
     if kind == "PNG":
         return b"acTL" in data[: data.find(b"IDAT")]
@@ -221,103 +341,3 @@ _TURNS: Dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
     8: lambda image: np.rot90(image, 1),
 }
-
-
-def check_range(data: bytes, name: str) -> None:
-    """Raise ImageReadError for a TIFF whose pixels have no known range, such as floating-point numbers."""
-    if kind_of(data) != "TIFF":
-        return
-    places = _tiff_places(data)
-    bits, sample = _short(data, places.get(_BITS), 1), _short(data, places.get(_SAMPLE_FORMAT), 1)
-    if bits > 16 or sample in (2, 3):
-        numbers = {2: "signed integers", 3: "floating-point numbers"}.get(sample, "integers")
-        raise ImageReadError(
-            f"cannot read photo {name}: expected a TIFF of 8-bit or 16-bit unsigned integers, got {bits}-bit "
-            f"{numbers}, whose range is unknown: convert it first"
-        )
-
-
-def _prepare_tiff(data: bytes, apply_exif: bool) -> Tuple[bytes, int]:
-    """Return a TIFF without its orientation, and the orientation to apply."""
-    place = _tiff_places(data).get(_ORIENTATION)
-    turn = _short(data, place, 1)
-    if place is None or turn not in _TURNS:
-        return data, 1
-    one = struct.pack(_byte_order(data) + "H", 1)
-    return data[:place] + one + data[place + 2 :], turn if apply_exif else 1
-
-
-def _byte_order(data: bytes) -> str:
-    return "<" if data.startswith(b"II") else ">"
-
-
-def _short(data: bytes, place: Optional[int], default: int) -> int:
-    return default if place is None else struct.unpack_from(_byte_order(data) + "H", data, place)[0]
-
-
-def _tiff_places(data: bytes) -> Dict[int, int]:
-    """Return where the first value of each SHORT tag of a TIFF's or BigTIFF's first image lies in the file."""
-    order, is_big = _byte_order(data), b"\x2b" in data[2:4]
-    offset, number, entry, inline = ("Q", "Q", "HHQ", 8) if is_big else ("I", "H", "HHI", 4)
-    places: Dict[int, int] = {}
-    try:
-        (start,) = struct.unpack_from(order + offset, data, inline)
-        (count,) = struct.unpack_from(order + number, data, start)
-        start += struct.calcsize("=" + number)
-        step = struct.calcsize("=" + entry)
-        for at in range(start, start + count * (step + inline), step + inline):
-            tag, kind, values = struct.unpack_from(order + entry, data, at)
-            if kind != 3:  # not SHORT
-                continue
-            place = at + step
-            if 2 * values > inline:
-                (place,) = struct.unpack_from(order + offset, data, place)
-            if place + 2 <= len(data):
-                places[tag] = place
-    except (struct.error, OverflowError):  # broken, as the decoder will find
-        pass
-    return places
-
-
-def _has_jpeg_end(data: bytes) -> bool:
-    """Return whether an end marker follows the pixels; thumbnails in the header have their own."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif marker == 0xDA:  # start of scan; the end marker cannot occur in its data
-            return data.find(b"\xff\xd9", at) >= 0
-        else:
-            at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
-    return False
-
-
-def kind_of(data: bytes) -> Optional[str]:
-    """Return the format that an encoded photo's first bytes state, such as ``"JPEG"``; None if it is unknown."""
-    if data[4:8] == b"ftyp":
-        brands = {data[at : at + 4] for at in (8, *range(16, min(int.from_bytes(data[:4], "big"), 256), 4))}
-        if brands & {b"avif", b"avis"}:
-            return "AVIF"
-        return "HEIC" if brands & _HEIC else None
-    if data.startswith(b"RIFF"):
-        return "WebP" if data[8:12] == b"WEBP" else None
-    return next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
-
-
-def describe(data: bytes) -> str:
-    """Return what the bytes of an unreadable photo are, for a message."""
-    kind = kind_of(data)
-    if kind == "HEIC" and not _has_heif():
-        return "a HEIC photo"
-    if kind is not None:
-        return f"a broken {kind}"
-    if data[4:8] == b"ftyp" or (data.startswith(b"RIFF") and data[8:12] == b"AVI "):
-        return f"a video or another media file, not an image ({data[8:12]!r})"
-    if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        return "a JPEG XL photo, which is not supported: convert it to JPEG or PNG"
-    return f"not an image, it begins with {data[:12]!r}"
-
-
-def _has_heif() -> bool:
-    return importlib.util.find_spec("pillow_heif") is not None

@@ -68,7 +68,7 @@ class FrameFile:
         with self._partial.explained():
             if self._file is None:
                 make_parent(self.path)
-                self._file = self._partial.partial.open("w", encoding="utf-8")
+                self._file = self._partial.create().open("w", encoding="utf-8")
             self._file.write(("[" if first else ",\n") + json.dumps(frame))
 
     def close(self) -> bool:

@@ -74,7 +74,7 @@ def test_old_content_is_there_until_the_new_one_is_whole(old):
     with written_beside(old) as partial:
         partial.write_text("new")
         assert old.read_text() == "old"
-        assert re.fullmatch(rf"\.people\.{os.getpid()}-\d+\.partial\.json", partial.name)
+        assert re.fullmatch(rf"\.people\.\w{{8}}-{os.getpid()}-\d+-\w{{16}}\.partial\.json", partial.name)
     assert (old.read_text(), names(old.parent)) == ("new", ["people.json"])
 
 

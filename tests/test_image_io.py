@@ -215,7 +215,7 @@ def test_without_pillow_usual_photos_are_read_and_others_say_why():
         "from ehrpose.image_io import read_image\n"
         "import cv2, numpy as np\n"
         "print(read_image(cv2.imencode('.jpg', np.zeros((4, 5, 3), np.uint8))[1].tobytes()).shape)\n"
-        "try: read_image(b'x' * 100)\n"
+        "try: read_image(bytes(4) + b'ftypavif' + bytes(99))\n"
         "except ValueError as error: print(error)\n"
     )
     result = subprocess.run(

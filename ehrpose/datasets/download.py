@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import shutil
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ehrpose.files import explained, make_parent, written_beside
+from ehrpose import archives
+from ehrpose.archives import ArchiveError, check_room
+from ehrpose.files import explained, open_kept
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
@@ -24,6 +25,26 @@ _CONNECTION_ERRORS = (urllib.error.URLError, http.client.HTTPException, Connecti
 
 class DownloadError(ValueError):
     """A file could not be downloaded, or is not the expected one."""
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follow redirects to the web only; urllib's own also follows those to FTP."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        """Check the address before urllib does, whose error names no address."""
+        target = headers.get("location") or headers.get("uri") or ""
+        _check_scheme(urllib.parse.urljoin(req.full_url, target), f"{req.full_url} redirects to {target}")
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+_OPENER = urllib.request.build_opener(_WebOnly)
+
+
+def _check_scheme(url: str, what: str) -> None:
+    if urllib.parse.urlsplit(url).scheme.lower() not in ("http", "https"):
+        raise DownloadError(f"{what}: expected an http:// or https:// address")
 
 
 class RemoteFile(NamedTuple):
@@ -109,19 +130,18 @@ def download(
         The file's path; immediately if the file already exists and is correct.
 
     Raises:
-        DownloadError: The server does not have the file, the connection keeps failing, the disk is too small, or the
-            checksum is wrong. In the last case the part is removed, in the others it is kept for the next attempt.
+        DownloadError: The server does not have the file or redirects out of the web, the connection keeps failing, the
+            disk is too small, the part is a link, or the checksum is wrong. In the last case the part is removed, in
+            the others it is kept for the next attempt.
         WriteError: The disk is full or fails; the part is kept.
     """
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if target.is_file():
         _check(target, remote, "exists, but")
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    if _size(part) > remote.size:
-        part.unlink()
-    _check_room(folder, remote.size - _size(part), remote.name)
+    _prepare(folder, part, remote)
     url = f"{server.rstrip('/')}/{remote.path}"
+    _check_scheme(url, url)
     failures = 0
     cause: Exception
     while True:
@@ -152,6 +172,19 @@ def download(
     return target
 
 
+def _prepare(folder: Path, part: Path, remote: RemoteFile) -> None:
+    """Make the folder, drop a part that is too long, and check that the rest has room."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if part.is_symlink():
+        raise DownloadError(f"{part} is a link, expected a part of an earlier download: remove it")
+    if _size(part) > remote.size:
+        part.unlink()
+    try:
+        check_room(folder, remote.size - _size(part), remote.name)
+    except ArchiveError as error:
+        raise DownloadError(str(error)) from error
+
+
 def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int, int], None] | None) -> None:
     """Append the missing bytes of the file to ``part``.
 
@@ -164,18 +197,17 @@ def _fetch(url: str, part: Path, remote: RemoteFile, on_progress: Callable[[int,
     if start == remote.size:
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+    with _OPENER.open(request, timeout=_TIMEOUT) as answer:
         # Not every server supports ranges: 200 means the whole file from its beginning.
         resumed = start > 0 and answer.status == 206
         done = start if resumed else 0
         length = answer.headers.get("Content-Length")
         if length is not None and done + int(length) != remote.size:
             raise DownloadError(f"{url}: expected {remote.size} bytes, the server has {done + int(length)}")
-        mode = "ab" if resumed else "wb"
         while chunk := answer.read(_CHUNK):
-            with explained(part), part.open(mode) as file:
+            with explained(part), open_kept(part, append=resumed) as file:
                 file.write(chunk)
-            mode = "ab"
+            resumed = True
             done += len(chunk)
             if on_progress is not None:
                 on_progress(done, remote.size)
@@ -197,14 +229,6 @@ def _check(path: Path, remote: RemoteFile, how: str) -> None:
         )
 
 
-def _check_room(folder: Path, needed: int, name: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise DownloadError(
-            f"{name} needs {needed / 1e9:.1f} GB more in {folder}, but only {free / 1e9:.1f} GB are free"
-        )
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
@@ -221,42 +245,11 @@ def unpack(archive: Path, folder: Path, on_progress: Callable[[int, int], None] 
         The number of files written.
 
     Raises:
-        DownloadError: It is not a zip file, it is damaged, a name in it leads out of the folder, or the disk is too
-            small.
+        DownloadError: It is not a zip file, it is damaged, a name in it leads out of the folder, the disk is too small,
+            or it is beyond the limits of ``ehrpose.archives``.
     """
     try:
-        with zipfile.ZipFile(archive) as content:
-            members = [member for member in content.infolist() if not member.is_dir()]
-            missing = [m for m in members if not _is_there(_place(m, folder, archive), m.file_size)]
-            _check_room(_existing(folder), sum(m.file_size for m in missing), f"unpacked, {archive.name}")
-            for count, member in enumerate(missing, len(members) - len(missing) + 1):
-                target = _place(member, folder, archive)
-                _unpack_file(content, member, target)
-                if on_progress is not None:
-                    on_progress(count, len(members))
-    except zipfile.BadZipFile as error:
-        raise DownloadError(f"{archive} is damaged: {error}; remove it and download it again") from error
-    return len(missing)
-
-
-def _unpack_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    make_parent(target)
-    # Not flushed to disk, as one archive has 118,287 files: an empty one is found by its size and unpacked again.
-    with written_beside(target, durable=False) as new, archive.open(member) as source, new.open("wb") as file:
-        shutil.copyfileobj(source, file, _CHUNK)
-
-
-def _existing(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _place(member: zipfile.ZipInfo, folder: Path, archive: Path) -> Path:
-    path = PurePosixPath(member.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts:
-        raise DownloadError(f"{archive} contains the file {member.filename!r}, which leads out of the folder")
-    return folder / path
-
-
-def _is_there(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+        return archives.unpack(archive, folder, on_progress)
+    except ArchiveError as error:
+        advice = "; remove it and download it again" if "is damaged" in str(error) else ""
+        raise DownloadError(f"{error}{advice}") from error

@@ -61,7 +61,7 @@ def build_engine(
     try:
         plan, record = _build(trt, cuda, onnx, engine, sidecar, options)
         with file.explained():
-            file.partial.write_bytes(plan)
+            file.create().write_bytes(plan)
         _describe(file.partial, engine, sidecar, options.backend, record)
         _publish(file)
     finally:
@@ -210,7 +210,7 @@ def _writable(engine: Path) -> PartialFile:
     try:
         make_parent(engine)
         file = PartialFile(engine)
-        file.partial.touch()
+        file.create()
         file.abort()
     except OSError as error:
         raise DeployError(

@@ -133,7 +133,7 @@ def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:
     file = PartialFile(path)
     stack.callback(file.abort)
     with file.explained():
-        file.partial.write_bytes(content)
+        file.create().write_bytes(content)
     return file
 
 

@@ -15,7 +15,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor
 
-from ehrpose.files import PARTIAL, WriteError, make_parent, written_beside
+from ehrpose.files import WriteError, make_parent, remove_stale, written_beside
 from ehrpose.models.weights.checkpoint import checkpoint_bytes, complete, state_dict_of
 from ehrpose.models.weights.state_dict_diff import compare_tensors
 from ehrpose.registry import HOOKS
@@ -76,8 +76,7 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
-            for partial in Path(self.out_dir).glob(f".*{PARTIAL}.pth"):  # left by a killed run
-                partial.unlink(missing_ok=True)
+            remove_stale(self.out_dir)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         outdated: int | None = None

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ehrpose.image_io import MAX_PIXELS
+
 DEFAULT_FPS = 30.0
+# What FFmpeg may open: files, and the formats of ``VIDEO_SUFFIXES``, which refer to no others. Its playlists, scripts
+# and patterns of names (hls, dash, concat, sdp, image2 and so on) are not among these.
+_PROTOCOLS = "file"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegvideo,mpegts,asf,flv"
+# What begins a file that only refers to others, in lower case; text of any other kind is no video either.
+_PLAYLISTS = {
+    "#extm3u": "an HLS or M3U playlist",
+    "ffconcat version": "an ffconcat script",
+    "file ": "a concat script",
+    "v=0": "an SDP description",
+    "rtsptext": "an RTSP address",
+    "[reference]": "a list of addresses",
+    "[playlist]": "a PLS playlist",
+    "<mpd": "a DASH manifest",
+    "<smoothstreamingmedia": "a Smooth Streaming manifest",
+    "<asx": "an ASX playlist",
+    "<smil": "a SMIL playlist",
+    "<?xml": "an XML document",
+}
+_HEAD = 4096
+_CONTROL = re.compile(r"[\0-\x08\x0b\x0e-\x1f\x7f]")
 # Error of a time, seconds: .mkv and .webm round to milliseconds.
 _ROUNDING = 0.002
 # Largest numerator of a rate in MPEG-4.
@@ -56,20 +81,74 @@ def load_av() -> Any:
     return av
 
 
+def open_container(path: Path) -> Any:
+    """Return a video file's open container, an ``av.container.InputContainer``.
+
+    Raises:
+        av.FFmpegError: It is not readable, or in a format that is not opened.
+        ValueError: It is a playlist or other text that refers to other files or addresses, or PyAV is not installed.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    kind = _playlist(head)
+    if kind is not None:
+        raise ValueError(f"it is {kind}, which may lead to other files and addresses: give the video itself")
+    # "file:": not a protocol, whatever the name looks like.
+    whitelists = {"protocol_whitelist": _PROTOCOLS, "format_whitelist": _FORMATS}
+    av = load_av()
+    try:
+        return av.open(f"file:{path}", container_options=whitelists)
+    except av.FFmpegError as error:
+        if error.errno == errno.EINVAL:  # which is all that FFmpeg says of another format
+            raise ValueError(
+                "it is damaged, or not MP4, MOV, AVI, MKV, WebM, MPEG, TS, WMV or FLV"
+            ) from error
+        if isinstance(error, EOFError):  # no OSError, unlike the others
+            raise ValueError("it ends too early") from error
+        raise
+
+
+def _playlist(head: bytes) -> str | None:
+    """Return what a file is that may refer to other files, by its first bytes; None for a video."""
+    text = head.decode(_encoding(head), "ignore").lstrip("\ufeff \t\r\n").rstrip("\0").lower()
+    for start, kind in _PLAYLISTS.items():
+        if text.startswith(start):
+            return kind
+    return "text" if text and not _CONTROL.search(text) else None
+
+
+def _encoding(head: bytes) -> str:
+    """Return how a file is encoded if it is a text: in UTF-16, most letters have a zero."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
+        if 2 * zeros.count(0) > len(zeros):
+            return encoding
+    return "utf-8"
+
+
 def open_video(path: Path) -> tuple[Any, Any]:
     """Return a video file's open container and its main video stream.
 
     Raises:
         av.FFmpegError: It is not readable.
-        ValueError: It has no video.
+        ValueError: It has no video, is a playlist, or its pictures are larger than ``image_io.MAX_PIXELS``.
     """
-    container = load_av().open(f"file:{path}")  # not a protocol, whatever the name looks like
+    container = open_container(path)
     streams = container.streams
     if not streams.video:
         container.close()
         raise ValueError("it has no pictures")
-    best = streams.best("video") if hasattr(streams, "best") else None
-    return container, best or streams.video[0]
+    best = (streams.best("video") if hasattr(streams, "best") else None) or streams.video[0]
+    decoder = best.codec_context
+    if decoder is not None:
+        if decoder.width * decoder.height > MAX_PIXELS:
+            container.close()
+            raise ValueError(
+                f"{decoder.width} x {decoder.height} px is too large: the limit is {MAX_PIXELS / 1e6:g} megapixels"
+            )
+        decoder.options = {"max_pixels": str(MAX_PIXELS)}  # later frames may state other sizes
+    return container, best
 
 
 def read_facts(path: Path) -> Facts:

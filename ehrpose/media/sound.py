@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ehrpose.media.facts import open_container
+
 # Encoder and its channels. AVI has no times, so its sound must be re-encoded to begin with the pictures.
 _ENCODERS = {"avi": ("libmp3lame", 2)}
 _ENCODER = ("aac", 8)
@@ -38,9 +40,7 @@ class Sound:
     """
 
     def __init__(self, path: Path, start: float):
-        import av
-
-        self._source, self._start = av.open(f"file:{path}"), start
+        self._source, self._start = open_container(path), start
         self.left_out: list[str] = []
         self._tracks: dict[int, _Track] = {}
         self._dropped = False

@@ -146,8 +146,7 @@ class VideoWriter:
 
     def _open(self, size_wh: tuple[int, int]) -> None:
         make_parent(self.path)
-        with self._file.explained():
-            self._file.partial.touch()
+        self._file.create()
         try:
             self._begin(size_wh)
         except (ValueError, OSError) as error:  # PyAV's errors are among these

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import numpy as np
-from PIL import Image
 
-from ehrpose.image_io import FORMATS, ImageReadError, check_range, describe, open_with_pillow, read_image
+from ehrpose.image_io import ImageReadError, ImageSizeError, read_image
 
 
 class UploadError(ValueError):
@@ -68,7 +67,7 @@ async def read_limited(stream: AsyncIterator[bytes], declared: str | None, max_b
 def decode_photo(data: bytes, max_pixels: int) -> np.ndarray:
     """Return a photo, (H, W, 3) uint8 BGR.
 
-    Its size is read from the header first: a small file may contain an image that fills the memory.
+    Its format and size are read from its first bytes: a small file may contain an image that fills the memory.
 
     Raises:
         UploadError: 400 for an empty body, 413 for too many pixels, 415 if it is not an image.
@@ -76,28 +75,9 @@ def decode_photo(data: bytes, max_pixels: int) -> np.ndarray:
     if not data:
         raise UploadError(400, "the request contains no photo: send the file as its body")
     try:
-        check_range(data, _UPLOAD)
-        with open_with_pillow(data) as opened:
-            width, height = opened.size
+        return read_image(data, max_pixels=max_pixels)
     except ImageReadError as error:
-        raise _unreadable(error) from error
-    except Image.DecompressionBombError as error:
-        raise UploadError(413, f"too many pixels: {error}") from error
-    except ImportError as error:
-        raise UploadError(415, f"cannot decode this image: {describe(data)} ({error})") from error
-    except Exception as error:  # Pillow raises errors of many types on broken data
-        message = f"cannot decode this image: {describe(data)}; supported formats: {FORMATS}"
-        raise UploadError(415, message) from error
-    if width * height > max_pixels:
-        raise UploadError(
-            413,
-            f"{width} x {height} px is too large: the limit is {max_pixels / 1e6:g} megapixels",
-        )
-    try:
-        return read_image(data)
-    except ImageReadError as error:
-        raise _unreadable(error) from error
-
-
-def _unreadable(error: ImageReadError) -> UploadError:
-    return UploadError(415, str(error).replace(f"cannot read photo {_UPLOAD}: ", "cannot be read: "))
+        reason = str(error).replace("cannot read photo given as bytes: ", "")
+        if isinstance(error, ImageSizeError):
+            raise UploadError(413, reason.replace(" (max_pixels)", "")) from error
+        raise UploadError(415, f"cannot decode this image: {reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shutil
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +27,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {"/zips/a.zip": CONTENT}
+        self.files: dict[str, bytes | str] = {"/zips/a.zip": CONTENT}
         self.faults: list = []
         self.ranges: list = []
         self.takes_ranges = True
@@ -45,6 +46,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(int(fault or 404))
             return
         content, start = server.files[self.path], 0
+        if isinstance(content, str):  # another address
+            self.send_response(302)
+            self.send_header("Location", content)
+            self.end_headers()
+            return
         if server.takes_ranges and self.headers.get("Range"):
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
@@ -90,8 +96,9 @@ def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
-def test_a_disk_that_fills_up_ends_the_download(server, tmp_path):
-    (tmp_path / "a.zip.part").symlink_to("/dev/full")
+def test_a_disk_that_fills_up_ends_the_download(server, tmp_path, monkeypatch):
+    full = Path("/dev/full")
+    monkeypatch.setattr(module, "open_kept", lambda *_, append: full.open("ab"))
     with pytest.raises(
         WriteError, match=r"a\.zip\.part could not be written: No space left on device \(\d+ MB"
     ):
@@ -122,6 +129,46 @@ def test_server_errors_are_retried_but_not_a_missing_file(server, tmp_path):
     with pytest.raises(DownloadError, match=r"zips/b\.zip: the server answered 404"):
         download(remote(path="zips/b.zip"), server.url, tmp_path, wait=0.01)
     assert server.ranges == [None] * 4
+
+
+@pytest.mark.parametrize(
+    "scheme", ["file://", "ftp://127.0.0.1", "data:text/plain,", "gopher://127.0.0.1", "FILE://"]
+)
+def test_redirects_out_of_the_web_are_refused(server, tmp_path, scheme):
+    marker = tmp_path / "marker"
+    marker.write_bytes(CONTENT)
+    server.files["/zips/b.zip"] = f"{scheme}{marker}"
+    with pytest.raises(
+        DownloadError, match=rf"zips/b\.zip redirects to {scheme}.*: expected an http:// or https://"
+    ):
+        download(remote(path="zips/b.zip"), server.url, tmp_path / "new", wait=0.01)
+    assert list((tmp_path / "new").iterdir()) == []
+    assert len(server.ranges) == 1  # no retry
+
+
+def test_redirects_within_the_web_are_followed(server, tmp_path):
+    server.files["/zips/b.zip"] = "/zips/a.zip"
+    assert download(remote(path="zips/b.zip"), server.url, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_is_on_the_web(tmp_path):
+    (tmp_path / "zips").mkdir()
+    (tmp_path / "zips/a.zip").write_bytes(CONTENT)
+    with pytest.raises(DownloadError, match="expected an http:// or https:// address"):
+        download(remote(), f"file://{tmp_path}", tmp_path / "new")
+
+
+def test_a_part_that_is_a_link_is_refused(server, tmp_path):
+    marker = tmp_path / "marker"
+    marker.write_bytes(b"of others")
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "a.zip.part").symlink_to(marker)
+    with pytest.raises(DownloadError, match=r"a\.zip\.part is a link"):
+        download(remote(), server.url, new)
+    with pytest.raises(OSError, match="symbolic link"):
+        module.open_kept(new / "a.zip.part", append=True)
+    assert marker.read_bytes() == b"of others"
 
 
 def test_no_server_at_all(tmp_path, server):
@@ -158,8 +205,8 @@ def test_an_existing_wrong_file_is_named_and_kept(server, tmp_path):
 
 
 def test_a_full_disk_is_reported_at_once(server, tmp_path, monkeypatch):
-    usage = module.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(DownloadError, match=r"needs 0\.0 GB more"):
         download(remote(), server.url, tmp_path)
     assert server.ranges == []

@@ -5,7 +5,6 @@ import struct
 import subprocess
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -101,10 +100,10 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
 
 
 def test_the_system_says_why_a_video_cannot_be_begun(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(path, *_):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "touch", refuse)  # a read-only folder,
+    monkeypatch.setattr(os, "open", refuse)  # a read-only folder,
     with pytest.raises(PermissionError) as caught:
         VideoWriter(tmp_path / "a.mp4", 10).write(frames(1)[0])
     assert caught.value.filename == str(tmp_path / "a.mp4")

@@ -76,8 +76,6 @@ def test_turned_photos_of_every_format_stand_upright(client, predictor):
     for fmt, write in CAN_BE_TURNED.items():
         if "avif" in fmt and not pytest.importorskip("PIL.features").check("avif"):
             continue
-        if fmt == "bigtiff, 16 bits, big-endian":  # Pillow, which reads the size before, does not know it
-            continue
         found = client.post("/api/predict", content=write(6)).json()
         assert (found.get("width"), found.get("height")) == (40, 60), (fmt, found)
 
@@ -147,8 +145,8 @@ def huge_png(side=60_000):
             415,
             "cannot decode this image: not an image, it begins with b'not a photo'; supported",
         ),
-        (encoded(".jpg")[:-20], 415, "cannot be read"),
-        (huge_png(), 413, "too many"),
+        (encoded(".jpg")[:-20], 415, "cannot decode this image: the JPEG is truncated"),
+        (huge_png(), 413, "60000 x 60000 px is too large: the limit is 1 megapixels"),
         (encoded(shape=(1100, 1000, 3)), 413, "1000 x 1100 px is too large: the limit is 1 megapixels"),
         (b"\x89PNG" + bytes(300_000), 413, "this photo has 0.3 MB, the limit is 0.2 MB"),
     ],

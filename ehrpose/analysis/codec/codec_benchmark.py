@@ -6,7 +6,6 @@ import json
 import os
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from ehrpose.codecs.heatmap import resize_maps
 from ehrpose.codecs.reference import decode_reference
 from ehrpose.counted import counted
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
+from ehrpose.files import temporary_folder
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps
 
@@ -149,7 +149,7 @@ def time_mmpose(cases: Sequence[Case], peer_python: str, script: Path, runs: int
     Raises:
         RuntimeError: The decoder fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for number, case in enumerate(cases):
             wh = (case.side, case.side)
             for i, maps in enumerate(case.maps):
@@ -158,7 +158,7 @@ def time_mmpose(cases: Sequence[Case], peer_python: str, script: Path, runs: int
                     Path(folder, f"{number}_{i}.npz"), heatmaps=heat, tags=resize_maps(maps.tag4, wh, False)
                 )
         done = subprocess.run(
-            [peer_python, str(script), folder, "--runs", str(runs)],
+            [peer_python, str(script), str(folder), "--runs", str(runs)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:

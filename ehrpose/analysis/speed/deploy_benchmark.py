@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ehrpose.config import load_config, typed_options
 from ehrpose.deploy.export.options import ExportOptions
 from ehrpose.deploy.pipeline import drawn_scene, export
 from ehrpose.deploy.runtime import PoseRuntime
+from ehrpose.files import temporary_folder
 from ehrpose.image_io import read_image
 from ehrpose.media.inputs import list_images
 from ehrpose.models.loading import init_model
@@ -79,9 +79,9 @@ def run_benchmark(
     torch.set_num_threads(options.num_threads)
     cv2.setNumThreads(options.num_threads)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for config in configs:
-            rows += _ConfigBenchmark(config, forms, options, Path(folder) / Path(config).stem).measure()
+            rows += _ConfigBenchmark(config, forms, options, folder / Path(config).stem).measure()
     return rows
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import numpy as np
 from ehrpose.deploy.backends.openvino import PRECISIONS
 from ehrpose.deploy.sidecar import DeployError, Sidecar, read_sidecar
 from ehrpose.deploy.signal_stack import kept_signal_stack
+from ehrpose.files import temporary_folder
 
 WARM_UP = 5
 _PARTS = re.compile(
@@ -194,12 +194,12 @@ def _profile_onnxruntime(
             options.enable_profiling, options.profile_file_prefix = True, prefix
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         try:
             session = open_session(None)
             feed = {session.get_inputs()[0].name: images}
             wall = _median_ms(lambda: session.run(None, feed), runs)
-            session = open_session(str(Path(folder) / "profile"))
+            session = open_session(str(folder / "profile"))
             for _ in range(WARM_UP + runs):
                 session.run(None, feed)
             events = json.loads(Path(session.end_profiling()).read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from ehrpose.files import temporary_folder
 from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.media import VideoReader, VideoWriter
 from ehrpose.visualization.drawing import draw_people
@@ -93,8 +93,8 @@ def print_benchmark(
     inferencer = PoseInferencer(
         model, weights, device, backend, cfg_options, mode="fast", flip_test=False, num_threads=threads
     )
-    with inferencer, tempfile.TemporaryDirectory() as folder:
-        clip, out = Path(folder) / "clip.mp4", Path(folder) / "out.mp4"
+    with inferencer, temporary_folder() as folder:
+        clip, out = folder / "clip.mp4", folder / "out.mp4"
         write_clip(clip, drawn_scene(inferencer.predictor.meta, (384, 384)), size_wh, num_frames)
         for _ in itertools.islice(inferencer(clip), 3):  # warm up
             pass

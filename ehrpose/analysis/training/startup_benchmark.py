@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from mmengine.hooks import Hook
 
 from ehrpose.config import load_config
 from ehrpose.engine.runner import build_runner
+from ehrpose.files import temporary_folder
 
 
 class _StartTimes(Hook):
@@ -62,7 +62,7 @@ def print_startup_times(config: str, steps: int, photos: int, started: float) ->
     }
     cfg.merge_from_dict(options)
     times: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as work_dir:
+    with temporary_folder() as work_dir:
         runner = build_runner(cfg, work_dir)
         built = time.perf_counter()
         runner.register_hook(_StartTimes(times))

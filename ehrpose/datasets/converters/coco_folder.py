@@ -15,7 +15,7 @@ import numpy as np
 from ehrpose.datasets.coco_fields import box_around
 from ehrpose.datasets.coco_masks import mask_area
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
-from ehrpose.files import explained, make_parent, partial_path, write_text
+from ehrpose.files import explained, make_parent, partial_path, remove_stale, write_text
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import AREA_OF_BOX
@@ -26,6 +26,8 @@ from ehrpose.progress import Progress
 def new_folder(out: Path) -> Iterator[Path]:
     """Yield a folder next to ``out`` to fill; it becomes ``out`` if all goes well, and is removed otherwise.
 
+    What a killed run left there is removed first.
+
     Raises:
         ValueError: ``out`` exists and is not empty, or is a file.
         WriteError: The disk is full or fails.
@@ -33,6 +35,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} already exists and is not empty: remove it or choose another `out`")
     make_parent(out)
+    remove_stale(out.parent)
     partial = partial_path(out)
     try:
         with explained(out, partial):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ehrpose.archives import unpack
 from ehrpose.counted import counted
 from ehrpose.datasets.converters.coco_folder import CocoFolderWriter, new_folder, split_photos
 from ehrpose.datasets.converters.labelled import LabelledPhoto, check_unique
 from ehrpose.datasets.converters.skeleton_config import one_sided, write_keypoints
+from ehrpose.files import temporary_folder
 from ehrpose.keypoint_meta import KeypointMeta
 
 
@@ -61,13 +62,17 @@ def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
-    """Yield the path or, for a zip file, a temporary folder with its contents."""
+    """Yield the path or, for a zip file, a temporary folder with its contents.
+
+    Raises:
+        ArchiveError: The zip file is damaged, leads out of its folder, or is beyond the limits of ``ehrpose.archives``.
+    """
     if not zipfile.is_zipfile(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="ehrpose-") as folder, zipfile.ZipFile(path) as archive:
-        archive.extractall(folder)
-        yield Path(folder)
+    with temporary_folder() as folder:
+        unpack(path, folder)
+        yield folder
 
 
 def write_data_set(

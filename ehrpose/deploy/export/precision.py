@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from ehrpose.deploy.export.quantization import (
 from ehrpose.deploy.network_input import batch_wh
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash
+from ehrpose.files import temporary_folder
 from ehrpose.structures import People
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ def _int8(path: Path, sidecar: Sidecar, options: ExportOptions) -> Form:
         files = {f"{options.name}.onnx": content}
         change = _effect_of(path, sidecar, files, "onnxruntime", "int8", images)[1]
         return Form(files, "int8", f"{_checked(report).describe()}\n{_judged(change, 'int8', samples)}")
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / f"{options.name}.xml"
+    with temporary_folder() as folder:
+        target = folder / f"{options.name}.xml"
         quantize_openvino(path, batches, target, options.half_range)
         files = {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
     error, change, used = _effect_of(
@@ -213,12 +213,12 @@ def _effect_of(
         computes in.
     """
     batches = _noise(sidecar) if batches is None else batches
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        target = Path(folder) / next(iter(files))
+            (folder / name).write_bytes(content)
+        target = folder / next(iter(files))
         copied = Sidecar(**{**vars(sidecar), "precision": precision})
-        copied.sha256 = {name: file_hash(Path(folder) / name) for name in files}
+        copied.sha256 = {name: file_hash(folder / name) for name in files}
         copied.write(target)
         with PoseRuntime(path, _exact_backend(path)) as exact, PoseRuntime(target, backend) as form:
             found, wanted = ([list(r.backend.run(part).values()) for part in batches] for r in (form, exact))

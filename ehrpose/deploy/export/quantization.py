@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ehrpose.deploy.export.parity import same_candidates
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
 from ehrpose.deploy.signal_stack import kept_signal_stack
+from ehrpose.files import temporary_folder
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.media.inputs import list_images
 from ehrpose.structures import PeakMaps
@@ -133,10 +133,10 @@ def quantize_onnx(
         raise DeployError(
             f"int8 needs onnx and onnxruntime: pip install onnx onnxruntime ({error})"
         ) from error
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
+    with temporary_folder() as folder:
+        prepared = folder / "prepared.onnx"
         quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-        ranges = _ranges(prepared, batches, Path(folder) / "augmented.onnx", symmetric)
+        ranges = _ranges(prepared, batches, folder / "augmented.onnx", symmetric)
         graph = onnx.load(str(prepared))
         measured = batches[-NUM_MEASURED:]
         wanted = [_outputs(graph.SerializeToString(), [batch])[0] for batch in measured]
@@ -261,8 +261,8 @@ def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
         import openvino
     except ImportError as error:
         raise DeployError(f"openvino is not installed ({error}): pip install openvino") from error
-    with tempfile.TemporaryDirectory() as folder, kept_signal_stack():
-        target = Path(folder) / f"{name}.xml"
+    with temporary_folder() as folder, kept_signal_stack():
+        target = folder / f"{name}.xml"
         openvino.save_model(openvino.Core().read_model(str(path)), str(target), compress_to_fp16=True)
         return {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
 
