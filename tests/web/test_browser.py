@@ -20,7 +20,8 @@ from page_server import TwoPeople
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from ehrpose.web.app import Limits, create_app
+from ehrpose.web.app import create_app
+from ehrpose.web.limits import Limits
 from ehrpose.web.model_pool import ModelPool
 from ehrpose.web.server import listen
 
