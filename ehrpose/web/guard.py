@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import anyio
@@ -45,7 +45,7 @@ class Guard:
         app: The application.
         hosts: Host names that are answered; ``ANY_ADDRESS`` stands for all addresses.
         token: What a request must have in its header ``Authorization: Bearer``, except for the page and its files.
-        limits: ``linger_s`` and ``max_bytes`` are used.
+        limits: ``linger_s`` and ``pause_s`` are used.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], token: str | None, limits: Limits):
@@ -70,7 +70,8 @@ class Guard:
             elif not message.get("more_body", False) and not body.has_ended:
                 # Closed with bytes unread, the connection would be reset, and the sender might never see the answer.
                 await send({**message, "more_body": True})
-                await body.drain(self.limits.linger_s, self.limits.max_bytes)
+                with suppress(TimeoutError):
+                    await body.drain(self.limits)
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
@@ -112,12 +113,12 @@ class _Body:
             self.has_ended = True
         return message
 
-    async def drain(self, seconds: float, max_bytes: int) -> None:
-        """Read and drop what still comes, up to these limits."""
-        end, size = time.monotonic() + seconds, 0
-        with anyio.move_on_after(seconds):
-            while not self.has_ended and size <= max_bytes and time.monotonic() < end:
-                size += len((await self.receive()).get("body", b""))
+    async def drain(self, limits: Limits) -> None:
+        """Read and drop what still comes, for ``linger_s`` at most, and while it comes without long pauses."""
+        with anyio.move_on_after(limits.linger_s):
+            while not self.has_ended:
+                with anyio.fail_after(limits.pause_s):
+                    await self.receive()
 
 
 def host_name(host: str) -> str:

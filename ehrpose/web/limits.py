@@ -32,13 +32,14 @@ class Limits:
         open_s: For opening a model.
         photo_s: For decoding a photo and finding its people.
         write_s: For taking an answer.
-        linger_s: For reading on after a refusal, so that the sender sees it.
+        linger_s: For reading on after a refusal, so that the sender sees it; ends after a pause of ``pause_s``.
+        pause_s: See ``linger_s``.
         connections: Connections that are answered; twice as many are accepted at most.
     """
 
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
-    bodies: int = 60_000_000
+    bodies: int = 40_000_000
     head_s: float = 10.0
     body_s: float = 60.0
     grace_s: float = 5.0
@@ -47,7 +48,8 @@ class Limits:
     open_s: float = 180.0
     photo_s: float = 30.0
     write_s: float = 30.0
-    linger_s: float = 3.0
+    linger_s: float = 15.0
+    pause_s: float = 1.0
     connections: int = 100
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("uvicorn", reason="uvicorn is in the extra 'web'")
 
 from page_server import Gated, Moody, TwoPeople, encoded, running, unusable
 
-from ehrpose.web import model_pool
+from ehrpose.web import model_pool, uploads
 from ehrpose.web.connections import RateLimit
 from ehrpose.web.limits import Budget, BusyError, Limits
 from ehrpose.web.model_pool import MAX_WAITING, ModelPool
@@ -84,7 +84,7 @@ def test_headers_that_do_not_come_are_cut():
 
 def test_a_slow_body_is_cut_and_leaves_one_line(caplog):
     pool = ModelPool({"two": TwoPeople})
-    with running(pool, Limits(grace_s=0.2, linger_s=0.1)) as (port, _):
+    with running(pool, Limits(grace_s=0.2, pause_s=0.1)) as (port, _):
         for _ in range(MAX_WAITING + 1):  # each took a place in the queue and returned it
             with connect(port) as connection:
                 connection.sendall(head(1000) + b"1234")
@@ -101,7 +101,7 @@ def test_a_slow_body_is_cut_and_leaves_one_line(caplog):
 
 def test_a_body_that_never_ends_is_cut():
     pool = ModelPool({"two": TwoPeople})
-    limits = Limits(body_s=0.3, linger_s=0.1)
+    limits = Limits(body_s=0.3, pause_s=0.1)
     with running(pool, limits) as (port, _), connect(port) as connection:
         connection.sendall(head(10_000_000) + bytes(1_000_000))  # fast enough until here
         assert answer_of(connection)[0] == 408
@@ -292,6 +292,20 @@ def test_memory_of_a_decoder_is_limited():
         with pytest.raises(MemoryError):
             np.ones(100_000_000, np.uint8)
     np.ones(100_000_000, np.uint8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory by Linux's RLIMIT_DATA")
+def test_a_photo_whose_decoder_takes_too_much_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(uploads, "_BYTES_PER_PIXEL", 0)
+    monkeypatch.setattr(uploads, "_BYTES_ALWAYS", 1_000_000)
+    photo = encoded(shape=(4000, 4000, 3))
+    with pytest.raises(
+        uploads.UploadError, match="4000 x 4000 px took more than 1 MB: make it smaller"
+    ) as refused:
+        uploads.decode_photo(photo, 50_000_000)
+    assert refused.value.status == 413
+    monkeypatch.undo()
+    assert uploads.decode_photo(photo, 50_000_000).shape == (4000, 4000, 3)
 
 
 def test_what_decoders_say_of_broken_files_is_dropped(capfd):
