@@ -54,8 +54,8 @@ async function loadModels() {
     const { models, limits } = await (await request("/api/models")).json();
     state.limits = limits;
     $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+    if (!$("token-form").hidden) showError(null);
     $("token-form").hidden = true;
-    showError(null);
   } catch (error) {
     showError(error.message);
   }
