@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -26,6 +27,8 @@ logger = logging.getLogger("ehrpose.web")
 MAX_WAITING = 4
 # A model that fails this often in a row rests for some seconds, so that it does not keep everyone waiting.
 MAX_FAILURES, REST_S = 3, 60.0
+# Processes of a model that not even a kill ends, such as those in a driver's call; after these it is not opened again.
+MAX_STUCK = 2
 
 
 @dataclass
@@ -37,6 +40,7 @@ class _Entry:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     failures: int = 0
+    stuck: int = 0
     rests_until: float = 0.0
 
 
@@ -89,7 +93,7 @@ class ModelPool:
         rest = entry.rests_until - time.monotonic()
         if rest > 0:
             raise BusyError(
-                f"{name} failed {MAX_FAILURES} times in a row and rests: try again later", int(rest) + 1
+                f"{name} failed several times and rests: try again later", int(min(rest, 3600)) + 1
             )
         if entry.waiting > MAX_WAITING:
             raise BusyError(f"{entry.waiting} photos are already waiting for {name}: try again in a moment")
@@ -123,7 +127,7 @@ class ModelPool:
             try:
                 answer = await self._photo(entry, task, data)
             except WorkerLostError as error:
-                self._lost(entry)
+                await self._lost(entry)
                 logger.error("model %s: %s; its process is replaced", entry.name, error)
                 raise BusyError(f"the model {name} was stopped at this photo: {error}", 5) from error
             entry.failures = 0
@@ -161,27 +165,34 @@ class ModelPool:
 
     async def _open(self, entry: _Entry) -> Worker:
         limits = self.limits
-        if entry.worker is not None:
-            entry.worker.close()
-            entry.worker = None
+        await self._end(entry)
         try:
             return await run_in_threadpool(
                 Worker, entry.open, limits.max_pixels, limits.open_s, limits.photo_s
             )
         except ModelFailedError:
-            self._lost(entry)
+            await self._lost(entry)
             raise
 
-    def _lost(self, entry: _Entry) -> None:
+    async def _lost(self, entry: _Entry) -> None:
         entry.failures += 1
-        if entry.worker is not None:
-            entry.worker.close()
-            entry.worker = None
-        if entry.failures >= MAX_FAILURES:
+        await self._end(entry)
+        if entry.stuck >= MAX_STUCK:
+            entry.rests_until = math.inf
+            logger.error(
+                "model %s: %d of its processes cannot be killed: restart the server", entry.name, MAX_STUCK
+            )
+        elif entry.failures >= MAX_FAILURES:
             entry.failures, entry.rests_until = 0, time.monotonic() + REST_S
             logger.error(
                 "model %s failed %d times in a row: it rests for %g s", entry.name, MAX_FAILURES, REST_S
             )
+
+    async def _end(self, entry: _Entry) -> None:
+        worker, entry.worker = entry.worker, None
+        if worker is not None:
+            await run_in_threadpool(worker.close)
+            entry.stuck += worker.is_alive
 
     def close(self) -> None:
         """End all processes."""

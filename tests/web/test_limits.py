@@ -25,7 +25,7 @@ from ehrpose.web.connections import RateLimit
 from ehrpose.web.limits import Budget, BusyError, Limits
 from ehrpose.web.model_pool import MAX_WAITING, ModelPool
 from ehrpose.web.uploads import memory_limit, silence
-from ehrpose.web.worker import ModelFailedError
+from ehrpose.web.worker import ModelFailedError, WorkerLostError
 
 
 def connect(port):
@@ -257,7 +257,7 @@ def test_a_hang_and_a_crash_end_with_a_new_process(monkeypatch):
         status, headers, body = ask(port, good)
         assert status == 503
         assert 50 < int(headers["retry-after"]) <= 60
-        assert "failed 2 times in a row" in json.loads(body)["error"]
+        assert "moody failed several times and rests" in json.loads(body)["error"]
         with connect(port) as connection:
             connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             status, _, body = answer_of(connection)
@@ -268,6 +268,29 @@ def test_a_hang_and_a_crash_end_with_a_new_process(monkeypatch):
         )
         monkeypatch.setattr(pool._entries["moody"], "rests_until", 0.0)
         assert ask(port, good)[0] == 200
+
+
+def test_processes_that_cannot_be_killed_are_few(monkeypatch):
+    class Unkillable:
+        is_alive = True
+
+        def __init__(self, *args):
+            pass
+
+        def begin(self, task, data):
+            raise WorkerLostError("no answer within 1 s")
+
+        def close(self):
+            """Stay."""
+
+    monkeypatch.setattr(model_pool, "Worker", Unkillable)
+    pool = ModelPool({"two": TwoPeople})
+    for _ in range(model_pool.MAX_STUCK):
+        with pytest.raises(BusyError, match="was stopped at this photo"):
+            asyncio.run(pool.run("two", "predict", b""))
+    assert pool.failing == ["two"]
+    with pytest.raises(BusyError, match="rests"), pool.place("two"):
+        pass
 
 
 def test_a_model_that_cannot_be_opened_says_so_in_the_log():
