@@ -29,7 +29,7 @@ class Limits:
         grace_s: After this time, the body so far must have come with ``min_rate``.
         min_rate: Slowest average speed of a body, bytes per second.
         wait_s: In the queue of a model.
-        open_s: For opening a model.
+        open_s: For opening a model, and for each photo until people were found once: code is compiled then.
         photo_s: For decoding a photo and finding its people.
         write_s: For taking an answer.
         linger_s: For reading on after a refusal, so that the sender sees it; ends after a pause of ``pause_s``.

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
@@ -39,6 +40,8 @@ class _Entry:
     # Photos that arrive while the one in progress is computed are served in their order.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
+    # Whether people were found since the server started: decoding them is compiled at the first ones.
+    is_warm: bool = False
     failures: int = 0
     stuck: int = 0
     rests_until: float = 0.0
@@ -159,7 +162,11 @@ class ModelPool:
             await run_in_threadpool(worker.finish, False)
             raise BusyError("other photos take all memory: try again in a moment", 5) from None
         try:
-            return await run_in_threadpool(worker.finish)
+            limits = self.limits
+            seconds = limits.photo_s if entry.is_warm else max(limits.open_s, limits.photo_s)
+            answer = await run_in_threadpool(worker.finish, True, seconds)
+            entry.is_warm = entry.is_warm or bool(answer[0].get("people"))
+            return answer
         finally:
             self._pixels.release(width * height)
 
@@ -202,6 +209,14 @@ class ModelPool:
                 entry.worker = None
 
 
+def open_ready(spec: ModelSpec, device: str | None) -> Predictor:
+    """Return an open model that has seen a photo: what is compiled and loaded then may take longer than a photo may."""
+    predictor: Predictor = spec.open(device)
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    predictor.predict([noise])
+    return predictor
+
+
 def pool_of(models: Sequence[str], device: str | None = None, limits: Limits | None = None) -> ModelPool:
     """Return a pool of these models; without any, of the zoo models with weights.
 
@@ -222,5 +237,5 @@ def pool_of(models: Sequence[str], device: str | None = None, limits: Limits | N
     for spec in specs:
         if spec.name in openers:
             raise ValueError(f"two models are named {spec.name!r}: give names, such as mine={spec.path}")
-        openers[spec.name] = partial(spec.open, device)
+        openers[spec.name] = partial(open_ready, spec, device)
     return ModelPool(openers, limits)

@@ -92,18 +92,20 @@ class Worker:
             width, height = self._answer(self._photo_s)[0]["size"]
         return width, height
 
-    def finish(self, wanted: bool = True) -> _Answer:
+    def finish(self, wanted: bool = True, seconds: float | None = None) -> _Answer:
         """Let the process decode the photo and compute; return its answer and the bytes of a picture.
 
         Args:
             wanted: False drops the photo instead.
+            seconds: Maximum time; None takes ``photo_s``.
 
         Raises:
             UploadError, WorkerLostError, ModelFailedError: As for ``begin``.
         """
-        with self._within(self._photo_s):
+        seconds = self._photo_s if seconds is None else seconds
+        with self._within(seconds):
             self._pipe.send_bytes(b"go" if wanted else b"")
-            return self._answer(self._photo_s)
+            return self._answer(seconds)
 
     def close(self) -> None:
         """Kill the process. What it holds is freed; it never writes files."""

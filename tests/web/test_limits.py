@@ -270,6 +270,29 @@ def test_a_hang_and_a_crash_end_with_a_new_process(monkeypatch):
         assert ask(port, good)[0] == 200
 
 
+def test_photos_have_more_time_until_people_were_found_once(monkeypatch):
+    given = []
+
+    class Fake:
+        is_alive = True
+
+        def __init__(self, *args):
+            pass
+
+        def begin(self, task, data):
+            return 1, 1
+
+        def finish(self, wanted, seconds):
+            given.append(seconds)
+            return {"people": [1] if len(given) > 1 else []}, b""
+
+    monkeypatch.setattr(model_pool, "Worker", Fake)
+    pool = ModelPool({"two": TwoPeople}, Limits(open_s=180, photo_s=30))
+    for _ in range(3):
+        asyncio.run(pool.run("two", "predict", b""))
+    assert given == [180, 180, 30]
+
+
 def test_processes_that_cannot_be_killed_are_few(monkeypatch):
     class Unkillable:
         is_alive = True
