@@ -110,6 +110,7 @@ def running(pool, limits, app=None, **options):
         http=limited_protocol(limits),
         ws="none",
         log_level="warning",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -117,7 +118,7 @@ def running(pool, limits, app=None, **options):
     try:
         yield listening.getsockname()[1], server
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join(timeout=30)
         if pool is not None:
             pool.close()
