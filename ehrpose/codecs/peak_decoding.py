@@ -38,7 +38,7 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
     types, ranks = types[order], ranks[order]
     kept = np.arange(len(types)) - np.searchsorted(types, types) < settings.max_candidates
     types, ranks = types[kept], ranks[kept]
-    ys, xs = np.divmod(peaks.peak_pixels[types, ranks].astype(np.int64), fine_wh[0])
+    ys, xs = np.divmod(peaks.peak_pixels[types, ranks], fine_wh[0])
     counts = np.bincount(types, minlength=len(peaks.peak_scores))
     scores = peaks.peak_scores[types, ranks]
     found = Peaks(types, ys, xs, scores, np.concatenate([[0], np.cumsum(counts)]))
