@@ -103,12 +103,13 @@ class ModelPool:
                 entry.predictor = None
 
 
-def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
+def pool_of(models: Sequence[str], device: str | None = None, trust_pt2: bool = False) -> ModelPool:
     """Return a pool of these models; without any, of the zoo models with weights.
 
     Args:
         models: Texts of ``ModelSpec.parse``.
         device: Device of torch models.
+        trust_pt2: Open ``.pt2`` files, which may run any code in them.
 
     Raises:
         ValueError: There is no model, a text does not name a model, or two have the same name.
@@ -122,5 +123,5 @@ def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
     for spec in specs:
         if spec.name in openers:
             raise ValueError(f"two models are named {spec.name!r}: give names, such as mine={spec.path}")
-        openers[spec.name] = partial(spec.open, device)
+        openers[spec.name] = partial(spec.open, device, trust_pt2=trust_pt2)
     return ModelPool(openers)

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import sys
 
-from ehrpose.cli import run_cli
+from ehrpose.cli import add_trust_pt2, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,6 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--port", type=int, default=8000, help="port; 0 picks a free one (default: %(default)s)"
     )
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: CUDA if available)")
+    add_trust_pt2(parser)
     parser.add_argument(
         "--max-mb", type=float, default=20, help="maximum file size (default: %(default)s MB)"
     )
@@ -60,7 +61,7 @@ def serve(argv: list[str] | None = None) -> None:
         raise ValueError(
             f'{error.name} is not installed; in the project\'s folder: pip install -e ".[train,web]"'
         ) from error
-    pool = pool_of(args.model, args.device)
+    pool = pool_of(args.model, args.device, args.trust_pt2)
     local = is_local(args.host)
     limits = Limits(int(args.max_mb * 1e6), int(args.max_megapixels * 1e6))
     listening = listen(args.host, args.port)
