@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def _zip_kind(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error):
         return f"is truncated or damaged ({path.stat().st_size} bytes): copy or download it again"
     ends = {name.rsplit("/", 1)[-1] for name in names}
     if "constants.pkl" in ends:
