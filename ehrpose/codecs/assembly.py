@@ -95,8 +95,8 @@ def people_of(
         )  # fmt: skip
         if not np.isfinite(people.scores).all():
             raise ValueError(
-                f"scores of people overflow, or are roots of negative numbers, with `score_power` "
-                f"{settings.score_power} and `score_size` {settings.score_size}: set them closer to 1 and 0"
+                f"scores of people overflow, or are roots of negative numbers, with score_power "
+                f"{settings.score_power} and score_size {settings.score_size}: set them closer to 1 and 0"
             )
     people = by_score(people, groups.tags)
     if settings.nms_oks is not None:

@@ -92,7 +92,7 @@ def group_candidates(
         if not np.abs(values).max(initial=0) <= LARGEST:
             raise ValueError(
                 f"{name} of candidates: expected finite values up to {LARGEST:g}; the network's output is broken, or "
-                "`place_weight` is too large"
+                "place_weight is too large"
             )
     compiled = kernel("group")
     if compiled is not None:

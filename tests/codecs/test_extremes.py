@@ -98,8 +98,8 @@ def test_grouping_refuses_tags_that_are_not_finite(compiled, value):
 
 @pytest.mark.parametrize(
     ("options", "factor", "message"),
-    [({"place_weight": 1e300}, 1, "`place_weight` is too large"), ({"score_power": 1e300}, 3, "`score_power`"),
-     ({"score_power": 0.5, "min_score": -1.0}, -1, "`score_power`")],
+    [({"place_weight": 1e300}, 1, "place_weight is too large"), ({"score_power": 1e300}, 3, "with score_power"),
+     ({"score_power": 0.5, "min_score": -1.0}, -1, "with score_power")],
 )  # fmt: skip
 @FORMS
 def test_options_that_make_values_overflow_are_named(five_keypoints, compiled, options, factor, message):
