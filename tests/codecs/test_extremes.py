@@ -55,6 +55,15 @@ def test_maps_that_overflow_are_refused(five_keypoints, compiled, mode, name, va
         codec.decode(maps._replace(**{name: wide}))
 
 
+@MODES
+def test_the_maps_of_every_scale_are_checked(five_keypoints, mode):
+    codec, larger = AssociativeEmbedding(32, five_keypoints, mode=mode), maps_of(6, 8)
+    assert len(codec.decode([maps_of(), larger])) == 1
+    larger.heat4[0, 0, 0] = np.inf
+    with pytest.raises(ValueError, match="heat4 contains NaN or infinity"):
+        codec.decode([maps_of(), larger])
+
+
 @pytest.mark.parametrize("value", [1e16, 3e38, np.inf, np.nan])
 @pytest.mark.parametrize("name", [name for name in PeakMaps._fields if name != "peak_pixels"])
 @FORMS
