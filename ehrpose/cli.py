@@ -120,6 +120,15 @@ def run_command(doc: Optional[str], command: Any, argv: Optional[Sequence[str]] 
     run_cli(lambda: command.run(args))
 
 
+def add_trust_pt2(parser: Any) -> None:
+    """Add ``--trust-pt2`` to a parser or a group of options."""
+    parser.add_argument(
+        "--trust-pt2",
+        action="store_true",
+        help="open .pt2 files, although loading one may run any code in it",
+    )
+
+
 def add_cfg_options(parser: Any, *aliases: str) -> None:
     """Add ``--cfg-options`` to a parser or a group of options."""
     parser.add_argument(

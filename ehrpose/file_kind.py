@@ -6,9 +6,8 @@ Checkpoints, exported networks with their descriptions, and zoo weights are all 
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
-
-from ehrpose.archives import ArchiveError, open_archive
 
 _HEAD = 1024
 _SHOWN = 40
@@ -123,6 +122,8 @@ def _reason(error: Exception) -> str:
 
 
 def _zip_kind(path: Path) -> str | None:
+    from ehrpose.archives import ArchiveError, open_archive  # loaded for zip files only
+
     try:
         with open_archive(path) as archive:
             names = archive.namelist()
@@ -130,7 +131,7 @@ def _zip_kind(path: Path) -> str | None:
         if " is refused: " in str(error):
             return str(error)[len(str(path)) + 1 :]
         return f"is truncated or damaged ({path.stat().st_size} bytes): copy or download it again"
-    except (OSError, ValueError):
+    except (NotImplementedError, OSError, ValueError, struct.error):
         return f"is truncated or damaged ({path.stat().st_size} bytes): copy or download it again"
     ends = {name.rsplit("/", 1)[-1] for name in names}
     if "constants.pkl" in ends:

@@ -98,11 +98,17 @@ class Geometry:
         self.unbiased = unbiased
         self.last = np.array(map_wh) - 1
         sizes = np.array([input_wh, map_wh], np.float64) - unbiased
-        self.input_per_map, self.map_per_input = sizes[0] / sizes[1], sizes[1] / sizes[0]
+        # A single pixel has no corners apart: it lies in the middle of the input.
+        single = sizes[1] == 0
+        self.input_per_map = np.where(single, 0, sizes[0] / np.where(single, 1, sizes[1]))
+        self.map_per_input = sizes[1] / sizes[0]
+        self.first = np.where(single, sizes[0] / 2, 0)
 
     def to_input(self, positions: np.ndarray) -> np.ndarray:
         """Convert positions on the map to positions on the input."""
-        return (positions if self.unbiased else positions + 0.5) * self.input_per_map
+        if self.unbiased:
+            return positions * self.input_per_map + self.first
+        return (positions + 0.5) * self.input_per_map
 
     def to_map(self, positions: np.ndarray) -> np.ndarray:
         """Convert positions on the input to positions on the map."""

@@ -28,6 +28,7 @@ class PoseRuntime:
         backend: Name in BACKENDS; None: the one that the network was exported for.
         num_threads: CPU threads of the network; None: the backend's default.
         codec_options: Arguments that override those of the codec, e.g. ``{"mode": "paper"}``.
+        trust_pt2: Open a ``.pt2`` file, which may run any code in it; without, it is refused.
         **backend_options: Further arguments of the backend, such as ``device``.
 
     Raises:
@@ -45,11 +46,14 @@ class PoseRuntime:
         backend: Optional[str] = None,
         num_threads: Optional[int] = None,
         codec_options: Optional[Dict[str, Any]] = None,
+        trust_pt2: bool = False,
         **backend_options: Any,
     ):
         name = backend or read_sidecar(path, check_hashes=False).backend
         if name not in BACKENDS:
             raise DeployError(f"unknown backend {name!r}, expected one of {sorted(BACKENDS.module_dict)}")
+        if name == "torch":
+            backend_options["trust_pt2"] = trust_pt2
         self.backend = BACKENDS.build(
             {"type": name, "path": str(path), "num_threads": num_threads, **backend_options}
         )

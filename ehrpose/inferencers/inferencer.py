@@ -40,6 +40,7 @@ class PoseInferencer:
         letterbox: Side, or width and height, of an input that every photo is fitted into, so that photos of any
             shape can share a batch; None adapts the input's shape to each photo.
         num_threads: CPU threads of the network.
+        trust_pt2: Open an exported ``.pt2`` file, which may run any code in it; without, it is refused.
 
     Attributes:
         predictor: The Predictor that finds the people.
@@ -67,6 +68,7 @@ class PoseInferencer:
         flip_test: bool | None = None,
         letterbox: int | Sequence[int] | None = None,
         num_threads: int | None = None,
+        trust_pt2: bool = False,
     ):
         self.predictor = open_predictor(
             pose2d,
@@ -78,6 +80,7 @@ class PoseInferencer:
             flip_test=flip_test,
             letterbox=letterbox,
             num_threads=num_threads,
+            trust_pt2=trust_pt2,
         )
         self.failed: list[tuple[str, str]] = []
         self.written: list[Path] = []

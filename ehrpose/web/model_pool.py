@@ -209,21 +209,24 @@ class ModelPool:
                 entry.worker = None
 
 
-def open_ready(spec: ModelSpec, device: str | None) -> Predictor:
+def open_ready(spec: ModelSpec, device: str | None, trust_pt2: bool = False) -> Predictor:
     """Return an open model that has seen a photo: what is compiled and loaded then may take longer than a photo may."""
-    predictor: Predictor = spec.open(device)
+    predictor: Predictor = spec.open(device, trust_pt2=trust_pt2)
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     predictor.predict([noise])
     return predictor
 
 
-def pool_of(models: Sequence[str], device: str | None = None, limits: Limits | None = None) -> ModelPool:
+def pool_of(
+    models: Sequence[str], device: str | None = None, limits: Limits | None = None, trust_pt2: bool = False
+) -> ModelPool:
     """Return a pool of these models; without any, of the zoo models with weights.
 
     Args:
         models: Texts of ``ModelSpec.parse``.
         device: Device of torch models.
         limits: Sizes and times.
+        trust_pt2: Open ``.pt2`` files, which may run any code in them.
 
     Raises:
         ValueError: There is no model, a text does not name a model, or two have the same name.
@@ -237,5 +240,5 @@ def pool_of(models: Sequence[str], device: str | None = None, limits: Limits | N
     for spec in specs:
         if spec.name in openers:
             raise ValueError(f"two models are named {spec.name!r}: give names, such as mine={spec.path}")
-        openers[spec.name] = partial(open_ready, spec, device)
+        openers[spec.name] = partial(open_ready, spec, device, trust_pt2)
     return ModelPool(openers, limits)

@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from ehrpose.cli import run_cli
+from ehrpose.cli import add_trust_pt2, run_cli
 
 MIN_TOKEN = 16
 
@@ -51,6 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     token.add_argument("--token-file", metavar="FILE", help="file that contains the token")
     parser.add_argument("--device", help="cpu, cuda:0, ... (default: CUDA if available)")
+    add_trust_pt2(parser)
     parser.add_argument(
         "--max-mb", type=float, default=20, help="maximum file size (default: %(default)s MB)"
     )
@@ -88,7 +89,7 @@ def serve(argv: list[str] | None = None) -> None:
             f'{error.name} is not installed; in the project\'s folder: pip install -e ".[train,web]"'
         ) from error
     limits = Limits(int(args.max_mb * 1e6), int(args.max_megapixels * 1e6), photo_s=args.photo_seconds)
-    pool = pool_of(args.model, args.device, limits)
+    pool = pool_of(args.model, args.device, limits, args.trust_pt2)
     local = is_local(args.host)
     hosts = allowed_hosts(args.host, args.allow_host)
     listening = listen(args.host, args.port)

@@ -178,7 +178,7 @@ class _ConfigBenchmark:
             return TorchRuntime(
                 job["path"], job["config"], job["checkpoint"], job["cfg_options"], job["channels_last"]
             )
-        return PoseRuntime(job["path"], num_threads=job["threads"], **job["options"])
+        return PoseRuntime(job["path"], num_threads=job["threads"], trust_pt2=True, **job["options"])
 
     def _find_photos(self) -> list[Path]:
         if self.options.images is not None:

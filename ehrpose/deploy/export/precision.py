@@ -220,7 +220,8 @@ def _effect_of(
         copied = Sidecar(**{**vars(sidecar), "precision": precision})
         copied.sha256 = {name: file_hash(folder / name) for name in files}
         copied.write(target)
-        with PoseRuntime(path, _exact_backend(path)) as exact, PoseRuntime(target, backend) as form:
+        exact = PoseRuntime(path, _exact_backend(path), trust_pt2=True)  # written a moment ago
+        with exact, PoseRuntime(target, backend, trust_pt2=True) as form:
             found, wanted = ([list(r.backend.run(part).values()) for part in batches] for r in (form, exact))
             pairs = list(zip(_people_of(form, images), _people_of(exact, images)))
             used = form.backend.used_precision

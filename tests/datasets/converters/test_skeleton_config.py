@@ -49,7 +49,7 @@ def test_what_is_written_is_read(tmp_path, five_keypoints):
 
 
 def test_mistakes_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="keypoint config not found"):
+    with pytest.raises(FileNotFoundError, match="config file not found"):
         load_keypoints(tmp_path / "absent.py")
     (tmp_path / "other.py").write_text("phi = 1\n")
     with pytest.raises(ValueError, match="has no variable named keypoints"):
