@@ -21,6 +21,7 @@ from ehrpose.deploy.export import parity
 from ehrpose.deploy.export.onnx import DeployNetwork, fold_batch_norms, torch_maps
 from ehrpose.deploy.export.options import ExportOptions
 from ehrpose.deploy.export.trt85_ops import unsupported
+from ehrpose.deploy.network_input import input_plan
 from ehrpose.deploy.pipeline import export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar, sidecar_path
@@ -91,7 +92,11 @@ def test_exported_network_returns_the_models_maps(exported, options):
         photos = [np.random.default_rng(i).integers(0, 256, (90, 140, 3), np.uint8) for i in range(number)]
         maps = runtime.run(np.stack([runtime.prepare(photo)[0] for photo in photos]))
         shapes = {name: list(getattr(maps, name).shape) for name in sidecar.outputs}
-        assert shapes == {name: [number, *shape[1:]] for name, shape in sidecar.outputs.items()}
+        width, height = input_plan((140, 90), sidecar).size_wh
+        assert shapes == {
+            name: [number, shape[1], height // int(name[-1]), width // int(name[-1])]
+            for name, shape in sidecar.outputs.items()
+        }
         together, alone = runtime.predict(photos), [runtime(photo) for photo in photos]
         assert len(together) == number
         for one, other in zip(together, alone):
@@ -161,7 +166,7 @@ def test_candidates_decode_to_the_people_of_the_maps(config, tmp_path, backend):
         pytest.importorskip("openvino")
     model = randomized(config)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pth")
-    options = ExportOptions(backend=backend, decode="peaks", batch_size=2)
+    options = ExportOptions(backend=backend, decode="peaks", batch_size=2, input_wh=(128, 128))
     path, errors, _ = export(config, str(tmp_path / "weights.pth"), tmp_path / "out", options)
     assert list(errors) == ["map_error", "pixel_error"]
     assert errors["pixel_error"] < 0.01
@@ -325,7 +330,7 @@ def test_sidecar_mistakes(exported, tmp_path):
 
 
 def test_runtime_refuses_wrong_arrays(exported):
-    runtime = PoseRuntime(exported())
+    runtime = PoseRuntime(exported(input_wh=(128, 128)))
     with pytest.raises(ValueError, match="uint8 BGR"):
         runtime(np.zeros((5, 5), np.uint8))
     with pytest.raises(ValueError, match="expected uint8 images of shape"):

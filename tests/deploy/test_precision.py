@@ -53,8 +53,10 @@ def test_int8_stays_near_float32(config, weights, photos, tmp_path, backend):
     if backend == "openvino":
         pytest.importorskip("openvino")
         pytest.importorskip("nncf")
-    exact = export(config, weights, tmp_path / "exact", ExportOptions()).path
-    options = ExportOptions(backend=backend, precision="int8", calib_data=str(photos), input_dtype="float32")
+    exact = export(config, weights, tmp_path / "exact", ExportOptions(input_wh=(128, 128))).path
+    options = ExportOptions(
+        backend=backend, precision="int8", calib_data=str(photos), input_dtype="float32", input_wh=(128, 128)
+    )
     done = export(config, weights, tmp_path / "int8", options)
     sidecar = read_sidecar(done.path)
     assert sidecar.precision == "int8"

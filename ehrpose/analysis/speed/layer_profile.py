@@ -110,7 +110,12 @@ def convolution_macs(path: Path) -> dict[str, int]:
         raise DeployError(
             f"counting multiply-adds needs onnx, which is not installed ({error}): pip install onnx"
         ) from error
-    graph = onnx.shape_inference.infer_shapes(onnx.load(str(path))).graph
+    model = onnx.load(str(path))
+    # Sides that follow the photo have names in the file; counted at the sidecar's example.
+    (given,) = model.graph.input
+    for dimension, size in zip(given.type.tensor_type.shape.dim, read_sidecar(path, False).input["shape"]):
+        dimension.dim_value = size
+    graph = onnx.shape_inference.infer_shapes(model).graph
     values = [*graph.value_info, *graph.output, *graph.input]
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
     weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}

@@ -76,7 +76,7 @@ class ExportOptions:
             )
         if self.shapes_wh and self.input_wh is not None:
             raise ValueError(
-                f"expected `input_wh` or `shapes_wh`, got both: {self.input_wh} and {self.shapes_wh}"
+                f"expected one fixed size or several to choose from, got both: {self.input_wh} and {self.shapes_wh}"
             )
         for size_wh in (*self.shapes_wh, *([] if self.input_wh is None else [self.input_wh])):
             if min(size_wh) < 32 or any(side % 32 for side in size_wh):

@@ -33,7 +33,7 @@ def test_nodes_have_times_and_nearly_all_multiply_adds(exported, backend):
 def test_multiply_adds_are_those_of_get_flops(exported, demo_config):
     model = init_model(demo_config)
     counted = count_complexity(model, (128, 128))
-    macs = convolution_macs(exported())
+    macs = convolution_macs(exported(input_wh=(128, 128)))
     ours = {name: value for name, value in macs.items() if name.endswith(("/Conv", "/ConvTranspose"))}
     # Only the exported network has the 1 x 1 convolution of the normalisation.
     whole = sum(ours.values()) - ours["/normalise/Conv"]
