@@ -22,7 +22,7 @@ from ehrpose.analysis.reliability.mutation import Outcome, case_rng, damage
 from ehrpose.image_io import ImageReadError, read_image
 
 # Most that reading a photo of 60 x 40 pixels may take. A header that promises 16.8 million pixels is believed in every
-# format, and no decoder takes more than 23 bytes for each.
+# format, and no decoder takes more than 22 bytes for each.
 MAX_MEGABYTES = 400
 _CLEAR = Path("/proc/self/clear_refs")
 
