@@ -6,9 +6,12 @@
 #   make test-deploy  test the real TensorRT-RTX builder on every model, without a GPU (a 90 MB package)
 #   make test-runtime  test the runtime part, without torch, on PYTHON38 (default: python3.8)
 #   make fuzz-codec  decode a million generated maps in both forms (about an hour on one core; FUZZ_ARGS="--maps 10000")
+#   make fuzz      damaged photos, labels, sidecars, checkpoints, options, maps (5 minutes; FUZZ_ARGS="--minutes 60")
+#   make soak      predict and the web server for 10 minutes, watching memory and open files (SOAK_ARGS="--minutes 60")
+#   make audit     known vulnerabilities of the installed packages; skipped without network
 #   make lint      ruff, mypy and the import rules      make format   format the code with ruff
 #   make docs      the documentation site, in site/
-#   make dist      sdist and wheel in dist/, checked, installed and used in clean environments (a few minutes)
+#   make dist      sdist, wheel and bill of materials in dist/, checked, installed and used in clean environments (a few minutes)
 #   make clean     remove the environment and the caches
 # Settings: PYTHON (3.10 or newer), PYTHON38, VENV, JOBS (test processes), PIP_ARGS (e.g. an index with CPU builds).
 
@@ -19,6 +22,7 @@ VENV ?= .venv
 JOBS ?= 2
 PIP_ARGS ?=
 FUZZ_ARGS ?=
+SOAK_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -29,7 +33,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-web test-deploy test-runtime fuzz-codec lint format docs dist clean
+.PHONY: help install demo test test-all test-web test-deploy test-runtime fuzz-codec fuzz soak audit lint format docs dist clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -82,6 +86,21 @@ test-runtime:
 fuzz-codec: $(TEST_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/analysis_tools/fuzz_codec.py $(FUZZ_ARGS)
 
+fuzz: $(TEST_STAMP)
+	$(BIN)/python tools/misc/reliability.py fuzz $(FUZZ_ARGS)
+
+soak: $(TEST_STAMP)
+	$(BIN)/python tools/misc/reliability.py soak $(SOAK_ARGS)
+
+# In an environment of its own, so that only what the project needs is looked up.
+audit: $(TEST_STAMP)
+	@"$(PYTHON)" -m venv "$(VENV)-audit"
+	@"$(VENV)-audit/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) --retries 1 \
+	  -c requirements/constraints.txt -r requirements/audit.txt 2>/dev/null || \
+	  echo "audit skipped: pip-audit cannot be installed"
+	@! "$(VENV)-audit/bin/python" -c 'import pip_audit' 2>/dev/null || \
+	  "$(VENV)-audit/bin/python" .ci/audit.py $(BIN)/python
+
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -105,5 +124,5 @@ dist:
 	"$(VENV)-dist/bin/python" .ci/check_dist.py --python "$(PYTHON)" --pip-args "$(PIP_ARGS)"
 
 clean:
-	rm -rf "$(VENV)" "$(VENV)-runtime" "$(VENV)-dist" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" "$(VENV)-runtime" "$(VENV)-dist" "$(VENV)-audit" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import re
@@ -110,8 +111,9 @@ def check_files(out_dir: Path, scratch: Path) -> None:
     """Build both, and check metadata, file lists, and that the sdist builds the same wheel as the checkout."""
     checkout, direct = scratch / "checkout", scratch / "direct"
     tracked = copy_tracked(checkout)
-    for old in [*out_dir.glob("ehrpose-*.whl"), *out_dir.glob("ehrpose-*.tar.gz")]:
-        old.unlink()
+    for suffix in (".whl", ".tar.gz", ".cdx.json"):
+        for old in out_dir.glob(f"ehrpose-*{suffix}"):
+            old.unlink()
     with step("build the sdist, and the wheel from it"):
         run("build", *BUILD, out_dir, checkout)
     with step("build the wheel from the checkout"):
@@ -215,6 +217,75 @@ def check_training(out_dir: Path, python: str, pip_args: list[str], scratch: Pat
         env.install("--no-deps", str(built(out_dir, ".tar.gz")))
         env.check_command(wheel)
         env.predict("ehrnet-small")
+
+
+def write_materials(wheel: Path, python: Path) -> Path:
+    """Write a CycloneDX bill of materials of an environment next to the wheel installed in it; return its path."""
+    path = wheel.with_name(f"{'-'.join(wheel.name.split('-')[:2])}.cdx.json")
+    options = ("--of", "JSON", "--sv", "1.6", "--mc-type", "library", "--output-reproducible")
+    raw = path.with_suffix(".part")
+    try:
+        run(
+            "bill of materials",
+            sys.executable,
+            "-m",
+            "cyclonedx_py",
+            "environment",
+            *options,
+            "-o",
+            raw,
+            python,
+        )
+        materials = json.loads(raw.read_text(encoding="utf-8"))
+    finally:
+        raw.unlink(missing_ok=True)
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(entry for entry in archive.namelist() if entry.endswith(".dist-info/METADATA"))
+        metadata = archive.read(name).decode("utf-8")
+    publish_materials(materials, wheel)
+    check_materials(materials, metadata)
+    path.write_text(json.dumps(materials, indent=1) + "\n", encoding="utf-8")
+    print(f"{len(materials['components'])} packages", end=", ", flush=True)
+    return path
+
+
+def publish_materials(materials: dict, wheel: Path) -> None:
+    """Make ehrpose the subject of a bill of materials, with its wheel's hash, and leave out this machine's paths."""
+    parts = materials["components"]
+    for part in parts:
+        links = [link for link in part.get("externalReferences", []) if not link["url"].startswith("file:")]
+        part["externalReferences"] = links
+    own = [part for part in parts if part["name"] == "ehrpose"]
+    if len(own) != 1:
+        raise CheckError(f"bill of materials: expected ehrpose once, got it {len(own)} times")
+    version = wheel.name.split("-")[1]
+    if own[0].get("version") != version:
+        raise CheckError(f"bill of materials: expected ehrpose {version}, got {own[0].get('version')}")
+    materials["components"] = [part for part in parts if part is not own[0]]
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    materials["metadata"]["component"] = {**own[0], "hashes": [{"alg": "SHA-256", "content": digest}]}
+
+
+def check_materials(materials: dict, metadata: str) -> None:
+    """Raise CheckError unless a bill of materials has every requirement of the wheel, with version and PURL."""
+    parts = {re.sub(r"[-_.]+", "-", part["name"]).lower(): part for part in materials["components"]}
+    wanted = set()
+    for line in metadata.partition("\n\n")[0].splitlines():
+        found = re.match(r"Requires-Dist: ([\w.-]+)", line)
+        if found and ("extra ==" not in line or re.search(r"extra == .train", line)):
+            wanted.add(re.sub(r"[-_.]+", "-", found[1]).lower())
+    if not wanted:
+        raise CheckError("bill of materials: expected requirements in the wheel's metadata, got none")
+    missing = sorted(wanted - set(parts))
+    if missing:
+        raise CheckError(f"the bill of materials lacks {', '.join(missing)}")
+    bad = sorted(name for name, part in parts.items() if not part.get("version") or not part.get("purl"))
+    if bad:
+        raise CheckError(
+            f"bill of materials: expected a version and a PURL of each package, got none of {bad[0]}"
+        )
+    if '"file:' in json.dumps(materials):
+        raise CheckError("bill of materials: expected no paths of this machine, got a file: address")
 
 
 class Environment:

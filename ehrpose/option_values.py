@@ -91,7 +91,7 @@ def _parsed(text: str) -> Any:
             return (tuple if bare[0] == "(" else list)(map(_element, parts))
     elif "," in bare and not set(bare) & set("/\\"):
         parts = _split(bare)
-        if parts is not None:
+        if parts is not None and parts != [bare]:  # all of its commas may stand in quotes
             return list(map(_element, parts))
     return text
 

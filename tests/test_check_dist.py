@@ -84,3 +84,53 @@ def test_the_tools_of_make_dist_have_pinned_versions(root):
     names = [line for line in lines if not line.startswith("#") and ">=" not in line]
     assert names
     assert [name for name in names if f"\n{name}==" not in pinned] == []
+
+
+METADATA = """Metadata-Version: 2.4
+Name: ehrpose
+Requires-Dist: numpy
+Requires-Dist: opencv-python>=4
+Requires-Dist: mmcv_lite>=2; extra == "train"
+Requires-Dist: pytest; extra == "tests"
+
+Requires-Dist: described
+"""
+
+
+def materials(*names):
+    parts = [{"name": name, "version": "1.0", "purl": f"pkg:pypi/{name}@1.0"} for name in names]
+    own = {"name": "ehrpose", "version": "9.9.0", "bom-ref": "ehrpose==9.9.0"}
+    own["externalReferences"] = [{"type": "distribution", "url": "file:///a/b.whl"}]
+    return {"bomFormat": "CycloneDX", "metadata": {}, "components": [own, *parts]}
+
+
+def test_the_bill_of_materials_is_about_the_wheel_and_names_no_path(check_dist, wheel):
+    bill = materials("numpy", "opencv-python", "mmcv-lite")
+    check_dist.publish_materials(bill, wheel)
+    check_dist.check_materials(bill, METADATA)
+    subject = bill["metadata"]["component"]
+    assert (subject["name"], len(subject["hashes"][0]["content"])) == ("ehrpose", 64)
+    assert "file:" not in str(bill)
+    assert [part["name"] for part in bill["components"]] == ["numpy", "opencv-python", "mmcv-lite"]
+
+
+def test_a_bill_of_materials_that_lacks_something_is_refused(check_dist, wheel):
+    bill = materials("numpy", "opencv-python")
+    with pytest.raises(check_dist.CheckError, match="the bill of materials lacks mmcv-lite"):
+        check_dist.check_materials(bill, METADATA)
+    bill = materials("numpy", "opencv-python", "mmcv-lite")
+    with pytest.raises(
+        check_dist.CheckError, match="a version and a PURL of each package, got none of ehrpose"
+    ):
+        check_dist.check_materials(bill, METADATA)
+    del bill["components"][0]["externalReferences"]
+    bill["components"][0]["purl"] = "pkg:pypi/ehrpose@9.9.0"
+    check_dist.check_materials(bill, METADATA)
+    bill["components"][1]["externalReferences"] = [{"url": "file:///a"}]
+    with pytest.raises(check_dist.CheckError, match="no paths of this machine"):
+        check_dist.check_materials(bill, METADATA)
+    bill["components"][0]["version"] = "9.8.0"
+    with pytest.raises(check_dist.CheckError, match=r"expected ehrpose 9\.9\.0, got 9\.8\.0"):
+        check_dist.publish_materials(bill, wheel)
+    with pytest.raises(check_dist.CheckError, match="expected ehrpose once, got it 0 times"):
+        check_dist.publish_materials({"metadata": {}, "components": []}, wheel)

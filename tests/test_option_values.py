@@ -93,6 +93,8 @@ def test_a_windows_folder_whose_last_backslash_took_the_quote_along():
         ("2024_01", "2024_01"),
         ("$codec", "$codec"),
         ("AdamW", "AdamW"),
+        ("'a,b'c", "'a,b'c"),
+        ('"1,2" 3', '"1,2" 3'),
     ],
 )
 @pytest.mark.parametrize("present", [None, 5, 0.1, False, [1], {"a": 1}])

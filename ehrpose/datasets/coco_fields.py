@@ -148,7 +148,7 @@ def person_categories(entries: Sequence[Mapping], names: Sequence[str]) -> set |
                 f"category {shown(i)} has the keypoints in the order {list(skeletons[i])}, expected the config's "
                 f"order {list(names)}; tools/dataset_converters/cvat_to_coco.py reorders them"
             )
-    titles = {entry["id"]: entry.get("name") for entry in entries}
+    titles = {entry["id"]: _title(entry) for entry in entries}
     if len(wanted) not in map(len, plain.values()):
         found = {titles[i]: len(labels) for i, labels in skeletons.items()}
         raise ValueError(
@@ -160,6 +160,12 @@ def person_categories(entries: Sequence[Mapping], names: Sequence[str]) -> set |
         f"no category has the config's keypoint names {list(names)}; found {listed}; use the file's names in the "
         f"config's 'keypoints', or rename them with tools/dataset_converters/cvat_to_coco.py"
     )
+
+
+def _title(entry: Mapping) -> str | None:
+    """Return a category's name for a message, whatever stands in its place."""
+    name = entry.get("name")
+    return name if name is None or isinstance(name, str) else shown(name)
 
 
 def _plain(name: str) -> str:

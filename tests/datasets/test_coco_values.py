@@ -133,6 +133,14 @@ def test_a_wrong_value_is_one_line_when_the_file_is_read(both, path, value, mess
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("keypoints", [[*NAMES[:4], "tail"], NAMES[:3]])
+def test_a_category_of_other_keypoints_may_be_called_anything(both, keypoints):
+    data = with_value(keypoints, "categories", 0, "keypoints")
+    data["categories"][0]["name"] = ["person"]
+    with pytest.raises(ValueError, match=r"labels\.json: no category has .*person"):
+        both(data)
+
+
 def test_the_same_annotation_twice_is_an_error_and_one_id_for_two_people_is_not(both):
     data = small(2)
     data["annotations"][1]["id"] = 1

@@ -58,30 +58,30 @@ def print_web_load(
     if not Path("/proc/self/clear_refs").exists():
         raise ValueError("this benchmark reads /proc: expected Linux")
     photo = generated_photo(megapixels, suffix, megabytes)
-    with _server(model, options) as (port, pid):
+    with server(model, options) as (port, pid):
         small = generated_photo(0.3, ".jpg", 0)
         for _ in range(3):
-            if _ask(port, small)[0] != 200:
+            if ask(port, small)[0] != 200:
                 raise ValueError(f"{model} does not answer a small photo: see what the server printed")
         time.sleep(1)
-        idle = _resident(pid)
-        for process in _tree(pid):
+        idle = resident(pid)
+        for process in tree(pid):
             Path(f"/proc/{process}/clear_refs").write_text("5")  # resets VmHWM
-        answers: list[tuple[int | str, str | None]] = []
+        answers: list[tuple[int | str, str | None, bytes]] = []
         with _sampled(pid) as peak:
             start = time.perf_counter()
             threads = [
-                threading.Thread(target=lambda: answers.append(_ask(port, photo))) for _ in range(uploads)
+                threading.Thread(target=lambda: answers.append(ask(port, photo))) for _ in range(uploads)
             ]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
             seconds = time.perf_counter() - start
-        bound = sum(_status(process, "VmHWM:") for process in _tree(pid))
-        again = _ask(port, small)[0]
-        counts = Counter(status for status, _ in answers)
-        without = sum(status == 503 and retry is None for status, retry in answers)
+        bound = sum(_status(process, "VmHWM:") for process in tree(pid))
+        again = ask(port, small)[0]
+        counts = Counter(status for status, _, _ in answers)
+        without = sum(status == 503 and retry is None for status, retry, _ in answers)
     print(f"{uploads} uploads of {megapixels:g} megapixels, {suffix}, {len(photo) / 1e6:.1f} MB each")
     print(
         f"idle {idle / 1e6:.0f} MB, peak {peak[0] / 1e6:.0f} MB (processes' own peaks together {bound / 1e6:.0f} MB)"
@@ -93,7 +93,16 @@ def print_web_load(
 
 
 @contextmanager
-def _server(model: str, options: list[str]) -> Iterator[tuple[int, int]]:
+def server(model: str, options: list[str]) -> Iterator[tuple[int, int]]:
+    """Run a web server; yield its port and its process's number.
+
+    Args:
+        model: As for ``ehrpose-web``.
+        options: More arguments of it.
+
+    Raises:
+        ValueError: It did not start.
+    """
     command = [sys.executable, "-m", "ehrpose.web.server", "--model", model, "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -107,16 +116,16 @@ def _server(model: str, options: list[str]) -> Iterator[tuple[int, int]]:
         process.wait(30)
 
 
-def _ask(port: int, photo: bytes) -> tuple[int | str, str | None]:
-    """Return the status of an answer and its Retry-After; the name of the error without an answer."""
+def ask(port: int, photo: bytes) -> tuple[int | str, str | None, bytes]:
+    """Return an answer's status, its Retry-After and its body; without an answer, the error's name as the status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     try:
         connection.request("POST", "/api/predict", photo)
         answer = connection.getresponse()
-        answer.read()
-        return answer.status, answer.getheader("Retry-After")
+        body = answer.read()
+        return answer.status, answer.getheader("Retry-After"), body
     except OSError as error:
-        return type(error).__name__, None
+        return type(error).__name__, None, b""
     finally:
         connection.close()
 
@@ -128,7 +137,7 @@ def _sampled(pid: int) -> Iterator[list[int]]:
 
     def sample() -> None:
         while not done.wait(0.005):
-            peak[0] = max(peak[0], _resident(pid))
+            peak[0] = max(peak[0], resident(pid))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -139,11 +148,12 @@ def _sampled(pid: int) -> Iterator[list[int]]:
         thread.join()
 
 
-def _resident(pid: int) -> int:
-    return sum(_status(process, "VmRSS:") for process in _tree(pid))
+def resident(pid: int) -> int:
+    """Return the memory of a process and its descendants, bytes."""
+    return sum(_status(process, "VmRSS:") for process in tree(pid))
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
     """Return the numbers of a process and all its descendants."""
     found = [pid]
     for process in found:

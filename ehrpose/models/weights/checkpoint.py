@@ -120,6 +120,10 @@ def _read_safetensors(filename: Path, map_location: Any) -> dict[str, Any]:
     try:
         with safetensors.safe_open(str(filename), framework="pt", device=str(map_location or "cpu")) as file:
             metadata = file.metadata() or {}
+            if _META_KEY not in metadata and any(DIGEST in text for text in metadata.values()):
+                raise ValueError(
+                    f"{filename} is damaged: its entry {_META_KEY!r} is missing; copy or download it again"
+                )
             return {
                 "meta": json.loads(metadata[_META_KEY]) if _META_KEY in metadata else dict(metadata),
                 "state_dict": {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118

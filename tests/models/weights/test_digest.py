@@ -142,3 +142,12 @@ def test_other_names_with_a_wrong_hash_are_a_warning(tmp_path, monkeypatch, name
     said.clear()
     read_checkpoint(tmp_path / f"a-{right}.pth")
     assert said == []
+
+
+def test_a_digest_under_a_damaged_name_is_missed(tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors is optional")
+    path = tmp_path / "a.safetensors"
+    content = content_of(".safetensors")
+    path.write_bytes(content.replace(b'"ehrpose"', b'"ehrposy"'))
+    with pytest.raises(ValueError, match=r"a\.safetensors is damaged: its entry 'ehrpose' is missing"):
+        read_checkpoint(path)
