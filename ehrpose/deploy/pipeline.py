@@ -22,6 +22,7 @@ from ehrpose.deploy.export.precision import lower_precision
 from ehrpose.deploy.export.torch_program import export_torch
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar, sidecar_path
+from ehrpose.file_sets import written_together
 from ehrpose.files import PartialFile, make_parent
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import letterbox_warp, warp_image
@@ -116,12 +117,12 @@ def export(
         form = lower_precision(tried.partial, content, sidecar, options)
         sidecar.precision, sidecar.computed_in = form.precision, form.computed_in
         sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in form.files.items()}
-        files = [_partial_file(stack, folder / name, part) for name, part in form.files.items()]
-        # The sidecar first: an existing network file is always complete.
-        sidecar.write(files[0].path)
-        for file in reversed(files):
-            file.commit()
-    return Exported(files[0].path, errors, form.report)
+        path = folder / next(iter(form.files))
+        with written_together(path) as new:
+            for name, part in form.files.items():
+                (new / name).write_bytes(part)
+            sidecar.write(new / path.name)
+    return Exported(path, errors, form.report)
 
 
 def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
+from ehrpose.file_sets import finish
 from ehrpose.files import write_text
 
 __all__ = ["DeployError", "Sidecar", "read_sidecar"]
@@ -94,9 +95,11 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
 
     Raises:
         FileNotFoundError: The network or its sidecar is missing.
-        DeployError: The sidecar is broken, has another format, or describes other files.
+        DeployError: The sidecar is broken, has another format, or describes other files, or an interrupted export
+            cannot be finished.
     """
     path = Path(path)
+    _finish_export(path)
     if not path.is_file():
         raise FileNotFoundError(f"exported network not found: {path}")
     source = sidecar_path(path)
@@ -132,6 +135,16 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
                     "again, or export again with tools/deploy.py"
                 )
     return sidecar
+
+
+def _finish_export(path: Path) -> None:
+    try:
+        finish(path)
+    except OSError as error:
+        raise DeployError(
+            f"the export of {path} was interrupted, and its new files in .{path.name}.new cannot be moved to their "
+            f"places ({error.strerror}): open it once as a user who may write to {path.parent.absolute()}"
+        ) from error
 
 
 def present_name(sidecar: Sidecar, path: Path, name: str) -> str:

@@ -233,13 +233,16 @@ def _labels(shape: tuple, person: _Person, box: np.ndarray | None, text: str, bg
     return [Label(text, box, bgr, label_height(shape, extent))]
 
 
-def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = None) -> None:
+def write_picture(
+    path: str | Path, picture: np.ndarray, quality: int | None = None, group: FileGroup | None = None
+) -> None:
     """Write (H, W, 3) uint8 BGR to a file, whole or not at all.
 
     Args:
         path: The file; its folder is created if missing.
         picture: The picture.
         quality: JPEG quality, 0 to 100; None: OpenCV's default, 95. Other formats ignore it.
+        group: Write it as part of this group, with which it appears; None: now.
 
     Raises:
         ValueError: Images cannot be written in the format of the suffix.
@@ -252,5 +255,5 @@ def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = N
         written = False
     if not written:
         raise ValueError(f"{path}: images cannot be written as {suffix!r}; use .jpg or .png")
-    # A run may write thousands, and flushing one to disk takes longer than running a small network on it.
-    write_bytes(path, encoded.tobytes(), durable=False)
+    write = write_bytes if group is None else group.write
+    write(path, encoded.tobytes())
