@@ -5,6 +5,7 @@
 #   make test-web  test the web page in a real browser (Debian: apt install chromium chromium-driver)
 #   make test-deploy  test the real TensorRT-RTX builder on every model, without a GPU (a 90 MB package)
 #   make test-runtime  test the runtime part, without torch, on PYTHON38 (default: python3.8)
+#   make fuzz-codec  decode a million generated maps in both forms (about an hour on one core; FUZZ_ARGS="--maps 10000")
 #   make lint      ruff, mypy and the import rules      make format   format the code with ruff
 #   make docs      the documentation site, in site/
 #   make dist      sdist and wheel in dist/, checked, installed and used in clean environments (a few minutes)
@@ -17,6 +18,7 @@ PYTHON38 ?= python3.8
 VENV ?= .venv
 JOBS ?= 2
 PIP_ARGS ?=
+FUZZ_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -27,7 +29,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-web test-deploy test-runtime lint format docs dist clean
+.PHONY: help install demo test test-all test-web test-deploy test-runtime fuzz-codec lint format docs dist clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -76,6 +78,9 @@ test-runtime:
 	@"$(VENV)-runtime/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) . onnxruntime pytest
 	@! "$(VENV)-runtime/bin/python" -c 'import torch' 2>/dev/null
 	"$(VENV)-runtime/bin/python" -m pytest tests/runtime
+
+fuzz-codec: $(TEST_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/analysis_tools/fuzz_codec.py $(FUZZ_ARGS)
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import sys
 from importlib import import_module
 from typing import Sequence
 
-from ehrpose.cli import run_cli
+from ehrpose.cli import refuse_unknown, run_cli
 from ehrpose.version import __version__
 
 # Command, which is also the module with ``add_arguments`` and ``run``, and what it does.
@@ -40,7 +40,7 @@ def build_parser(chosen: Sequence[str]) -> argparse.ArgumentParser:
         if name in chosen:
             module = import_module(f"ehrpose.commands.{name}")
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, parser=command)
     return parser
 
 
@@ -51,7 +51,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = build_parser(list(COMMANDS) if completes else words[:1])
     if completes:
         _complete(parser)
-    return parser.parse_args(words)
+    args, rest = parser.parse_known_args(words)
+    refuse_unknown(args.parser, rest)
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:

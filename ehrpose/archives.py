@@ -7,9 +7,12 @@ import os
 import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, BinaryIO, Callable, Iterator, List, NamedTuple, Optional
 
 from ehrpose.files import PathLike, make_parent
+
+if TYPE_CHECKING:
+    from ehrpose.file_sets import FileGroup
 
 _CHUNK = 1 << 20
 # Smaller contents are not compared with the archive: a few kilobytes of equal lines shrink to nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import sys
@@ -97,13 +98,35 @@ def parse_command(
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_arguments(parser)
-    return parser.parse_args(argv)
+    args, rest = parser.parse_known_args(argv)
+    refuse_unknown(parser, rest)
+    return args
+
+
+def refuse_unknown(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """End with one line, which suggests the nearest option, if a command line has words that are no arguments."""
+    if not words:
+        return
+    known = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+    option = words[0].split("=")[0]
+    near = difflib.get_close_matches(option, known, n=1, cutoff=0.6) if option.startswith("--") else []
+    hint = f"; did you mean {near[0]}?" if near else f"; {parser.prog} --help lists them"
+    parser.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
 
 def run_command(doc: Optional[str], command: Any, argv: Optional[Sequence[str]] = None) -> None:
     """Run one of the commands from a script; arguments as for ``parse_command``, errors as in ``run_cli``."""
     args = parse_command(doc, command, argv)
     run_cli(lambda: command.run(args))
+
+
+def add_trust_pt2(parser: Any) -> None:
+    """Add ``--trust-pt2`` to a parser or a group of options."""
+    parser.add_argument(
+        "--trust-pt2",
+        action="store_true",
+        help="open .pt2 files, although loading one may run any code in it",
+    )
 
 
 def add_cfg_options(parser: Any, *aliases: str) -> None:

@@ -3,6 +3,11 @@
 A value is written once, at the top level of the config (``phi``, ``keypoints``, ``codec``, ``data_root``), and
 used below as ``"$phi"``, ``"$keypoints"``, ``"$codec"``, ``"$data_root"``. ``resolve`` puts copies in place of
 these references, so changing the value in one place, also with ``cfg_options``, changes every use.
+
+A config is a Python file, and reading it runs it. Other forms are not plain data either: MMEngine reads YAML with a
+loader whose tags call functions, and in YAML as in JSON ``_base_`` may name a Python file, ``custom_imports`` any
+module, and a dotted ``type`` any function. They are refused, and a YAML file under a Python config's ``_base_`` is read
+as plain data.
 """
 
 from __future__ import annotations
@@ -12,13 +17,17 @@ import difflib
 import inspect
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mmengine.config import Config
+from mmengine.fileio import YamlHandler, register_handler
 
 from ehrpose.config_keys import TOP_LEVEL_KEYS, find_class, known_names, untyped_nodes
+from ehrpose.model_zoo import zoo_root
 from ehrpose.option_values import TypedText, value_for
 from ehrpose.registry import is_reference
 
@@ -26,6 +35,8 @@ __all__ = ["INFERENCE_PARTS", "check", "load_config", "merge_options", "resolve"
 
 # The parts of a config that inference reads.
 INFERENCE_PARTS = ("model", "codec", "keypoints", "test_dataloader")
+# Configs from elsewhere that were named so far.
+_NAMED: set[Path] = set()
 # Keys that the builder or MMEngine's registries consume; the component never gets them.
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "priority", "init_cfg", "constructor", "paramwise_cfg"}
 _BUILDER_KEYS |= {"convert_to_iter_based", "collate_fn", "sampler", "batch_sampler"}
@@ -47,15 +58,51 @@ def load_config(
         FileNotFoundError: The file does not exist.
         ValueError: The file cannot be read, a type, key or reference is unknown, or two values disagree.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"config file not found: {path}")
-    try:
-        cfg = Config.fromfile(str(path))
-    except Exception as error:
-        raise ValueError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+    cfg = read_config(path)
     merge_options(cfg, cfg_options)
     check(cfg, parts)
     return cfg
+
+
+@register_handler(["yaml", "yml"])
+class SafeYamlHandler(YamlHandler):
+    """MMEngine's, but for files that are plain data: a tag that makes a Python object is an error."""
+
+    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+        """Return the content of a file."""
+        return yaml.safe_load(file)
+
+
+def read_config(path: str | os.PathLike) -> Config:
+    """Read a config file, which runs it; nothing is checked.
+
+    Args:
+        path: A Python config file. One that is neither in the project nor in the current folder is named on stderr.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a Python file, or cannot be read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"config file not found: {path}")
+    if Path(path).suffix != ".py":
+        raise ValueError(
+            f"config {path}: expected a Python file (.py); YAML and JSON configs are not read, as they look like plain "
+            "data but can run code too: write KEY = VALUE lines"
+        )
+    _name_foreign_program(Path(path).resolve())
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:
+        raise ValueError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _name_foreign_program(path: Path) -> None:
+    """Say once for each config from elsewhere that it is a program."""
+    own = (zoo_root().resolve(), Path.cwd())
+    if path not in _NAMED and not any(folder in path.parents for folder in own):
+        _NAMED.add(path)
+        print(f"{path} runs as a program: use configs of sources that you trust", file=sys.stderr)
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:

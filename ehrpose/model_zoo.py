@@ -7,15 +7,21 @@ can read them too.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ehrpose.file_kind import foreign_kind
+
 __all__ = ["ZooModel", "find_model", "list_models", "zoo_root"]
 
 INDEX = "model-index.yml"
+# Published weights end with the first digits of their SHA-256: model-1a2b3c4d.pth.
+_PUBLISHED = re.compile(r".+-([0-9a-f]{8})\.\w+")
+_DATE = re.compile(r"(19|20)\d{6}")
 TABLE_BEGIN, TABLE_END = "<!-- model zoo -->", "<!-- end of model zoo -->"
 
 
@@ -46,7 +52,8 @@ class ZooModel:
 
         Raises:
             FileNotFoundError: Config or weights are missing.
-            ValueError: There are no weights, or their checksum does not match the metafile.
+            ValueError: There are no weights, or their checksum does not match the metafile; the message says what the
+                file is, such as a Git-LFS pointer.
         """
         for path in (self.config, self.checkpoint):
             if path is not None and not path.is_file():
@@ -58,6 +65,9 @@ class ZooModel:
         if self.sha256 is not None:
             digest = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
             if digest != self.sha256:
+                kind = foreign_kind(self.checkpoint)
+                if kind:
+                    raise ValueError(f"weights of the model {self.name!r}: {self.checkpoint} {kind}")
                 raise ValueError(
                     f"checksum mismatch of {self.checkpoint}: expected SHA-256 {self.sha256}, got {digest}; "
                     "download the file again"
@@ -121,6 +131,36 @@ def find_model(name: str, root: str | Path | None = None) -> ZooModel:
     known = [alias for m in models if m.checkpoint is not None for alias in m.aliases or [m.name]]
     raise ValueError(
         f"no config file or zoo model named {name!r}; models with weights: {', '.join(known) or 'none'}"
+    )
+
+
+def check_name(weights: Path, root: str | Path | None = None) -> str | None:
+    """Compare a weights file with the digits of its SHA-256 at the end of its name, as of ``model-1a2b3c4d.pth``.
+
+    Args:
+        weights: An existing file.
+        root: Folder of model-index.yml; None: the project's own.
+
+    Returns:
+        A warning if they differ, as any file may have such a name; None if they agree, or the name has none.
+
+    Raises:
+        ValueError: They differ, and a zoo model's weights have this name.
+    """
+    match = _PUBLISHED.fullmatch(weights.name)
+    if match is None or _DATE.fullmatch(match[1]):
+        return None
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if digest.startswith(match[1]):
+        return None
+    for model in list_models(root):
+        if model.checkpoint is not None and model.checkpoint.name == weights.name:
+            raise ValueError(
+                f"{weights} has the name of the weights of model {model.name!r}, but another checksum: expected "
+                f"SHA-256 {model.sha256}, got {digest}; download the file again, or rename it if it is another one"
+            )
+    return (
+        f"{weights} is damaged or was renamed: its SHA-256 starts with {digest[:8]}, its name says {match[1]}"
     )
 
 

@@ -9,6 +9,7 @@ _INTEGER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|nan)", re.IGNORECASE)
 _WORDS = {"true": True, "false": False, "None": None}
 _BRACKETS = {"[": "]", "(": ")"}
+_CLOSING = tuple(_BRACKETS.values())
 # cmd.exe takes the last backslash of "C:\My Drive\" as part of \", a quote that no file name can contain.
 _WINDOWS_QUOTE = re.compile(r'[A-Za-z]:[\\/][^"]*"')
 # Keys that hold text where the config has no value yet.
@@ -45,11 +46,22 @@ def value_for(typed: TypedText, present: Any, key: str = "") -> Any:
         typed: What stood after ``KEY=``.
         present: The value that it replaces; None if there is none.
         key: The key, whose last part tells whether a new value is a path.
+
+    Raises:
+        ValueError: Brackets do not match where a list may stand.
     """
     text = str(typed)
     is_text = isinstance(present, str) or (present is None and key.split(".")[-1] in _TEXT_KEYS)
     if is_text:
         return None if text == "None" and not typed.is_quoted else text
+    bare = text.strip()
+    maybe_list = present is not None or bare.startswith(tuple(_BRACKETS)) or bare.endswith(_CLOSING)
+    wrong = _wrong_bracket(bare) if maybe_list and not typed.is_quoted else ""
+    if wrong:
+        raise ValueError(
+            f"`cfg_options` {key}: expected a value such as 3, [1,2] or ((1,2),(3,4)), got {text}, in which {wrong}; "
+            "put text with brackets in quotes"
+        )
     value = _parsed(text)
     of_text = isinstance(present, (list, tuple)) and present and all(isinstance(p, str) for p in present)
     if of_text and isinstance(value, (list, tuple)):
@@ -89,16 +101,26 @@ def _element(text: str) -> Any:
     return _parsed(text) if bare == text else bare
 
 
+def _wrong_bracket(text: str) -> str:
+    """Return which bracket outside quotes has no partner, ready to follow "in which"; empty if all have one."""
+    expected: list[str] = []
+    quote, before = "", ""
+    for place, letter in enumerate(text, 1):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'" and before in ("", ",", "[", "("):
+            quote = letter
+        elif letter in _BRACKETS:
+            expected.append(_BRACKETS[letter])
+        elif letter in _CLOSING and (not expected or expected.pop() != letter):
+            return f"{letter} at place {place} closes no bracket"
+        before = before if letter == " " else letter
+    return f"{expected[-1]} is missing" if expected else ""
+
+
 def _is_bracketed(text: str) -> bool:
     """Whether a text is one list or tuple: its first bracket is closed by its last letter."""
-    if len(text) < 2 or _BRACKETS.get(text[0]) != text[-1]:
-        return False
-    depth = 0
-    for place, letter in enumerate(text):
-        depth += (letter in "[(") - (letter in "])")
-        if depth == 0:
-            return place == len(text) - 1
-    return False
+    return len(text) > 1 and _BRACKETS.get(text[0]) == text[-1] and _split(text[1:-1]) is not None
 
 
 def _split(text: str) -> list[str] | None:

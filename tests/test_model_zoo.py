@@ -52,9 +52,25 @@ def test_an_unknown_name_lists_those_with_weights(zoo):
 def test_damaged_and_missing_weights_are_named(zoo):
     with pytest.raises(ValueError, match="has no weights"):
         find_model("bare", zoo).check()
-    (zoo / "tiny.pth").write_bytes((zoo / "tiny.pth").read_bytes()[:-1])
+    data = (zoo / "tiny.pth").read_bytes()
+    (zoo / "tiny.pth").write_bytes(data.replace(b"FB", b"BF", 1))
     with pytest.raises(ValueError, match=r"checksum mismatch of .*tiny\.pth: expected SHA-256 .*, got "):
         find_model("tiny", zoo).check()
+    for content, kind in (
+        (data[:-1], r"is truncated or damaged \(\d+ bytes\)"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            r"is a Git-LFS pointer .* git lfs pull",
+        ),
+        (b"<!DOCTYPE html><html>404</html>", "is a web page"),
+        (b"404: Not Found", "is text, it begins with '404: Not Found'"),
+        (b"", "is empty"),
+    ):
+        (zoo / "tiny.pth").write_bytes(content)
+        with pytest.raises(
+            ValueError, match=rf"weights of the model 'tiny_synthetic-64': .*tiny\.pth {kind}"
+        ):
+            find_model("tiny", zoo).check()
     (zoo / "tiny.pth").unlink()
     with pytest.raises(FileNotFoundError, match=r"tiny\.pth not found"):
         find_model("tiny", zoo).check()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import pickle
 import shlex
+import subprocess
+import sys
 
 import pytest
 from mmengine.config import Config
 
-from ehrpose.cli import add_cfg_options
+from ehrpose.cli import add_cfg_options, as_options
 from ehrpose.config import load_config, merge_options, resolve
 from ehrpose.option_values import TypedText, value_for
 
@@ -86,8 +88,8 @@ def test_a_windows_folder_whose_last_backslash_took_the_quote_along():
         ("a,b", ["a", "b"]),
         ("/x/My Drive/a,b", "/x/My Drive/a,b"),
         (r"C:\a,b", r"C:\a,b"),
-        ("[1,2", "[1,2"),
-        ("1)", "1)"),
+        ("'[1,2'", "[1,2"),
+        ("['(a', 2]", ["(a", 2]),
         ("2024_01", "2024_01"),
         ("$codec", "$codec"),
         ("AdamW", "AdamW"),
@@ -98,6 +100,44 @@ def test_numbers_lists_and_none_elsewhere(text, value, present):
     got = value_for(TypedText(text), present, "model.x")
     assert got == value
     assert type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[1,2", "] is missing"), ("1,2]", "] at place 4 closes no bracket"), ("1)", ") at place 2 closes no"),
+        ("((4,2)", ") is missing"), ("[(1,2]", "] at place 6 closes no bracket"), ("[1,2))", ") at place 5 closes"),
+        ("(1,2]", "] at place 5 closes no bracket"), ("[", "] is missing"), ("[1],]", "] at place 5 closes"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("present", [None, 5, 0.1, False, [1], (4, 2), ["a"], {"a": 1}])
+def test_brackets_that_do_not_match_are_named(text, reason, present):
+    with pytest.raises(ValueError, match=r"`cfg_options` model\.x: expected a value such as") as error:
+        value_for(TypedText(text), present, "model.x")
+    assert reason in str(error.value)
+    with pytest.raises(ValueError, match=r"--cfg-options model\.x: expected"):
+        raise ValueError(as_options(str(error.value)))
+
+
+def test_brackets_within_a_new_text_need_no_partner():
+    assert value_for(TypedText("/x/(old/a"), None, "model.x") == "/x/(old/a"
+
+
+def test_the_command_line_says_which_bracket_is_missing(root):
+    command = [sys.executable, "tools/analysis_tools/print_config.py", "configs/ehrnet/small_coco-320.py"]
+    done = subprocess.run(
+        [*command, "--cfg-options", "codec.strides=(4,2"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "error: --cfg-options codec.strides: expected a value such as 3, [1,2] or ((1,2),(3,4))"
+    )
+    assert "got (4,2, in which ) is missing" in line
 
 
 def test_text_is_unset_by_none_and_none_can_be_quoted():

@@ -73,6 +73,9 @@ def people_of(
         input_wh: Width and height of the network input, px.
         settings: Thresholds and options.
         complete: Fills in missing keypoints, in place.
+
+    Raises:
+        ValueError: The tags or the scores overflow.
     """
     groups = _group_by_tag_and_place(peaks, positions, scores, tags, input_wh, settings)
     if settings.min_keypoints > 1:
@@ -90,6 +93,11 @@ def people_of(
             members, people.keypoints, people.keypoint_scores > 0, settings.score_power, settings.score_size,
             input_wh[0] * input_wh[1],
         )  # fmt: skip
+        if not np.isfinite(people.scores).all():
+            raise ValueError(
+                f"scores of people overflow, or are roots of negative numbers, with score_power "
+                f"{settings.score_power} and score_size {settings.score_size}: set them closer to 1 and 0"
+            )
     people = by_score(people, groups.tags)
     if settings.nms_oks is not None:
         kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
@@ -117,5 +125,7 @@ def _group_by_tag_and_place(
     if not settings.place_weight:
         return group_peaks(peaks, scores, tags, settings)
     places = positions * (settings.place_weight / min(input_wh))
-    groups = group_peaks(peaks, scores, np.concatenate([tags, places.astype(tags.dtype)], axis=1), settings)
+    with np.errstate(over="ignore"):  # grouping refuses what overflows
+        places = places.astype(tags.dtype)
+    groups = group_peaks(peaks, scores, np.concatenate([tags, places], axis=1), settings)
     return Groups(groups.candidate, groups.tags[:, : tags.shape[1]])

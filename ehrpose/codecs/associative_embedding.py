@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
-from ehrpose.codecs.argument_checks import checked_maps, positive_int
+from ehrpose.codecs.argument_checks import checked_maps, checked_peaks, checked_wh, positive_int
 from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
 from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
@@ -220,9 +220,12 @@ class AssociativeEmbedding:
             People in pixels of the (first) network input, best score first.
 
         Raises:
-            ValueError: Shapes do not match this codec, or a value is NaN or infinite.
+            ValueError: Shapes do not match this codec, a value is NaN, infinite or beyond 1e15, or the scores of
+                people overflow.
         """
         scales: List[Maps] = [maps] if isinstance(maps, Maps) else list(maps)
+        if not scales:
+            raise ValueError("expected the maps of at least one scale, got none")
         scales = [checked_maps(self.output_names, self.num_keypoints, m) for m in scales]
         input_wh = (scales[0].heat4.shape[2] * 4, scales[0].heat4.shape[1] * 4)
         if self.mode == "paper":
@@ -234,30 +237,24 @@ class AssociativeEmbedding:
 
         Args:
             peaks: Candidates, without the batch axis.
-            input_wh: Width and height of the network input, px.
+            input_wh: Width and height of the network input, px, multiples of 4.
 
         Returns:
             The people that ``decode`` returns in ``fast`` mode with ``fill_missing=False``.
 
         Raises:
-            ValueError: Shapes do not match this codec, a value is NaN or infinite, or the mode is not ``fast``.
+            ValueError: Shapes or types do not match this codec, a pixel is not on the map, a value is NaN, infinite or
+                beyond 1e15, the scores of people overflow, or the mode is not ``fast``.
         """
         if self.mode != "fast" or self.settings.min_score < 0:
             raise ValueError(
                 f"decoding candidates: expected mode 'fast' and a min_score of at least 0, got {self.mode!r} and "
                 f"{self.settings.min_score}"
             )
-        fields = PeakMaps(*(np.asarray(field) for field in peaks))
-        k, m = fields.peak_scores.shape[:2]
-        expected = PeakMaps((k, m), (k, m), (k, m, 4), (k, m, 9), (fields.peak_tags.shape[0], k, m, 9))
-        for name, field, shape in zip(PeakMaps._fields, fields, expected):
-            if field.shape != shape or k != self.num_keypoints:
-                raise ValueError(
-                    f"{name}: expected shape {shape} with K = {self.num_keypoints}, got {field.shape}"
-                )
-            if not np.isfinite(field).all():
-                raise ValueError(f"{name} contains NaN or infinity: the network's output is broken")
-        return decode_peaks(fields, (int(input_wh[0]), int(input_wh[1])), min(self.strides), self.settings)
+        width, height = checked_wh(input_wh)
+        stride = min(self.strides)
+        fields = checked_peaks(self.num_keypoints, peaks, (width // stride) * (height // stride))
+        return decode_peaks(fields, (width, height), stride, self.settings)
 
     def decode_batch(
         self, batch: Sequence[Union[Maps, Sequence[Maps]]], num_threads: int = 1

@@ -13,7 +13,7 @@ import numpy as np
 from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.assembly import fill, people_of
 from ehrpose.codecs.grouping import Groups, tag_distance
-from ehrpose.codecs.heatmap import find_peaks, parabola_peak, sample_bilinear
+from ehrpose.codecs.heatmap import Peaks, distinct_peaks, find_peaks, parabola_peak, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import Maps, People
 
@@ -36,7 +36,7 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     )
     tags = maps.tag4.reshape(-1, len(coarse), *coarse.shape[1:])
 
-    peaks = find_peaks(fine, 3, settings.min_score, settings.max_candidates)
+    peaks = without_copies(find_peaks(fine, 3, settings.min_score, settings.max_candidates))
     positions = on_fine.to_input(parabola_peak(fine, peaks.types, peaks.ys, peaks.xs))
     at_coarse = on_coarse.to_map(positions)
     scores = peaks.scores
@@ -56,6 +56,16 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     return people_of(
         peaks, positions, scores, peak_tags, input_wh, settings, complete if settings.fill_missing else None
     )
+
+
+def without_copies(peaks: Peaks) -> Peaks:
+    """Return the peaks with one for each flat top; see ``distinct_peaks``."""
+    kept = distinct_peaks(*peaks[:4])
+    if len(kept) == len(peaks.types):
+        return peaks
+    # Types ascend, so each ends where those kept up to its old end do.
+    types, ys, xs, scores = (field[kept] for field in peaks[:4])
+    return Peaks(types, ys, xs, scores, np.searchsorted(kept, peaks.offsets))
 
 
 def _climb(
@@ -88,11 +98,17 @@ class Geometry:
         self.unbiased = unbiased
         self.last = np.array(map_wh) - 1
         sizes = np.array([input_wh, map_wh], np.float64) - unbiased
-        self.input_per_map, self.map_per_input = sizes[0] / sizes[1], sizes[1] / sizes[0]
+        # A single pixel has no corners apart: it lies in the middle of the input.
+        single = sizes[1] == 0
+        self.input_per_map = np.where(single, 0, sizes[0] / np.where(single, 1, sizes[1]))
+        self.map_per_input = sizes[1] / sizes[0]
+        self.first = np.where(single, sizes[0] / 2, 0)
 
     def to_input(self, positions: np.ndarray) -> np.ndarray:
         """Convert positions on the map to positions on the input."""
-        return (positions if self.unbiased else positions + 0.5) * self.input_per_map
+        if self.unbiased:
+            return positions * self.input_per_map + self.first
+        return (positions + 0.5) * self.input_per_map
 
     def to_map(self, positions: np.ndarray) -> np.ndarray:
         """Convert positions on the input to positions on the map."""

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ehrpose.codecs.accelerator import kernel
+from ehrpose.codecs.argument_checks import LARGEST
 
 
 @dataclass
@@ -51,7 +52,8 @@ def group_by_tag(
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
 
     Raises:
-        ValueError: ``order`` is not a permutation, or the numbers of scores and tags differ.
+        ValueError: ``order`` is not a permutation, the numbers of scores and tags differ, or a value is NaN, infinite
+            or too large.
     """
     num_types = len(scores)
     if sorted(order) != list(range(num_types)) or len(tags) != num_types:
@@ -80,8 +82,18 @@ def group_candidates(
         offsets: (K + 1,).
         order: A permutation of ``range(K)``.
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
+
+    Raises:
+        ValueError: A score or tag is NaN, infinite or too large.
     """
     scores, tags = scores.astype(np.float64), tags.astype(np.float64)
+    for name, values in (("scores", scores), ("tags", tags)):
+        # Also false for NaN. With infinite costs, there is no assignment to find.
+        if not np.abs(values).max(initial=0) <= LARGEST:
+            raise ValueError(
+                f"{name} of candidates: expected finite values up to {LARGEST:g}; the network's output is broken, or "
+                "place_weight is too large"
+            )
     compiled = kernel("group")
     if compiled is not None:
         arguments = np.ascontiguousarray(tags), np.asarray(offsets), np.asarray(order), float(max_tag_dist)
@@ -125,4 +137,7 @@ def tag_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     difference = first - second
     if difference.shape[-1] == 1:
         return np.abs(difference[..., 0])
-    return np.sqrt((difference**2).sum(axis=-1))
+    squares = np.zeros(difference.shape[:-1], difference.dtype)
+    for t in range(difference.shape[-1]):  # in the order of the compiled loops
+        squares += difference[..., t] ** 2
+    return np.asarray(np.sqrt(squares))

@@ -82,6 +82,26 @@ def find_peaks(heatmaps: np.ndarray, window: int, min_score: float, max_peaks: i
     return rank_peaks(found, heatmaps.reshape(-1)[found], heatmaps.shape, max_peaks)
 
 
+def distinct_peaks(types: np.ndarray, ys: np.ndarray, xs: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the indices of the peaks that do not touch an earlier one, ascending.
+
+    Two local maxima touch only if they are equal: the pixels of one flat top, which maps rounded to bfloat16 or float16
+    often have. The first in raster order stands for all; the parabola then moves it to the middle.
+
+    Args:
+        types: (M,) ascending.
+        ys: (M,) pixels.
+        xs: (M,) pixels.
+        scores: (M,) heatmap values, those of a type descending, ties in raster order.
+    """
+    if not ((scores[1:] == scores[:-1]) & (types[1:] == types[:-1])).any():
+        return np.arange(len(types))  # as nearly always in float32
+    width = int(xs.max()) + 2  # one more, so that no row touches the next
+    keys = (types * (int(ys.max()) + 2) + ys) * width + xs
+    earlier = keys[:, None] - np.array([1, width - 1, width, width + 1])
+    return np.flatnonzero(~np.isin(earlier, keys).any(axis=1))
+
+
 def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.ndarray:
     """Return the flat indices, ascending, of pixels above ``min_score`` that no neighbour within ``reach`` exceeds."""
     found = _pixels_over(heatmaps.reshape(-1), min_score)

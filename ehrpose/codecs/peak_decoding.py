@@ -14,7 +14,7 @@ import numpy as np
 
 from ehrpose.codecs.assembly import people_of
 from ehrpose.codecs.fast_decoding import geometry
-from ehrpose.codecs.heatmap import Peaks, parabola_of_cross, sample_bilinear
+from ehrpose.codecs.heatmap import Peaks, distinct_peaks, parabola_of_cross, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import PeakMaps, People
 
@@ -39,6 +39,8 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
     kept = np.arange(len(types)) - np.searchsorted(types, types) < settings.max_candidates
     types, ranks = types[kept], ranks[kept]
     ys, xs = np.divmod(peaks.peak_pixels[types, ranks].astype(np.int64), fine_wh[0])
+    kept = distinct_peaks(types, ys, xs, peaks.peak_scores[types, ranks])
+    types, ranks, ys, xs = types[kept], ranks[kept], ys[kept], xs[kept]
     counts = np.bincount(types, minlength=len(peaks.peak_scores))
     scores = peaks.peak_scores[types, ranks]
     found = Peaks(types, ys, xs, scores, np.concatenate([[0], np.cumsum(counts)]))

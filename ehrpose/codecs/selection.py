@@ -33,7 +33,8 @@ def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np
     distance = np.linalg.norm(keypoints - centre, axis=2)
     typical = np.nanmedian(np.linalg.norm(known - centre, axis=2), axis=1)
     judged = present & (present.sum(axis=1) >= 4)[:, None]
-    return judged & (distance > factor * typical[:, None])
+    with np.errstate(invalid="ignore"):  # an infinite factor times 0
+        return judged & (distance > factor * typical[:, None])
 
 
 def distinct_people(
@@ -82,9 +83,14 @@ def person_scores(
         power: 1 is the mean over all K, 2 the root of the mean square.
         size: Exponent of the ratio of the box around the keypoints to the input, both as square roots of areas.
         input_area: Area of the input, px^2.
+
+    Returns:
+        The scores; infinite or NaN where they overflow, or a score below 0 has no root.
     """
-    means = (np.asarray(members, np.float64) ** power).mean(axis=1) ** (1 / power)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        means = (np.asarray(members, np.float64) ** power).mean(axis=1) ** (1 / power)
     low, high = extents(keypoints, present)
     # A line or a single keypoint counts as a box one pixel wide.
     area = np.maximum(high - low, 1.0).prod(axis=1, dtype=np.float64)
-    return np.asarray(means * (area / input_area) ** (size / 2), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(means * (area / input_area) ** (size / 2), np.float32)

@@ -102,7 +102,13 @@ def separate_sides(
         np.ascontiguousarray(offsets, np.int64),
         index,
         near,
-        (float(max_tag_dist) ** 2, float(ratio), float(limb_weight), REACH**2, LEAST_REACH**2),
+        (
+            float(max_tag_dist) * float(max_tag_dist),
+            float(ratio),
+            float(limb_weight),
+            REACH**2,
+            LEAST_REACH**2,
+        ),
     )
     people.keypoints[:] = keypoints
     people.keypoint_scores[:] = keypoint_scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ehrpose.cli import add_cfg_options
+from ehrpose.cli import add_cfg_options, as_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="fp32", choices=["fp32", "fp16", "bf16", "int8"], help="default: %(default)s"
     )
-    parser.add_argument("--calib-data", metavar="DIR", help="folder of calibration images for int8")
     parser.add_argument(
-        "--max-calib-images", type=int, default=64, help="maximum number of calibration images"
+        "--calib-data", metavar="DIR", help="folder of photos to calibrate int8 on, and to compare people on"
+    )
+    parser.add_argument(
+        "--max-calib-images", type=int, default=64, help="maximum number of photos from that folder"
     )
     parser.add_argument(
         "--half-range", action="store_true", help="7-bit int8 weights, for x86 CPUs without VNNI"
@@ -38,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--input-size",
-        type=int,
         nargs="+",
         metavar="PX",
-        help="input side, or height and width (default: from the codec)",
+        help="fixed input side, or height and width, or several HxW to choose from for each photo (default: each "
+        "photo's own shape, as in the config's test; two shapes for TensorRT)",
     )
     parser.add_argument("--batch", type=int, default=1, help="batch size")
     parser.add_argument("--dynamic-batch", action="store_true", help="allow any batch size")
@@ -75,12 +77,10 @@ def run(args: argparse.Namespace) -> None:
     from ehrpose.deploy.export.options import ExportOptions
     from ehrpose.deploy.pipeline import build_or_explain, export
 
-    size = args.input_size
-    if size is not None and len(size) > 2:
-        raise ValueError(f"--input-size takes a side, or height and width, got {size}")
+    fixed, shapes = _input_sizes(args.input_size)
     options = ExportOptions(
         backend=args.backend.replace("-", "_"), precision=args.precision,
-        input_wh=None if size is None else (size[-1], size[0]), batch_size=args.batch,
+        input_wh=fixed, shapes_wh=shapes, batch_size=args.batch,
         dynamic_batch=args.dynamic_batch, opset=args.opset, input_dtype=args.input_type, layout=args.layout,
         decode=args.decode, typed=args.typed, calib_data=args.calib_data, max_calib_images=args.max_calib_images,
         half_range=args.half_range, name=args.name,
@@ -91,6 +91,25 @@ def run(args: argparse.Namespace) -> None:
     found = " and ".join(names[name].format(value) for name, value in done.errors.items())
     print(f"{done.path}: in float32 it differs from the model by at most {found}")
     if done.report:
-        print(done.report)
+        print(as_options(done.report))
     if options.for_tensorrt:
         sys.exit(build_or_explain(done.path, options, args.workspace_mib))
+
+
+def _input_sizes(words: list[str] | None) -> tuple[tuple[int, int] | None, tuple[tuple[int, int], ...]]:
+    """Return width and height of a fixed input, or those of several shapes."""
+    numbers = [word.lower().split("x") for word in words or ()]
+    is_list = any(len(parts) > 1 for parts in numbers)
+    if not all(part.isdecimal() for parts in numbers for part in parts) or (
+        not all(len(parts) == 2 for parts in numbers) if is_list else len(numbers) > 2
+    ):
+        raise ValueError(
+            "--input-size takes a side, or height and width, or shapes such as 320x480 480x320, got "
+            + " ".join(words or ())
+        )
+    if not numbers:
+        return None, ()
+    if is_list:
+        shapes = tuple((int(width), int(height)) for height, width in numbers)
+        return (shapes[0], ()) if len(shapes) == 1 else (None, shapes)
+    return (int(numbers[-1][0]), int(numbers[0][0])), ()

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ehrpose.cli import add_cfg_options
+from ehrpose.cli import add_cfg_options, add_trust_pt2
 from ehrpose.counted import counted
 from ehrpose.inferencers.model_spec import ModelSpec
 from ehrpose.inferencers.options import DrawOptions, OutputOptions, pick
@@ -36,6 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--backend", help="backend of an exported file: onnxruntime, openvino, tensorrt, ..."
     )
+    add_trust_pt2(network)
     network.add_argument("--batch-size", type=int, default=1, help="batch size")
     network.add_argument("--threads", dest="num_threads", type=int, help="CPU threads of the network")
     network.add_argument("--mode", choices=["fast", "paper"], default="fast", help="decoding mode")
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         draw, write = pick(DrawOptions, vars(args)), _output_options(args, source.kind)
         inferencer = PoseInferencer(
             model, weights, args.device, args.backend, args.cfg_options, args.mode, args.flip_test,
-            num_threads=args.num_threads,
+            num_threads=args.num_threads, trust_pt2=args.trust_pt2,
         )  # fmt: skip
         report = _Report(source.kind)
         with inferencer, StopRequest() as stop:

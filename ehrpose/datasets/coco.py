@@ -12,6 +12,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from ehrpose.counted import counted
 from ehrpose.datasets.other_items import OTHER_PHOTO, OtherItems
 from ehrpose.image_io import ImageReadError
 from ehrpose.keypoint_meta import KeypointMeta
@@ -152,13 +153,13 @@ class CocoPoseDataset(OtherItems, BaseDataset):
         )
         if num_made:
             self._warn(
-                f"{self.ann_file}: {num_made} annotation(s) have no 'bbox' or 'area': boxes are made from the outline "
-                f"or keypoints, areas from the outline or as {AREA_OF_BOX} of the box",
+                f"{self.ann_file}: {counted(num_made, 'annotation')} without 'bbox' or 'area': boxes are made from the "
+                f"outline or keypoints, areas from the outline or as {AREA_OF_BOX} of the box",
                 logging.INFO,
             )
         if num_outside:
             self._warn(
-                f"{self.ann_file}: {num_outside} labelled keypoint(s) lie outside their photo and are treated as "
+                f"{self.ann_file}: {counted(num_outside, 'labelled keypoint')} outside the photo, treated as "
                 f"unlabelled, e.g. {example}"
             )
         if self.image_ids is not None:
@@ -185,8 +186,8 @@ class CocoPoseDataset(OtherItems, BaseDataset):
             if self.test_mode:
                 raise ValueError(f"{self.ann_file} lists no photos")
             raise ValueError(
-                f"{self.ann_file}: none of the {len(self.data_list)} photos has a person with at least {least} "
-                f"labelled keypoint(s)"
+                f"{self.ann_file}: none of {counted(len(self.data_list), 'photo')} has a person with at least "
+                f"{counted(least, 'labelled keypoint')}"
             )
         return kept
 

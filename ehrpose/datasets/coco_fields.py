@@ -264,6 +264,8 @@ def _box(box: Any, name: str) -> list:
     box = box.tolist() if isinstance(box, np.ndarray) else box
     if not isinstance(box, (list, tuple)) or len(box) != 4 or not are_finite(box):
         raise ValueError(f"{name}: expected 'bbox' as four numbers x, y, width, height, got {shown(box)}")
+    if min(box[2:]) < 0:
+        raise ValueError(f"{name}: expected a width and height of at least 0 in 'bbox', got {shown(box)}")
     return list(box)
 
 
@@ -298,7 +300,7 @@ def complete_annotation(
     if "area" not in done:
         _, _, width, height = done["bbox"]
         outline = mask_area(done.get("segmentation") or ())
-        done["area"] = outline or AREA_OF_BOX * max(width, 0) * max(height, 0)
+        done["area"] = outline or AREA_OF_BOX * width * height
     return done
 
 
@@ -336,4 +338,5 @@ def box_around(keypoints: Sequence[float], segmentation: Any, size: tuple[int, i
     grow = np.maximum(margin * (high - low).max(), 1.0 if margin else 0.0)
     x0, y0 = np.maximum(low - grow, 0)
     x1, y1 = np.minimum(high + grow, [side or np.inf for side in size])
-    return [float(x0), float(y0), float(x1 - x0), float(y1 - y0)]
+    # What lies outside of the photo leaves a box without width or height.
+    return [float(x0), float(y0), max(float(x1 - x0), 0.0), max(float(y1 - y0), 0.0)]

@@ -107,7 +107,7 @@ def _build(
     if pinned:
         flags.append("OBEY_PRECISION_CONSTRAINTS")
     flags += build_config.set_device(trt, builder, config, options, precision)
-    max_batch = build_config.set_batch(builder, config, network, sidecar, options)
+    max_batch = build_config.set_shapes(builder, config, network, sidecar, options)
     build_config.set_optimization_level(trt, config, options)
     calibrator = None
     if options.calib_data is not None and trt_network.typed_precision(trt, network) != "int8":
@@ -121,7 +121,9 @@ def _build(
     build_config.read_timing_cache(config, cache_file)
     options = replace(options, precision=precision, max_batch=max_batch if options.max_batch else None)
     name = sidecar.input.get("name", network.get_input(0).name)
-    lines = commands(onnx, None, engine, options, (name, sidecar.input["shape"]), pinned)
+    lines = commands(
+        onnx, None, engine, options, (name, sidecar.input["shape"]), pinned, len(sidecar.shapes_wh) > 1
+    )
     print("\n".join(line for line in lines if line), flush=True)
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)

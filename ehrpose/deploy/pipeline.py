@@ -16,16 +16,18 @@ import torch
 
 from ehrpose.config import INFERENCE_PARTS, load_config
 from ehrpose.deploy.export import parity
+from ehrpose.deploy.export.input_form import InputForm, input_form
 from ehrpose.deploy.export.onnx import DeployNetwork, export_onnx, output_shapes, torch_maps, torch_peaks
 from ehrpose.deploy.export.options import ExportOptions as ExportOptions
-from ehrpose.deploy.export.precision import lower_precision
+from ehrpose.deploy.export.precision import Samples, lower_precision
 from ehrpose.deploy.export.torch_program import export_torch
+from ehrpose.deploy.network_input import input_plan, prepare_image
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar, sidecar_path
 from ehrpose.file_sets import written_together
 from ehrpose.files import PartialFile, make_parent
 from ehrpose.image_io import read_image
-from ehrpose.image_warp import letterbox_warp, warp_image
+from ehrpose.image_warp import warp_image
 from ehrpose.models.loading import init_model
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps
@@ -43,7 +45,7 @@ class Exported(NamedTuple):
     Attributes:
         path: The network's file.
         errors: Largest errors of the float32 network relative to the model.
-        report: Effect of the lower precision, as text.
+        report: Effect of the lower precision, and what the file does otherwise than the config's test, as text.
     """
 
     path: Path
@@ -80,16 +82,16 @@ def export(
         ValueError: An option is invalid.
     """
     model = init_model(load_config(config, cfg_options, INFERENCE_PARTS), checkpoint)
-    side = model.codec.input_size
-    size_wh = options.input_wh or (side, side)
+    form = input_form(model, options)
+    size_wh, is_fixed = form.size_wh, not form.varying
     network = DeployNetwork(model, options.layout, options.dtype, options.decode)
     if options.backend == "torch":
         name, content = (
             f"{options.name}.pt2",
-            export_torch(network, size_wh, options.batch_size, options.dynamic_batch),
+            export_torch(network, size_wh, options.batch_size, options.dynamic_batch, not is_fixed),
         )
     else:
-        name, content = f"{options.name}.onnx", _checked_onnx(network, size_wh, options)
+        name, content = f"{options.name}.onnx", _checked_onnx(network, form, options)
     shape = [options.batch_size, 3, size_wh[1], size_wh[0]]
     if options.layout == "NHWC":
         shape = [shape[0], *shape[2:], 3]
@@ -100,7 +102,7 @@ def export(
         backend=options.backend,
         precision="fp32",
         input={"name": INPUT_NAME, "shape": shape, "dtype": options.dtype, "layout": options.layout,
-               "color": "BGR", "range": [0, 255], "dynamic_batch": options.dynamic_batch},
+               "color": "BGR", "range": [0, 255], "dynamic_batch": options.dynamic_batch, **form.varying},
         outputs=output_shapes(network, size_wh, options.batch_size),
         codec={**_plain(model.cfg.codec), "mode": "fast"},
         decode=options.decode,
@@ -114,15 +116,17 @@ def export(
         sidecar.write(tried.partial)
         backend = "torch" if options.backend == "torch" else "onnxruntime"
         errors = compare_with_model(tried.partial, backend, model, test_images)
-        form = lower_precision(tried.partial, content, sidecar, options)
-        sidecar.precision, sidecar.computed_in = form.precision, form.computed_in
-        sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in form.files.items()}
-        path = folder / next(iter(form.files))
+        samples = _samples(test_images, sidecar, model.codec.meta)
+        lowered = lower_precision(tried.partial, content, sidecar, options, samples)
+        sidecar.precision, sidecar.computed_in = lowered.precision, lowered.computed_in
+        sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in lowered.files.items()}
+        path = folder / next(iter(lowered.files))
         with written_together(path) as new:
-            for name, part in form.files.items():
+            for name, part in lowered.files.items():
                 (new / name).write_bytes(part)
             sidecar.write(new / path.name)
-    return Exported(path, errors, form.report)
+    notes = [lowered.report, *form.losses]
+    return Exported(path, errors, "\n".join(note for note in notes if note))
 
 
 def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:
@@ -134,8 +138,10 @@ def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:
     return file
 
 
-def _checked_onnx(network: DeployNetwork, size_wh: tuple[int, int], options: ExportOptions) -> bytes:
-    content = export_onnx(network, size_wh, options.batch_size, options.dynamic_batch, options.opset)
+def _checked_onnx(network: DeployNetwork, form: InputForm, options: ExportOptions) -> bytes:
+    content = export_onnx(
+        network, form.size_wh, options.batch_size, options.dynamic_batch, options.opset, bool(form.varying)
+    )
     parsed = parity.check_model(content, options.opset)
     if options.for_tensorrt:
         parity.check_tensorrt_85(parsed)
@@ -145,29 +151,50 @@ def _checked_onnx(network: DeployNetwork, size_wh: tuple[int, int], options: Exp
 def compare_with_model(
     path: str | os.PathLike[str], backend: str, model: Any, test_images: Sequence[Any] = (), **options: Any
 ) -> dict[str, float]:
-    """Run an exported network and ``model`` on the same inputs; return the largest errors.
+    """Run an exported network, which is trusted, and ``model`` on the same inputs; return the largest errors.
 
     Raises:
         DeployError: They differ by more than ``parity`` allows.
     """
-    with PoseRuntime(path, backend, **options) as runtime:
-        size_wh = runtime.sidecar.size_wh
+    given = list(test_images)
+    with PoseRuntime(path, backend, trust_pt2=True, **options) as runtime:
+        sidecar = runtime.sidecar
+        images = given or [drawn_scene(model.codec.meta, size_wh) for size_wh in _tried_sizes(sidecar)]
         ours: list[Any] = []
         wanted: list[Maps] = []
-        for image in test_images or [drawn_scene(model.codec.meta, size_wh)]:
+        sizes_wh = []
+        for image in images:
             photo = image if isinstance(image, np.ndarray) else read_image(image)
             pixels, _ = runtime.prepare(photo)
-            batch = np.repeat(pixels[None], runtime.sidecar.batch_size, axis=0)
-            ours.append(runtime.run(batch).image(0))
-            warp = letterbox_warp(photo.shape[1::-1], size_wh)
+            ours.append(runtime.run(np.repeat(pixels[None], sidecar.batch_size, axis=0)).image(0))
+            size_wh, warp = input_plan(photo.shape[1::-1], sidecar)
             wanted.append(torch_maps(model, warp_image(photo, warp, size_wh)).image(0))
-        if runtime.sidecar.decode == "peaks":
-            codec = CODECS.build({**runtime.sidecar.codec, "fill_missing": False})
-            pairs = [(runtime.decode(peaks), codec.decode(maps)) for peaks, maps in zip(ours, wanted)]
+            sizes_wh.append(size_wh)
+        # Drawn scenes of further sizes only show whether the maps follow the size.
+        count = len(given) or 1
+        if sidecar.decode == "peaks":
+            codec = CODECS.build({**sidecar.codec, "fill_missing": False})
+            pairs = [
+                (runtime.decode(peaks, size_wh), codec.decode(maps))
+                for peaks, maps, size_wh in zip(ours[:count], wanted, sizes_wh)
+            ]
             candidates = [torch_peaks(maps, runtime.codec) for maps in wanted]
             found = parity.check_peaks(ours, candidates, wanted, Path(path).name)
             return {**found, **parity.check_people(pairs, Path(path).name)}
-        return parity.check_parity(ours, wanted, runtime.codec, Path(path).name)
+        return parity.check_parity(ours, wanted, runtime.codec, Path(path).name, count)
+
+
+def _tried_sizes(sidecar: Sidecar) -> list[tuple[int, int]]:
+    """Return the sizes, px, of the scenes on which an exported network is checked if there are no photos."""
+    width, height = sidecar.size_wh
+    # Upright too, and one in which a size taken for a constant, or height for width, would show.
+    return sidecar.shapes_wh or [(width, height), (height, width), (2 * width, height)]
+
+
+def _samples(test_images: Sequence[Any], sidecar: Sidecar, meta: Any) -> Samples:
+    """Return the inputs on which a form of lower precision is compared with the float32 network."""
+    photos = test_images or [drawn_scene(meta, sidecar.size_wh)]
+    return Samples([prepare_image(photo, sidecar)[0] for photo in photos], given=bool(test_images))
 
 
 def drawn_scene(meta: Any, size_wh: tuple[int, int]) -> np.ndarray:
@@ -221,12 +248,16 @@ def build_or_explain(path: Path, options: ExportOptions, workspace_mib: int = 10
     except ImportError:
         typed = options.typed or options.backend == "tensorrt_rtx"
         layers = None if typed else PEAK_LAYERS if options.decode == "peaks" else {}
-        shape = (INPUT_NAME, read_sidecar(path).input["shape"])
-        ours, theirs = commands(path.name, options=build, input_shape=shape, float_layers=layers)
+        sidecar = read_sidecar(path)
+        several = len(sidecar.shapes_wh) > 1
+        shape = (INPUT_NAME, sidecar.input["shape"])
+        ours, theirs = commands(
+            path.name, options=build, input_shape=shape, float_layers=layers, several_shapes=several
+        )
         print(
             f"{options.backend} is not installed here; engines are built on the device that runs them. Copy "
-            f"{path} and {path.name}.json there, and run in their folder:\n  {ours}\n"
-            f"or, with TensorRT's own tool:\n  {theirs}"
+            f"{path} and {path.name}.json there, and run in their folder:\n  {ours}"
+            + (f"\nor, with TensorRT's own tool:\n  {theirs}" if theirs else "")
         )
         return 2
     print(f"engine: {build_engine(path, options=build)}")

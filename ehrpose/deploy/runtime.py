@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 
-from ehrpose.deploy.network_input import Image, prepare_image
+from ehrpose.deploy.network_input import Image, batch_wh, prepare_image
 from ehrpose.deploy.sidecar import DeployError, read_sidecar
 from ehrpose.registry import BACKENDS, CODECS
 from ehrpose.structures import Maps, PeakMaps, People, invert_warp
@@ -28,6 +28,7 @@ class PoseRuntime:
         backend: Name in BACKENDS; None: the one that the network was exported for.
         num_threads: CPU threads of the network; None: the backend's default.
         codec_options: Arguments that override those of the codec, e.g. ``{"mode": "paper"}``.
+        trust_pt2: Open a ``.pt2`` file, which may run any code in it; without, it is refused.
         **backend_options: Further arguments of the backend, such as ``device``.
 
     Raises:
@@ -45,11 +46,14 @@ class PoseRuntime:
         backend: Optional[str] = None,
         num_threads: Optional[int] = None,
         codec_options: Optional[Dict[str, Any]] = None,
+        trust_pt2: bool = False,
         **backend_options: Any,
     ):
         name = backend or read_sidecar(path, check_hashes=False).backend
         if name not in BACKENDS:
             raise DeployError(f"unknown backend {name!r}, expected one of {sorted(BACKENDS.module_dict)}")
+        if name == "torch":
+            backend_options["trust_pt2"] = trust_pt2
         self.backend = BACKENDS.build(
             {"type": name, "path": str(path), "num_threads": num_threads, **backend_options}
         )
@@ -85,20 +89,32 @@ class PoseRuntime:
         return self.predict([image])[0]
 
     def predict(self, images: Sequence[Image]) -> List[People]:
-        """Return the people of each photo, in batches of the network's size."""
-        people: List[People] = []
+        """Return the people of each photo, in batches of the network's size; those of one batch have one input size."""
+        people: List[Optional[People]] = [None] * len(images)
         dynamic = self.sidecar.input.get("dynamic_batch", False)
         size = max(len(images), 1) if dynamic else self.sidecar.batch_size
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            prepared = [self.prepare(image) for image in part]
-            batch = np.stack([pixels for pixels, _ in prepared])
-            if not dynamic and len(batch) < size:  # pad to the fixed batch size
-                batch = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-            maps = self.run(batch)
-            for index, (_, warp) in enumerate(prepared):
-                people.append(self.decode(maps.image(index)).warped(invert_warp(warp)))
-        return people
+        waiting: Dict[Tuple[int, ...], List[Tuple[int, np.ndarray, np.ndarray]]] = {}
+        for index, image in enumerate(images):
+            pixels, warp = self.prepare(image)
+            alike = waiting.setdefault(pixels.shape, [])
+            alike.append((index, pixels, warp))
+            if len(alike) == size:
+                self._predict_batch(waiting.pop(pixels.shape), people)
+        for alike in waiting.values():
+            self._predict_batch(alike, people)
+        return [found for found in people if found is not None]
+
+    def _predict_batch(
+        self, prepared: List[Tuple[int, np.ndarray, np.ndarray]], people: List[Optional[People]]
+    ) -> None:
+        """Run prepared photos of one size, and put the people of each at its place in ``people``."""
+        batch = np.stack([pixels for _, pixels, _ in prepared])
+        missing = 0 if self.sidecar.input.get("dynamic_batch") else self.sidecar.batch_size - len(batch)
+        if missing:  # pad to the fixed batch size
+            batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        maps, size_wh = self.run(batch), batch_wh(batch.shape, self.sidecar)
+        for place, (index, _, warp) in enumerate(prepared):
+            people[index] = self.decode(maps.image(place), size_wh).warped(invert_warp(warp))
 
     def prepare(self, image: Image) -> Tuple[np.ndarray, np.ndarray]:
         """Return one photo as network input, without the batch axis, and the (2, 3) warp from photo to input."""
@@ -109,17 +125,22 @@ class PoseRuntime:
         kind: Any = PeakMaps if self.sidecar.decode == "peaks" else Maps
         return kind(**self.backend.run(batch))
 
-    def decode(self, maps: Union[Maps, PeakMaps]) -> People:
-        """Return the people of one image's maps or candidates, in input px."""
+    def decode(self, maps: Union[Maps, PeakMaps], size_wh: Optional[Tuple[int, int]] = None) -> People:
+        """Return the people of one image's maps or candidates, in input px.
+
+        Args:
+            maps: Output for one image.
+            size_wh: Width and height of its input, px; None: those in the sidecar. Maps do not need it.
+        """
         if isinstance(maps, PeakMaps):
-            return self.codec.decode_peaks(maps, self.sidecar.size_wh)
+            return self.codec.decode_peaks(maps, size_wh or self.sidecar.size_wh)
         return self.codec.decode(maps)
 
     def warm_up(self, runs: int = 2) -> None:
         """Run on a black image, so that one-time setup does not delay the first photo."""
-        black = np.zeros((8, 8, 3), np.uint8)
+        width, height = self.sidecar.size_wh
         for _ in range(runs):
-            self(black)
+            self(np.zeros((height, width, 3), np.uint8))
 
     def close(self) -> None:
         """Free the network's memory."""

@@ -55,6 +55,7 @@ def diagnose(
     detections: Sequence[Mapping[str, Any]],
     meta: KeypointMeta,
     min_oks: float = 0.3,
+    ann_file: str | Path | None = None,
 ) -> KeypointErrors:
     """Compare predictions with labels, in the images that have predictions.
 
@@ -65,6 +66,7 @@ def diagnose(
         detections: People in COCO's result format.
         meta: The skeleton.
         min_oks: Minimum OKS of a match, above 0 and at most 1.
+        ann_file: File that ``truth`` comes from, for errors.
 
     Raises:
         ValueError: ``min_oks`` is out of range, a prediction is not in COCO's result format or has another K, or its
@@ -74,7 +76,10 @@ def diagnose(
         raise ValueError(f"min_oks must be above 0 and at most 1, got {min_oks}")
     k = meta.num_keypoints
     by_image = _by_image(detections, k)
-    people = labelled_people(prepare_truth(truth, list(by_image), k, meta.names))
+    try:
+        people = labelled_people(prepare_truth(truth, list(by_image), k, meta.names))
+    except ValueError as error:
+        raise ValueError(f"{ann_file}: {error}" if ann_file else str(error)) from error
     number = sum(len(labels) for labels, _ in people.values())
     result = KeypointErrors(
         number, 0, np.zeros(k, int), np.zeros((k, len(KINDS)), int), *(np.zeros(k, int) for _ in range(3))
@@ -156,7 +161,7 @@ def print_errors(
         _read(results, list, "a list of people"),
         _read(ann_file, dict, "a mapping in COCO format"),
     )
-    errors = diagnose(truth, detections, meta, min_oks)
+    errors = diagnose(truth, detections, meta, min_oks, ann_file)
     print(f"{errors.found} of {errors.people} people found (OKS of at least {min_oks:g})\n")
     print("| | labelled | " + " | ".join(KINDS) + " | pair at one place | same in labels |")
     print("|---" * (len(KINDS) + 4) + "|")

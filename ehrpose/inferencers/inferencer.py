@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
-from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, group_options
+from ehrpose.counted import counted
+from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, check_number, group_options
 from ehrpose.inferencers.predictors import open_predictor, photo_maps
 from ehrpose.people_json import people_to_dicts
 from ehrpose.progress import Progress, Rate
@@ -39,6 +40,7 @@ class PoseInferencer:
         letterbox: Side, or width and height, of an input that every photo is fitted into, so that photos of any
             shape can share a batch; None adapts the input's shape to each photo.
         num_threads: CPU threads of the network.
+        trust_pt2: Open an exported ``.pt2`` file, which may run any code in it; without, it is refused.
 
     Attributes:
         predictor: The Predictor that finds the people.
@@ -66,6 +68,7 @@ class PoseInferencer:
         flip_test: bool | None = None,
         letterbox: int | Sequence[int] | None = None,
         num_threads: int | None = None,
+        trust_pt2: bool = False,
     ):
         self.predictor = open_predictor(
             pose2d,
@@ -77,6 +80,7 @@ class PoseInferencer:
             flip_test=flip_test,
             letterbox=letterbox,
             num_threads=num_threads,
+            trust_pt2=trust_pt2,
         )
         self.failed: list[tuple[str, str]] = []
         self.written: list[Path] = []
@@ -139,6 +143,8 @@ class PoseInferencer:
         draw, write = group_options(options, draw, write, others=_ARGUMENTS)
         check_count("batch_size", batch_size, 1)
         check_count("skip", skip, 0)
+        check_count("num_instances", num_instances, -1)
+        check_number("bbox_thr", bbox_thr)
         if max_frames is not None:
             check_count("max_frames", max_frames, 1)
         if write.show:
@@ -292,7 +298,7 @@ def _batches(
         has = source.num_frames if source.video is None else source.video.num_read
         what = "photo" if source.kind == "images" else "frame"
         raise ValueError(
-            f"nothing is left after `skip` {skip}: expected fewer than the input's {has} {what}(s)"
+            f"nothing is left after `skip` {skip}: expected fewer than the input's {counted(has or 0, what)}"
         )
     if max_frames is None or done < max_frames:
         _warn_of_missing(source)
@@ -300,9 +306,10 @@ def _batches(
 
 def _warn_of_missing(source: InputSource) -> None:
     video = source.video
-    if video is not None and video.num_missing:
+    if video is not None and (video.num_missing or video.is_cut):
+        whole = f" of {video.num_frames}" if video.num_missing else ""
         print(
-            f"{video.path}: the end is broken or missing; {video.num_read} of {video.num_frames} frames could be read",
+            f"{video.path}: the end is broken or missing; {video.num_read}{whole} frames could be read",
             file=sys.stderr,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ class DrawOptions:
         thickness: Thickness of a limb, px; None likewise.
 
     Raises:
-        ValueError: A value is unknown, or two exclude each other.
+        ValueError: A value is unknown, of another kind or out of range, or two exclude each other.
     """
 
     kpt_thr: float = 0.3
@@ -64,6 +65,15 @@ class DrawOptions:
             raise ValueError(
                 "heatmaps and tags hide each other: choose one of `draw_heatmap` and `draw_tags`"
             )
+        check_number("kpt_thr", self.kpt_thr)
+        for name in ("radius", "thickness"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
+        for field in fields(self):
+            if isinstance(field.default, bool) and getattr(self, field.name) not in (True, False):
+                raise ValueError(
+                    f"expected `{field.name}` as True or False, got {getattr(self, field.name)!r}"
+                )
         _check_choice("style", self.style, STYLES)
         _check_choice("color_by", self.color_by, COLORINGS)
 
@@ -186,3 +196,11 @@ def check_count(name: str, value: Any, least: int) -> None:
     """Raise ValueError unless an argument is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"expected `{name}` as a whole number of at least {least}, got {value!r}")
+
+
+def check_number(name: str, value: Any, above: Optional[float] = None) -> None:
+    """Raise ValueError unless an argument is a finite number, greater than ``above`` if that is given."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or (above is not None and value <= above):
+        limit = "" if above is None else f" greater than {above:g}"
+        raise ValueError(f"expected `{name}` as a number{limit}, got {value!r}")

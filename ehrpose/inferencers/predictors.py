@@ -46,6 +46,7 @@ class RuntimePredictor:
         num_threads: CPU threads; None leaves it to the backend.
         mode: Decoding mode, ``"fast"`` or ``"paper"``; None takes the codec's.
         device: Device to run on; one that the backend does not run on is refused. None takes the backend's.
+        trust_pt2: Open a ``.pt2`` file, which may run any code in it; without, it is refused.
 
     Attributes:
         name: Name of the config, backend, and the precision that really runs.
@@ -58,11 +59,12 @@ class RuntimePredictor:
         num_threads: int | None = None,
         mode: str | None = None,
         device: str | None = None,
+        trust_pt2: bool = False,
     ):
         from ehrpose.deploy.runtime import PoseRuntime
 
         options = {} if mode is None else {"mode": mode}
-        self.runtime = PoseRuntime(path, backend, num_threads, options, device=device)
+        self.runtime = PoseRuntime(path, backend, num_threads, options, trust_pt2, device=device)
         self.meta = self.runtime.codec.meta
         sidecar = self.runtime.sidecar
         self.name = f"{sidecar.name} {backend or sidecar.backend} {self.runtime.precision}"
@@ -269,6 +271,7 @@ def open_predictor(
         ValueError: Arguments do not fit the kind of model, or it cannot be used.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    trust_pt2 = given.pop("trust_pt2", False)  # says nothing about other files
     if not is_exported(model):
         if backend is not None:
             raise ValueError(f"backend is for exported files ({', '.join(EXPORTED)}), got model {model!r}")
@@ -280,7 +283,7 @@ def open_predictor(
     for name in ("cfg_options", "flip_test", "letterbox"):
         if name in given:
             raise ValueError(f"{name} cannot be changed in the exported network {model}: export it again")
-    return RuntimePredictor(model, backend, device=device, **given)
+    return RuntimePredictor(model, backend, device=device, trust_pt2=trust_pt2, **given)
 
 
 def photo_maps(predictor: Predictor, photo: np.ndarray) -> Maps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -39,6 +40,13 @@ _ROUNDING = 0.002
 _MAX_TICKS = 65535
 # A file lacks its end if this much of the stated length is missing, seconds and part of the whole.
 _MIN_GAP, _MIN_GAP_PART = 0.5, 0.01
+# How .wmv (ASF) begins, and the object in its header with the file's size and length.
+_ASF, _ASF_FILE = (
+    bytes.fromhex(guid) for guid in ("3026b2758e66cf11a6d900aa0062ce6c", "a1dcab8c47a9cf118ee400c00c205365")
+)
+_HEAD = 4096
+# Packets of .ts, and the byte that each begins with.
+_TS_PACKET, _TS_SYNC = 188, 0x47
 
 
 @dataclass
@@ -50,12 +58,14 @@ class Facts:
         steady: Whether all frames are evenly spaced.
         num_frames: Number of frames in the file.
         num_missing: Number of frames that the header states beyond those; 0 for a whole file.
+        is_cut: Whether the file lacks bytes; how many frames these held may be unknown.
     """
 
     fps: float
     steady: bool
     num_frames: int
     num_missing: int
+    is_cut: bool = False
 
 
 def load_av() -> Any:
@@ -165,20 +175,35 @@ def read_facts(path: Path) -> Facts:
             is_cut = True
         times = sorted(shown or decoded)
         fps, steady = _rate(times, [video.average_rate, video.base_rate, video.guessed_rate])
-        stated = (container.duration or 0) / av.time_base
+        lacks_bytes, length = _ending(path)
+        stated = length or (container.duration or 0) / av.time_base
         gap = stated - end
-        is_cut = is_cut or _lacks_bytes(path) or gap > max(_MIN_GAP, _MIN_GAP_PART * stated)
+        is_cut = is_cut or lacks_bytes or gap > max(_MIN_GAP, _MIN_GAP_PART * stated)
         missing = 0
         if is_cut:
             missing = max(0, video.frames - num_packets if video.frames else round(gap * fps))
-        return Facts(fps, steady, len(times), missing)
+        return Facts(fps, steady, len(times), missing, lacks_bytes)
 
 
-def _lacks_bytes(path: Path) -> bool:
-    """Whether an .avi is shorter than its header says: PyAV shortens its stated length to the bytes that are there."""
+def _ending(path: Path) -> tuple[bool, float]:
+    """Return whether a file lacks bytes that it should have, and the length that it states, seconds; 0: unknown.
+
+    For formats of which PyAV does not tell: it fits the length of .avi to the bytes that are there, and drops that of
+    .wmv; .ts states none, but consists of packets.
+    """
+    size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(8)
-    return head[:4] == b"RIFF" and path.stat().st_size < int.from_bytes(head[4:], "little")
+        head = file.read(_HEAD)
+    if head[:4] == b"RIFF":
+        return size < int.from_bytes(head[4:8], "little"), 0.0
+    if head[:1] == head[_TS_PACKET : _TS_PACKET + 1] == bytes([_TS_SYNC]):
+        return size % _TS_PACKET != 0, 0.0
+    at = head.find(_ASF_FILE) if head.startswith(_ASF) else -1
+    if at < 0 or at + 88 > len(head):
+        return False, 0.0
+    (stated,) = struct.unpack_from("<Q", head, at + 40)
+    length, _, preroll = struct.unpack_from("<3Q", head, at + 64)  # 100 ns, 100 ns, ms
+    return size < stated, max(0.0, length / 1e7 - preroll / 1e3)
 
 
 def _rate(times: list[float], hints: list[Fraction | None]) -> tuple[float, bool]:

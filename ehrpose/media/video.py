@@ -39,6 +39,7 @@ class VideoReader:
         size_wh: Width and height, px.
         num_frames: Number of frames, with those that the file announces but lacks; None for a camera.
         has_own_time: Whether ``fps`` was not overridden.
+        is_cut: Whether the file lacks its last bytes; ``num_missing`` is 0 if it does not tell how many frames.
         start: Time of the first frame on the file's clock, seconds.
         num_read: Frames read or skipped so far.
 
@@ -57,7 +58,7 @@ class VideoReader:
             raise FileNotFoundError(f"video not found: {self.path}")
         self.name = f"webcam{source}" if self.path is None else self.path.stem
         self.num_frames: int | None = None
-        self.start, self.num_read = 0.0, 0
+        self.start, self.num_read, self.is_cut = 0.0, 0, False
         self._timestamp, self._num_lost = 0.0, 0
         self._open: Any
         self._images: Iterator[Any]
@@ -139,7 +140,7 @@ class VideoReader:
             self.close()
             raise VideoError(f"{path} has no readable frames: its format is not supported")
         self._stream.thread_type = "AUTO"
-        self.fps, self.steady = facts.fps, facts.steady
+        self.fps, self.steady, self.is_cut = facts.fps, facts.steady, facts.is_cut
         self.num_frames = (facts.num_frames + facts.num_missing) or None
         self._num_lost = facts.num_missing
         self._images = self._decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +18,9 @@ from ehrpose.visualization.openpose_style import LIMB_OPACITY, to_openpose
 from ehrpose.visualization.person_colors import color_of_id, color_of_person, in_one_color
 from ehrpose.visualization.strokes import Color, draw_box, draw_disc, draw_ellipse, draw_line, to_bgr
 from ehrpose.visualization.text_labels import Label, draw_labels, label_height
+
+if TYPE_CHECKING:
+    from ehrpose.file_sets import FileGroup
 
 __all__ = ["draw_people", "write_picture"]
 

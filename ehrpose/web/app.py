@@ -2,91 +2,84 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ehrpose.inferencers.predictors import photo_maps
-from ehrpose.keypoint_meta import KeypointMeta
-from ehrpose.people_json import people_to_dicts
 from ehrpose.version import __version__
-from ehrpose.web.model_pool import BusyError, ModelPool
-from ehrpose.web.uploads import UploadError, check_type, decode_photo, read_limited
+from ehrpose.web.guard import HEADERS, LOCAL_HOSTS, Guard
+from ehrpose.web.limits import Budget, BusyError, Limits
+from ehrpose.web.model_pool import ModelPool
+from ehrpose.web.uploads import UploadError, check_type, declared_size, read_limited
+from ehrpose.web.worker import ModelFailedError
 
 STATIC = Path(__file__).parent / "static"
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver")
-# The page needs its own files, images that it creates itself, and the camera.
-_POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; frame-ancestors 'none'"
+logger = logging.getLogger("ehrpose.web")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits of an upload.
-
-    Attributes:
-        max_bytes: Maximum file size.
-        max_pixels: Maximum number of pixels.
-    """
-
-    max_bytes: int = 20_000_000
-    max_pixels: int = 50_000_000
-
-
-def create_app(pool: ModelPool, limits: Limits | None = None, only_local: bool = True) -> Starlette:
-    """Return the application.
+def create_app(
+    pool: ModelPool,
+    limits: Limits | None = None,
+    hosts: Sequence[str] = LOCAL_HOSTS,
+    token: str | None = None,
+) -> Starlette:
+    """Return the application. It ends the pool's processes when the server stops.
 
     Args:
         pool: The models.
-        limits: Limits of an upload.
-        only_local: Answer only requests whose host is this machine, which pages of other sites cannot send.
+        limits: Sizes and times; None takes those of the pool.
+        hosts: Host names that are answered, by default those of this machine, which pages of other sites cannot send.
+        token: Required in the header ``Authorization: Bearer`` of all requests but those for the page.
     """
-    interface = _Interface(pool, limits or Limits())
-    hosts = list(LOCAL_HOSTS) if only_local else ["*"]
+    limits = limits or pool.limits
+    interface = _Interface(pool, limits)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        pool.close()
+
     return Starlette(
         routes=[
-            Route("/", lambda request: FileResponse(STATIC / "index.html", headers=_headers())),
+            Route("/", lambda request: FileResponse(STATIC / "index.html")),
             Route("/api/health", interface.health),
             Route("/api/models", interface.models),
             Route("/api/predict", interface.predict, methods=["POST"]),
             Route("/api/heatmap", interface.heatmap, methods=["POST"]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        middleware=[Middleware(Guard, hosts=hosts, token=token, limits=limits)],
         exception_handlers={
             UploadError: _refused,
-            BusyError: _refused,
+            BusyError: _busy,
             ClientDisconnect: _gone,
+            ModelFailedError: _model_failed,
             500: _failed,
         },
+        lifespan=lifespan,
     )
-
-
-def _headers() -> dict[str, str]:
-    return {
-        "Content-Security-Policy": _POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-    }
 
 
 class _Interface:
     def __init__(self, pool: ModelPool, limits: Limits):
         self.pool, self.limits = pool, limits
+        self._bodies = Budget(max(limits.bodies, limits.max_bytes), "uploads")
 
     async def health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok", "version": __version__})
+        """Return 200, or 503 if a model failed repeatedly."""
+        failing = self.pool.failing
+        state = {"status": "failing" if failing else "ok", "version": __version__}
+        return JSONResponse({**state, "failing": failing} if failing else state, 503 if failing else 200)
 
     async def models(self, request: Request) -> Response:
         """Return the models, the default first, and the limits."""
@@ -97,81 +90,62 @@ class _Interface:
     async def predict(self, request: Request) -> Response:
         """Return the people in the photo of the request body, and the skeleton to draw them with."""
         start = time.perf_counter()
-        name = self._model_name(request)
-        data = await self._body(request)
-        photo, read_ms = await run_in_threadpool(self._decode, data)
-        people, meta, network_ms = await run_in_threadpool(self.pool.find, name, photo)
-        return JSONResponse(
-            {
-                "model": name,
-                "width": photo.shape[1],
-                "height": photo.shape[0],
-                "people": people_to_dicts(people),
-                "skeleton": _skeleton(meta),
-                "times_ms": {
-                    "read": round(read_ms, 1),
-                    "find": round(network_ms, 1),
-                    "total": round(1000 * (time.perf_counter() - start), 1),
-                },
-            }
-        )
+        name, found, _ = await self._answer(request, "predict")
+        found["times_ms"]["total"] = round(1000 * (time.perf_counter() - start), 1)
+        return JSONResponse({"model": name, **found})
 
     async def heatmap(self, request: Request) -> Response:
         """Return the maximum of all heatmaps over the photo, a PNG that is transparent where they are zero."""
-        name = self._model_name(request)
-        data = await self._body(request)
-        photo, _ = await run_in_threadpool(self._decode, data)
-        return Response(await run_in_threadpool(self._heat_png, name, photo), media_type="image/png")
+        _, _, picture = await self._answer(request, "heatmap")
+        return Response(picture, media_type="image/png")
 
-    def _heat_png(self, name: str, photo: np.ndarray) -> bytes:
-        with self.pool.use(name) as predictor:
-            try:
-                maps = photo_maps(predictor, photo)
-            except ValueError as error:  # candidates instead of maps
-                raise UploadError(400, str(error)) from error
-        heat = np.asarray(maps.heat4 if maps.heat2 is None else maps.heat2).max(axis=0)
-        values = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
-        colors = cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_JET), cv2.COLOR_BGR2BGRA)
-        colors[..., 3] = np.clip(values.astype(np.int32) * 2, 0, 215)
-        return cv2.imencode(".png", colors)[1].tobytes()
+    async def _answer(self, request: Request, task: str) -> tuple[str, dict[str, Any], bytes]:
+        """Return the model's name and its answer. Whether there is room is known before the body is read."""
+        name = self._model_name(request)
+        check_type(request.headers.get("content-type"))
+        size = declared_size(request.headers.get("content-length"), self.limits.max_bytes)
+        with self.pool.place(name), self._bodies.take(size):
+            data = await read_limited(request.stream(), self.limits)
+            return name, *await self.pool.run(name, task, data, request.is_disconnected)
 
     def _model_name(self, request: Request) -> str:
+        unknown = sorted(set(request.query_params) - {"model"})
+        if unknown:
+            raise UploadError(
+                400, f"unknown parameter {unknown[0]!r}, expected only 'model': people are drawn by the page"
+            )
         name = request.query_params.get("model", self.pool.names[0])
         if name not in self.pool.names:
             raise UploadError(404, f"model {name!r} not found; available: {', '.join(self.pool.names)}")
         return name
 
-    async def _body(self, request: Request) -> bytes:
-        check_type(request.headers.get("content-type"))
-        return await read_limited(
-            request.stream(), request.headers.get("content-length"), self.limits.max_bytes
-        )
-
-    def _decode(self, data: bytes) -> tuple[np.ndarray, float]:
-        start = time.perf_counter()
-        photo = decode_photo(data, self.limits.max_pixels)
-        return photo, 1000 * (time.perf_counter() - start)
-
-
-def _skeleton(meta: KeypointMeta) -> dict[str, Any]:
-    return {
-        "names": list(meta.names),
-        "limbs": [list(map(int, limb)) for limb in meta.skeleton],
-        "keypoint_colors": np.asarray(meta.keypoint_colors).tolist(),
-        "limb_colors": np.asarray(meta.limb_colors).tolist(),
-    }
-
 
 async def _refused(request: Request, error: Exception) -> Response:
-    status = error.status if isinstance(error, UploadError) else 503
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse({"error": str(error)}, status, headers)
+    assert isinstance(error, UploadError)
+    logger.warning("upload from %s refused: %s", _client(request), " ".join(str(error).split())[:300])
+    return JSONResponse({"error": str(error)}, error.status)
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BusyError)
+    return JSONResponse({"error": str(error)}, 503, {"Retry-After": str(error.retry_s)})
 
 
 async def _gone(request: Request, error: Exception) -> Response:
     """Answer an upload that breaks off: no one receives it, but without it the server logs a traceback."""
+    logger.warning("upload from %s broke off", _client(request))
     return JSONResponse({"error": "the upload broke off"}, 400)
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+async def _model_failed(request: Request, error: Exception) -> Response:
+    logger.error("a model failed:\n%s", error)
     return JSONResponse({"error": "the server failed to process this photo; see its log"}, 500)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    # Starlette answers outside all middleware here.
+    return JSONResponse({"error": "the server failed to process this photo; see its log"}, 500, HEADERS)
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else "?"

@@ -1,114 +1,232 @@
-"""The models that the page offers: each opened on first use and running one photo at a time."""
+"""The models that the page offers: each opened on first use, in its own process, and running one photo at a time."""
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import anyio
 import numpy as np
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from ehrpose.inferencers.model_spec import ModelSpec
 from ehrpose.inferencers.predictors import Predictor
 from ehrpose.model_zoo import list_models
-from ehrpose.structures import People
+from ehrpose.web.limits import Budget, BusyError, Limits
+from ehrpose.web.worker import ModelFailedError, Worker, WorkerLostError
 
-# Maximum number of photos waiting for a model, not counting the one in progress.
+logger = logging.getLogger("ehrpose.web")
+# Maximum number of photos waiting for a model, not counting the one in progress; those still being uploaded count.
 MAX_WAITING = 4
-
-
-class BusyError(RuntimeError):
-    """Too many photos are waiting for the model."""
+# A model that fails this often in a row rests for some seconds, so that it does not keep everyone waiting.
+MAX_FAILURES, REST_S = 3, 60.0
+# Processes of a model that not even a kill ends, such as those in a driver's call; after these it is not opened again.
+MAX_STUCK = 2
 
 
 @dataclass
 class _Entry:
     name: str
     open: Callable[[], Predictor]
-    predictor: Predictor | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    worker: Worker | None = None
+    # Photos that arrive while the one in progress is computed are served in their order.
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
+    # Whether people were found since the server started: decoding them is compiled at the first ones.
+    is_warm: bool = False
+    failures: int = 0
+    stuck: int = 0
+    rests_until: float = 0.0
 
 
 class ModelPool:
     """Models by name.
 
     Args:
-        openers: Name to the function that opens the model.
+        openers: Name to the picklable function that opens the model.
+        limits: Sizes and times.
 
     Raises:
         ValueError: There is no model.
     """
 
-    def __init__(self, openers: dict[str, Callable[[], Predictor]]):
+    def __init__(self, openers: dict[str, Callable[[], Predictor]], limits: Limits | None = None):
         if not openers:
             raise ValueError("no model to serve: none was given, and no zoo model has weights")
+        self.limits = limits or Limits()
         self._entries = {name: _Entry(name, opener) for name, opener in openers.items()}
-        self._count = threading.Lock()
+        self._pixels = Budget(self.limits.max_pixels, "pixels")
 
     @property
     def names(self) -> list[str]:
         """Names, the default first."""
         return list(self._entries)
 
+    @property
+    def failing(self) -> list[str]:
+        """Names of the models that rest after failures."""
+        return [entry.name for entry in self._entries.values() if entry.rests_until > time.monotonic()]
+
     def is_open(self, name: str) -> bool:
         """Whether the model is in memory."""
-        return self._entries[name].predictor is not None
+        return self._entries[name].worker is not None
 
-    def find(self, name: str, photo: np.ndarray) -> tuple[People, Any, float]:
-        """Return the people of a photo, the skeleton, and the model's time in milliseconds.
+    def pid(self, name: str) -> int | None:
+        """Number of the model's process; None if it is not open."""
+        worker = self._entries[name].worker
+        return None if worker is None else worker.pid
+
+    @contextmanager
+    def place(self, name: str) -> Iterator[None]:
+        """Hold a place in the model's queue; taken before a photo's bytes are read.
 
         Raises:
             KeyError: The model does not exist.
-            BusyError: Too many photos are waiting for it.
+            BusyError: Too many photos have one, or the model rests after failures.
         """
-        with self._predictor(name) as predictor:
-            start = time.perf_counter()
-            (people,) = predictor.predict([photo])
-            return people, predictor.meta, 1000 * (time.perf_counter() - start)
-
-    @contextmanager
-    def use(self, name: str) -> Iterator[Predictor]:
-        """Yield the model for exclusive use; errors as for ``find``."""
-        with self._predictor(name) as predictor:
-            yield predictor
-
-    @contextmanager
-    def _predictor(self, name: str) -> Iterator[Predictor]:
         entry = self._entries[name]
-        with self._count:
-            if entry.waiting > MAX_WAITING:
-                raise BusyError(
-                    f"{entry.waiting} photos are already waiting for {name}: try again in a moment"
-                )
-            entry.waiting += 1
+        rest = entry.rests_until - time.monotonic()
+        if rest > 0:
+            raise BusyError(
+                f"{name} failed several times and rests: try again later", int(min(rest, 3600)) + 1
+            )
+        if entry.waiting > MAX_WAITING:
+            raise BusyError(f"{entry.waiting} photos are already waiting for {name}: try again in a moment")
+        entry.waiting += 1
         try:
-            with entry.lock:
-                if entry.predictor is None:
-                    entry.predictor = entry.open()
-                yield entry.predictor
+            yield
         finally:
-            with self._count:
-                entry.waiting -= 1
+            entry.waiting -= 1
+
+    async def run(
+        self, name: str, task: str, data: bytes, is_gone: Callable[[], Awaitable[bool]] | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """Return a model's answer for a photo, and the bytes of a picture; to be called with a place.
+
+        Args:
+            name: The model.
+            task: ``"predict"`` or ``"heatmap"``.
+            data: The encoded photo.
+            is_gone: Tells whether no one waits for the answer any more.
+
+        Raises:
+            BusyError: It took too long until its turn, or the model hung or crashed; its process was replaced.
+            UploadError: The photo is refused.
+            ModelFailedError: The model raised an error, which is a bug.
+            ClientDisconnect: No one waits for the answer.
+        """
+        entry = self._entries[name]
+        async with self._turn(entry):
+            if is_gone is not None and await is_gone():
+                raise ClientDisconnect
+            try:
+                answer = await self._photo(entry, task, data)
+            except WorkerLostError as error:
+                await self._lost(entry)
+                logger.error("model %s: %s; its process is replaced", entry.name, error)
+                raise BusyError(f"the model {name} was stopped at this photo: {error}", 5) from error
+            entry.failures = 0
+            return answer
+
+    @asynccontextmanager
+    async def _turn(self, entry: _Entry) -> AsyncIterator[None]:
+        try:
+            with anyio.fail_after(self.limits.wait_s):
+                await entry.lock.acquire()
+        except TimeoutError:
+            raise BusyError(
+                f"no turn for {entry.name} within {self.limits.wait_s:g} s: try again", 5
+            ) from None
+        try:
+            yield
+        finally:
+            entry.lock.release()
+
+    async def _photo(self, entry: _Entry, task: str, data: bytes) -> tuple[dict[str, Any], bytes]:
+        worker = entry.worker
+        if worker is None or not worker.is_alive:
+            entry.worker = worker = await self._open(entry)
+        width, height = await run_in_threadpool(worker.begin, task, data)
+        try:
+            with anyio.fail_after(self.limits.wait_s):
+                await self._pixels.acquire(width * height)
+        except TimeoutError:
+            await run_in_threadpool(worker.finish, False)
+            raise BusyError("other photos take all memory: try again in a moment", 5) from None
+        try:
+            limits = self.limits
+            seconds = limits.photo_s if entry.is_warm else max(limits.open_s, limits.photo_s)
+            answer = await run_in_threadpool(worker.finish, True, seconds)
+            entry.is_warm = entry.is_warm or bool(answer[0].get("people"))
+            return answer
+        finally:
+            self._pixels.release(width * height)
+
+    async def _open(self, entry: _Entry) -> Worker:
+        limits = self.limits
+        await self._end(entry)
+        try:
+            return await run_in_threadpool(
+                Worker, entry.open, limits.max_pixels, limits.open_s, limits.photo_s
+            )
+        except ModelFailedError:
+            await self._lost(entry)
+            raise
+
+    async def _lost(self, entry: _Entry) -> None:
+        entry.failures += 1
+        await self._end(entry)
+        if entry.stuck >= MAX_STUCK:
+            entry.rests_until = math.inf
+            logger.error(
+                "model %s: %d of its processes cannot be killed: restart the server", entry.name, MAX_STUCK
+            )
+        elif entry.failures >= MAX_FAILURES:
+            entry.failures, entry.rests_until = 0, time.monotonic() + REST_S
+            logger.error(
+                "model %s failed %d times in a row: it rests for %g s", entry.name, MAX_FAILURES, REST_S
+            )
+
+    async def _end(self, entry: _Entry) -> None:
+        worker, entry.worker = entry.worker, None
+        if worker is not None:
+            await run_in_threadpool(worker.close)
+            entry.stuck += worker.is_alive
 
     def close(self) -> None:
-        """Free all memory."""
+        """End all processes."""
         for entry in self._entries.values():
-            if entry.predictor is not None:
-                entry.predictor.close()
-                entry.predictor = None
+            if entry.worker is not None:
+                entry.worker.close()
+                entry.worker = None
 
 
-def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
+def open_ready(spec: ModelSpec, device: str | None, trust_pt2: bool = False) -> Predictor:
+    """Return an open model that has seen a photo: what is compiled and loaded then may take longer than a photo may."""
+    predictor: Predictor = spec.open(device, trust_pt2=trust_pt2)
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    predictor.predict([noise])
+    return predictor
+
+
+def pool_of(
+    models: Sequence[str], device: str | None = None, limits: Limits | None = None, trust_pt2: bool = False
+) -> ModelPool:
     """Return a pool of these models; without any, of the zoo models with weights.
 
     Args:
         models: Texts of ``ModelSpec.parse``.
         device: Device of torch models.
+        limits: Sizes and times.
+        trust_pt2: Open ``.pt2`` files, which may run any code in them.
 
     Raises:
         ValueError: There is no model, a text does not name a model, or two have the same name.
@@ -122,5 +240,5 @@ def pool_of(models: Sequence[str], device: str | None = None) -> ModelPool:
     for spec in specs:
         if spec.name in openers:
             raise ValueError(f"two models are named {spec.name!r}: give names, such as mine={spec.path}")
-        openers[spec.name] = partial(spec.open, device)
-    return ModelPool(openers)
+        openers[spec.name] = partial(open_ready, spec, device, trust_pt2)
+    return ModelPool(openers, limits)

@@ -286,11 +286,30 @@ def test_a_name_that_stdout_cannot_encode_does_not_end_the_run(scene_photos, tmp
     assert len(list(out.iterdir())) == 6
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--style", "cubist"], "argument --style: invalid choice: 'cubist' (choose from"),
+        (["--color-by", "mood"], "argument --color-by: invalid choice: 'mood' (choose from"),
+        (["--stile", "openpose"], "unrecognized arguments: --stile openpose; did you mean --style?"),
+        (["--qqq"], "unrecognized arguments: --qqq; ehrpose predict --help lists them"),
+        (["--batch-size", "2.5"], "argument --batch-size: invalid int value: '2.5'"),
+        (["--batch-size", "0"], "expected --batch-size as a whole number of at least 1, got 0"),
+        (["--kpt-thr", "nan"], "expected --kpt-thr as a number, got nan"),
+        (["--draw-heatmap", "--draw-tags"], "choose one of --draw-heatmap and --draw-tags"),
+    ],
+)
+def test_unknown_options_and_values_are_one_line(scene_photos, model, tmp_path, capsys, words, message):
+    told = fails(["predict", scene_photos, "--out-dir", tmp_path / "out", *words, *model], capsys)
+    assert message in told.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 def test_skipping_everything_is_one_line(scene_photos, clip, model, tmp_path, capsys):
     told = fails(["predict", clip, "--skip", "100", "--out-dir", tmp_path / "out", *model], capsys)
-    assert "nothing is left after --skip 100: expected fewer than the input's 8 frame(s)" in told
+    assert "nothing is left after --skip 100: expected fewer than the input's 8 frames" in told
     told = fails(["predict", scene_photos, "--skip", "3", "--out-dir", tmp_path / "out", *model], capsys)
-    assert "nothing is left after --skip 3: expected fewer than the input's 3 photo(s)" in told
+    assert "nothing is left after --skip 3: expected fewer than the input's 3 photos" in told
 
 
 def test_what_is_passed_over_is_said(scene_photos, model, tmp_path, capsys):

@@ -1,7 +1,8 @@
 """A recording tensorrt whose classes have only the names of the real release (see ``trt_api``).
 
 An ONNX file is JSON here: ``{"shape": [...], "dtype": ..., "layers": [[type, name, inputs, {output: dtype}], ...],
-"errors": [[node, text], ...]}``; an engine is the JSON ``{"tensors": [[name, mode, shape, dtype], ...], "max": n}``.
+"errors": [[node, text], ...]}``; an engine is the JSON ``{"tensors": [[name, mode, shape, dtype], ...], "max": n}``,
+with ``"sizes": [[H, W], ...]`` one for each profile; a side of -n is the input's side over n.
 The engine's outputs are the input's mean plus their index, so that mixed-up memory shows.
 """
 
@@ -43,6 +44,7 @@ class Failure:
     """Faults to inject; one per attribute."""
 
     no_builder = no_plan = no_engine = no_context = no_address = no_shape = no_execution = bad_cache = False
+    no_profile = False
 
 
 def make_tensorrt(release, cudart=None, fail=(), plan=None):
@@ -244,18 +246,28 @@ def make_tensorrt(release, cudart=None, fail=(), plan=None):
 
     class IExecutionContext(Guarded):
         def __init__(self, engine):
-            self._engine, self._shapes, self._addresses = engine, {}, {}
+            self._engine, self._shapes, self._addresses, self._profile = engine, {}, {}, 0
             self._live()
 
         def set_input_shape(self, name, shape):
             self._note("set_input_shape", name, tuple(shape))
             self._shapes[name] = tuple(shape)
-            return not failure.no_shape and shape[0] <= self._engine._plan["max"]
+            sizes = self._engine._plan.get("sizes")
+            fits = sizes is None or list(shape[2:]) == sizes[self._profile]
+            return not failure.no_shape and shape[0] <= self._engine._plan["max"] and fits
+
+        def set_optimization_profile_async(self, index, stream):
+            self._note("set_optimization_profile_async", index, stream)
+            self._profile = index
+            return not failure.no_profile
+
+        def _real(self, shape):
+            given = self._shapes.get("input", ())
+            sides = [given[i + 2] // -n if n < 0 else n for i, n in enumerate(shape[2:])]
+            return (given[0] if shape[0] < 0 else shape[0], shape[1], *sides)
 
         def get_tensor_shape(self, name):
-            shape = self._engine._tensor(name)[2]
-            batch = self._shapes["input"][0] if shape[0] < 0 else shape[0]
-            return (batch, *shape[1:])
+            return self._real(self._engine._tensor(name)[2])
 
         def set_tensor_address(self, name, address):
             self._note("set_tensor_address", name, address)
@@ -268,7 +280,7 @@ def make_tensorrt(release, cudart=None, fail=(), plan=None):
                 return False
             arrays = {}
             for name, _, shape, dtype in self._engine._plan["tensors"]:
-                shape = (self._shapes["input"][0], *shape[1:]) if shape[0] < 0 else tuple(shape)
+                shape = self._real(shape)
                 dtype = np.dtype(NUMPY[dtype])
                 memory = (ctypes.c_uint8 * int(np.prod(shape) * dtype.itemsize)).from_address(
                     self._addresses[name]
@@ -293,6 +305,7 @@ def make_tensorrt(release, cudart=None, fail=(), plan=None):
             return next(tensor for tensor in self._plan["tensors"] if tensor[0] == name)
 
         num_io_tensors = property(lambda self: len(self._plan["tensors"]))
+        num_optimization_profiles = property(lambda self: len(self._plan.get("sizes", [0])))
 
         def get_tensor_name(self, index):
             return self._plan["tensors"][index][0]
@@ -307,7 +320,7 @@ def make_tensorrt(release, cudart=None, fail=(), plan=None):
             return getattr(trt.DataType, self._tensor(name)[3], "DataType.FP8")
 
         def get_tensor_profile_shape(self, name, profile):
-            shape = self._tensor(name)[2][1:]
+            shape = [3, *self._plan["sizes"][profile]] if "sizes" in self._plan else self._tensor(name)[2][1:]
             return [(1, *shape), (1, *shape), (self._plan["max"], *shape)]
 
         def create_execution_context(self):

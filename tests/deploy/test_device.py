@@ -48,8 +48,8 @@ def test_torch_files_run_on_the_device_or_say_why_not(
     path = export(str(demo_config), str(lively_checkpoint), tmp_path, options, (), small_options).path
     for device in ("cuda:77", "nonsense"):
         with pytest.raises(DeployError, match=f"`device` '{device}' cannot be used"):
-            open_predictor(path, device=device)
-    predictor = open_predictor(path, device="cpu")
+            open_predictor(path, device=device, trust_pt2=True)
+    predictor = open_predictor(path, device="cpu", trust_pt2=True)
     assert predictor.runtime.backend.device == "cpu"
     assert len(predictor.predict([np.zeros((9, 9, 3), np.uint8)])) == 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import onnx
@@ -9,15 +11,16 @@ import pytest
 import torch
 
 from ehrpose.deploy.export import onnx as export_onnx_module
-from ehrpose.deploy.export import parity
-from ehrpose.deploy.export.onnx import DeployNetwork, torch_peaks
+from ehrpose.deploy.export import parity, precision
+from ehrpose.deploy.export.onnx import DeployNetwork, torch_maps, torch_peaks
 from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.deploy.export.quantization import relative_error
 from ehrpose.deploy.export.torch_program import export_torch
 from ehrpose.deploy.pipeline import export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.models.loading import init_model
-from ehrpose.structures import Maps
+from ehrpose.structures import Maps, People
 
 
 @pytest.fixture
@@ -221,3 +224,118 @@ def test_opencv_runs_the_candidate_search(exported):
     np.testing.assert_allclose(
         np.sort(found["peak_cross"], axis=2), np.sort(wanted["peak_cross"], axis=2), atol=1e-5
     )
+
+
+def crowd(seed=0, people=8):
+    rng = np.random.default_rng(seed)
+    keypoints = (rng.random((people, 17, 2)) * 320).astype(np.float32)
+    return People(keypoints, np.full((people, 17), 0.5, np.float32), np.linspace(0.9, 0.5, people))
+
+
+def part_of(people, kept):
+    return People(people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept])
+
+
+def test_people_are_compared_as_people():
+    wanted = crowd()
+    order = np.random.default_rng(1).permutation(8)
+    moved = part_of(wanted, order)
+    moved.keypoints += 1.5  # 2.1 px
+    change = parity.change_of_people([(moved, wanted)] * 2, (320, 192))
+    assert change == (2, 16, 16, 0, 0, pytest.approx(3.2))
+    assert change.describe() == "16 of 16 people in 2 images found within 3.2 px"
+    # One without half of its keypoints, one elsewhere, one found twice.
+    changed = part_of(wanted, [*range(8), 0])
+    changed.keypoint_scores[3, :9] = 0
+    changed.keypoints[5] += 3
+    change = parity.change_of_people([(changed, wanted), (wanted, wanted)], (320, 192))
+    assert change[:5] == (2, 16, 17, 2, 3)
+    assert change.share == pytest.approx(5 / 33)
+    assert change.describe() == "14 of 16 people in 2 images found within 3.2 px, 3 found in addition"
+
+
+def test_weak_people_do_not_count():
+    wanted, none = crowd(), part_of(crowd(), [])
+    wanted.scores[5:] = 0.17  # less than a fifth of the best
+    change = parity.change_of_people([(part_of(wanted, slice(5)), wanted)], (320, 320))
+    assert change[:5] == (1, 5, 5, 0, 0)
+    # A person may be weak in one of the two only.
+    weaker = part_of(wanted, [*range(8)])
+    weaker.scores[4] = 0.17
+    assert parity.change_of_people([(weaker, wanted)], (320, 320))[:5] == (1, 5, 4, 0, 0)
+    assert parity.change_of_people([(none, wanted)], (320, 320)).share == 1
+    change = parity.change_of_people([(none, none)], (320, 320))
+    assert change.share == 0
+    assert change.describe() == "no people in 1 image to compare"
+
+
+@pytest.fixture
+def other_network(demo_config, lively_checkpoint, small_options, tmp_path, monkeypatch):
+    """Make the float16 form another network's, with the channels in the wrong order."""
+    options = ExportOptions(backend="tensorrt", decode="peaks")
+    with monkeypatch.context() as patched:
+        right = export_onnx_module._normalisation
+        patched.setattr(export_onnx_module, "_normalisation", lambda part: swapped(right(part)))
+        patched.setattr(parity, "MAX_MAP_ERROR", np.inf)
+        patched.setattr(parity, "MAX_PIXEL_ERROR", np.inf)
+        patched.setattr(parity, "_MIN_COMMON", 0)
+        patched.setattr(parity, "compare_people", lambda ours, wanted: 0.0)
+        path = export(
+            str(demo_config), str(lively_checkpoint), tmp_path / "other", options, (), small_options
+        ).path
+    monkeypatch.setattr(precision, "float16_onnx", lambda content: path.read_bytes())
+
+
+def swapped(conv):
+    conv.weight.data = conv.weight.data.flip(1)
+    return conv
+
+
+@pytest.fixture
+def half(demo_config, lively_checkpoint, small_options, tmp_path):
+    """Export candidates in float16."""
+
+    def run(photos=(), **options):
+        options = ExportOptions("tensorrt", "fp16", typed=True, decode="peaks", **options)
+        return export(
+            str(demo_config), str(lively_checkpoint), tmp_path / "out", options, photos, small_options
+        )
+
+    return run
+
+
+def test_candidates_are_judged_by_the_people(half, scene_photos):
+    report = half(calib_data=str(scene_photos)).report
+    found = re.fullmatch(
+        r"float16 in the file: (\d+) of (\d+) people in 3 images found within .* px.*"
+        r"computed in fp16 on this machine",
+        report,
+    )
+    assert found, report
+    # In a float16 file whose maxima are rounded and whose pixels are not, no pixel is a candidate.
+    assert int(found[1]) > 0.6 * int(found[2]) > 5
+
+
+def test_a_form_that_finds_other_people_is_told_or_refused(half, other_network, scene_photos, tmp_path):
+    warning = r"\(warning: \d+% differ, more than 4%; give photos with `calib_data` to be sure\)"
+    assert re.search(warning, half().report)
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    message = (
+        r"^fp16 changes the people too much \(\d+ of \d+ people in 3 images found within .* at most 50% of"
+    )
+    with pytest.raises(DeployError, match=message):
+        half(sorted(scene_photos.glob("*.png")))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_order_of_candidates_is_no_error(lively_model):
+    maps = torch_maps(lively_model, np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
+    wanted = [part[None] for part in torch_peaks(maps.image(0), lively_model.codec)]
+    scores, pixels, cross, heat, tags = (part.copy() for part in wanted)
+    scores[:, :, 1] = wanted[0][:, :, 1] = scores[:, :, 2]  # equal candidates may come in any order
+    order = [0, 2, 1, *range(3, scores.shape[2])]
+    shuffled = [scores, pixels[:, :, order], cross[:, :, order], heat[:, :, order], tags[:, :, :, order]]
+    assert relative_error([shuffled], [wanted]) == 0
+    changed = [scores, *shuffled[1:4], shuffled[4] + 0.1 * tags.std()]
+    assert relative_error([changed], [wanted]) == pytest.approx(0.1, rel=0.2)

@@ -283,7 +283,7 @@ def changed(place, position, value):
         (changed(1, 0, "heat8"), r"outputs \['heat4', 'peaks'\] as in its JSON, got \['input'\] and \['heat8'"),
         (changed(1, 1, "INPUT"), r"got \['input', 'heat4'\] and"),
         (changed(0, 1, "OUTPUT"), r"got \[\] and"),
-        (changed(0, 2, [1, 3, 64, 64]), r"images of \[1, 3, 32, 64\] as in its JSON, got \[1, 3, 64, 64\]"),
+        (changed(0, 2, [1, 3, 64, 64]), r"images of \[\(64, 32\)\] px as in its JSON, got \[\(64, 64\)\]"),
         (changed(2, 2, [2, 17, 30]), r"peaks has shape \(2, 17, 30\), expected 1 images"),
         (changed(2, 3, "FP8"), "peaks has type DataType.FP8, expected one of"),
     ],

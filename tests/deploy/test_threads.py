@@ -20,7 +20,7 @@ BACKENDS = {
     "onnxruntime": ("onnxruntime", {}),
     "openvino": ("openvino", {}),
     "openvino, many at once": ("openvino", {"hint": "throughput"}),
-    "torch": ("torch", {}),
+    "torch": ("torch", {"trust_pt2": True}),
 }
 
 

@@ -21,13 +21,15 @@ _NAMES = (
     "tensorrt/build_config",
     "tensorrt/calibrator",
     "backends/tensorrt",
+    "tensorrt/execution",
 )
 FILES = [f"ehrpose/deploy/{name}.py" for name in _NAMES]
 # Variable names that the code uses for objects of each class, and the classes that its methods return.
 VARIABLES = {"trt": "", "builder": "Builder", "config": "IBuilderConfig", "network": "INetworkDefinition",
              "parser": "OnnxParser", "problem": "ParserError", "layer": "ILayer", "tensor": "ITensor",
              "profile": "IOptimizationProfile", "cache": "ITimingCache", "kinds": "LayerType",
-             "_runtime": "Runtime", "_engine": "ICudaEngine", "_context": "IExecutionContext"}  # fmt: skip
+             "_runtime": "Runtime", "_engine": "ICudaEngine", "loaded": "ICudaEngine",
+             "_context": "IExecutionContext"}  # fmt: skip
 RESULTS = {"get_output": "ITensor", "get_input": "ITensor", "get_layer": "ILayer"}
 # Names that some releases lack, used without getattr or hasattr: only if the second name was found.
 GUARDS = {"ILayer.precision": "BuilderFlag.OBEY_PRECISION_CONSTRAINTS",
@@ -90,7 +92,7 @@ def test_the_code_uses_only_names_of_the_table(root):
 
 
 def test_labels_of_types_are_in_the_table():
-    from ehrpose.deploy.backends.tensorrt import _DTYPES
+    from ehrpose.deploy.tensorrt.execution import _DTYPES
 
     assert {f"DataType.{label}" for label in _DTYPES} <= set(TABLE)
     assert all(len(row) == len(RELEASES) and set(row) <= set("y-") for row in TABLE.values())

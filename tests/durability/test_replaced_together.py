@@ -106,7 +106,7 @@ def test_a_killed_export_runs_afterwards(tmp_path):
         with pytest.raises(Killed), Faults(folder, at):
             write_set(folder, [path.name], NETWORK.read_bytes(), "again")
         with PoseRuntime(path, "onnxruntime", num_threads=1) as runtime:
-            assert runtime(image) is not None
+            assert runtime.run(runtime.prepare(image)[0][None]) is not None
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -200,3 +200,17 @@ def test_missing_file_and_image_of_another_dataset(tmp_path, capsys, monkeypatch
     assert "file not found" in capsys.readouterr().err
     assert run_tool(CONFIG, tmp_path / "results.json", "--ann-file", tmp_path / "truth.json") == 2
     assert "not in the ground truth" in capsys.readouterr().err
+
+
+def test_a_broken_label_is_named_with_its_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("EHRPOSE_DEBUG", raising=False)
+    truth = truth_of(labels())
+    truth["annotations"][0]["area"] = float("inf")
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "results.json").write_text(json.dumps(results_of(labels())))
+    assert run_tool(CONFIG, tmp_path / "results.json", "--ann-file", tmp_path / "truth.json") == 2
+    name = f"annotation {truth['annotations'][0]['id']}"
+    assert (
+        f"truth.json: {name}: expected a number, at least 0, as 'area', got Infinity"
+        in capsys.readouterr().err
+    )

@@ -102,7 +102,7 @@ def check_exported_file(config: str, weights: str) -> None:
     folder = Path(weights).parent / "exported"
     torch.set_num_threads(1)
     path = export(config, weights, folder, ExportOptions(backend="torch"), (), OPTIONS).path
-    ours = PoseRuntime(path)
+    ours = PoseRuntime(path, trust_pt2=True)
 
     def kept():
         return people(ours.predict([PHOTO]))
@@ -111,8 +111,8 @@ def check_exported_file(config: str, weights: str) -> None:
     torch.set_num_threads(4)
     kept()
     expect(kept, in_one_thread)
-    expect(lambda: people(PoseRuntime(path).predict([PHOTO])), in_one_thread)
-    assert "expected 1, got 3" in in_a_fork(lambda: PoseRuntime(path, num_threads=3))
+    expect(lambda: people(PoseRuntime(path, trust_pt2=True).predict([PHOTO])), in_one_thread)
+    assert "expected 1, got 3" in in_a_fork(lambda: PoseRuntime(path, num_threads=3, trust_pt2=True))
     assert "expected 1, got 2" in in_a_fork(lambda: with_two_threads(kept))
 
 

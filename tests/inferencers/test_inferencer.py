@@ -97,6 +97,11 @@ def test_photos_of_any_shape_run_in_one_batch(demo_config, lively_checkpoint, sm
         ({"skip": 1.0}, "expected `skip` as a whole number"),
         ({"max_frames": 0}, "expected `max_frames` as a whole number of at least 1, got 0"),
         ({"max_frames": 1.5}, "expected `max_frames` as a whole number"),
+        ({"num_instances": 2.5}, "expected `num_instances` as a whole number of at least -1, got 2.5"),
+        ({"bbox_thr": "0.5"}, "expected `bbox_thr` as a number, got '0.5'"),
+        ({"bbox_thr": float("nan")}, "expected `bbox_thr` as a number, got nan"),
+        ({"kpt_thr": "0.5"}, "expected `kpt_thr` as a number, got '0.5'"),
+        ({"style": "cubist"}, "style: expected one of 'mmpose', 'openpose', got 'cubist'"),
     ],
 )
 def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message):
@@ -105,9 +110,9 @@ def test_wrong_arguments_are_named(inferencer, scene_photos, arguments, message)
 
 
 def test_skipping_everything_is_an_error(inferencer, scene_photos, video, tmp_path):
-    with pytest.raises(ValueError, match=r"nothing is left after `skip` 99: .* the input's 3 photo\(s\)"):
+    with pytest.raises(ValueError, match=r"nothing is left after `skip` 99: .* the input's 3 photos"):
         list(inferencer(scene_photos, skip=99))
-    with pytest.raises(ValueError, match=r"nothing is left after `skip` 999: .* frame\(s\)"):
+    with pytest.raises(ValueError, match=r"nothing is left after `skip` 999: .* frames"):
         list(inferencer(video, skip=999, out_file=tmp_path / "out.mp4"))
     assert not (tmp_path / "out.mp4").exists()
     assert len(list(inferencer(scene_photos, skip=2))) == 1

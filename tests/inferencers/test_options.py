@@ -41,6 +41,13 @@ def test_an_unknown_name_is_told_the_nearest():
         ({"style": "cubist"}, "style: expected one of 'mmpose', 'openpose', got 'cubist'"),
         ({"color_by": "mood"}, "color_by: expected one of 'limb', 'person', 'id', got 'mood'"),
         ({"draw_heatmap": True, "draw_tags": True}, "hide each other"),
+        ({"kpt_thr": None}, "expected `kpt_thr` as a number, got None"),
+        ({"kpt_thr": True}, "expected `kpt_thr` as a number, got True"),
+        ({"radius": -3}, "expected `radius` as a number greater than 0, got -3"),
+        ({"thickness": 0}, "expected `thickness` as a number greater than 0, got 0"),
+        ({"thickness": "thick"}, "expected `thickness` as a number greater than 0, got 'thick'"),
+        ({"draw_bbox": "no"}, "expected `draw_bbox` as True or False, got 'no'"),
+        ({"style": None}, "style: expected one of 'mmpose', 'openpose', got None"),
     ],
 )
 def test_wrong_values_are_named(values, message):

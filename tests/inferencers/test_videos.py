@@ -126,6 +126,9 @@ def test_a_broken_end_is_named_with_counts(inferencer, scene_photos, tmp_path, c
     assert readable_frames(tmp_path / "out/cut.mp4") == count
     list(inferencer(cut, max_frames=5))
     assert "broken" not in capfd.readouterr().err
+    cut.write_bytes(whole.read_bytes()[:-60])
+    list(inferencer(cut, skip=57))
+    assert f"{cut}: the end is broken or missing; 60 frames could be read" in capfd.readouterr().err
 
 
 def test_frames_a_second_are_written_into_the_corner(inferencer, video):

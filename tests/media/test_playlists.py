@@ -170,7 +170,9 @@ def test_every_suffix_of_a_video_is_opened(tmp_path, suffix):
 
 
 def test_a_file_that_is_too_short_is_named(tmp_path):
-    path = make_clip(tmp_path / "a.ts", [i / 25 for i in range(5)], hint=25)  # too few bytes to find its streams
+    path = make_clip(
+        tmp_path / "a.ts", [i / 25 for i in range(5)], hint=25
+    )  # too few bytes to find its streams
     with pytest.raises(VideoError, match=r"a\.ts is not a readable video: it ends too early"):
         VideoReader(path)
 

@@ -218,14 +218,15 @@ def test_whole_files_miss_nothing(tmp_path, name, times, options):
     with VideoReader(path) as reader:
         count = len(list(reader))
         assert reader.num_missing == 0
+        assert not reader.is_cut
         assert reader.num_frames == count == sum(time > -0.001 for time in times)
 
 
-@pytest.mark.parametrize("name", ["a.mkv", "a.avi", "a.mp4", "a.flv"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.avi", "a.mp4", "a.flv", "a.wmv"])
 def test_a_cut_end_is_noticed(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     options = {"movflags": "faststart"} if name == "a.mp4" else {}
-    codec = "flv" if name == "a.flv" else "mpeg4"
+    codec = {"a.flv": "flv", "a.wmv": "wmv2"}.get(name, "mpeg4")
     path = make_clip(tmp_path / name, even_frames(4), codec=codec, noise=noise, **options)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -234,6 +235,20 @@ def test_a_cut_end_is_noticed(tmp_path, name):
         assert 40 < count < 80
         assert count + reader.num_missing == pytest.approx(120, abs=2)
         assert reader.num_frames == pytest.approx(120, abs=2)
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.wmv", "a.avi"])
+def test_a_file_that_lacks_its_last_bytes_is_cut(tmp_path, name):
+    codec = "wmv2" if name == "a.wmv" else "mpeg4"
+    path = make_clip(tmp_path / name, even_frames(2), codec=codec, sounds=[(0, 2, 0, "libmp3lame")])
+    content = path.read_bytes()
+    with VideoReader(path) as reader:
+        assert not reader.is_cut
+    for kept in (len(content) // 2, len(content) - 40):
+        path.write_bytes(content[: kept // 2 * 2 + 1])
+        with VideoReader(path) as reader:
+            assert len(list(reader)) <= 60
+            assert reader.is_cut
 
 
 @pytest.mark.parametrize(
@@ -278,6 +293,26 @@ def test_a_video_that_was_turned_comes_upright(tmp_path, degrees):
     side = {90: image[:12], 180: image[:, -12:], 270: image[-12:]}[degrees]
     assert side.mean() > 230
     assert image.mean() < 80
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_av1_is_read(tmp_path, suffix, capfd):
+    if "libsvtav1" not in av.codecs_available:
+        pytest.skip("this PyAV cannot write AV1")
+    path = make_clip(tmp_path / f"a{suffix}", [0, 0.1, 0.25, 0.3], codec="libsvtav1", flash=0.25)
+    with VideoReader(path) as reader:
+        read = list(reader)
+        assert (reader.num_frames, reader.num_missing, reader.size_wh) == (4, 0, (64, 48))
+    assert [time for _, time in read] == pytest.approx([0, 0.1, 0.25, 0.3], abs=0.0015)
+    assert [image.mean() > 150 for image, _ in read] == [False, False, True, True]
+
+
+def test_a_video_that_cannot_be_decoded_is_named(tmp_path):
+    """As an AV1 video is where PyAV lacks its decoder."""
+    path = make_clip(tmp_path / "a.mp4", [0, 0.1])
+    path.write_bytes(path.read_bytes().replace(b"mp4v", b"av99").replace(b"esds", b"av99"))
+    with pytest.raises(VideoError, match=r"a\.mp4 has no readable frames: its format is not supported"):
+        VideoReader(path)
 
 
 def test_a_file_with_sound_only_is_named(tmp_path):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from contextlib import contextmanager
 
+import cv2
 import numpy as np
+import uvicorn
 
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps, People
+from ehrpose.web.app import create_app
+from ehrpose.web.connections import limited_protocol
+from ehrpose.web.server import listen
 
 FIVE = {
     "dataset_name": "five",
@@ -22,23 +29,20 @@ SHAPE = np.array([[0.5, 0.2], [0.4, 0.5], [0.6, 0.5], [0.45, 0.9], [0.55, 0.9]])
 
 
 class TwoPeople:
-    """Finds two people in every photo, of scores 0.8 and 0.4, left and right of the middle."""
+    """Finds two people in every photo, of scores 0.8 and 0.4, left and right of the middle.
+
+    Runs in a process of its own, so what it saw goes to a file: a line per photo, its height and width.
+    """
 
     name = "two"
 
-    def __init__(self, seconds: float = 0.0):
-        self.meta = KeypointMeta.build(FIVE)
-        self.seconds, self.seen, self.at_once, self.most = seconds, [], 0, 0
-        self.count = threading.Lock()
+    def __init__(self, record=None):
+        self.meta, self.record = KeypointMeta.build(FIVE), record
 
     def predict(self, images):
-        with self.count:
-            self.at_once += 1
-            self.most = max(self.most, self.at_once)
-        time.sleep(self.seconds)
-        self.seen += [image.shape for image in images]
-        with self.count:
-            self.at_once -= 1
+        if self.record:
+            with open(self.record, "a") as file:
+                file.writelines(f"{image.shape[0]} {image.shape[1]}\n" for image in images)
         return [self._people(image.shape) for image in images]
 
     def _people(self, shape):
@@ -56,4 +60,65 @@ class TwoPeople:
         return Maps(heat, np.zeros_like(heat)), np.array([[scale, 0, 0], [0, scale, 0]])
 
     def close(self):
-        self.seen = None
+        """Nothing to free."""
+
+
+class Gated(TwoPeople):
+    """Waits at every photo until a file exists."""
+
+    def __init__(self, gate, record=None):
+        super().__init__(record)
+        self.gate = gate
+
+    def predict(self, images):
+        people = super().predict(images)
+        while not os.path.exists(self.gate):
+            time.sleep(0.01)
+        return people
+
+
+class Moody(TwoPeople):
+    """Does what the photo's width says: 11 px never returns, 12 px ends the process, 13 px raises an error."""
+
+    def predict(self, images):
+        width = images[0].shape[1]
+        if width == 11:
+            threading.Event().wait()
+        if width == 12:
+            os._exit(3)
+        if width == 13:
+            raise RuntimeError("secret of the machine")
+        return super().predict(images)
+
+
+def unusable():
+    """Stand in for an opener of a model that cannot be opened."""
+    raise ValueError("these weights are broken")
+
+
+def encoded(suffix=".png", shape=(60, 80, 3)):
+    """Return a photo of one colour."""
+    return cv2.imencode(suffix, np.full(shape, 120, np.uint8))[1].tobytes()
+
+
+@contextmanager
+def running(pool, limits, app=None, **options):
+    """Yield the port of a real server, and the server."""
+    listening = listen("127.0.0.1", 0)
+    config = uvicorn.Config(
+        app or create_app(pool, limits, **options),
+        http=limited_protocol(limits),
+        ws="none",
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield listening.getsockname()[1], server
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        if pool is not None:
+            pool.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
 
 import cv2
@@ -15,14 +14,12 @@ pytest.importorskip("starlette", reason="starlette is in the extra 'web'")
 pytest.importorskip("uvicorn", reason="uvicorn is in the extra 'web'")
 pytest.importorskip("selenium.webdriver", reason="selenium is installed by make test-web")
 
-import uvicorn
-from page_server import TwoPeople
+from page_server import TwoPeople, running
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from ehrpose.web.app import Limits, create_app
+from ehrpose.web.limits import Limits
 from ehrpose.web.model_pool import ModelPool
-from ehrpose.web.server import listen
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,14 +37,16 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-backgroun
 
 @pytest.fixture(scope="module")
 def address():
-    listening = listen("127.0.0.1", 0)
-    pool = ModelPool({"two": TwoPeople, "other": TwoPeople})
-    server = uvicorn.Server(uvicorn.Config(create_app(pool, Limits(max_bytes=400_000)), log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    yield f"http://localhost:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=10)
+    limits = Limits(max_bytes=400_000)
+    with running(ModelPool({"two": TwoPeople, "other": TwoPeople}, limits), limits) as (port, _):
+        yield f"http://localhost:{port}"
+
+
+@pytest.fixture
+def address_with_token():
+    limits = Limits()
+    with running(ModelPool({"two": TwoPeople}), limits, token="a-token-for-tests-only") as (port, _):
+        yield f"http://localhost:{port}"
 
 
 @pytest.fixture
@@ -182,6 +181,22 @@ def test_camera_frames_are_followed_until_stopped(browser, address):
     assert errors_of(browser) == []
 
 
+def test_the_page_asks_for_the_token(browser, address_with_token, photo):
+    browser.get(address_with_token)
+    until(lambda: browser.find_element(By.ID, "token").is_displayed())
+    for token, message in (
+        ("wrong", "The server does not accept this token."),
+        ("a-token-for-tests-only", ""),
+    ):
+        browser.find_element(By.ID, "token").send_keys(token)
+        browser.find_element(By.CSS_SELECTOR, "#token-form button").click()
+        until(lambda message=message: text(browser, "error") == message)
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, "#model option"))
+    assert not browser.find_element(By.ID, "token").is_displayed()
+    drop(browser, photo)
+    until(lambda: text(browser, "count") == "2 people")
+
+
 def test_no_request_leaves_this_machine(browser, address, photo):
     browser.get(address)
     # At once, before the list of models has arrived.
@@ -190,4 +205,6 @@ def test_no_request_leaves_this_machine(browser, address, photo):
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert urls
-    assert [url for url in urls if not url.startswith((address, "blob:", "data:", "chrome:"))] == []
+    assert [
+        url for url in urls if not url.startswith((address, "blob:", "data:", "chrome:", "chrome-untrusted:"))
+    ] == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from ehrpose.cli import add_cfg_options, run_cli
+from ehrpose.cli import add_cfg_options, add_trust_pt2, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--color-by", choices=["limb", "person"], default="limb", help="color limbs or people"
     )
     parser.add_argument("--fade", action="store_true", help="fade out uncertain keypoints")
+    add_trust_pt2(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from ehrpose.cli import run_cli
+from ehrpose.cli import add_trust_pt2, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,6 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-images", type=int, help="only use the first n images")
     parser.add_argument("--backend", help="default: the backend each was exported for")
     parser.add_argument("--num-threads", type=int, help="number of CPU threads")
+    add_trust_pt2(parser)
     return parser.parse_args(argv)
 
 

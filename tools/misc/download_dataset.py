@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ehrpose.counted import counted
 from ehrpose.datasets.download import REMOTE_DATASETS, download, unpack
 from ehrpose.progress import Progress
 
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.unzip:
             with Progress(None, f"unpacking {remote.name}") as progress:
                 count = unpack(path, args.save_dir, progress.show)
-            print(f"{part}: {count} file(s) unpacked")
+            print(f"{part}: {counted(count, 'file')} unpacked")
             if args.delete:
                 path.unlink()
 

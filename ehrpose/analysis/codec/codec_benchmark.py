@@ -16,7 +16,6 @@ from unittest import mock
 
 import cv2
 import numpy as np
-from mmengine.config import Config
 
 from ehrpose.analysis.codec.codec_ceiling import load_labels
 from ehrpose.analysis.codec.maps_from_labels import Noise, noisy_maps, place_people
@@ -24,6 +23,7 @@ from ehrpose.codecs import AssociativeEmbedding, assembly, fast_decoding, paper_
 from ehrpose.codecs.accelerator import SWITCH, kernels
 from ehrpose.codecs.heatmap import resize_maps
 from ehrpose.codecs.reference import decode_reference
+from ehrpose.config import read_config
 from ehrpose.counted import counted
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 from ehrpose.files import temporary_folder
@@ -267,7 +267,7 @@ def print_benchmark(
 ) -> None:
     """Print medians, ratios and the time of each step; see ``tools/analysis_tools/benchmark_codec.py``."""
     cv2.setNumThreads(num_threads)
-    keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
+    keypoints = KeypointMeta.build(read_config(keypoints_config).keypoints)
     cases = make_cases(keypoints, load_poses(keypoints, labels), people, sides, num_maps)
     if peer_python:
         time_mmpose([c for c in cases if c.side <= LARGEST_FOR_OTHERS], peer_python, peer_script)

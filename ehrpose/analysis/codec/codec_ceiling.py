@@ -18,6 +18,7 @@ from mmengine.config import Config
 
 from ehrpose.analysis.codec.maps_from_labels import Noise, noisy_maps, perfect_maps
 from ehrpose.codecs import AssociativeEmbedding
+from ehrpose.config import read_config
 from ehrpose.datasets.transforms.geometry import resize_warp
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import People, invert_warp
@@ -152,7 +153,7 @@ def print_ceilings(
     from ehrpose.models.scaling import compound_scaling
 
     images = load_labels(labels, max_images)
-    keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
+    keypoints = KeypointMeta.build(read_config(keypoints_config).keypoints)
     print(f"{len(images)} images of {Path(labels).name}, sides rounded up to a multiple of {size_divisor}")
     for stated in (noise, codec_options):
         if stated is not None:

@@ -11,11 +11,11 @@ from typing import Any
 from unittest import mock
 
 import cv2
-from mmengine.config import Config
 
 from ehrpose.analysis.codec.codec_benchmark import Case, load_poses, make_cases
 from ehrpose.analysis.codec.maps_from_labels import Noise
 from ehrpose.codecs import AssociativeEmbedding, accelerator
+from ehrpose.config import read_config
 from ehrpose.keypoint_meta import KeypointMeta
 
 # The codec options of the shipped models, configs/ehrnet/small_coco-320.py.
@@ -102,7 +102,7 @@ def print_kernels(
     """
     cv2.setNumThreads(num_threads)
     names = [*_loops(), ALL]
-    keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
+    keypoints = KeypointMeta.build(read_config(keypoints_config).keypoints)
     cases = make_cases(keypoints, load_poses(keypoints, labels), people, sides, num_maps)
     print(f"CPU time, medians of {rounds} decodes of each of {num_maps} maps, noise: {Noise()}")
     head = ["decoding", "input", "people", "ms", *(f"`{name}`" for name in names[:-1]), ALL]

@@ -39,6 +39,7 @@ def compare_models(
     color_by: str = "limb",
     fade: bool = False,
     cfg_options: Mapping[str, Any] | None = None,
+    trust_pt2: bool = False,
 ) -> None:
     """Write a sheet with a row for each photo and a column for each model, and print counts and times.
 
@@ -59,6 +60,7 @@ def compare_models(
         color_by: ``"limb"`` or ``"person"``.
         fade: Draw keypoints of low confidence fainter.
         cfg_options: Values that replace those of all configs.
+        trust_pt2: Open ``.pt2`` files, which may run any code in them.
 
     Raises:
         FileNotFoundError: A photo, config, checkpoint or network is missing.
@@ -74,7 +76,8 @@ def compare_models(
     for number, spec in enumerate(specs):
         # The options of an exported network are fixed.
         changes = None if spec.is_exported else dict(cfg_options or {}) or None
-        model = spec.open(None if spec.is_exported else device, mode=mode, cfg_options=changes)
+        device_of = None if spec.is_exported else device
+        model = spec.open(device_of, mode=mode, cfg_options=changes, trust_pt2=trust_pt2)
         try:
             if number == 0 and ann_file is not None:
                 _add_annotated(rows, photos, ann_file, model.meta, cell_wh, options)

@@ -117,8 +117,11 @@ class _ConfigBenchmark:
         found: list[list[int]] = [[] for _ in runtimes]
         for number in range(-2, self.options.rounds):  # the first ones warm up
             path = str(self.photos[number % len(self.photos)])
-            pixels = self.exact.prepare(read_image(path))[0][None]
+            photo = read_image(path)
             for row, runtime, counts in zip(self.rows, runtimes, found):
+                pixels = runtime.prepare(photo)[0][
+                    None
+                ]  # TensorRT has a few sizes, the others that of the photo
                 # The previous form's threads may still be spinning, and its data fills the caches.
                 runtime.run(pixels)
                 network = _milliseconds(lambda: runtime.run(pixels))  # noqa: B023
@@ -178,7 +181,7 @@ class _ConfigBenchmark:
             return TorchRuntime(
                 job["path"], job["config"], job["checkpoint"], job["cfg_options"], job["channels_last"]
             )
-        return PoseRuntime(job["path"], num_threads=job["threads"], **job["options"])
+        return PoseRuntime(job["path"], num_threads=job["threads"], trust_pt2=True, **job["options"])
 
     def _find_photos(self) -> list[Path]:
         if self.options.images is not None:

@@ -55,11 +55,12 @@ def print_evaluation(
     max_images: int | None = None,
     backend: str | None = None,
     num_threads: int | None = None,
+    trust_pt2: bool = False,
 ) -> None:
-    """Print a row for each exported network; see ``evaluate_runtime``."""
+    """Print a row for each exported network; see ``evaluate_runtime`` and ``PoseRuntime``."""
     print("| network | backend | precision | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
     for path in paths:
-        with PoseRuntime(path, backend, num_threads=num_threads) as runtime:
+        with PoseRuntime(path, backend, num_threads=num_threads, trust_pt2=trust_pt2) as runtime:
             found = evaluate_runtime(runtime, ann_file, img_dir, max_images)
             kind, precision = type(runtime.backend).name, runtime.precision
         numbers = " | ".join(f"{found[f'coco/{name}']:.4f}" for name in ("AP", "AP50", "AP75"))

@@ -65,7 +65,7 @@ def _open(job: dict[str, Any]) -> Any:
     from ehrpose.deploy.runtime import PoseRuntime
 
     if "config" not in job:
-        return PoseRuntime(job["path"], num_threads=job["threads"], **job["options"])
+        return PoseRuntime(job["path"], num_threads=job["threads"], trust_pt2=True, **job["options"])
     import torch
 
     from ehrpose.analysis.speed.torch_runtime import TorchRuntime

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 from scipy.optimize import linear_sum_assignment
 
 from ehrpose.analysis.tracking.tracking_recordings import (
@@ -19,6 +18,7 @@ from ehrpose.analysis.tracking.tracking_recordings import (
     make_recordings,
     model_detector,
 )
+from ehrpose.config import read_config
 from ehrpose.evaluation.tracking_metric import TrackingMetric, TruePeople, match_oks
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import keypoint_boxes
@@ -205,7 +205,7 @@ def print_benchmark(
     """
     if num_videos < 1 or num_frames < 3:
         raise ValueError(f"expected at least 1 video of 3 frames, got {num_videos} of {num_frames}")
-    keypoints = KeypointMeta.build(Config.fromfile(keypoints_config).keypoints)
+    keypoints = KeypointMeta.build(read_config(keypoints_config).keypoints)
     noise = make_noise(noise_values)
     options = dict(tracker_options)
     if sweep:

@@ -118,7 +118,7 @@ def _best_pixel(
             value = _highest_of_row(heat[y, x0:x1], tags[0, y, x0:x1], person_tag[0])
             if value > best or (value == best and y * width + x0 < best_at):
                 x = x0
-                while heat[y, x] - _round(abs(tags[0, y, x] - person_tag[0])) != value:
+                while x < x1 - 1 and heat[y, x] - _round(abs(tags[0, y, x] - person_tag[0])) != value:
                     x += 1
                 if value > best or y * width + x < best_at:
                     best, best_at = value, y * width + x

@@ -59,6 +59,9 @@ def assign(cost: np.ndarray) -> np.ndarray:
 
     Shortest augmenting paths, with ties broken as in ``scipy.optimize.linear_sum_assignment``: rows in order, on a
     matrix with no more rows than columns; columns from last to first; a free column before an assigned one.
+
+    Raises:
+        ValueError: The costs are not finite.
     """
     transposed = cost.shape[0] > cost.shape[1]
     table = cost.T.copy() if transposed else cost
@@ -84,6 +87,8 @@ def assign(cost: np.ndarray) -> np.ndarray:
                     shortest[column], before[column] = through, row
                 if shortest[column] < least or (shortest[column] == least and row_of[column] < 0):
                     nearest, least = i, shortest[column]
+            if not least < np.inf:  # no column can be reached: scipy's function refuses such costs too
+                raise ValueError("the costs of the assignment are not finite")
             length = least
             column = open_columns[nearest]
             if row_of[column] < 0:

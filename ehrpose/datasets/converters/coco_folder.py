@@ -90,7 +90,7 @@ def split_photos(
     ordered = sorted(photos, key=lambda photo: photo.name)
     count = max(1, round(val_fraction * len(ordered))) if val_fraction else 0
     if len(ordered) <= count:
-        raise ValueError(f"{len(ordered)} photo(s) are too few for `val_fraction` {val_fraction}")
+        raise ValueError(f"too few photos, {len(ordered)}, for `val_fraction` {val_fraction}")
     chosen = set(np.random.default_rng(seed).permutation(len(ordered))[:count].tolist())
     parts = {"train": [photo for i, photo in enumerate(ordered) if i not in chosen]}
     if chosen:

@@ -14,6 +14,7 @@ import numpy as np
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints, upright_box
 from ehrpose.datasets.converters.photo_search import PhotoSearch
 from ehrpose.datasets.converters.skeleton_config import guess_keypoints
+from ehrpose.datasets.json_values import are_finite, shown
 from ehrpose.keypoint_meta import KeypointMeta
 
 _CROWD = ("crowd", "ignore")
@@ -45,7 +46,7 @@ class CvatXml:
             raise FileNotFoundError(f"file not found: {path}")
         try:
             self._root = ElementTree.parse(path).getroot()
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter: of its encoding
             raise ValueError(f"{path} is not valid XML: {error}") from error
         if self._root.tag != "annotations" or self._root.find("image") is None:
             hint = (
@@ -83,10 +84,12 @@ class CvatXml:
         """Return a keypoint config made from the export's own skeleton."""
         names = [n for n, _, e in self._labels() if e.findtext("parent") == self.label]
         if not names:
-            for skeleton in self._skeletons(self._root):
-                names += [n for n in _point_names(skeleton) if n not in names]
+            found = (name for skeleton in self._skeletons(self._root) for name in _point_names(skeleton))
+            names = list(dict.fromkeys(found))
         if not names:
             raise ValueError(f"{self.path}: no keypoints found for the skeleton {self.label!r}")
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError(f"{self.path}: expected keypoint names that are all distinct, got {names}")
         return guess_keypoints(self.label, names, self._limbs(names))
 
     def _limbs(self, names: list[str]) -> list[tuple[str, str]]:
@@ -132,12 +135,12 @@ class CvatXml:
             name = image.get("name", "")
             try:
                 people = _people(image, list(self._skeletons(image)), reader, left_out)
-                size = (int(image.get("width", "0")), int(image.get("height", "0")))
+                photo = LabelledPhoto(
+                    search.find(name), search.name(name), _size(image), people, f"{self.path}: {name}"
+                )
             except ValueError as error:
                 raise ValueError(f"{self.path}: photo {name!r}: {error}") from error
-            photos.append(
-                LabelledPhoto(search.find(name), search.name(name), size, people, f"{self.path}: {name}")
-            )
+            photos.append(photo)
         if left_out:
             found = ", ".join(f"{count} x {label!r}" for label, count in left_out.most_common())
             self.notes.append(
@@ -155,11 +158,22 @@ class _Reader(NamedTuple):
     people: set[str]
 
 
+def _size(image: ElementTree.Element) -> tuple[int, int] | None:
+    """Return the width and height, px; None if the file does not say them."""
+    sides = [image.get("width"), image.get("height")]
+    if not all(sides):
+        return None
+    for side in sides:
+        if not re.fullmatch("[0-9]{1,9}", str(side)) or not int(str(side)):
+            raise ValueError(f"expected width and height as whole numbers of px, got {side!r}")
+    return int(str(sides[0])), int(str(sides[1]))
+
+
 def _node(number: str, nodes: Mapping[str | None, str | None], names: list[str]) -> str | None:
     name = nodes.get(number)
     if name in names:
         return name
-    place = int(number) - 1 if number.isdigit() else -1
+    place = int(number) - 1 if number.isdecimal() else -1
     return names[place] if name is None and 0 <= place < len(names) else None
 
 
@@ -241,6 +255,8 @@ def _keypoints(skeleton: ElementTree.Element, reader: _Reader) -> np.ndarray:
                 f"{list(meta.names)}. Use `rename` {label}=NAME or `ignore` {label}"
             )
         x, y = _numbers(point.get("points", ""), 2)
+        if keypoints[meta.names.index(name), 2]:
+            raise ValueError(f"two points are {name!r}, expected one per skeleton: remove or rename one")
         keypoints[meta.names.index(name)] = (x, y, 1 if point.get("occluded") == "1" else 2)
     return keypoints
 
@@ -261,6 +277,6 @@ def _numbers(text: str, count: int | None = None) -> list[float]:
     except ValueError:
         numbers = []
     fits = len(numbers) == count if count else len(numbers) >= 6 and len(numbers) % 2 == 0
-    if not fits or not np.isfinite(numbers).all():
-        raise ValueError(f"expected {count or 'at least 6'} finite numbers, got {text!r}")
+    if not fits or not are_finite(numbers):
+        raise ValueError(f"expected {count or 'at least 6'} finite numbers, got {shown(text)}")
     return numbers

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ehrpose.counted import counted
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, check_unique, empty_keypoints
 from ehrpose.datasets.json_values import are_finite, shown
 from ehrpose.keypoint_meta import KeypointMeta
@@ -167,7 +168,7 @@ def _points(shape: Mapping[str, Any]) -> np.ndarray:
         or not all(isinstance(point, list) and len(point) == 2 and are_finite(point) for point in points)
     ):
         raise ValueError(
-            f"{kind} {label!r}: expected at least {least} pair(s) of finite numbers, got {shown(points)}"
+            f"{kind} {label!r}: expected at least {counted(least, 'pair')} of finite numbers, got {shown(points)}"
         )
     return np.array(points, np.float64)
 

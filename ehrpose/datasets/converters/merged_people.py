@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ehrpose.counted import counted
 from ehrpose.datasets.coco_fields import objects
 from ehrpose.datasets.json_values import are_finite
 
@@ -52,7 +53,7 @@ def merged_note(
     if not found:
         return ""
     return (
-        f"{len(found)} photo(s) have more boxes without keypoints than people with keypoints, e.g. "
+        f"more boxes without keypoints than people with keypoints in {counted(len(found), 'photo')}, e.g. "
         f"{', '.join(found[:3])}: were several people merged into one, as Label Studio's COCO export does? It fits "
         f"one person per photo; check these photos"
     )

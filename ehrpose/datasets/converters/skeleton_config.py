@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
+from ehrpose.config import read_config
 from ehrpose.files import write_text
 from ehrpose.keypoint_meta import KeypointMeta
 
@@ -36,11 +35,9 @@ def load_keypoints(path: str | Path) -> KeypointMeta:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The variable is missing, or is not a skeleton.
+        ValueError: The file cannot be read, the variable is missing, or is not a skeleton.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"keypoint config not found: {path}")
-    content = Config.fromfile(str(path))
+    content = read_config(path)
     if "keypoints" not in content:
         raise ValueError(
             f"{path} has no variable named keypoints; see configs/_base_/datasets/coco.py for an example"

@@ -9,6 +9,7 @@ from typing import Dict, Optional, Tuple, Type, Union
 
 import numpy as np
 
+from ehrpose.deploy.network_input import batch_wh
 from ehrpose.deploy.sidecar import DeployError, Sidecar, read_sidecar
 
 
@@ -102,15 +103,20 @@ class Backend:
         raise NotImplementedError
 
     def _check(self, images: np.ndarray) -> None:
-        expected, dtype = list(self.sidecar.input["shape"]), self.sidecar.input["dtype"]
-        dynamic = self.sidecar.input.get("dynamic_batch", False)
-        shape = list(images.shape)
-        fits = shape[1:] == expected[1:] and (dynamic or shape[:1] == expected[:1]) and len(shape) == 4
-        if not fits or str(images.dtype) != dtype:
-            batch = "any" if dynamic else expected[0]
+        sidecar, shape = self.sidecar, images.shape
+        expected, dtype = list(sidecar.input["shape"]), sidecar.input["dtype"]
+        dynamic = sidecar.input.get("dynamic_batch", False)
+        fits = len(shape) == 4 and str(images.dtype) == dtype and (dynamic or shape[0] == expected[0])
+        if fits:
+            size_wh = batch_wh(shape, sidecar)
+            channels = shape[1] if sidecar.input["layout"] == "NCHW" else shape[3]
+            allowed = sidecar.shapes_wh
+            fits = channels == 3 and (
+                size_wh in allowed if allowed else all(s and not s % 32 for s in size_wh)
+            )
+        if not fits:
             raise ValueError(
-                f"expected {dtype} images of shape [{batch}, {', '.join(map(str, expected[1:]))}], got "
-                f"{images.dtype} {shape}"
+                f"expected {dtype} images of shape {_accepted(sidecar)}, got {images.dtype} {list(shape)}"
             )
 
     def _checked_device(self, device: Optional[str]) -> str:
@@ -127,3 +133,12 @@ class Backend:
 
     def _missing(self, error: ImportError) -> DeployError:
         return DeployError(f"{self.name} is not installed ({error}): pip install {self.package}")
+
+
+def _accepted(sidecar: Sidecar) -> str:
+    """Return the shapes that a network takes, as text."""
+    batch = "any" if sidecar.input.get("dynamic_batch") else str(sidecar.batch_size)
+    sizes = [(str(h), str(w)) for w, h in sidecar.shapes_wh] or [("height", "width")]
+    order = "{0}, 3, {1}, {2}" if sidecar.input["layout"] == "NCHW" else "{0}, {1}, {2}, 3"
+    texts = [f"[{order.format(batch, *size)}]" for size in sizes]
+    return " or ".join(texts) + ("" if sidecar.shapes_wh else ", multiples of 32 px")

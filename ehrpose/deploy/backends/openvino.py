@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -28,6 +28,9 @@ class OpenVinoBackend(Backend):
     An infer request belongs to one run at a time, so there are as many as OpenVINO runs well at once (with the hint
     ``"latency"`` one), and further threads take turns.
 
+    A network whose input follows the photo is compiled for each of the first ``max_shapes`` sizes that come, which is 3
+    to 10 % faster than one for all sizes; later sizes share the latter.
+
     Args:
         path: The network's file, with its JSON sidecar next to it.
         num_threads: CPU threads; None: OpenVINO's default.
@@ -36,6 +39,7 @@ class OpenVinoBackend(Backend):
         precision: Type of the arithmetic to ask for, ``"fp32"``, ``"bf16"``, ...; None: as in the sidecar. The CPU may
             not support it: ``used_precision`` says what runs.
         device: ``"cpu"``, or None.
+        max_shapes: Input sizes that get a compiled network of their own, of some 60 MB for the shipped small model.
     """
 
     name = "openvino"
@@ -50,16 +54,20 @@ class OpenVinoBackend(Backend):
         hint: str = "latency",
         precision: Optional[str] = None,
         device: Optional[str] = None,
+        max_shapes: int = 4,
     ):
+        if max_shapes < 0:
+            raise ValueError(f"max_shapes must be at least 0, got {max_shapes}")
         if hint not in HINTS:
             raise ValueError(f"hint must be one of {HINTS}, got {hint!r}")
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {tuple(PRECISIONS)}, got {precision!r}")
-        self.hint, self.precision = hint, precision
+        self.hint, self.precision, self.max_shapes = hint, precision, max_shapes
         self._used_precision = ""
         self._changed = threading.Condition()
-        self._idle: List[Any] = []
-        self._num_requests = 0
+        self._network: Any = None
+        self._settings: Dict[str, Any] = {}
+        self._instances: Dict[Optional[Tuple[int, ...]], _Instance] = {}  # by shape; None takes all
         super().__init__(path, num_threads, check_hashes, device)
 
     def _load(self) -> None:
@@ -73,47 +81,66 @@ class OpenVinoBackend(Backend):
         }
         if self.num_threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self.num_threads
+        self._settings = settings
         try:
             with kept_signal_stack():
-                core = openvino.Core()
-                compiled = core.compile_model(core.read_model(str(self.path)), "CPU", settings)
-                self._used_precision = _used_precision(compiled)
-                number = max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
-                self._idle = [compiled.create_infer_request() for _ in range(number)]
-                self._num_requests = number
+                self._core = openvino.Core()
+                self._network = self._core.read_model(str(self.path))
         except RuntimeError as error:
             raise DeployError(f"OpenVINO cannot load {self.path}: {str(error).splitlines()[-1]}") from error
-        self._outputs: Dict[str, Any] = {
-            name: output for output in compiled.outputs for name in output.get_names()
-        }
-        missing = [name for name in self.sidecar.outputs if name not in self._outputs]
+        names = {name for output in self._network.outputs for name in output.get_names()}
+        missing = [name for name in self.sidecar.outputs if name not in names]
         if missing:
             raise DeployError(f"{self.path} lacks the outputs {missing} that its JSON lists: export again")
+        self._used_precision = _used_precision(self._instance(tuple(self.sidecar.input["shape"])).compiled)
+
+    def _instance(self, shape: Tuple[int, ...]) -> _Instance:
+        """Return the compiled network for inputs of ``shape``; compile it if it is new."""
+        with self._changed:
+            if self._network is None:
+                raise DeployError(f"{self.path} was closed")
+            own = [known for known in self._instances if known is not None]
+            is_own = self._network.is_dynamic() and (shape in own or len(own) < self.max_shapes)
+            key = shape if is_own else None
+            if key not in self._instances:
+                self._instances[key] = self._compiled(key)
+            return self._instances[key]
+
+    def _compiled(self, shape: Optional[Tuple[int, ...]]) -> _Instance:
+        try:
+            with kept_signal_stack():
+                network = self._network
+                if shape is not None:
+                    network = network.clone()
+                    network.reshape(list(shape))
+                return _Instance(self._core.compile_model(network, "CPU", self._settings))
+        except RuntimeError as error:
+            raise DeployError(f"OpenVINO cannot load {self.path}: {str(error).splitlines()[-1]}") from error
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
-        request = None
+        instance, request = self._instance(images.shape), None
         try:
-            request = self._take()
+            request = self._take(instance)
             results = request.infer([images], share_inputs=True)
             # Copied, as the request's next run overwrites its memory.
-            return {name: np.array(results[self._outputs[name]]) for name in self.sidecar.outputs}
+            return {name: np.array(results[instance.outputs[name]]) for name in self.sidecar.outputs}
         except RuntimeError as error:
             raise DeployError(f"OpenVINO failed on {self.path}: {str(error).splitlines()[-1]}") from error
         finally:
             if request is not None:
-                self._put_back(request)
+                self._put_back(instance, request)
 
-    def _take(self) -> Any:
+    def _take(self, instance: _Instance) -> Any:
         """Return a request that no other thread uses; wait for one if necessary."""
         with self._changed:
-            self._changed.wait_for(lambda: self._idle or not self._num_requests)
-            if not self._num_requests:
+            self._changed.wait_for(lambda: instance.idle or self._network is None)
+            if self._network is None:
                 raise DeployError(f"{self.path} was closed")
-            return self._idle.pop()
+            return instance.idle.pop()
 
-    def _put_back(self, request: Any) -> None:
+    def _put_back(self, instance: _Instance, request: Any) -> None:
         with self._changed:
-            self._idle.append(request)
+            instance.idle.append(request)
             self._changed.notify_all()
 
     @property
@@ -123,13 +150,29 @@ class OpenVinoBackend(Backend):
 
     def close(self) -> None:
         with self._changed, kept_signal_stack():
-            number, self._num_requests = self._num_requests, 0  # no further run starts
+            self._network = None  # no further run starts
             self._changed.notify_all()
             # Requests are freed here, in a thread whose signal stack is kept, once their runs are over.
-            self._changed.wait_for(lambda: len(self._idle) >= number)
-            self._idle = []
-            if number:
-                self._outputs = {}
+            self._changed.wait_for(lambda: all(one.is_idle for one in self._instances.values()))
+            self._instances = {}
+            self._core = None
+
+
+class _Instance:
+    """A compiled network and its infer requests; ``idle`` are those that no thread uses."""
+
+    def __init__(self, compiled: Any):
+        self.compiled = compiled
+        self.outputs: Dict[str, Any] = {
+            name: output for output in compiled.outputs for name in output.get_names()
+        }
+        self._number = max(1, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        self.idle: List[Any] = [compiled.create_infer_request() for _ in range(self._number)]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run is going on."""
+        return len(self.idle) == self._number
 
 
 def _used_precision(compiled: Any) -> str:

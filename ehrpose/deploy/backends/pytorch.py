@@ -1,4 +1,10 @@
-"""torch: runs a network written by ``torch.export``, without ehrpose's model code (imports on Python 3.8)."""
+"""torch: runs a network written by ``torch.export``, without ehrpose's model code (imports on Python 3.8).
+
+A ``.pt2`` file is a program. ``torch.export.load`` of torch 2.13 unpickles, without restriction, what the archive's own
+configuration marks as pickled (weights, constants, custom objects, and sample inputs if the safe way fails), evaluates
+the text of symbolic sizes with sympy, and finds operators by their dotted names in torch. No argument switches that
+off, hence ``trust_pt2``.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +31,7 @@ class TorchBackend(Backend):
         device: ``"cpu"``, ``"cuda:0"``, ...; None: the CPU.
         channels_last: Keep the weights in channels-last memory, which is faster on most CPUs and GPUs.
         precision: ``"fp32"`` or ``"bf16"`` arithmetic; None: as in the sidecar.
+        trust_pt2: Load the file although that may run any code in it; without, it is refused.
     """
 
     name = "torch"
@@ -39,9 +46,15 @@ class TorchBackend(Backend):
         device: Optional[str] = None,
         channels_last: bool = True,
         precision: Optional[str] = None,
+        trust_pt2: bool = False,
     ):
         if precision not in (None, "fp32", "bf16"):
             raise ValueError(f"precision must be 'fp32' or 'bf16', got {precision!r}")
+        if trust_pt2 is not True:
+            raise DeployError(
+                f"{path} is not opened: a .pt2 file is a program, and torch runs code in it when it loads it. If you "
+                "made the file or trust who did, pass `trust_pt2=True`; exports as .onnx contain no code"
+            )
         self.channels_last, self.precision = channels_last, precision
         super().__init__(path, num_threads, check_hashes, device)
 

@@ -145,8 +145,9 @@ def export_onnx(
     batch_size: int = 1,
     dynamic_batch: bool = False,
     opset: int = DEFAULT_OPSET,
+    dynamic_sides: bool = False,
 ) -> bytes:
-    """Return the ONNX file of a network for one input size.
+    """Return the ONNX file of a network.
 
     Args:
         network: The network to export.
@@ -154,6 +155,7 @@ def export_onnx(
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.
         opset: ONNX opset version.
+        dynamic_sides: Allow any height and width, multiples of 32; ``size_wh`` is then one example.
 
     Raises:
         DeployError: torch cannot export it, or wrote another opset.
@@ -168,7 +170,15 @@ def export_onnx(
             f"{batch_size}"
         )
     example = example_input(network, size_wh, batch_size)
-    axes = {name: {0: "batch"} for name in (INPUT_NAME, *network.names)} if dynamic_batch else None
+    axes: dict[str, dict[int, str]] = {name: {} for name in (INPUT_NAME, *network.names)}
+    if dynamic_batch:
+        axes = {name: {0: "batch"} for name in axes}
+    if dynamic_sides:
+        first = 2 if network.layout == "NCHW" else 1
+        axes[INPUT_NAME].update({first: "height", first + 1: "width"})
+        for name in network.names if network.peaks is None else ():  # of the candidates there are always M
+            axes[name].update({2: f"{name}_height", 3: f"{name}_width"})
+    axes = {name: names for name, names in axes.items() if names}
     buffer: Any = io.BytesIO()
     try:
         with torch.no_grad(), warnings.catch_warnings():

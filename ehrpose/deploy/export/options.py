@@ -29,7 +29,9 @@ class ExportOptions:
     Attributes:
         backend: A key of PRECISIONS.
         precision: One of the backend's precisions.
-        input_wh: Width and height of the input, px; None: a square of the codec's input size.
+        input_wh: Width and height of a fixed input, px, into which photos are letterboxed. None: each photo's own
+            shape, as in the config's test; for TensorRT, ``shapes_wh`` of 3:2 and 2:3.
+        shapes_wh: Widths and heights, px, of which the best is chosen for each photo; instead of ``input_wh``.
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.
         opset: ONNX opset version.
@@ -37,8 +39,9 @@ class ExportOptions:
         layout: ``"NCHW"`` or ``"NHWC"``.
         decode: ``"none"`` or ``"peaks"``, see ``DeployNetwork``.
         typed: For TensorRT from 11 on: float16 is written into the file.
-        calib_data: Folder of calibration photos for int8.
-        max_calib_images: Maximum number of calibration photos.
+        calib_data: Folder of photos to calibrate int8 on; on them the people of any lower precision are compared with
+            those in float32. None: on the photos that the export is checked with.
+        max_calib_images: Maximum number of these photos.
         name: Name of the files, without folder and suffix.
         half_range: int8 with 7-bit weights, for x86 processors without VNNI, whose 16-bit sums saturate.
     """
@@ -46,6 +49,7 @@ class ExportOptions:
     backend: str = "onnxruntime"
     precision: str = "fp32"
     input_wh: tuple[int, int] | None = None
+    shapes_wh: tuple[tuple[int, int], ...] = ()
     batch_size: int = 1
     dynamic_batch: bool = False
     opset: int = DEFAULT_OPSET
@@ -70,6 +74,14 @@ class ExportOptions:
                 "int8 needs calibration images similar to the deployment data: pass a folder with a few dozen images "
                 "with `calib_data`"
             )
+        if self.shapes_wh and self.input_wh is not None:
+            raise ValueError(
+                f"expected `input_wh` or `shapes_wh`, got both: {self.input_wh} and {self.shapes_wh}"
+            )
+        for size_wh in (*self.shapes_wh, *([] if self.input_wh is None else [self.input_wh])):
+            if min(size_wh) < 32 or any(side % 32 for side in size_wh):
+                width, height = size_wh
+                raise ValueError(f"expected an input size in multiples of 32 px, got {width} x {height}")
         if not _NAME.fullmatch(self.name) or self.name.endswith((*_SUFFIXES, ".")):
             raise ValueError(
                 "expected `name` to be a file name of letters, digits, '.', '_', '+' and '-', without folder and "

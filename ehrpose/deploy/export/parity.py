@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from ehrpose.counted import counted
 from ehrpose.deploy.sidecar import DeployError
@@ -20,6 +21,77 @@ MAX_PIXEL_ERROR = 0.5
 _RESOLUTION = 1e-6
 # Fraction of the candidates that both networks must find at the same pixels; near-ties may fall to different ones.
 _MIN_COMMON = 0.5
+# A person is the same in two forms of a network if at least half of the keypoints that either form finds are found by
+# both, closer than this fraction of the input's longer side: 3.2 px at 320.
+SAME_DISTANCE = 0.01
+# Only people with this fraction of the best score count: any rounding changes the weaker ones, most of which are noise.
+COUNTED_SCORE = 0.2
+
+
+class PeopleChange(NamedTuple):
+    """How many people differ between two forms of a network.
+
+    Attributes:
+        num_photos: Photos compared.
+        num_people: People that the float32 form finds.
+        num_found: People that the other form finds.
+        missing: Of the first, those that the other form does not find.
+        added: Of the second, those that the float32 form does not find.
+        distance: Largest distance at which a person is the same, px of the input.
+    """
+
+    num_photos: int
+    num_people: int
+    num_found: int
+    missing: int
+    added: int
+    distance: float
+
+    @property
+    def share(self) -> float:
+        """Fraction of the people of both forms that differ, 0 to 1."""
+        return (self.missing + self.added) / max(self.num_people + self.num_found, 1)
+
+    def describe(self) -> str:
+        """Return the numbers as text."""
+        where = f"in {counted(self.num_photos, 'image')}"
+        if not self.num_people + self.num_found:
+            return f"no people {where} to compare"
+        same = self.num_people - self.missing
+        more = f", {self.added} found in addition" if self.added else ""
+        people = counted(self.num_people, "person", "people")
+        return f"{same} of {people} {where} found within {self.distance:.2g} px{more}"
+
+
+def change_of_people(pairs: Sequence[tuple[People, People]], size_wh: tuple[int, int]) -> PeopleChange:
+    """Compare the people that two forms of a network find.
+
+    Args:
+        pairs: The people of each image, of the other form and of the float32 form, input px.
+        size_wh: Width and height of the network's input, px.
+    """
+    distance = SAME_DISTANCE * max(size_wh)
+    best = max((float(p.scores.max(initial=0)) for pair in pairs for p in pair), default=0.0)
+    total = np.zeros(4, np.int64)
+    for ours, wanted in pairs:
+        counts = [people.scores >= COUNTED_SCORE * best for people in (wanted, ours)]
+        same = _same_people(wanted, ours, distance)
+        rows, columns = linear_sum_assignment(same, maximize=True)
+        matched = same[rows, columns]
+        kept = [counts[0][rows[matched]].sum(), counts[1][columns[matched]].sum()]
+        numbers = [int(part.sum()) for part in counts]
+        total += [*numbers, numbers[0] - kept[0], numbers[1] - kept[1]]
+    num_people, num_found, missing, added = total.tolist()
+    return PeopleChange(len(pairs), num_people, num_found, missing, added, distance)
+
+
+def _same_people(first: People, second: People, distance: float) -> np.ndarray:
+    """Return the (N, M) bool of which people are the same."""
+    has = [people.keypoint_scores > 0 for people in (first, second)]
+    apart = np.linalg.norm(first.keypoints[:, None] - second.keypoints, axis=3)
+    near = (has[0][:, None] & has[1] & (apart <= distance)).sum(axis=2)
+    either = (has[0][:, None] | has[1]).sum(axis=2)
+    return np.asarray((near > 0) & (2 * near >= either))
 
 
 def check_model(content: bytes, opset: int) -> Any:
@@ -86,24 +158,33 @@ def compare_peaks(ours: PeakMaps, wanted: PeakMaps, maps: Maps) -> float:
             raise DeployError(f"{name} has shape {a.shape}, expected {b.shape} as in the model")
     fine = maps.heat4 if maps.heat2 is None else maps.heat2
     worst = _error("peak_scores", ours.peak_scores, wanted.peak_scores, fine)
+    images, kinds, js, its = same_candidates(ours, wanted)
+    real = int((wanted.peak_scores > 0).sum())
+    if len(its) < _MIN_COMMON * real:
+        raise DeployError(f"{len(its)} of the model's {real} candidates are at the same pixels")
+    if not len(its):
+        return worst
+    for name, source in (("peak_cross", fine), ("peak_heat", maps.heat4)):
+        a, b = getattr(ours, name)[images, kinds, js], getattr(wanted, name)[images, kinds, its]
+        worst = max(worst, _error(name, a, b, source))
+    one, other = ours.peak_tags[images, :, kinds, js], wanted.peak_tags[images, :, kinds, its]
+    return max(worst, _error("peak_tags", one, other, maps.tag4))
+
+
+def same_candidates(ours: PeakMaps, wanted: PeakMaps) -> tuple[np.ndarray, ...]:
+    """Return (4, F) int64: image, keypoint type, and place in ``ours`` and ``wanted`` of candidates at one pixel.
+
+    Only those of ``wanted`` with a positive score count: the others are padding at arbitrary pixels.
+    """
     found: list[tuple[int, ...]] = []
-    real = wanted.peak_scores > 0  # the others are padding at arbitrary pixels
+    real = wanted.peak_scores > 0
     for image, kind in np.ndindex(*real.shape[:2]):
         place = {int(p): i for i, p in enumerate(ours.peak_pixels[image, kind])}
         for i in np.flatnonzero(real[image, kind]):
             j = place.get(int(wanted.peak_pixels[image, kind, i]))
             if j is not None:
                 found.append((image, kind, j, int(i)))
-    if len(found) < _MIN_COMMON * real.sum():
-        raise DeployError(f"{len(found)} of the model's {real.sum()} candidates are at the same pixels")
-    if not found:
-        return worst
-    images, kinds, js, its = np.transpose(found)
-    for name, source in (("peak_cross", fine), ("peak_heat", maps.heat4)):
-        a, b = getattr(ours, name)[images, kinds, js], getattr(wanted, name)[images, kinds, its]
-        worst = max(worst, _error(name, a, b, source))
-    one, other = ours.peak_tags[images, :, kinds, js], wanted.peak_tags[images, :, kinds, its]
-    return max(worst, _error("peak_tags", one, other, maps.tag4))
+    return tuple(np.array(found, np.int64).reshape(-1, 4).T)
 
 
 def _error(name: str, one: np.ndarray, other: np.ndarray, source: np.ndarray) -> float:
@@ -137,17 +218,27 @@ def compare_people(ours: People, wanted: People) -> float:
     return worst
 
 
-def check_parity(ours: Sequence[Maps], wanted: Sequence[Maps], codec: Any, what: str) -> dict[str, float]:
+def check_parity(
+    ours: Sequence[Maps], wanted: Sequence[Maps], codec: Any, what: str, num_decoded: int | None = None
+) -> dict[str, float]:
     """Compare the maps and people of each image with those of the model that was exported.
 
+    Args:
+        ours: Maps of the exported network.
+        wanted: Maps of the model.
+        codec: Decodes both.
+        what: Name of the exported network.
+        num_decoded: Compare the people of that many images; None: of all.
+
     Returns:
-        The largest ``map_error``, a fraction of the maps' range over all images, and ``pixel_error``.
+        The largest ``map_error``, a fraction of the maps' range over all images of one shape, and ``pixel_error``.
 
     Raises:
         DeployError: They differ by more than MAX_MAP_ERROR or MAX_PIXEL_ERROR.
     """
-    found = _check_error(compare_maps(_stacked(ours), _stacked(wanted)), f"maps of {what}")
-    pairs = [(codec.decode(a), codec.decode(b)) for a, b in zip(ours, wanted)]
+    error = max(compare_maps(_stacked(a), _stacked(b)) for a, b in _by_shape(wanted, ours, wanted))
+    found = _check_error(error, f"maps of {what}")
+    pairs = [(codec.decode(a), codec.decode(b)) for a, b in zip(ours[:num_decoded], wanted)]
     return {**found, **check_people(pairs, what)}
 
 
@@ -155,9 +246,17 @@ def check_peaks(
     ours: Sequence[PeakMaps], wanted: Sequence[PeakMaps], maps: Sequence[Maps], what: str
 ) -> dict[str, float]:
     """Compare the candidates of each image with those in the maps of the model; see ``check_parity``."""
-    return _check_error(
-        compare_peaks(_stacked(ours), _stacked(wanted), _stacked(maps)), f"candidates of {what}"
-    )
+    groups = _by_shape(maps, ours, wanted, maps)
+    error = max(compare_peaks(*(_stacked(part) for part in parts)) for parts in groups)
+    return _check_error(error, f"candidates of {what}")
+
+
+def _by_shape(maps: Sequence[Maps], *lists: Sequence[Any]) -> list[list[list[Any]]]:
+    """Return the same items of each list, grouped by the shape of the map at their place in ``maps``."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, item in enumerate(maps):
+        places.setdefault(item.heat4.shape, []).append(place)
+    return [[[items[i] for i in group] for items in lists] for group in places.values()]
 
 
 def _stacked(items: Sequence[Any]) -> Any:

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from ehrpose.counted import counted
+from ehrpose.deploy.export.parity import same_candidates
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
 from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.files import temporary_folder
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.media.inputs import list_images
+from ehrpose.structures import PeakMaps
 
 # Parts whose quantisation alone changes the maps by more than this fraction of their spread stay in float.
 MAX_PART_ERROR = 0.05
@@ -67,10 +69,10 @@ class QuantizationReport:
         return "\n".join([*lines, f"  {'all but those':<24}{self.error:8.4f}"])
 
 
-def calibration_batches(
+def calibration_images(
     runtime: PoseRuntime, source: str | os.PathLike[str], max_images: int = 64
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Return batches, in the network's batch size, of the photos in a folder, and why some could not be read.
+    """Return the network's input for each of the photos in a folder, and why some could not be read.
 
     Raises:
         FileNotFoundError: There are no photos.
@@ -87,9 +89,22 @@ def calibration_batches(
             bad.append(str(error))
     if not images:
         raise DeployError(f"none of the calibration images in {source} can be read, e.g. {bad[0]}")
-    size = runtime.sidecar.batch_size
-    images += images[-1:] * (-len(images) % size)
-    return [np.stack(images[i : i + size]) for i in range(0, len(images), size)], tuple(bad)
+    return images, tuple(bad)
+
+
+def batched(images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Return batches of the images, each of one shape; the last image of a shape fills up its last batch.
+
+    In a drawn order, so that the last batches, which are measured, have all shapes.
+    """
+    by_shape: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for image in images:
+        by_shape.setdefault(image.shape, []).append(image)
+    batches = []
+    for alike in by_shape.values():
+        padded = [*alike, *[alike[-1]] * (-len(alike) % size)]
+        batches += [np.stack(padded[i : i + size]) for i in range(0, len(padded), size)]
+    return [batches[i] for i in np.random.default_rng(0).permutation(len(batches))]
 
 
 def quantize_onnx(
@@ -103,7 +118,7 @@ def quantize_onnx(
 
     Args:
         path: The float32 network.
-        batches: Calibration batches from ``calibration_batches``.
+        batches: Calibration batches.
         symmetric: The form that TensorRT supports; otherwise the one that is fast in ONNX Runtime on CPUs.
         bad_images: Unreadable photos, for the report.
         half_range: 7-bit weights, see ``ExportOptions``.
@@ -204,17 +219,36 @@ def _outputs(content: bytes, batches: Sequence[np.ndarray]) -> list[list[np.ndar
 
 
 def relative_error(found: Sequence[Sequence[np.ndarray]], wanted: Sequence[Sequence[np.ndarray]]) -> float:
-    """Return the root mean square difference over the standard deviation, for the worst float output."""
+    """Return the root mean square difference over the standard deviation, for the worst output.
+
+    Args:
+        found: The outputs, maps or candidates, of each batch.
+        wanted: Those of the float32 network. What lies around candidates is compared where both have one at the same
+            pixel.
+    """
     worst = 0.0
+    if len(wanted[0]) == len(PeakMaps._fields):
+        pairs = [_at_same_pixels(PeakMaps(*a), PeakMaps(*b)) for a, b in zip(found, wanted)]
+        found, wanted = [a for a, _ in pairs], [b for _, b in pairs]
     for ours, theirs in zip(zip(*found), zip(*wanted)):
-        if theirs[0].dtype.kind != "f":
-            continue
         difference = np.concatenate([(a - b).ravel() for a, b in zip(ours, theirs)])
+        if not difference.size:
+            continue
         spread = np.concatenate([b.ravel() for b in theirs]).std()
         worst = max(
             worst, float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))) / max(spread, 1e-12))
         )
     return worst
+
+
+def _at_same_pixels(ours: PeakMaps, wanted: PeakMaps) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    images, kinds, js, its = same_candidates(ours, wanted)
+
+    def at(peaks: PeakMaps, ranks: np.ndarray) -> list[np.ndarray]:
+        around = [peaks.peak_cross[images, kinds, ranks], peaks.peak_heat[images, kinds, ranks]]
+        return [peaks.peak_scores, *around, peaks.peak_tags[images, :, kinds, ranks]]
+
+    return at(ours, js), at(wanted, its)
 
 
 def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
@@ -240,7 +274,7 @@ def quantize_openvino(
 
     Args:
         path: The float32 network.
-        batches: Calibration batches from ``calibration_batches``.
+        batches: Calibration batches.
         target: The ``.xml`` file.
         half_range: 7-bit weights, see ``ExportOptions``.
 
@@ -266,19 +300,50 @@ def quantize_openvino(
 def float16_onnx(content: bytes) -> bytes:
     """Return an ONNX network with float16 arithmetic and float32 inputs and outputs, for TensorRT from 11 on.
 
+    The search for candidates stays in float32.
+
     Raises:
         DeployError: onnxruntime is missing.
     """
     try:
         import onnx
+        from onnxruntime.quantization.onnx_model import ONNXModel
         from onnxruntime.transformers.float16 import convert_float_to_float16
     except ImportError as error:
         raise DeployError(
             f"fp16 needs onnx and onnxruntime: pip install onnx onnxruntime ({error})"
         ) from error
+    model = onnx.load_from_string(content)
+    peaks = [node.name for node in model.graph.node if node.name.startswith("/peaks/")]
     model = convert_float_to_float16(
-        onnx.load_from_string(content),
-        keep_io_types=True,
-        op_block_list=["MaxPool", "Equal", "Where", "TopK"],
+        model, keep_io_types=True, op_block_list=["MaxPool"], node_block_list=peaks
     )
+    _remove_round_trips(model.graph)
+    ONNXModel(model).topological_sort()
     return bytes(model.SerializeToString())
+
+
+def _remove_round_trips(graph: Any) -> None:
+    """Connect float32 nodes directly where the conversion put float16 between them.
+
+    A pixel is a candidate if it equals the maximum around it. ONNX Runtime leaves out some of these roundings, then no
+    pixel does.
+    """
+    from onnx import TensorProto
+
+    makers = {name: node for node in graph.node for name in node.output}
+    kinds = {id(node): node.attribute[0].i for node in graph.node if node.op_type == "Cast"}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            second = makers.get(name)
+            first = None if second is None else makers.get(second.input[0] if second.input else "")
+            found = [kinds.get(id(cast)) for cast in (first, second)]
+            if first is not None and found == [TensorProto.FLOAT16, TensorProto.FLOAT]:
+                # Only the conversion casts to float16, and only what was float32.
+                node.input[place] = first.input[0]
+    number = -1
+    while number != len(graph.node):  # one cast may have fed another
+        number = len(graph.node)
+        used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+        for node in [n for n in graph.node if n.op_type == "Cast" and n.output[0] not in used]:
+            graph.node.remove(node)

@@ -12,7 +12,11 @@ from ehrpose.deploy.sidecar import DeployError
 
 
 def export_torch(
-    network: DeployNetwork, size_wh: tuple[int, int], batch_size: int = 1, dynamic_batch: bool = False
+    network: DeployNetwork,
+    size_wh: tuple[int, int],
+    batch_size: int = 1,
+    dynamic_batch: bool = False,
+    dynamic_sides: bool = False,
 ) -> bytes:
     """Return the file of ``torch.export`` for a network.
 
@@ -21,6 +25,7 @@ def export_torch(
         size_wh: Width and height of the input, px.
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.
+        dynamic_sides: Allow any height and width, multiples of 32.
 
     Raises:
         DeployError: torch cannot export it; the message says why.
@@ -31,12 +36,15 @@ def export_torch(
     if network.layout == "NHWC":
         shape = [shape[0], height, width, 3]
     example = torch.zeros(shape, dtype=getattr(torch, network.dtype))
-    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic_batch else None
+    axes: dict[int, object] = {0: torch.export.Dim("batch", min=1)} if dynamic_batch else {}
+    if dynamic_sides:
+        first = 2 if network.layout == "NCHW" else 1
+        axes |= {first + i: 32 * torch.export.Dim(name, min=1) for i, name in enumerate(("rows", "columns"))}
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            program = torch.export.export(network, (example,), dynamic_shapes=shapes)
+            program = torch.export.export(network, (example,), dynamic_shapes=(axes,) if axes else None)
             torch.export.save(program, buffer)
     except Exception as error:  # of many types
         raise DeployError(f"torch cannot export this network: {str(error).splitlines()[0]}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from ehrpose.counted import counted
 from ehrpose.deploy.sidecar import DeployError, Sidecar
 from ehrpose.deploy.tensorrt.engine_info import PRODUCTS, BuildOptions
 from ehrpose.deploy.tensorrt.network import peak_layers, typed_precision
@@ -94,7 +95,7 @@ def set_device(trt: Any, builder: Any, config: Any, options: BuildOptions, preci
         return []
     cores = builder.num_DLA_cores
     if options.dla_core >= cores:
-        raise DeployError(f"this device has {cores} DLA core(s), got `dla_core={options.dla_core}`")
+        raise DeployError(f"this device has {counted(cores, 'DLA core')}, got `dla_core={options.dla_core}`")
     if precision == "fp32":
         raise DeployError("the DLA computes in fp16 or int8, not in fp32: add `precision='fp16'`")
     config.default_device_type = trt.DeviceType.DLA
@@ -105,28 +106,46 @@ def set_device(trt: Any, builder: Any, config: Any, options: BuildOptions, preci
     return []
 
 
-def set_batch(builder: Any, config: Any, network: Any, sidecar: Sidecar, options: BuildOptions) -> int:
-    """Create the profile of a dynamic batch; return the maximum batch size."""
+def set_shapes(builder: Any, config: Any, network: Any, sidecar: Sidecar, options: BuildOptions) -> int:
+    """Create a profile for each input size, if batch or size are dynamic; return the maximum batch size."""
     tensor = network.get_input(0)
     shape = tuple(tensor.shape)
-    if shape[0] >= 0:
-        if options.max_batch not in (None, shape[0]):
-            raise DeployError(
-                f"the ONNX file has a fixed batch size of {shape[0]}, got `max_batch={options.max_batch}`: export it "
-                "with tools/deploy.py and `dynamic_batch=True`"
-            )
-        return int(shape[0])
+    most = _max_batch(int(shape[0]), options)
+    if min(shape) >= 0:
+        return most
+    if sidecar.sides is not None:
+        raise DeployError(
+            "the ONNX file takes inputs of any size, TensorRT is tuned for given ones: export it for tensorrt, or "
+            "with `input_size`"
+        )
     if options.calib_data is not None:
         raise DeployError(
-            "`calib_data` needs a fixed batch: export without `dynamic_batch`, or with `precision='int8'`"
+            "`calib_data` needs a fixed batch and input size: export without `dynamic_batch` and with `input_size`, or "
+            "with `precision='int8'`"
         )
+    if options.dla_core is not None and len(sidecar.shapes_wh) > 1:
+        raise DeployError("the DLA takes one input size: export with `input_size`")
+    for width, height in sidecar.shapes_wh:
+        sizes = (3, height, width) if sidecar.input["layout"] == "NCHW" else (height, width, 3)
+        least = most if shape[0] >= 0 else 1
+        profile = builder.create_optimization_profile()
+        profile.set_shape(tensor.name, (least, *sizes), (most, *sizes), (most, *sizes))
+        config.add_optimization_profile(profile)
+    return most
+
+
+def _max_batch(batch: int, options: BuildOptions) -> int:
+    """Return the maximum batch size of a network of batch size ``batch``, -1 for a dynamic one."""
+    if batch >= 0:
+        if options.max_batch not in (None, batch):
+            raise DeployError(
+                f"the ONNX file has a fixed batch size of {batch}, got `max_batch={options.max_batch}`: export it "
+                "with tools/deploy.py and `dynamic_batch=True`"
+            )
+        return batch
     if options.max_batch is None:
         raise DeployError("the ONNX file has a dynamic batch: set the maximum with `max_batch`")
-    profile = builder.create_optimization_profile()
-    most = options.max_batch
-    profile.set_shape(tensor.name, (1, *shape[1:]), (most, *shape[1:]), (most, *shape[1:]))
-    config.add_optimization_profile(profile)
-    return most
+    return options.max_batch
 
 
 def read_timing_cache(config: Any, path: Optional[Path]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, List, Optional
 
+from ehrpose.counted import counted
 from ehrpose.deploy.network_input import prepare_image
 from ehrpose.deploy.sidecar import DeployError, Sidecar
 from ehrpose.deploy.tensorrt.cuda import TO_DEVICE, Cuda
@@ -109,7 +110,7 @@ def _photos(folder: str, at_least: int) -> List[Path]:
     files = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if len(files) < at_least:
         raise DeployError(
-            f"{root}: expected at least {at_least} image(s) ({', '.join(IMAGE_SUFFIXES)}), better 500, got "
+            f"{root}: expected at least {counted(at_least, 'image')} ({', '.join(IMAGE_SUFFIXES)}), better 500, got "
             f"{len(files)}: give another folder with `calib_data`"
         )
     return files

@@ -78,10 +78,12 @@ def commands(
     options: Optional[BuildOptions] = None,
     input_shape: Optional[Tuple[str, List[int]]] = None,
     float_layers: Optional[Mapping[str, bool]] = MappingProxyType({}),
+    several_shapes: bool = False,
 ) -> Tuple[str, str]:
     """Return the two command lines that build the same engine: ours, and the one for TensorRT's own tool.
 
-    The second is empty with ``calib_data``, as the tool cannot calibrate on photos.
+    The second is empty with ``calib_data``, as the tool cannot calibrate on photos, and with ``several_shapes``, as
+    that of older releases builds one profile only.
 
     Args:
         onnx: The ONNX file.
@@ -91,6 +93,7 @@ def commands(
         input_shape: Name and shape of the input, needed for a dynamic batch only.
         float_layers: Names of the layers that stay float32, those of the peak decoding (MaxPool, Equal, Where, TopK),
             and whether all of their outputs are float too. None: TensorRT is strongly typed, from 11 on.
+        several_shapes: The network has several input sizes.
     """
     options = replace(
         options or BuildOptions(), precision=precision or (options and options.precision) or "fp32"
@@ -118,7 +121,7 @@ def commands(
             theirs += [f"--{kind}Shapes={input_shape[0]}:{shape}"]
     if options.optimization_level is not None:
         theirs += [f"--builderOptimizationLevel={options.optimization_level}"]
-    theirs = [] if options.calib_data is not None else theirs
+    theirs = [] if options.calib_data is not None or several_shapes else theirs
     return " ".join(map(shlex.quote, ours)), " ".join(map(shlex.quote, theirs))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -22,13 +23,16 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from ehrpose.counted import counted
-from ehrpose.model_zoo import find_model, is_model_name
+from ehrpose.file_kind import explain, foreign_kind, is_safetensors, is_torch_file
+from ehrpose.model_zoo import check_name, find_model, is_model_name
 from ehrpose.models.weights.allowed_globals import allowed_globals
-from ehrpose.models.weights.file_kind import explain, foreign_kind, is_safetensors, is_torch_file
 from ehrpose.models.weights.state_dict_diff import (
     COUNTER,
+    DIGEST,
     Differences,
+    check_digest,
     compare_tensors,
+    digest_of,
     first_names,
     strip_prefix,
     with_counters,
@@ -63,7 +67,7 @@ def weights_file(name: str | os.PathLike) -> str:
 
 
 def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
-    """Read a local checkpoint without running any code in it.
+    """Read a local checkpoint without running any code in it, and check its digest, if it has one.
 
     Args:
         filename: File of ``torch.save``; a ``.safetensors`` file (returned as ``state_dict`` and ``meta``); or the name
@@ -72,8 +76,8 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It is not a checkpoint, is truncated, does not contain a dict, or refers to anything but plain data;
-            or safetensors is needed and not installed.
+        ValueError: It is not a checkpoint, is truncated or damaged, does not contain a dict, or refers to anything but
+            plain data; or safetensors is needed and not installed.
     """
     if "://" in str(filename):
         raise ValueError(f"{filename} is not a local file: download it first and pass its path")
@@ -85,8 +89,17 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
     kind = foreign_kind(filename)
     if kind:
         raise ValueError(f"{filename} {kind}")
-    if filename.suffix == SAFETENSORS:
-        return _read_safetensors(filename, map_location)
+    warning = check_name(filename)
+    if warning:
+        print_log(warning, "current", logging.WARNING)
+    checkpoint = (_read_safetensors if filename.suffix == SAFETENSORS else _read_torch)(
+        filename, map_location
+    )
+    check_digest(checkpoint, filename)
+    return checkpoint
+
+
+def _read_torch(filename: Path, map_location: Any) -> dict[str, Any]:
     if is_safetensors(filename):
         raise ValueError(f"{filename} is a safetensors file: rename it to {filename.stem}{SAFETENSORS}")
     try:
@@ -108,10 +121,10 @@ def _read_safetensors(filename: Path, map_location: Any) -> dict[str, Any]:
         with safetensors.safe_open(str(filename), framework="pt", device=str(map_location or "cpu")) as file:
             metadata = file.metadata() or {}
             return {
-                "meta": json.loads(metadata[_META_KEY]) if _META_KEY in metadata else metadata,
+                "meta": json.loads(metadata[_META_KEY]) if _META_KEY in metadata else dict(metadata),
                 "state_dict": {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
             }
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
         if is_torch_file(filename):
             raise ValueError(
                 f"{filename} is a file of torch.save: rename it to {filename.stem}.pth"
@@ -313,7 +326,7 @@ class PretrainedWeights(PretrainedInit):
 def checkpoint_bytes(
     state_dict: Mapping[str, Tensor], meta: Mapping[str, Any], suffix: str = ".pth"
 ) -> bytes:
-    """Return the content of a file for ``read_checkpoint``; the same weights yield the same bytes.
+    """Return the content of a file for ``read_checkpoint``, with a digest; the same weights yield the same bytes.
 
     Args:
         state_dict: Weights.
@@ -321,9 +334,10 @@ def checkpoint_bytes(
         suffix: ``".safetensors"``, or anything else for ``torch.save``.
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state_dict.items()}
+    meta = {**meta, DIGEST: digest_of(tensors)}
     if suffix == SAFETENSORS:
         # Several entries would be written in an order that varies from run to run.
-        return import_safetensors().torch.save(tensors, metadata={_META_KEY: json.dumps(dict(meta))})
+        return import_safetensors().torch.save(tensors, metadata={_META_KEY: json.dumps(meta)})
     buffer = io.BytesIO()
-    torch.save({"state_dict": tensors, "meta": dict(meta)}, buffer)
+    torch.save({"state_dict": tensors, "meta": meta}, buffer)
     return buffer.getvalue()

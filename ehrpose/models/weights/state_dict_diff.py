@@ -1,9 +1,13 @@
-"""Comparison of tensor names and shapes."""
+"""Comparison of tensors: their names and shapes, or all of them by a digest."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +17,8 @@ COMPILED = "_orig_mod."
 # Of DataParallel, Lightning and other trainers, torch.compile, and a Sequential with a normalisation layer first.
 WRAPPERS = ("module.", "model.", COMPILED, "1.")
 _LISTED = 5
+# Key of the digest in the meta of published files.
+DIGEST = "tensors_sha256"
 
 
 @dataclass(frozen=True)
@@ -110,3 +116,32 @@ def with_counters(
         if name.endswith(COUNTER) and name not in tensors and f"{norm}running_mean" in tensors:
             added[name] = torch.zeros_like(tensor)
     return {**tensors, **added}, len(added)
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256, 64 hex digits, of names, types, shapes and bytes of tensors; their order does not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_digest(checkpoint: Mapping[str, Any], filename: str | os.PathLike) -> None:
+    """Compare the weights of a published file with the digest in its meta, if any, and remove the digest.
+
+    Raises:
+        ValueError: They differ.
+    """
+    meta, tensors = checkpoint.get("meta"), checkpoint.get("state_dict")
+    expected = meta.pop(DIGEST, None) if isinstance(meta, dict) else None
+    if expected is None:
+        return
+    plain = isinstance(tensors, Mapping) and all(isinstance(tensor, Tensor) for tensor in tensors.values())
+    found = digest_of(tensors) if plain and tensors else "no weights"
+    if found != expected:
+        raise ValueError(
+            f"{filename} is damaged, or was changed after it was published: the SHA-256 of its weights is "
+            f"{str(expected)[:16]}... by its own entry {DIGEST!r}, got {found[:16]}...; copy or download it again"
+        )

@@ -26,16 +26,46 @@ async function errorOf(response) {
   }
 }
 
-async function post(path, blob) {
-  const query = new URLSearchParams($("model").value ? { model: $("model").value } : {});
+// The token stays in this tab, until it is closed.
+async function request(path, options = {}) {
+  const token = sessionStorage.getItem("token");
   let response;
   try {
-    response = await fetch(`${path}?${query}`, { method: "POST", body: blob });
+    response = await fetch(path, { ...options, headers: token ? { Authorization: `Bearer ${token}` } : {} });
   } catch {
     throw new Error("The server does not answer. Is it still running?");
   }
+  if (response.status === 401) {
+    $("token-form").hidden = false;
+    $("token").focus();
+    throw new Error(token ? "The server does not accept this token." : "");
+  }
   if (!response.ok) throw new Error(await errorOf(response));
   return response;
+}
+
+function post(path, blob) {
+  const query = new URLSearchParams($("model").value ? { model: $("model").value } : {});
+  return request(`${path}?${query}`, { method: "POST", body: blob });
+}
+
+async function loadModels() {
+  try {
+    const { models, limits } = await (await request("/api/models")).json();
+    state.limits = limits;
+    $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+    if (!$("token-form").hidden) showError(null);
+    $("token-form").hidden = true;
+  } catch (error) {
+    showError(error.message);
+  }
+}
+
+function enterToken(event) {
+  event.preventDefault();
+  sessionStorage.setItem("token", $("token").value.trim());
+  $("token").value = "";
+  loadModels();
 }
 
 function render() {
@@ -229,14 +259,9 @@ async function start() {
     const item = [...event.clipboardData.items].find((i) => i.type.startsWith("image/"));
     if (item) open(item.getAsFile());
   });
+  $("token-form").addEventListener("submit", enterToken);
   render();
-  try {
-    const { models, limits } = await (await fetch("/api/models")).json();
-    state.limits = limits;
-    $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
-  } catch {
-    showError("The server does not answer. Is it still running?");
-  }
+  await loadModels();
 }
 
 start();

@@ -94,6 +94,11 @@ def appended(key: str, *entries: dict) -> dict:
             "the categories 1, 2 are all named 'person', with different keypoints; choose one by its id with `label`",
         ),
         (changed(iscrowd="0"), "annotation 1: expected 0 or 1 as 'iscrowd'"),
+        (changed(bbox=[10, 10, -60, 60]), r"result\.json: annotation 1: expected a width and height of at least 0"),
+        (changed(bbox=[10, 10, float("inf"), 60]), r"result\.json: annotation 1: expected 'bbox' as four numbers"),
+        (changed(area=-5), r"result\.json: annotation 1: expected a number, at least 0, as 'area', got -5"),
+        (changed(area=float("inf")), r"result\.json: annotation 1: .* as 'area', got Infinity"),
+        (changed(attributes={"rotation": float("nan")}), "annotation 1: expected degrees as 'rotation', got NaN"),
         (changed(bbox=["10", "10", "60", "60"]), "annotation 1: expected 'bbox'"),
         (changed(segmentation=[[5, 5, None, 5, 60, 60]]), "annotation 1: expected a list of polygons"),
         (changed(segmentation={"size": [HEIGHT, WIDTH], "counts": [3]}), "annotation 1: expected RLE counts that add"),
@@ -208,9 +213,7 @@ def test_people_merged_by_label_studio_are_told(convert):
     ]
     _, text = convert(data)
     assert "warning: " in text
-    assert (
-        "2 photo(s) have more boxes without keypoints than people with keypoints, e.g. p2.png, p3.png" in text
-    )
+    assert "more boxes without keypoints than people with keypoints in 2 photos, e.g. p2.png, p3.png" in text
 
 
 def xml(*shapes: str) -> str:

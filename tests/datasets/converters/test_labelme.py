@@ -119,7 +119,7 @@ def test_a_photo_inside_the_json_serves_where_the_file_is_missing(write, meta, t
         ([point(group=1), point("left_wrist")], r"point 'left_wrist' has no group_id while others do"),
         (
             [{**point(), "points": [["x", 1]]}],
-            r"point 'nose': expected at least 1 pair\(s\) of finite numbers",
+            r"point 'nose': expected at least 1 pair of finite numbers",
         ),
         ([{**point(), "points": [[float("nan"), 1]]}], r"point 'nose': expected at least 1 pair"),
         ([shape("rectangle", "person", [[1, 1]])], r"rectangle 'person': expected at least 2"),

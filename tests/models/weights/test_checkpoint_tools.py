@@ -15,6 +15,7 @@ from ehrpose.model_zoo import find_model
 from ehrpose.models import compound_scaling
 from ehrpose.models.weights.checkpoint import read_checkpoint
 from ehrpose.models.weights.conversion import convert
+from ehrpose.models.weights.state_dict_diff import digest_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,6 +56,7 @@ def test_convert_tool(tmp_path, capsys, monkeypatch):
     assert "num_keypoints 17" in out
     assert f"{len(tensors)} of {len(tensors)} tensors" in out
     checkpoint = torch.load(target, weights_only=True)
+    assert checkpoint["meta"].pop("tensors_sha256") == digest_of(checkpoint["state_dict"])
     assert checkpoint["meta"] == {"kind": "pose", "phi": -4, "num_keypoints": 17, "tag_strides": [4]}
     assert checkpoint["state_dict"].keys() == convert(tensors).state_dict.keys()
     assert [path.name for path in target.parent.iterdir()] == ["ours.pth"]
@@ -92,7 +94,7 @@ def test_publish_tool(tmp_path, monkeypatch):
     first = published(tmp_path, monkeypatch, source, tmp_path / "model.pth")
     checkpoint = torch.load(first, weights_only=True)
     assert checkpoint.keys() == {"state_dict", "meta"}
-    assert checkpoint["meta"] == {"phi": -4, "epoch": 7}
+    assert checkpoint["meta"] == {"phi": -4, "epoch": 7, "tensors_sha256": digest_of(weights)}
     torch.testing.assert_close(checkpoint["state_dict"], weights, rtol=0, atol=0)
     assert first.name == f"model-{hashlib.sha256(first.read_bytes()).hexdigest()[:8]}.pth"
     content = first.read_bytes()

@@ -1,11 +1,13 @@
-"""What a file is that is not a checkpoint: a Git-LFS pointer, a web page, an archive or a model of another program."""
+"""What a file is that is not a model: a Git-LFS pointer, a web page, an archive or a file of another program.
+
+Checkpoints, exported networks with their descriptions, and zoo weights are all checked with it (no torch).
+"""
 
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
-
-from ehrpose.archives import ArchiveError, open_archive
 
 _HEAD = 1024
 _SHOWN = 40
@@ -43,18 +45,47 @@ def foreign_kind(path: Path) -> str | None:
     Returns:
         ``"is a Git-LFS pointer (133 bytes) ..."``, or None.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    kind = stand_in(path)
+    if kind:
+        return kind
+    head = _head(path)
+    if head.startswith(b"PK\x03\x04"):
+        return _zip_kind(path)
+    text = _text(head)
+    return _binary_kind(head) or (
+        f"is text, it begins with {_first_line(text)}: expected a file of torch.save or safetensors"
+        if text
+        else None
+    )
+
+
+def stand_in(path: Path) -> str | None:
+    """Say what a file is, ready to follow its name, if it stands in place of any other: a download that failed.
+
+    Args:
+        path: An existing file.
+
+    Returns:
+        ``"is a Git-LFS pointer (133 bytes) ..."``, likewise for git-annex, a web page, nothing and zeros; or None.
+    """
+    head, size = _head(path), path.stat().st_size
     if not head:
         return "is empty (0 bytes): copy or download it again"
     if head.startswith(_LFS):
         return f"is a Git-LFS pointer ({size} bytes), not the file itself: fetch that with git lfs pull"
     if head.startswith(b"/annex/objects/"):
         return f"is a git-annex pointer ({size} bytes), not the file itself: fetch that with git annex get"
-    if head.startswith(b"PK\x03\x04"):
-        return _zip_kind(path)
-    return _binary_kind(head) or _text_kind(head)
+    if not head.strip(b"\0"):
+        return "begins with nothing but zeros: copy or download it again"
+    text = _text(head)
+    if text.lower().startswith(_WEB_PAGE) or (text.startswith("<?xml") and "<html" in text.lower()):
+        return f"is a web page, it begins with {_first_line(text)}: download the file itself, not the page about it"
+    return None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_HEAD)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -91,6 +122,8 @@ def _reason(error: Exception) -> str:
 
 
 def _zip_kind(path: Path) -> str | None:
+    from ehrpose.archives import ArchiveError, open_archive  # loaded for zip files only
+
     try:
         with open_archive(path) as archive:
             names = archive.namelist()
@@ -98,7 +131,7 @@ def _zip_kind(path: Path) -> str | None:
         if " is refused: " in str(error):
             return str(error)[len(str(path)) + 1 :]
         return f"is truncated or damaged ({path.stat().st_size} bytes): copy or download it again"
-    except (OSError, ValueError):
+    except (NotImplementedError, OSError, ValueError, struct.error):
         return f"is truncated or damaged ({path.stat().st_size} bytes): copy or download it again"
     ends = {name.rsplit("/", 1)[-1] for name in names}
     if "constants.pkl" in ends:
@@ -126,20 +159,18 @@ def _binary_kind(head: bytes) -> str | None:
         return "is a TensorFlow Lite model, expected a file of torch.save"
     if head[:1] == b"\x08" and head[2:3] == b"\x12" and b"pytorch" in head[:32]:
         return f"is an ONNX model{_MODEL}"
-    if not head.strip(b"\0"):
-        return "begins with nothing but zeros: copy or download it again"
     return None
 
 
-def _text_kind(head: bytes) -> str | None:
+def _text(head: bytes) -> str:
+    """Return the text of a file's first bytes without space around it; empty if it is not text."""
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     text = head.decode(encoding, errors="ignore").strip()
     cut = len(head) - len(head.decode("utf-8", errors="ignore").encode())
     is_text = encoding == "utf-16" or cut <= 3
-    if not text or not is_text or not all(letter.isprintable() or letter.isspace() for letter in text):
-        return None
+    return text if is_text and all(letter.isprintable() or letter.isspace() for letter in text) else ""
+
+
+def _first_line(text: str) -> str:
     first = text.splitlines()[0]
-    shown = repr(first if len(first) <= _SHOWN else f"{first[:_SHOWN]}...")
-    if text.lower().startswith(_WEB_PAGE) or (text.startswith("<?xml") and "<html" in text.lower()):
-        return f"is a web page, it begins with {shown}: download the file itself, not the page about it"
-    return f"is text, it begins with {shown}: expected a file of torch.save or safetensors"
+    return repr(first if len(first) <= _SHOWN else f"{first[:_SHOWN]}...")

@@ -1,0 +1,91 @@
+"""The sizes of an exported network's input: as in the config's test, unless the options ask for others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.image_warp import plan_inputs
+
+# The example of an input that follows the photo: what most cameras deliver.
+_TYPICAL_WH = (640, 480)
+# The default shapes where an engine wants fixed ones, as long side over short side: photos of 4:3, 3:2 and 16:9 lose
+# little in it, and AP on COCO is that of free shapes within 0.002 (docs/deploy/index.md).
+_FIXED_ASPECT = 1.5
+
+
+@dataclass(frozen=True)
+class InputForm:
+    """Sizes of a network's input.
+
+    Attributes:
+        size_wh: Width and height, px; one example if they vary.
+        varying: ``sides`` or ``shapes`` of ``Sidecar.input``; empty if the size is fixed.
+        losses: What is otherwise than in the config's own test, one sentence each.
+    """
+
+    size_wh: tuple[int, int]
+    varying: dict[str, Any] = field(default_factory=dict)
+    losses: tuple[str, ...] = ()
+
+
+def input_form(model: Any, options: ExportOptions) -> InputForm:
+    """Return the sizes of the input of ``model``, exported with ``options``.
+
+    Args:
+        model: A model from ``init_model``; the test pipeline of its config says how photos are resized.
+        options: Options of the export; ``input_wh`` and ``shapes_wh`` override the config.
+    """
+    resize = _resize_step(model)
+    fixed = options.input_wh
+    if fixed is None and not options.shapes_wh and resize["type"] == "BottomUpLetterbox":
+        size = resize["size_wh"]
+        fixed = (size, size) if isinstance(size, int) else (size[0], size[1])
+    losses = _passes_lost(model, resize)
+    if fixed is not None:
+        if resize["type"] != "BottomUpLetterbox":
+            losses.append(
+                f"every photo is letterboxed into {fixed[0]} x {fixed[1]} px: people are smaller in it than in the "
+                "config's test if its shape is another; omit `input_size` to keep the shape of each photo"
+            )
+        return InputForm(fixed, losses=tuple(losses))
+    sides: dict[str, Any] = {
+        "short": int(resize.get("input_size") or model.codec.input_size),
+        "divisor": int(resize.get("size_divisor", 64)),
+        "max_aspect": float(resize.get("max_aspect", 8.0)),
+    }
+    shapes = options.shapes_wh or (_two_shapes(sides["short"]) if options.for_tensorrt else ())
+    if shapes:
+        wide = max(shapes, key=lambda size_wh: size_wh[0] / size_wh[1])
+        return InputForm(
+            wide, {"shapes": [[h, w] for w, h in shapes]} if len(shapes) > 1 else {}, tuple(losses)
+        )
+    plan = plan_inputs(_TYPICAL_WH, sides["short"], sides["divisor"], max_aspect=sides["max_aspect"])[0]
+    return InputForm(plan.size_wh, {"sides": sides}, tuple(losses))
+
+
+def _resize_step(model: Any) -> dict[str, Any]:
+    """Return the step of the config's test pipeline that resizes photos."""
+    for step in model.cfg.test_dataloader.dataset.pipeline:
+        if step["type"] in ("BottomUpResize", "BottomUpLetterbox"):
+            return dict(step)
+    return {"type": "BottomUpResize"}
+
+
+def _passes_lost(model: Any, resize: dict[str, Any]) -> list[str]:
+    """Say which passes of the config's test an exported network, which sees a photo once, does not make."""
+    lost = []
+    if model.flip_test:
+        lost.append("the mirrored photo (`flip_test`)")
+    if len(resize.get("scales", (1.0,))) > 1:
+        lost.append("other scales (`scales`)")
+    if not lost:
+        return []
+    return [f"the file sees each photo once, without {' and '.join(lost)} of the config's test"]
+
+
+def _two_shapes(short: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    short = -(-short // 32) * 32
+    long = round(short * _FIXED_ASPECT / 32) * 32
+    return (long, short), (short, long)
