@@ -7,9 +7,12 @@ import os
 import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, BinaryIO, Callable, Iterator, List, NamedTuple, Optional
 
-from ehrpose.files import PathLike, make_parent, written_beside
+from ehrpose.files import PathLike, make_parent
+
+if TYPE_CHECKING:
+    from ehrpose.file_sets import FileGroup
 
 _CHUNK = 1 << 20
 # Smaller contents are not compared with the archive: a few kilobytes of equal lines shrink to nothing.
@@ -90,12 +93,15 @@ def unpack(
     with open_archive(path, limits) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         missing = [m for m in members if not _is_there(_place(m, folder, path), m.file_size)]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_parent(folder / "file")
         check_room(folder, sum(m.file_size for m in missing), f"unpacked, {Path(path).name}")
-        for count, member in enumerate(missing, len(members) - len(missing) + 1):
-            _unpack_file(archive, member, _place(member, folder, path))
-            if on_progress is not None:
-                on_progress(count, len(members))
+        from ehrpose.file_sets import FileGroup  # here, as opening a model unpacks nothing
+
+        with FileGroup() as group:
+            for count, member in enumerate(missing, len(members) - len(missing) + 1):
+                _unpack_file(archive, member, _place(member, folder, path), group)
+                if on_progress is not None:
+                    on_progress(count, len(members))
     return len(missing)
 
 
@@ -149,10 +155,8 @@ def _check(members: List[zipfile.ZipInfo], size: int, path: PathLike, limits: Ar
         )
 
 
-def _unpack_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
-    make_parent(target)
-    # Not flushed to disk, as one archive has 118,287 files: an empty one is found by its size and unpacked again.
-    with written_beside(target, durable=False) as new, archive.open(member) as source, new.open("wb") as file:
+def _unpack_file(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, group: FileGroup) -> None:
+    with group.beside(target) as new, archive.open(member) as source, new.open("wb") as file:
         shutil.copyfileobj(source, file, _CHUNK)  # zipfile ends at the stated size and checks the sum
 
 

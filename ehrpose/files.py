@@ -69,11 +69,11 @@ class PartialFile:
         self.path, self.durable = Path(path), durable
         self.partial = partial_path(self.path)
         with self.explained():
-            _check_replaceable(self.path)
+            check_replaceable(self.path)
 
     def create(self) -> Path:
         """Create ``partial``, empty and exclusively, and return it. Errors as for ``written_beside``."""
-        _sweep_once(self.path.parent)
+        sweep_once(self.path.parent)
         with self.explained():
             # With O_EXCL, POSIX does not follow a link, whether it leads to a file or to nothing.
             os.close(os.open(self.partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -89,15 +89,11 @@ class PartialFile:
         """
         try:
             with self.explained():
-                if self.durable:
-                    _flush(self.partial)
-                _copy_permissions(self.path, self.partial)
-                os.replace(self.partial, self.path)
+                copy_permissions(self.path, self.partial)
+                put_in_place(self.partial, self.path, self.durable)
         except BaseException:
             self.abort()
             raise
-        if self.durable:
-            _flush_names(self.path.parent)
 
     def abort(self) -> None:
         """Remove the partial file, if there is one."""
@@ -163,6 +159,15 @@ def write_text(path: PathLike, content: str, durable: bool = True) -> None:
     write_bytes(path, content.encode("utf-8"), durable)
 
 
+def put_in_place(new: PathLike, path: PathLike, durable: bool = True) -> None:
+    """Rename a finished file to ``path``; before, its content is on disk, and afterwards its name."""
+    if durable:
+        sync(new)
+    os.replace(new, path)
+    if durable:
+        sync_names(Path(path).parent)
+
+
 def open_kept(path: PathLike, append: bool) -> BinaryIO:
     """Open a file that keeps its own name between runs, such as a download's part; a link to one is refused."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
@@ -205,7 +210,7 @@ def partial_path(path: PathLike) -> Path:
 def temporary_folder() -> Iterator[Path]:
     """Yield a new private folder for temporary files; it is removed at the end, or by the next run after a kill."""
     place = Path(tempfile.gettempdir())
-    _sweep_once(place)
+    sweep_once(place)
     folder = partial_path(place / "ehrpose")
     folder.mkdir(mode=0o700)
     try:
@@ -232,7 +237,7 @@ def remove_stale(folder: PathLike) -> None:
                     os.unlink(entry.path)
 
 
-def _sweep_once(folder: Path) -> None:
+def sweep_once(folder: Path) -> None:
     """Remove what is stale in a folder the first time that this process writes to it: it may have many files."""
     place = os.path.abspath(folder)
     if place not in _SWEPT:
@@ -274,9 +279,8 @@ def _process(process: int) -> Tuple[str, str]:
         status = Path(f"/proc/{process}/stat").read_bytes()
     except OSError:
         return "", "0"
-    words = (
-        status[status.rindex(b")") :].decode().split()
-    )  # the program's name, in brackets, may contain anything
+    # The program's name, in brackets, may contain anything.
+    words = status[status.rindex(b")") :].decode().split()
     return words[1], words[20]
 
 
@@ -300,18 +304,17 @@ def _reason(path: Path, error: OSError) -> str:
     return f"{path} could not be written: {reason}"
 
 
-def _check_replaceable(path: Path) -> None:
-    try:
+def check_replaceable(path: Path) -> None:
+    """Raise IsADirectoryError for a folder, PermissionError for a device or pipe."""
+    with contextlib.suppress(FileNotFoundError):
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(mode):
-        raise PermissionError(errno.EPERM, "Expected a regular file, got a device or pipe", str(path))
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise PermissionError(errno.EPERM, "Expected a regular file, got a device or pipe", str(path))
 
 
-def _copy_permissions(replaced: Path, new: Path) -> None:
+def copy_permissions(replaced: Path, new: Path) -> None:
     """Copy the permissions of the replaced file, if it exists and the file system supports them."""
     if os.name == "nt":  # there a file can only be read-only, and then it cannot be replaced
         return
@@ -321,28 +324,23 @@ def _copy_permissions(replaced: Path, new: Path) -> None:
             os.chmod(new, mode & 0o777)
 
 
-def _flush(path: Path) -> None:
-    """Wait until a file is on disk, as far as its file system can tell."""
+def sync(path: PathLike) -> None:
+    """Wait until a file is on disk, as far as its file system can tell; not what a link points to."""
+    if os.path.islink(path):
+        return
     # Windows only flushes files that are open for writing.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _CANNOT_FLUSH:
+            error.filename = str(path)
             raise
     finally:
         os.close(descriptor)
 
 
-def _flush_names(folder: Path) -> None:
-    """Wait until the entries of a folder are on disk, where possible.
-
-    The new file is in place by now, so nothing here is an error: Windows cannot open folders, network file systems do
-    not flush them, and a folder may be writable but not readable.
-    """
+def sync_names(folder: PathLike) -> None:
+    """Wait until the entries of a folder are on disk; Windows and some file systems cannot do it, so errors pass."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(folder)

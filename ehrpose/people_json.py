@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from ehrpose.files import PartialFile, make_parent, write_text
 from ehrpose.structures import People
+
+if TYPE_CHECKING:
+    from ehrpose.file_sets import FileGroup
 
 
 def people_to_dicts(
@@ -38,10 +41,15 @@ def people_to_dicts(
     return rows
 
 
-def write_predictions(predictions: list[dict[str, Any]], path: str | Path) -> None:
-    """Write people to a JSON file, atomically."""
-    # One file per photo: flushing it takes longer than finding the people with a small network.
-    write_text(path, json.dumps(predictions), durable=False)
+def write_predictions(
+    predictions: list[dict[str, Any]], path: str | Path, group: FileGroup | None = None
+) -> None:
+    """Write people to a JSON file, atomically; as part of a group, it appears later."""
+    content = json.dumps(predictions)
+    if group is None:
+        write_text(path, content)
+    else:
+        group.write(path, content.encode("utf-8"))
 
 
 class FrameFile:

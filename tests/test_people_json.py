@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from ehrpose.file_sets import FileGroup
 from ehrpose.files import WriteError
 from ehrpose.people_json import FrameFile, write_predictions
 
@@ -62,9 +63,11 @@ def test_a_folder_in_its_place_is_said_at_once(tmp_path):
         FrameFile(tmp_path)
 
 
-def test_files_of_photos_are_not_waited_for(tmp_path, monkeypatch):
-    flushed = []
-    monkeypatch.setattr(os, "fsync", flushed.append)
-    write_predictions([{"bbox_score": 0.5}], tmp_path / "a.json")
-    assert json.loads((tmp_path / "a.json").read_text()) == [{"bbox_score": 0.5}]
-    assert flushed == []
+def test_files_of_photos_are_waited_for_together(tmp_path):
+    people = [{"bbox_score": 0.5}]
+    with FileGroup() as group:
+        write_predictions(people, tmp_path / "a.json", group)
+        assert not (tmp_path / "a.json").exists()
+    write_predictions(people, tmp_path / "b.json")
+    for name in ("a.json", "b.json"):
+        assert json.loads((tmp_path / name).read_text()) == people

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import time
 import urllib.error
 import urllib.parse
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ehrpose import archives
 from ehrpose.archives import ArchiveError, check_room
-from ehrpose.files import explained, open_kept
+from ehrpose.files import explained, make_parent, open_kept, put_in_place
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
@@ -168,13 +167,14 @@ def download(
     except DownloadError:
         part.unlink()
         raise
-    os.replace(part, target)
+    with explained(target, part):
+        put_in_place(part, target)
     return target
 
 
 def _prepare(folder: Path, part: Path, remote: RemoteFile) -> None:
     """Make the folder, drop a part that is too long, and check that the rest has room."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_parent(part)
     if part.is_symlink():
         raise DownloadError(f"{part} is a link, expected a part of an earlier download: remove it")
     if _size(part) > remote.size:

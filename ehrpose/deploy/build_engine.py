@@ -26,6 +26,7 @@ from ehrpose.deploy.tensorrt.engine_info import (
     BuildOptions,
     commands,
 )
+from ehrpose.file_sets import written_together
 from ehrpose.files import PartialFile, make_parent
 
 __all__ = ["BuildOptions", "build_engine", "commands", "describe_engine"]
@@ -56,18 +57,16 @@ def build_engine(
     engine = _engine_path(onnx, out)
     sidecar = read_sidecar(onnx)
     trt = trt_network.import_tensorrt(options.backend) if trt is None else trt
-    file = _writable(engine)
+    _check_writable(engine)
     cuda = _cuda(options)
     try:
         plan, record = _build(trt, cuda, onnx, engine, sidecar, options)
-        with file.explained():
-            file.create().write_bytes(plan)
-        _describe(file.partial, engine, sidecar, options.backend, record)
-        _publish(file)
+        with written_together(engine) as new:
+            (new / engine.name).write_bytes(plan)
+            _describe(new / engine.name, sidecar, options.backend, record)
     finally:
         if cuda is not None:
             cuda.close()
-        file.abort()
     return engine
 
 
@@ -86,7 +85,7 @@ def describe_engine(onnx: PathLike, engine: PathLike, options: BuildOptions, trt
     trt = trt_network.import_tensorrt(options.backend) if trt is None else trt
     cuda = _cuda(options)
     record = _record(trt, cuda, onnx, engine, options)
-    _describe(engine, engine, sidecar, options.backend, record)
+    _describe(engine, sidecar, options.backend, record)
     return engine
 
 
@@ -174,28 +173,18 @@ def _record(
     }
 
 
-def _describe(source: Path, engine: Path, sidecar: Sidecar, backend: str, record: Dict[str, Any]) -> None:
-    """Write the sidecar of an engine whose content is in ``source``."""
+def _describe(engine: Path, sidecar: Sidecar, backend: str, record: Dict[str, Any]) -> None:
+    """Write the sidecar of an engine."""
     described = replace(
         sidecar,
         backend=backend,
         precision=record["precision"] or sidecar.precision,
-        sha256={engine.name: file_hash(source)},
+        sha256={engine.name: file_hash(engine)},
         versions={**sidecar.versions, backend: record["version"]},
         engine=record,
         computed_in=None,
     )
     described.write(engine)
-
-
-def _publish(file: PartialFile) -> None:
-    """Give an engine its final name, after its sidecar was written: an engine never lacks its sidecar."""
-    try:
-        file.commit()
-    except BaseException:
-        if not file.path.exists():
-            sidecar_path(file.path).unlink()
-        raise
 
 
 def _engine_path(onnx: Path, out: Optional[PathLike]) -> Path:
@@ -205,8 +194,8 @@ def _engine_path(onnx: Path, out: Optional[PathLike]) -> Path:
     return engine
 
 
-def _writable(engine: Path) -> PartialFile:
-    """Return the file to write; raise DeployError now if it cannot be written, not after minutes of building."""
+def _check_writable(engine: Path) -> None:
+    """Raise DeployError now if the engine cannot be written, not after minutes of building."""
     try:
         make_parent(engine)
         file = PartialFile(engine)
@@ -216,7 +205,6 @@ def _writable(engine: Path) -> PartialFile:
         raise DeployError(
             f"cannot write to {engine.parent}: {error.strerror}; choose another file with --out"
         ) from error
-    return file
 
 
 def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:

@@ -24,6 +24,7 @@ from ehrpose.deploy.export.torch_program import export_torch
 from ehrpose.deploy.network_input import input_plan, prepare_image
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar, sidecar_path
+from ehrpose.file_sets import written_together
 from ehrpose.files import PartialFile, make_parent
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import warp_image
@@ -119,13 +120,13 @@ def export(
         lowered = lower_precision(tried.partial, content, sidecar, options, samples)
         sidecar.precision, sidecar.computed_in = lowered.precision, lowered.computed_in
         sidecar.sha256 = {name: hashlib.sha256(part).hexdigest() for name, part in lowered.files.items()}
-        files = [_partial_file(stack, folder / name, part) for name, part in lowered.files.items()]
-        # The sidecar first: an existing network file is always complete.
-        sidecar.write(files[0].path)
-        for file in reversed(files):
-            file.commit()
+        path = folder / next(iter(lowered.files))
+        with written_together(path) as new:
+            for name, part in lowered.files.items():
+                (new / name).write_bytes(part)
+            sidecar.write(new / path.name)
     notes = [lowered.report, *form.losses]
-    return Exported(files[0].path, errors, "\n".join(note for note in notes if note))
+    return Exported(path, errors, "\n".join(note for note in notes if note))
 
 
 def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:

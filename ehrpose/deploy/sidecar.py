@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ehrpose.file_kind import stand_in
+from ehrpose.file_sets import finish
 from ehrpose.files import write_text
 
 __all__ = ["DeployError", "Sidecar", "read_sidecar"]
@@ -112,10 +113,11 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
 
     Raises:
         FileNotFoundError: The network or its sidecar is missing.
-        DeployError: The sidecar is broken, has another format, or describes other files; or a file is empty, a
-            Git-LFS pointer or a web page.
+        DeployError: The sidecar is broken, has another format, or describes other files; a file is empty, a Git-LFS
+            pointer or a web page; or an interrupted export cannot be finished.
     """
     path = Path(path)
+    _finish_export(path)
     if not path.is_file():
         raise FileNotFoundError(f"exported network not found: {path}")
     _check_is_itself(path)
@@ -155,6 +157,16 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
                     "again, or export again with tools/deploy.py"
                 )
     return sidecar
+
+
+def _finish_export(path: Path) -> None:
+    try:
+        finish(path)
+    except OSError as error:
+        raise DeployError(
+            f"the export of {path} was interrupted, and its new files in .{path.name}.new cannot be moved to their "
+            f"places ({error.strerror}): open it once as a user who may write to {path.parent.absolute()}"
+        ) from error
 
 
 def _check_values(content: Dict[str, Any], source: Path) -> None:

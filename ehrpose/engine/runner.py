@@ -22,6 +22,7 @@ from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
+from ehrpose.files import explained, put_in_place
 from ehrpose.registry import RUNNERS
 
 CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False}
@@ -216,5 +217,6 @@ def evaluate_checkpoint(
     metrics = runner.test()
     if out is not None and is_main_process():
         written = f"{os.fspath(out).removesuffix('.json')}.keypoints.json"  # the metric chose this name
-        os.replace(written, out)
+        with explained(out, written):
+            put_in_place(written, out)
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from ehrpose.file_sets import FileGroup
 from ehrpose.media.inputs import Frame, InputSource
 from ehrpose.media.sound import Sound
 from ehrpose.media.video import VideoError
@@ -60,6 +62,7 @@ class Outputs:
         self._video: VideoWriter | None = None
         self._rows: FrameFile | None = None
         self._start: float | None = None
+        self._files = FileGroup()
         if source.fps is None:
             if self._out_file is not None and len(source.photos) > 1:
                 raise ValueError(
@@ -82,7 +85,7 @@ class Outputs:
             self._rows.add({"frame_id": frame.index, "timestamp": seconds, "instances": people})
         elif self._pred_dir is not None:
             path = self._pred_dir / f"{frame.name}.json"
-            write_predictions(people, path)
+            write_predictions(people, path, self._files)
             self.written.append(path)
 
     def draw(self, frame: Frame, draw: Callable[[], np.ndarray]) -> Future[np.ndarray]:
@@ -119,6 +122,7 @@ class Outputs:
         while self._waiting:
             self._waiting.popleft().result()
         self._painter.shutdown()
+        self._files.settle()
         if self._video is not None:
             self._video.close()
         if self._rows is not None and self._rows.close():
@@ -131,6 +135,8 @@ class Outputs:
         for future in self._waiting:
             future.cancel()
         self._painter.shutdown()
+        with contextlib.suppress(OSError):  # it would hide the error that led here
+            self._files.settle()
         if self._video is not None:
             self._video.abort()
         if self._rows is not None:
@@ -151,7 +157,7 @@ class Outputs:
                 self._write(self._video, picture, frame)
         elif self.source.fps is None and (self._out_file is not None or self._vis_dir is not None):
             target = self._target(f"{frame.name}.jpg")
-            write_picture(target, picture)
+            write_picture(target, picture, group=self._files)
             self.written.append(target)
         return picture
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +18,9 @@ from ehrpose.visualization.openpose_style import LIMB_OPACITY, to_openpose
 from ehrpose.visualization.person_colors import color_of_id, color_of_person, in_one_color
 from ehrpose.visualization.strokes import Color, draw_box, draw_disc, draw_ellipse, draw_line, to_bgr
 from ehrpose.visualization.text_labels import Label, draw_labels, label_height
+
+if TYPE_CHECKING:
+    from ehrpose.file_sets import FileGroup
 
 __all__ = ["draw_people", "write_picture"]
 
@@ -233,13 +236,16 @@ def _labels(shape: tuple, person: _Person, box: np.ndarray | None, text: str, bg
     return [Label(text, box, bgr, label_height(shape, extent))]
 
 
-def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = None) -> None:
+def write_picture(
+    path: str | Path, picture: np.ndarray, quality: int | None = None, group: FileGroup | None = None
+) -> None:
     """Write (H, W, 3) uint8 BGR to a file, whole or not at all.
 
     Args:
         path: The file; its folder is created if missing.
         picture: The picture.
         quality: JPEG quality, 0 to 100; None: OpenCV's default, 95. Other formats ignore it.
+        group: Write it as part of this group, with which it appears; None: now.
 
     Raises:
         ValueError: Images cannot be written in the format of the suffix.
@@ -252,5 +258,5 @@ def write_picture(path: str | Path, picture: np.ndarray, quality: int | None = N
         written = False
     if not written:
         raise ValueError(f"{path}: images cannot be written as {suffix!r}; use .jpg or .png")
-    # A run may write thousands, and flushing one to disk takes longer than running a small network on it.
-    write_bytes(path, encoded.tobytes(), durable=False)
+    write = write_bytes if group is None else group.write
+    write(path, encoded.tobytes())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from ehrpose.datasets.coco_fields import box_around
 from ehrpose.datasets.coco_masks import mask_area
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
+from ehrpose.file_sets import put_folder_in_place
 from ehrpose.files import explained, make_parent, partial_path, remove_stale, write_text
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.keypoint_meta import KeypointMeta
@@ -41,7 +41,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         with explained(out, partial):
             partial.mkdir()
             yield partial
-            os.replace(partial, out)
+            put_folder_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
