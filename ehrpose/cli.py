@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryE
 # Exit codes: 2 for errors that the user can fix on the command line or in the config, 1 for a failed run.
 USER_ERROR, RUN_ERROR = 2, 1
 _RUN_ERRORS = ("CheckpointError", "NonFiniteLossError", "WriteError")
+# What a disk that is full, failing, read-only or over its quota raises where nobody has named the file yet.
+_DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def run_cli(main: Callable[[], None]) -> None:
@@ -56,7 +59,7 @@ def _let_stdout_print_any_name() -> None:
 
 def _exit_code(error: Exception) -> int | None:
     """Return the exit code of an error, None for a bug."""
-    if type(error).__name__ in _RUN_ERRORS:
+    if type(error).__name__ in _RUN_ERRORS or (isinstance(error, OSError) and error.errno in _DISK_ERRORS):
         return RUN_ERROR
     if isinstance(error, _USER_ERRORS) or (isinstance(error, KeyError) and "registry" in str(error)):
         return USER_ERROR

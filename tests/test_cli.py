@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import importlib.util
 import os
 import re
@@ -52,6 +53,19 @@ def test_users_of_a_command_read_options(tmp_path, capsys):
     assert "error: --half-range is for int8" in told(["deploy", config, "none", "--half-range"])
     assert "error: --launcher slurm needs SLURM_PROCID" in told(["train", config, "--launcher", "slurm"])
     assert "error: --cfg-options colour: " in told(["test", config, "x.pth", "--cfg-options", "colour=1"])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_disk_that_fails_is_one_line(number, capsys):
+    def main():
+        raise OSError(number, os.strerror(number), "results.json")
+
+    with pytest.raises(SystemExit) as exit_:
+        run_cli(main)
+    assert exit_.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "results.json" in line
 
 
 def test_a_config_option_that_does_not_fit_is_named_as_the_argument_in_python():
