@@ -34,7 +34,7 @@ def write_onnx(folder, layers=(CONVOLUTION,), shape=SHAPE, precision="fp32", dec
     """Write a stand-in for an exported network, and its sidecar; return the file."""
     path = folder / "end2end.onnx"
     path.write_text(json.dumps({"shape": list(shape), "layers": list(layers), "errors": list(errors)}))
-    fixed = [abs(n) for n in shape]
+    fixed = [abs(shape[0]), *(n if n > 0 else side for n, side in zip(shape[1:], SHAPE[1:]))]
     Sidecar(
         name="fake", backend="tensorrt", precision=precision, decode=decode, codec=CODEC,
         outputs=PEAK_OUTPUTS if decode == "peaks" else OUTPUTS,
