@@ -72,7 +72,11 @@ setup(
     packages=find_packages(include=["ehrpose", "ehrpose.*"]),
     # The runtime part (structures, codecs, tracking, deploy) runs on 3.8; the extra "train" needs 3.10.
     python_requires=">=3.8",
-    package_data={"ehrpose": ["py.typed"], "ehrpose.web": ["static/*"]},
+    package_data={
+        "ehrpose": ["py.typed"],
+        "ehrpose.deploy": ["sidecar.schema.json"],
+        "ehrpose.web": ["static/*"],
+    },
     entry_points={
         "console_scripts": ["ehrpose=ehrpose.__main__:main", "ehrpose-web=ehrpose.web.server:main"]
     },

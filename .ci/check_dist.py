@@ -147,7 +147,7 @@ def expected_files(tracked: list[str]) -> set[str]:
     """Return the files that the wheel must contain: the package, and configs and weights as its zoo."""
     package = {name for name in tracked if name.startswith("ehrpose/")}
     zoo = {f"ehrpose/zoo/{name}" for name in tracked if name.startswith(("configs/", "checkpoints/"))}
-    for name in ("ehrpose/py.typed", "ehrpose/web/static/index.html"):
+    for name in ("ehrpose/py.typed", "ehrpose/deploy/sidecar.schema.json", "ehrpose/web/static/index.html"):
         if name not in package:
             raise CheckError(f"expected {name} in the checkout, got none")
     return package | zoo | {"ehrpose/zoo/model-index.yml"}

@@ -29,11 +29,13 @@ def wheel(tmp_path):
 
 def test_wheel_must_carry_the_package_and_the_zoo(check_dist):
     tracked = [
-        "ehrpose/py.typed", "ehrpose/web/static/index.html", "configs/ehrnet/metafile.yml", "checkpoints/a.pth",
+        "ehrpose/py.typed", "ehrpose/deploy/sidecar.schema.json", "ehrpose/web/static/index.html",
+        "configs/ehrnet/metafile.yml", "checkpoints/a.pth",
         "tests/test_a.py", "model-index.yml", "tools/a.py",
     ]  # fmt: skip
     assert check_dist.expected_files(tracked) == {
         "ehrpose/py.typed",
+        "ehrpose/deploy/sidecar.schema.json",
         "ehrpose/web/static/index.html",
         "ehrpose/zoo/configs/ehrnet/metafile.yml",
         "ehrpose/zoo/checkpoints/a.pth",

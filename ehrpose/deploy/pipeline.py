@@ -23,7 +23,15 @@ from ehrpose.deploy.export.precision import Samples, lower_precision
 from ehrpose.deploy.export.torch_program import export_torch
 from ehrpose.deploy.network_input import input_plan, prepare_image
 from ehrpose.deploy.runtime import PoseRuntime
-from ehrpose.deploy.sidecar import INPUT_NAME, Sidecar, file_hash, read_sidecar, sidecar_path
+from ehrpose.deploy.sidecar import (
+    INPUT_NAME,
+    DeployError,
+    Sidecar,
+    build_codec,
+    file_hash,
+    read_sidecar,
+    sidecar_path,
+)
 from ehrpose.file_sets import written_together
 from ehrpose.files import PartialFile, make_parent
 from ehrpose.image_io import read_image
@@ -104,7 +112,7 @@ def export(
         input={"name": INPUT_NAME, "shape": shape, "dtype": options.dtype, "layout": options.layout,
                "color": "BGR", "range": [0, 255], "dynamic_batch": options.dynamic_batch, **form.varying},
         outputs=output_shapes(network, size_wh, options.batch_size),
-        codec={**_plain(model.cfg.codec), "mode": "fast"},
+        codec=_codec_config(model.cfg.codec),
         decode=options.decode,
         phi=model.cfg.get("phi"),
         versions=versions(),
@@ -173,7 +181,7 @@ def compare_with_model(
         # Drawn scenes of further sizes only show whether the maps follow the size.
         count = len(given) or 1
         if sidecar.decode == "peaks":
-            codec = CODECS.build({**sidecar.codec, "fill_missing": False})
+            codec = build_codec(sidecar, path, {"fill_missing": False})
             pairs = [
                 (runtime.decode(peaks, size_wh), codec.decode(maps))
                 for peaks, maps, size_wh in zip(ours[:count], wanted, sizes_wh)
@@ -218,6 +226,20 @@ def versions() -> dict[str, str]:
         except ImportError:
             continue
     return found
+
+
+def _codec_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a codec with the name that it is registered by, the only one that a sidecar may hold."""
+    kind = config["type"]
+    if isinstance(kind, str) and kind not in CODECS.module_dict:
+        kind = CODECS.get(kind)
+    names = [name for name, codec in CODECS.module_dict.items() if kind in (name, codec)]
+    if not names:
+        raise DeployError(
+            f"expected a codec that is registered in CODECS, got {config['type']}: put @CODECS.register_module() above "
+            "its class"
+        )
+    return {**_plain(config), "type": names[0], "mode": "fast"}
 
 
 def _plain(value: Any) -> Any:

@@ -12,9 +12,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 
+import ehrpose.deploy.backends  # noqa: F401  (registers them)
 from ehrpose.deploy.network_input import Image, batch_wh, prepare_image
-from ehrpose.deploy.sidecar import DeployError, read_sidecar
-from ehrpose.registry import BACKENDS, CODECS
+from ehrpose.deploy.sidecar import DeployError, build_codec, read_sidecar
+from ehrpose.registry import BACKENDS
 from ehrpose.structures import Maps, PeakMaps, People, invert_warp
 
 __all__ = ["PoseRuntime"]
@@ -50,7 +51,7 @@ class PoseRuntime:
         **backend_options: Any,
     ):
         name = backend or read_sidecar(path, check_hashes=False).backend
-        if name not in BACKENDS:
+        if name not in BACKENDS.module_dict:  # `in BACKENDS` would import a module of that name
             raise DeployError(f"unknown backend {name!r}, expected one of {sorted(BACKENDS.module_dict)}")
         if name == "torch":
             backend_options["trust_pt2"] = trust_pt2
@@ -58,7 +59,7 @@ class PoseRuntime:
             {"type": name, "path": str(path), "num_threads": num_threads, **backend_options}
         )
         self.sidecar = self.backend.sidecar
-        self.codec = CODECS.build({**self.sidecar.codec, **(codec_options or {})})
+        self.codec = build_codec(self.sidecar, path, codec_options)
         if self.sidecar.decode == "peaks" and self.codec.mode != "fast":
             raise DeployError(
                 f"{path} outputs candidates, which need decoding mode 'fast', got {self.codec.mode!r}: export with "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
+from ehrpose.deploy.sidecar_schema import MAX_BYTES, SchemaError, check, parse, shown
 from ehrpose.file_kind import stand_in
 from ehrpose.file_sets import finish
 from ehrpose.files import write_text
@@ -19,7 +20,10 @@ __all__ = ["DeployError", "Sidecar", "read_sidecar"]
 FORMATS = (1, 2)
 SUFFIX = ".json"
 INPUT_NAME = "input"
-_OBJECTS, _TEXTS = ("input", "outputs", "codec", "sha256"), ("name", "backend", "precision")
+# Values of a batch of inputs at most, so that a wrong size does not take the memory of the machine.
+MAX_PIXELS = 1 << 28
+# What constructors raise for arguments that they do not like.
+_BAD_ARGUMENTS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
 
 class DeployError(ValueError):
@@ -28,7 +32,7 @@ class DeployError(ValueError):
 
 @dataclass
 class Sidecar:
-    """Description of an exported network.
+    """Description of an exported network; ``sidecar.schema.json`` says what each field may be.
 
     Attributes:
         name: Name of the config that it was exported from.
@@ -42,9 +46,10 @@ class Sidecar:
             example.
         outputs: Name to shape, in order; the names are those of ``Maps`` or ``PeakMaps``.
         decode: ``"none"``: the network outputs maps; ``"peaks"``: keypoint candidates.
-        codec: Config of the codec, including the skeleton.
+        codec: Config of the codec, including the skeleton; each ``type`` is a name registered in CODECS.
         phi: Scaling coefficient, None if the network has none.
-        sha256: Name to hash of each of the network's files, the one to load first. They may be renamed, together.
+        sha256: Name to hash of each of the network's files, the one to load first; required. They may be renamed,
+            together.
         versions: Package to version, as used for the export.
         engine: For TensorRT: what the engine is bound to.
         computed_in: What the backend really computed in on the machine of the export, as ``Backend.used_precision``;
@@ -113,8 +118,8 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
 
     Raises:
         FileNotFoundError: The network or its sidecar is missing.
-        DeployError: The sidecar is broken, has another format, or describes other files; a file is empty, a Git-LFS
-            pointer or a web page; or an interrupted export cannot be finished.
+        DeployError: The sidecar is not as ``sidecar.schema.json`` says, has another format, or describes other files;
+            a file is empty, a Git-LFS pointer or a web page; or an interrupted export cannot be finished.
     """
     path = Path(path)
     _finish_export(path)
@@ -128,23 +133,12 @@ def read_sidecar(path: Union[str, os.PathLike[str]], check_hashes: bool = True) 
             f"{_where_sidecar_is(path, source.name)}"
         )
     _check_is_itself(source)
-    try:
-        content = json.loads(source.read_text(encoding="utf-8"))
-        found = content.pop("format")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DeployError(f"{source} is not a description of an exported network: {error}") from error
-    if found not in FORMATS:
+    sidecar = _read(source)
+    if path.name not in {present_name(sidecar, path, name) for name in sidecar.sha256}:
         raise DeployError(
-            f"{source} has format {found}, this version of ehrpose expects one of {FORMATS}: export again"
+            f"{source}: sha256: expected the hash of a {path.suffix} file, got those of {shown(list(sidecar.sha256))}: "
+            "export again"
         )
-    known = {f.name for f in fields(Sidecar)}
-    required = {"name", "backend", "precision", "input", "outputs", "codec"}
-    if set(content) - known or required - set(content):
-        raise DeployError(
-            f"{source}: unknown {sorted(set(content) - known)}, missing {sorted(required - set(content))}"
-        )
-    _check_values(content, source)
-    sidecar = Sidecar(**content)
     if check_hashes:
         for name, expected in sidecar.sha256.items():
             part = path.parent / present_name(sidecar, path, name)
@@ -169,14 +163,94 @@ def _finish_export(path: Path) -> None:
         ) from error
 
 
-def _check_values(content: Dict[str, Any], source: Path) -> None:
-    for keys, kind, what in ((_OBJECTS, dict, "objects"), (_TEXTS, str, "text")):
-        wrong = next((key for key in keys if key in content and not isinstance(content[key], kind)), None)
-        if wrong is not None:
-            names = f"{', '.join(map(repr, keys[:-1]))} and {keys[-1]!r}"
+def _read(source: Path) -> Sidecar:
+    """Return the description in a file.
+
+    Raises:
+        DeployError: It is not one of this version, or too large.
+    """
+    content = _content(source)
+    found = content.get("format") if isinstance(content, dict) else None
+    if isinstance(found, int) and found not in FORMATS:
+        raise DeployError(
+            f"{source} has format {shown(found)}, this version of ehrpose expects one of {FORMATS}: export again"
+        )
+    try:
+        check(content)
+    except SchemaError as error:
+        raise DeployError(f"{source}: {error}: export again") from None
+    sidecar = Sidecar(**{key: value for key, value in content.items() if key != "format"})
+    width, height = sidecar.size_wh
+    if sidecar.sides is not None:
+        width, height = sidecar.sides["short"], sidecar.sides["short"] * sidecar.sides["max_aspect"]
+    if max([width * height, *(w * h for w, h in sidecar.shapes_wh)]) * sidecar.batch_size > MAX_PIXELS:
+        raise DeployError(
+            f"{source}: input: expected batches of at most {MAX_PIXELS} px, got {shown(sidecar.input)}: export again"
+        )
+    return sidecar
+
+
+def _content(source: Path) -> Any:
+    """Return the content of a JSON file, as plain data."""
+    size = source.stat().st_size
+    if size > MAX_BYTES:
+        raise DeployError(
+            f"{source} is not a description of an exported network: expected at most {MAX_BYTES} bytes, got {size}"
+        )
+    try:
+        return parse(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DeployError(f"{source} is not a description of an exported network: {error}") from error
+
+
+def build_codec(
+    sidecar: Sidecar, path: Union[str, os.PathLike[str]], options: Optional[Mapping[str, Any]] = None
+) -> Any:
+    """Build the codec of a network from those that are registered; nothing is imported for a name in the file.
+
+    Args:
+        sidecar: What ``read_sidecar`` returned.
+        path: The network's file, for messages.
+        options: The caller's own arguments, which override those in the file.
+
+    Raises:
+        DeployError: The codec, or a part of it, is not registered, or an argument is invalid.
+        TypeError: One of ``options`` does not exist.
+        ValueError: One of ``options`` is out of range.
+    """
+    # Imported here because building an engine needs neither.
+    import ehrpose.codecs  # noqa: F401
+    from ehrpose.registry import CODECS
+
+    source, registered = sidecar_path(path), CODECS.module_dict
+    for name in _types(sidecar.codec):
+        if name not in registered:
             raise DeployError(
-                f"{source}: expected {what} as {names}, got {json.dumps(content[wrong])} as {wrong!r}: export again"
+                f"{source}: codec: expected as 'type' one of {', '.join(sorted(registered))}, got {shown(name)}: if it "
+                "is your own, import what registers it in CODECS first"
             )
+    arguments = {key: value for key, value in sidecar.codec.items() if key != "type"}
+    kind = registered[sidecar.codec["type"]]
+    try:
+        codec = kind(**arguments)
+    except _BAD_ARGUMENTS as error:
+        raise DeployError(f"{source}: codec: {_first_line(error)}: export again") from error
+    return kind(**{**arguments, **options}) if options else codec
+
+
+def _types(value: Any) -> Iterator[Any]:
+    """Yield what is called ``type`` in a config and in all that is inside of it."""
+    if isinstance(value, Mapping):
+        if "type" in value:
+            yield value["type"]
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _types(item)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check_is_itself(path: Path) -> None:
@@ -209,8 +283,8 @@ def _where_sidecar_is(path: Path, expected: str) -> str:
     digest = file_hash(path)
     for other in sorted(path.parent.glob(f"*{path.suffix}{SUFFIX}")):
         try:
-            listed = json.loads(other.read_text(encoding="utf-8"))["sha256"].values()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            listed = _read(other).sha256.values()
+        except (OSError, DeployError):
             continue
         if digest in listed:
             return f"{other.name} describes it, rename that to {expected}"

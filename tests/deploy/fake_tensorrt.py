@@ -16,14 +16,17 @@ import numpy as np
 from trt_api import TABLE, names_of
 
 from ehrpose.deploy.sidecar import Sidecar, file_hash
+from ehrpose.structures import PeakMaps
 
 SHAPE = [1, 3, 32, 64]
 CONVOLUTION = ["CONVOLUTION", "conv", ["input"], {"heat4": "FLOAT"}]
 HALF_CONVOLUTION = ["CONVOLUTION", "conv", ["input"], {"heat4": "HALF"}]
 QUANTIZE = ["QUANTIZE", "q", ["input"], {"q_out": "INT8"}]
 PLAN = {"tensors": [["input", "INPUT", SHAPE, "FLOAT"], ["heat4", "OUTPUT", [1, 17, 8, 16], "HALF"],
-                    ["peaks", "OUTPUT", [1, 17, 30], "INT32"]], "max": 1}  # fmt: skip
+                    ["tag4", "OUTPUT", [1, 17, 30], "INT32"]], "max": 1}  # fmt: skip
 OUTPUTS = {name: shape for name, _, shape, _ in PLAN["tensors"][1:]}
+PEAK_OUTPUTS = {name: [1, 17, 30] for name in PeakMaps._fields}
+CODEC = {"type": "Fake"}  # these tests decode nothing
 NUMPY = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
 
 
@@ -31,9 +34,10 @@ def write_onnx(folder, layers=(CONVOLUTION,), shape=SHAPE, precision="fp32", dec
     """Write a stand-in for an exported network, and its sidecar; return the file."""
     path = folder / "end2end.onnx"
     path.write_text(json.dumps({"shape": list(shape), "layers": list(layers), "errors": list(errors)}))
-    fixed = [abs(n) for n in shape]
+    fixed = [abs(shape[0]), *(n if n > 0 else side for n, side in zip(shape[1:], SHAPE[1:]))]
     Sidecar(
-        name="fake", backend="tensorrt", precision=precision, outputs=OUTPUTS, codec={}, decode=decode,
+        name="fake", backend="tensorrt", precision=precision, decode=decode, codec=CODEC,
+        outputs=PEAK_OUTPUTS if decode == "peaks" else OUTPUTS,
         input={"name": "input", "shape": fixed, "dtype": "float32", "layout": "NCHW", "color": "BGR",
                "dynamic_batch": shape[0] < 0}, sha256={path.name: file_hash(path)},
     ).write(path)  # fmt: skip

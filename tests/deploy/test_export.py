@@ -315,9 +315,9 @@ def test_sidecar_mistakes(exported, tmp_path):
     content = json.loads(sidecar_path(path).read_text())
     for change, message in (
         ({"format": 99}, "has format 99"),
-        ({"surprise": 1}, r"unknown \['surprise'\]"),
-        ({"backend": "abacus"}, "unknown backend 'abacus'"),
-        ({"outputs": {"heat8": [1]}}, "export again"),
+        ({"surprise": 1}, r"got the unknown key \"surprise\""),
+        ({"backend": "abacus"}, r"backend: expected one of .*, got \"abacus\""),
+        ({"outputs": {"heat8": [1]}}, "outputs: expected the key 'heat4', got none: export again"),
     ):
         sidecar_path(path).write_text(json.dumps({**content, **change}))
         with pytest.raises(DeployError, match=message):

@@ -198,7 +198,7 @@ def test_openvino_keeps_an_instance_of_the_first_sizes_only(export_lively, photo
 
 SEVERAL = {
     "tensors": [[n, m, [s[0], s[1], *(-side for side in sides)], d] for (n, m, s, d), sides in
-                zip(PLAN["tensors"][:2], ((1, 1), (4, 4)))],
+                zip([*PLAN["tensors"][:2], ["tag4", *PLAN["tensors"][1][1:]]], ((1, 1), (4, 4), (4, 4)))],
     "max": 1, "sizes": [[32, 64], [64, 32]],
 }  # fmt: skip
 
@@ -213,7 +213,8 @@ def several(device, plan=SEVERAL):
     path = device.write(plan)
     sidecar = read_sidecar(path)
     sidecar.input["shapes"] = [[32, 64], [64, 32]]
-    replace(sidecar, outputs={"heat4": [1, 17, 8, 16]}, sha256={path.name: file_hash(path)}).write(path)
+    outputs = {name: [1, 17, 8, 16] for name in ("heat4", "tag4")}
+    replace(sidecar, outputs=outputs, sha256={path.name: file_hash(path)}).write(path)
     return path
 
 

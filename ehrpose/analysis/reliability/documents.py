@@ -1,4 +1,4 @@
-"""Labels, sidecars of exported networks, and values of ``--cfg-options``: damaged ones end in one promised error."""
+"""Labels, sidecars of exported networks, and values of config options: damaged ones end in one promised error."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _network() -> bytes:
 
 
 class ConfigOptions:
-    """Generated ``--cfg-options`` for a small config: they are merged, or refused in one line; text stays as typed."""
+    """Generated options for a small config: they are merged, or refused in one line; text stays as typed."""
 
     _WORDS = (
         "1", "-2", "3.5", "1e400", "nan", "inf", "None", "true", "abc", "a b", "a/b", "c:\\d", "_$x", "\u00e4",

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from ehrpose.deploy.network_input import prepare_image
-from ehrpose.deploy.sidecar import read_sidecar
+from ehrpose.deploy.sidecar import build_codec, read_sidecar
 from ehrpose.inferencers.predictors import TorchPredictor
-from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, People, invert_warp
 
 
@@ -35,7 +34,7 @@ class TorchRuntime:
         channels_last: bool = False,
     ):
         self.sidecar = read_sidecar(path, check_hashes=False)
-        self.codec = CODECS.build(self.sidecar.codec)
+        self.codec = build_codec(self.sidecar, path)
         self._predictor = TorchPredictor(config, checkpoint, "cpu", dict(cfg_options or {}))
         self.model = self._predictor.model
         self.format = torch.channels_last if channels_last else torch.contiguous_format
