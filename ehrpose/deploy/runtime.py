@@ -60,6 +60,15 @@ class PoseRuntime:
         )
         self.sidecar = self.backend.sidecar
         self.codec = build_codec(self.sidecar, path, codec_options)
+        peaks = self.sidecar.decode == "peaks"
+        needed = list(
+            PeakMaps._fields if peaks else getattr(self.codec, "output_names", self.sidecar.outputs)
+        )
+        if sorted(needed) != sorted(self.sidecar.outputs):
+            raise DeployError(
+                f"the JSON of {path}: outputs: expected {needed}, which the codec decodes, got "
+                f"{list(self.sidecar.outputs)}: export again"
+            )
         if self.sidecar.decode == "peaks" and self.codec.mode != "fast":
             raise DeployError(
                 f"{path} outputs candidates, which need decoding mode 'fast', got {self.codec.mode!r}: export with "
