@@ -110,7 +110,9 @@ def write(folder: Path) -> None:
     for network in NETWORKS:
         meta = json.loads((folder / f"golden/{network}.json").read_text())
         outputs = np.load(folder / f"golden/{network}.npz")
-        rows[network] = {key: meta[key] for key in ("seed", "bn", "noise_seed", "params", "macs", "eval_side")}
+        rows[network] = {
+            key: meta[key] for key in ("seed", "bn", "noise_seed", "params", "macs", "eval_side")
+        }
         rows[network]["outputs"] = {}
         for name in outputs.files:
             if name.startswith("noise_") and name != "noise_input":

@@ -7,14 +7,16 @@ import torch
 from torch import nn
 
 SMALL = {
-    "higherhrnet-w32_coco-512": {"model.backbone.width": 4, "model.backbone.num_blocks": 1},
+    "higherhrnet-w32_coco-512": {
+        "model.backbone.width": 4, "model.backbone.num_blocks": 1, "model.backbone.num_modules": (1, 1, 2),
+    },
     "hrnet-w32-udp_coco-512": {"model.backbone.width": 4, "model.backbone.num_modules": (1, 1, 1)},
     "litepose-xs_coco-256": {"model.backbone.num_blocks": (1, 2, 1, 1)},
     "res50_coco-512": {"model.backbone.base_channels": 4, "model.neck.channels": (8, 8, 8)},
     "mobilenetv2_coco-512": {"model.neck.channels": (8, 8, 8)},
     "hourglass_coco-512": {"model.backbone.channels": (8, 12, 16, 20, 24), "model.backbone.num_stacks": 2},
     "hourglass-mmpose_coco-512": {"model.backbone.channels": (8, 12, 16), "model.backbone.num_stacks": 3},
-}
+}  # fmt: skip
 
 
 def small_options(name):
@@ -38,7 +40,10 @@ def enliven(model):
             layer.bias.data.normal_(0, 0.1)
     model.eval()
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
-    outputs = {"heat4": [getattr(model.head, "output4", None)], "heat2": [getattr(model.head, "output2", None)]}
+    outputs = {
+        "heat4": [getattr(model.head, "output4", None)],
+        "heat2": [getattr(model.head, "output2", None)],
+    }
     if hasattr(model.head, "output_raw"):
         for level, name in enumerate(outputs):
             outputs[name] = [model.head.output_raw[level][-1], model.head.output_refined[level][-1]]

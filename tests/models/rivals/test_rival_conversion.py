@@ -1,4 +1,4 @@
-"""Weights of other projects' networks are told apart by their names, converted whole, and the fitting config is named."""
+"""Weights of other projects' networks are told apart by name and converted whole; the fitting config is named."""
 
 from __future__ import annotations
 
@@ -163,7 +163,8 @@ def changed(network, **changes):
          r"HigherHRNet.*1 missing: stage4\.2\.branches\.3\.0\.bn1\.bias"),
         (changed("hrnet_w32_mmpose0", **{"backbone.incre_modules.0": (1,)}), {},
          r"1 unexpected: backbone\.incre_modules\.0"),
-        (changed("litepose_M", **{"deconv_raw.1.weight": (48, 41, 4, 4)}), {}, r"LitePose.*deconv_raw\.1\.weight has shape"),
+        (changed("litepose_M", **{"deconv_raw.1.weight": (48, 41, 4, 4)}), {},
+         r"LitePose.*deconv_raw\.1\.weight has shape"),
         (changed("res50_mmpose0", **{"keypoint_head.final_layer.weight": (33, 256, 1, 1)}), {}, "33 rows, expected 2"),
         (changed("res50_mmpose0", **{"keypoint_head.final_layer.weight": (34,)}), {}, "a convolution with 4 axes"),
         (changed("res50_mmpose0", **{"backbone.layer3.6.conv1.weight": (1,)}), {}, "not supported: expected ResNet-50"),
