@@ -43,7 +43,7 @@ _META_KEY = "ehrpose"
 # Beginnings of names in files that tools/misc/convert_checkpoint.py reads.
 _OTHER_PROJECTS = (
     "features.", "_conv_stem.", "final_layer", "final_refined.", "keypoint_head.", "head.final_layer", "pre.0.",
-    "backbone.hourglass_modules.",
+    "backbone.hourglass_modules.", "transition1.",
 )  # fmt: skip
 # Counters that MMEngine's and torch's averaged models store alongside the weights.
 _EMA_COUNTERS = ("steps", "n_averaged")

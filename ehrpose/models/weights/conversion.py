@@ -165,6 +165,8 @@ def _converted_rival(tensors: Mapping[str, Tensor], kind: str) -> Converted:
         seen = "unknown ones" if layout is None else f"those of {layout.seen}"
         raise ValueError(f"expected the names of {kind}, got {seen}: omit kind, it is detected")
     sizes = network_sizes(layout, tensors)
+    dropped = tuple(name for name in tensors if layout.dropped and re.match(layout.dropped, name))
+    tensors = {name: value for name, value in tensors.items() if name not in dropped}
     with torch.device("meta"):
         ours = build_network(layout, sizes).state_dict()
     names = {layout.renamed(name, sizes): name for name in ours}
@@ -174,7 +176,9 @@ def _converted_rival(tensors: Mapping[str, Tensor], kind: str) -> Converted:
     chosen = _best([_Candidate(layout.seen, sizes, names, shapes)], shortened)
     shortened, counters = with_counters(shortened, chosen.shapes)
     result = {ours: shortened[theirs] for theirs, ours in chosen.names.items()}
-    return Converted(result, kind, sizes, layout.seen, counters=counters, cut=tuple(cut))
+    if layout.dropped:
+        result = {name.removeprefix("backbone."): value for name, value in result.items()}
+    return Converted(result, kind, sizes, layout.seen, dropped, counters, tuple(cut))
 
 
 def _has_more_rows(tensor: Tensor | None, expected: Tensor) -> bool:

@@ -56,7 +56,7 @@ def fitting_config(converted: Converted, filename: str) -> tuple[str | None, str
     # The UDP forms exist at one size only.
     chosen = found.get(wanted) or found[min(key for key in found if key[0] == udp)]
     note = ""
-    if len(found) > 1:
+    if len(found) > 1 and "num_keypoints" in converted.sizes:
         others = ", ".join(path.stem for path in found.values() if path != chosen)
         note = f"its tensors would fit {others} too; the file's name, {Path(filename).name}, decided"
     return chosen.relative_to(folder.parent).as_posix(), note
@@ -64,8 +64,9 @@ def fitting_config(converted: Converted, filename: str) -> tuple[str | None, str
 
 def _stem(kind: str, sizes: Mapping[str, Any]) -> str | None:
     """Return the beginning of the configs' names, None if no config has these sizes."""
-    if kind in ("higherhrnet", "hrnet"):
-        return f"{kind}-w{sizes['width']}" if sizes["width"] in (32, 48) else None
+    if kind in ("higherhrnet", "hrnet", "hrnet_imagenet"):
+        network = "hrnet" if kind == "hrnet" else "higherhrnet"
+        return f"{network}-w{sizes['width']}" if sizes["width"] in (32, 48) else None
     if kind == "litepose":
         return _LITEPOSE.get((sizes["stem_channels"], *sizes["channels"], *sizes["deconv_channels"]))
     if kind == "resnet":

@@ -16,7 +16,7 @@ from ehrpose.models.backbones.resnet import STAGE_BLOCKS
 from ehrpose.registry import MODELS
 
 Tensors = Mapping[str, Tensor]
-RIVAL_KINDS = ("higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass")
+RIVAL_KINDS = ("higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass", "hrnet_imagenet")
 _OFFICIAL, _MMPOSE0, _MMPOSE1 = "its authors' names", "names of mmpose 0.x", "names of mmpose 1.x"
 
 
@@ -31,6 +31,7 @@ class RivalLayout(NamedTuple):
         renamed: Our name to theirs.
         sizes: Sizes of the network from the tensors, without the number of keypoints.
         parts: Configs of backbone, neck and head for these sizes.
+        dropped: Pattern of names that only a classifier needs; then the backbone is all that is converted.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class RivalLayout(NamedTuple):
     renamed: Callable[[str, dict[str, Any]], str]
     sizes: Callable[[Tensors], dict[str, Any]]
     parts: Callable[[dict[str, Any]], tuple[dict, dict, dict]]
+    dropped: str = ""
 
 
 def find_layout(tensors: Tensors) -> RivalLayout | None:
@@ -48,16 +50,18 @@ def find_layout(tensors: Tensors) -> RivalLayout | None:
 
 
 def network_sizes(layout: RivalLayout, tensors: Tensors) -> dict[str, Any]:
-    """Return the network's sizes, with ``num_keypoints``.
+    """Return the network's sizes, with ``num_keypoints`` unless it is a classifier's backbone.
 
     Raises:
         ValueError: A tensor that tells a size has another number of axes.
     """
-    for name in (layout.mark, layout.output):
+    for name in (layout.mark,) if layout.dropped else (layout.mark, layout.output):
         if tensors[name].ndim != 4:
             raise ValueError(
                 f"{name} has shape {tuple(tensors[name].shape)}, expected that of a convolution with 4 axes"
             )
+    if layout.dropped:
+        return layout.sizes(tensors)
     rows = tensors[layout.output].shape[0]
     per_keypoint = 4 if layout.seen == _HOURGLASS_SEEN else 2
     if rows < per_keypoint or rows % per_keypoint:
@@ -66,9 +70,11 @@ def network_sizes(layout: RivalLayout, tensors: Tensors) -> dict[str, Any]:
 
 
 def build_network(layout: RivalLayout, sizes: dict[str, Any]) -> nn.Module:
-    """Return backbone, neck and head of these sizes."""
+    """Return backbone, neck and head of these sizes, or the backbone of a classifier."""
     backbone_config, neck_config, head_config = layout.parts(sizes)
     backbone = MODELS.build(backbone_config)
+    if layout.dropped:
+        return nn.ModuleDict({"backbone": backbone})
     taps = {"in_channels": backbone.out_channels, "in_strides": backbone.out_strides}
     neck = MODELS.build({**taps, **neck_config})
     strides = (4,) if head_config["type"] == "SingleLevelAEHead" else (4, 2)
@@ -94,6 +100,10 @@ def _hrnet_name(name: str, backbone: str, head: str) -> str:
     return head + re.sub(r"^output([42])", lambda m: f"final_layers.{0 if m[1] == '4' else 1}", rest)
 
 
+def _width(tensors: Tensors, backbone: str) -> dict[str, Any]:
+    return {"width": tensors[f"{backbone}transition1.0.0.weight"].shape[0]}
+
+
 def _hrnet_parts(head: dict[str, Any]) -> Callable[[dict[str, Any]], tuple[dict, dict, dict]]:
     return lambda sizes: ({"type": "HRNet", "width": sizes["width"]}, {"type": "PassThroughNeck"}, head)
 
@@ -111,7 +121,7 @@ def _hrnet(names: str, backbone: str, head: str, one_level: bool) -> RivalLayout
         mark,
         f"{head}final_layer.weight" if one_level else f"{head}final_layers.0.weight",
         renamed,
-        lambda tensors: {"width": tensors[mark].shape[0]},
+        lambda tensors: _width(tensors, backbone),
         _hrnet_parts({"type": "SingleLevelAEHead"} if one_level else {"type": "AEHead", "num_blocks": 4}),
     )
 
@@ -247,5 +257,11 @@ LAYOUTS = (
         "hourglass", f"stacked hourglasses, {_MMPOSE0}", "backbone.hourglass_modules.0.0.up1.conv.weight",
         "backbone.out_convs.3.conv.weight", _mmpose_hourglass_name, lambda tensors: {"with_norm": True},
         _hourglass_parts,
+    ),
+    RivalLayout(
+        "hrnet_imagenet", f"HRNet for classification, {_OFFICIAL}", "transition1.0.0.weight", "classifier.weight",
+        lambda name, sizes: _hrnet_name(name, "", ""), lambda tensors: _width(tensors, ""), _hrnet_parts({}),
+        # Its last module also fuses into the coarser branches.
+        r"(incre_modules|downsamp_modules|final_layer|classifier|stage4\.2\.fuse_layers\.[123])\.",
     ),
 )  # fmt: skip

@@ -29,10 +29,11 @@ NETWORKS = (
     "higherhrnet_w32_official", "higherhrnet_w32_mmpose0", "higherhrnet_w32_udp_mmpose0", "higherhrnet_w48_official",
     "higherhrnet_w48_mmpose0", "hrnet_w32_mmpose0", "hrnet_w32_mmpose1", "hrnet_w48_mmpose0", "hrnet_w48_mmpose1",
     "litepose_XS", "litepose_S", "litepose_M", "litepose_L", "mobilenetv2_mmpose0", "res50_mmpose0", "res101_mmpose0",
-    "res152_mmpose0", "hourglass_official", "hourglass_mmpose0",
+    "res152_mmpose0", "hourglass_official", "hourglass_mmpose0", "efficienthrnet_h0", "efficienthrnet_h-1",
+    "efficienthrnet_h-2", "efficienthrnet_h-3", "efficienthrnet_h-4",
 )  # fmt: skip
 # Networks that cannot be converted, and must be told apart from those above.
-OTHERS = ("dekr_w32_official", "cid_w32_mmpose1", "lwopenpose", "efficienthrnet_h-4")
+OTHERS = ("dekr_w32_official", "cid_w32_mmpose1", "lwopenpose")
 
 
 @functools.cache
@@ -74,16 +75,17 @@ def draw_weights(network: str) -> dict[str, np.ndarray]:
 
 
 def noise(network: str) -> np.ndarray:
-    """Draw the (1, 3, 128, 192) normalised input."""
-    rng = np.random.Generator(np.random.PCG64(facts()[network]["noise_seed"]))
-    return rng.standard_normal((1, 3, 128, 192)).astype(np.float32)
+    """Draw the normalised input."""
+    fact = facts()[network]
+    rng = np.random.Generator(np.random.PCG64(fact["noise_seed"]))
+    return rng.standard_normal(fact["noise_shape"]).astype(np.float32)
 
 
 def some_values(output: np.ndarray) -> np.ndarray:
     """Values spread over all channels, rows and columns."""
     step = max(1, output.size // NUM_VALUES)
-    # Prime to the sides, which are products of 2, 3 and 17.
-    while any(step % factor == 0 for factor in (2, 3, 17)) and step > 1:
+    # Prime to the sides, which are products of 2, 3, 5 and 17.
+    while any(step % factor == 0 for factor in (2, 3, 5, 17)) and step > 1:
         step += 1
     return output.reshape(-1)[::step]
 
@@ -110,10 +112,10 @@ def write(folder: Path) -> None:
     for network in NETWORKS:
         meta = json.loads((folder / f"golden/{network}.json").read_text())
         outputs = np.load(folder / f"golden/{network}.npz")
-        rows[network] = {
-            key: meta[key] for key in ("seed", "bn", "noise_seed", "params", "macs", "eval_side")
-        }
-        rows[network]["outputs"] = {}
+        meta.setdefault("noise_seed", 11)
+        named = ("seed", "bn", "noise_seed", "params", "macs", "eval_side")
+        rows[network] = {key: meta[key] for key in named if key in meta}
+        rows[network].update(noise_shape=outputs["noise_input"].shape, outputs={})
         for name in outputs.files:
             if name.startswith("noise_") and name != "noise_input":
                 short = name.removeprefix("noise_")

@@ -14,6 +14,7 @@ from ehrpose.config import INFERENCE_PARTS, load_config, resolve
 from ehrpose.models.loading import init_model
 from ehrpose.models.weights.conversion import convert
 from ehrpose.models.weights.fitting_config import fitting_config
+from ehrpose.models.weights.rival_layouts import LAYOUTS, RIVAL_KINDS
 from ehrpose.registry import MODELS
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +38,13 @@ CONFIGS = {
     "res152_mmpose0": "res152_coco-512",
     "hourglass_official": "hourglass_coco-512",
     "hourglass_mmpose0": "hourglass-mmpose_coco-512",
+    "efficienthrnet_h0": "h0_coco-512",
+    "efficienthrnet_h-1": "h-1_coco-480",
+    "efficienthrnet_h-2": "h-2_coco-448",
+    "efficienthrnet_h-3": "h-3_coco-416",
+    "efficienthrnet_h-4": "h-4_coco-384",
 }
+KINDS = {"efficienthrnet": "pose", "res50": "resnet", "res101": "resnet", "res152": "resnet"}
 # Rows of the output of the last hourglass that nothing uses.
 CUT = {"hourglass_official": ("outs.3.conv.weight", "outs.3.conv.bias")}
 
@@ -61,20 +68,20 @@ def names_and_shapes(network, num_keypoints=17):
 
 def test_every_network_is_listed():
     assert set(CONFIGS) == set(rival_data.NETWORKS)
+    assert len(CONFIGS) == 24
 
 
 @pytest.mark.parametrize("network", rival_data.NETWORKS)
 def test_the_named_config_builds_a_model_with_just_these_tensors(network):
     tensors = names_and_shapes(network)
     converted = convert(tensors)
-    assert converted.kind == network.split("_")[0].rstrip("0123456789").replace("res", "resnet").replace(
-        "mobilenetv", "mobilenetv2"
-    )
+    family = network.split("_")[0]
+    assert converted.kind == KINDS.get(family, family)
     assert ("mmpose" in network) == ("mmpose" in converted.seen)
     assert len(converted.state_dict) == len(tensors)
     assert converted.cut == CUT.get(network, ())
     config, _ = fitting_config(converted, f"{network}.pth")
-    assert config == f"configs/rivals/{CONFIGS[network]}.py"
+    assert config == f"configs/{'ehrnet' if family == 'efficienthrnet' else 'rivals'}/{CONFIGS[network]}.py"
     cfg = resolve(load_config(ROOT / config, parts=INFERENCE_PARTS))
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
@@ -180,10 +187,46 @@ def test_what_does_not_fit_is_named(tensors, options, message):
         convert(tensors, **options)
 
 
-def run_tool(*args):
+@pytest.mark.parametrize("width", [4, 32])
+def test_of_an_imagenet_hrnet_the_backbone_is_kept(width, tmp_path):
+    backbone = MODELS.build({"type": "HRNet", "width": width})
+    layout = next(row for row in LAYOUTS if row.kind == "hrnet_imagenet")
+    tensors = {layout.renamed(f"backbone.{k}", {}): v for k, v in backbone.state_dict().items()}
+    if width == 32:
+        theirs = rival_data.all_shapes()["higherhrnet_w32_official"]
+        assert {k: v.shape for k, v in tensors.items()} == {
+            name: shape for name, shape in theirs.items() if not name.startswith(("final", "deconv"))
+        }
+    others = (
+        "incre_modules.0.0.conv1",
+        "downsamp_modules.0.0",
+        "final_layer.0",
+        "stage4.2.fuse_layers.3.0.0.0",
+    )
+    extra = {f"{name}.weight": torch.zeros(8, 8, 1, 1) for name in others}
+    converted = convert({**tensors, **extra, "classifier.weight": torch.zeros(1000, 8)})
+    assert converted.sizes == {"width": width}
+    assert set(converted.dropped) == {*extra, "classifier.weight"}
+    config, note = fitting_config(converted, "hrnet.pth")
+    assert config == (None if width == 4 else "configs/rivals/higherhrnet-w32_coco-512.py")
+    assert ("width 4" in note) == (width == 4)
+    torch.save(converted.state_dict, tmp_path / "backbone.pth")
+    init_cfg = {"type": "Pretrained", "checkpoint": str(tmp_path / "backbone.pth")}
+    loaded = MODELS.build({"type": "HRNet", "width": width, "init_cfg": init_cfg})
+    loaded.init_weights()
+    name = "stages.2.2.fuse.0.3.0.weight"
+    assert torch.equal(loaded.state_dict()[name], backbone.state_dict()[name])
+
+
+def load_tool():
     spec = importlib.util.spec_from_file_location("tool", ROOT / "tools/misc/convert_checkpoint.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def run_tool(*args):
+    tool = load_tool()
     run_cli(lambda: tool.main([str(arg) for arg in args]))
 
 
@@ -200,5 +243,6 @@ def test_the_tool_says_what_it_saw_and_last_the_config(tmp_path, capsys, monkeyp
     model = init_model(ROOT / lines[-1].removeprefix("config: "), str(target))
     name = "backbone.stages.0.0.expand.0.weight"
     assert torch.equal(model.state_dict()[name], tensors["stage.0.0.inv.0.weight"])
+    assert set(load_tool().KINDS) == {"pose", "classification", "lite", *RIVAL_KINDS}
     with pytest.raises(ValueError, match=r"convert it with tools/misc/convert_checkpoint\.py"):
         init_model(ROOT / lines[-1].removeprefix("config: "), str(source))
