@@ -103,7 +103,7 @@ class StackedHourglass(BaseModule):
         self.with_norm, self.with_cp = with_norm, with_cp
         width = channels[0]
         self.out_channels, self.out_strides = (width,), (4,)
-        self.side_multiple = 2 ** (len(channels) + 1)
+        self.side_multiple = max(32, 2 ** (len(channels) + 1))
         self.stem = nn.Sequential(
             HourglassConv(3, width // 4, 7, stride=2, with_norm=with_norm),
             HourglassConv(width // 4, width // 2, with_norm=with_norm),

@@ -15,7 +15,7 @@ SMALL = {
     "res50_coco-512": {"model.backbone.base_channels": 4, "model.neck.channels": (8, 8, 8)},
     "mobilenetv2_coco-512": {"model.neck.channels": (8, 8, 8)},
     "hourglass_coco-512": {"model.backbone.channels": (8, 12, 16, 20, 24), "model.backbone.num_stacks": 2},
-    "hourglass-mmpose_coco-512": {"model.backbone.channels": (8, 12, 16), "model.backbone.num_stacks": 3},
+    "hourglass-mmpose_coco-512": {"model.backbone.channels": (8, 8, 12, 12, 16), "model.backbone.num_stacks": 3},
 }  # fmt: skip
 
 

@@ -89,8 +89,15 @@ def test_the_named_config_builds_a_model_with_just_these_tensors(network):
     assert own == {name: tensor.shape for name, tensor in converted.state_dict.items()}
 
 
-@pytest.mark.parametrize("prefix", ["module.", "1.", "module.1.", "model.module."])
-@pytest.mark.parametrize("network", ["higherhrnet_w32_official", "litepose_S", "hourglass_official"])
+@pytest.mark.parametrize(
+    ("network", "prefix"),
+    [
+        ("higherhrnet_w32_official", "1."),
+        ("higherhrnet_w32_official", "module.1."),
+        ("litepose_S", "module."),
+        ("hourglass_official", "model.module."),
+    ],
+)
 def test_prefixes_of_wrappers_are_removed(network, prefix):
     tensors = names_and_shapes(network)
     wrapped = convert({prefix + name: tensor for name, tensor in tensors.items()})

@@ -76,3 +76,16 @@ def test_a_small_form_finds_the_same_people(name, tmp_path):
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_a_network_of_full_width_finds_the_same_people(name, backend, tmp_path):
     export_and_compare(name, {"codec.input_size": 128, "codec.min_score": 0.05}, tmp_path, backend)
+
+
+def test_default_shapes_of_hourglasses_are_multiples_of_64():
+    from ehrpose.deploy.export.input_form import input_form
+    from ehrpose.deploy.export.onnx import DeployNetwork, export_onnx
+    from ehrpose.deploy.export.options import ExportOptions
+
+    name = "hourglass-mmpose_coco-512"
+    model = init_model(load_config(str(FOLDER / f"{name}.py"), small_options(name), INFERENCE_PARTS))
+    # For 64 px and other networks: 96 x 64.
+    assert input_form(model, ExportOptions(backend="tensorrt")).varying == {"shapes": [[64, 128], [128, 64]]}
+    with pytest.raises(ValueError, match="multiples of 64 px"):
+        export_onnx(DeployNetwork(model), (96, 64))
