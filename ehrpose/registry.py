@@ -59,6 +59,14 @@ MODELS = _child(
     "ehrpose.models.losses",
     "ehrpose.models.heads.classification",
     "ehrpose.models.classifier",
+    "ehrpose.models.backbones.hrnet",
+    "ehrpose.models.necks.pass_through",
+    "ehrpose.models.backbones.litepose",
+    "ehrpose.models.heads.fusion_deconv_head",
+    "ehrpose.models.backbones.resnet",
+    "ehrpose.models.backbones.mobilenet_v2",
+    "ehrpose.models.necks.deconv",
+    "ehrpose.models.backbones.hourglass",
 )
 DATASETS = _child(
     root.DATASETS,

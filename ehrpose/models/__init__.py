@@ -7,12 +7,20 @@ from ehrpose.lazy import lazy_attributes
 
 if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.models.backbones import EfficientNet, EfficientNetLite
+    from ehrpose.models.backbones.hourglass import StackedHourglass
+    from ehrpose.models.backbones.hrnet import HRNet
+    from ehrpose.models.backbones.litepose import LitePose
+    from ehrpose.models.backbones.mobilenet_v2 import MobileNetV2
+    from ehrpose.models.backbones.resnet import ResNet
     from ehrpose.models.classifier import ImageClassifier
     from ehrpose.models.data_preprocessor import PosePreprocessor
     from ehrpose.models.estimator import BottomUpEstimator
     from ehrpose.models.heads import AEHead, ClassificationHead, SingleLevelAEHead
+    from ehrpose.models.heads.fusion_deconv_head import FusionDeconvHead
     from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
     from ehrpose.models.necks import HighResolutionNeck, TopDownNeck
+    from ehrpose.models.necks.deconv import DeconvNeck
+    from ehrpose.models.necks.pass_through import PassThroughNeck
     from ehrpose.models.scaling import CompoundScaling, compound_scaling
     from ehrpose.models.weights.checkpoint import load_checkpoint, load_pretrained, read_state_dict
 
@@ -22,14 +30,22 @@ __all__ = [
     "BottomUpEstimator",
     "ClassificationHead",
     "CompoundScaling",
+    "DeconvNeck",
     "EfficientNet",
     "EfficientNetLite",
+    "FusionDeconvHead",
+    "HRNet",
     "HeatmapLoss",
     "HighResolutionNeck",
     "ImageClassifier",
+    "LitePose",
+    "MobileNetV2",
+    "PassThroughNeck",
     "PosePreprocessor",
+    "ResNet",
     "SideLoss",
     "SingleLevelAEHead",
+    "StackedHourglass",
     "TopDownNeck",
     "compound_scaling",
     "load_checkpoint",
@@ -43,6 +59,14 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
         {
             "EfficientNet": "ehrpose.models.backbones",
             "EfficientNetLite": "ehrpose.models.backbones",
+            "HRNet": "ehrpose.models.backbones.hrnet",
+            "LitePose": "ehrpose.models.backbones.litepose",
+            "MobileNetV2": "ehrpose.models.backbones.mobilenet_v2",
+            "ResNet": "ehrpose.models.backbones.resnet",
+            "StackedHourglass": "ehrpose.models.backbones.hourglass",
+            "FusionDeconvHead": "ehrpose.models.heads.fusion_deconv_head",
+            "DeconvNeck": "ehrpose.models.necks.deconv",
+            "PassThroughNeck": "ehrpose.models.necks.pass_through",
             "ImageClassifier": "ehrpose.models.classifier",
             "PosePreprocessor": "ehrpose.models.data_preprocessor",
             "BottomUpEstimator": "ehrpose.models.estimator",

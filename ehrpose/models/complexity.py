@@ -2,7 +2,8 @@
 
 Source of the paper's figures: Neff et al., EfficientHRNet, arXiv:2007.08090, Tables 3 to 5. Its counter adds
 the parameters of every MBConv block twice, counts a transposed convolution at its output size, and calls
-multiply-adds FLOPs.
+multiply-adds FLOPs. The same counter added the convolutions of the authors' stacked hourglasses twice (277.8 million
+parameters), as these were wrapped in a class whose name it knew.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ehrpose.models.backbones.hourglass import StackedHourglass
 from ehrpose.models.layers import MBConv
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -69,8 +71,8 @@ def count_complexity(
         model: Called with one argument, (B, 3, H, W) images. Its mode and statistics are preserved.
         input_size: H, W of the images, px.
         batch_size: Images in the pass; multiply-adds grow with it, parameters do not.
-        paper_counting: Count as the paper does: MBConv blocks twice, transposed convolutions at
-            their output size.
+        paper_counting: Count as the papers do: MBConv blocks and the authors' hourglass convolutions twice, transposed
+            convolutions at their output size.
 
     Raises:
         ValueError: ``input_size`` is not a pair of positive numbers, ``batch_size`` is below 1, or the model
@@ -150,5 +152,10 @@ def _count_macs(layer: nn.Module, x: Tensor, out: Tensor, paper_counting: bool) 
 def _count_params(module: nn.Module, paper_counting: bool) -> int:
     params = sum(p.numel() for p in module.parameters())
     if paper_counting:
-        params += sum(_count_params(m, False) for m in module.modules() if isinstance(m, MBConv))
+        params += sum(_count_params(m, False) for m in module.modules() if _is_counted_twice(m))
     return params
+
+
+def _is_counted_twice(module: nn.Module) -> bool:
+    # Every convolution of the authors' hourglasses is in a wrapper; mmpose's form, with batch norms, has other classes.
+    return isinstance(module, MBConv) or (isinstance(module, StackedHourglass) and not module.with_norm)

@@ -23,7 +23,8 @@ class BottomUpEstimator(BaseModel):
 
     Args:
         backbone: Config; its ``out_channels`` and ``out_strides`` are passed to the neck.
-        neck: Config; its ``out_channels`` are passed to the head.
+        neck: Config; its ``out_channels`` are passed to the head. None: the backbone's maps go to the head as they are
+            (``PassThroughNeck``).
         head: Config; contains the codec.
         flip_test: Average the heatmaps with those of the mirrored image; its tags are concatenated.
         data_preprocessor: Config of the preprocessor; ``PosePreprocessor`` by default.
@@ -33,7 +34,7 @@ class BottomUpEstimator(BaseModel):
     def __init__(
         self,
         backbone: Mapping,
-        neck: Mapping,
+        neck: Mapping | None,
         head: Mapping,
         flip_test: bool = False,
         data_preprocessor: Mapping | None = None,
@@ -43,9 +44,10 @@ class BottomUpEstimator(BaseModel):
         super().__init__(preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         taps = {"in_channels": self.backbone.out_channels, "in_strides": self.backbone.out_strides}
-        self.neck = MODELS.build({**taps, **neck})
+        self.neck = MODELS.build({**taps, **(neck or {"type": "PassThroughNeck"})})
         self.head = MODELS.build({"in_channels": self.neck.out_channels, **head})
         self.flip_test = flip_test
+        self.side_multiple = side_multiple(self)
 
     @property
     def codec(self) -> Any:
@@ -58,8 +60,8 @@ class BottomUpEstimator(BaseModel):
         """Run the network.
 
         Args:
-            inputs: (B, 3, H, W) normalised images, H and W multiples of 32; in ``predict`` also a list of
-                (1, 3, H, W) images of different shapes, or a list of lists of them, one per test scale.
+            inputs: (B, 3, H, W) normalised images, H and W multiples of 32 (``side_multiple``); in ``predict`` also a
+                list of (1, 3, H, W) images of different shapes, or a list of lists of them, one per test scale.
             data_samples: Targets (``loss``) or warps (``predict``) of the images.
             mode: ``"tensor"``: Maps; ``"loss"``: dict of losses; ``"predict"``: samples with people.
 
@@ -77,8 +79,10 @@ class BottomUpEstimator(BaseModel):
 
     def maps(self, images: Tensor) -> Maps:
         """Return the Maps of (B, 3, H, W) normalised images."""
-        if images.shape[-1] % 32 or images.shape[-2] % 32:
-            raise ValueError(f"image sides must be multiples of 32, got {tuple(images.shape[-2:])}")
+        if images.shape[-1] % self.side_multiple or images.shape[-2] % self.side_multiple:
+            raise ValueError(
+                f"image sides must be multiples of {self.side_multiple}, got {tuple(images.shape[-2:])}"
+            )
         return self.head(self.neck(self.backbone(images)))
 
     def _targets(self, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
@@ -128,3 +132,8 @@ class BottomUpEstimator(BaseModel):
                 people = people.warped(invert_warp(np.asarray(sample.warp)))
             sample.pred_instances = InstanceData(**people.to_fields())
         return samples
+
+
+def side_multiple(model: Any) -> int:
+    """Return what both sides of a model's input must be multiples of, px: 32, or what its backbone asks for."""
+    return getattr(model.backbone, "side_multiple", 32)

@@ -1,6 +1,7 @@
 """Layers shared by backbones, necks and heads.
 
-Source: EfficientNet (arXiv:1905.11946) for MBConv, ResNet (arXiv:1512.03385) for BasicBlock.
+Source: EfficientNet (arXiv:1905.11946) for MBConv, ResNet (arXiv:1512.03385) for BasicBlock and Bottleneck, MobileNetV2
+(arXiv:1801.04381) for InvertedResidual.
 """
 
 from __future__ import annotations
@@ -154,6 +155,85 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
         return F.relu(x + self.bn2(self.conv2(out)))
+
+
+def conv_bn_act(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    groups: int = 1,
+    act: Callable[[], nn.Module] | None = nn.ReLU,
+) -> nn.Sequential:
+    """Return a convolution padded alike on all sides, a batch norm and an activation (none if ``act=None``)."""
+    layers = nn.Sequential(
+        nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
+        ),
+        nn.BatchNorm2d(out_channels),
+    )
+    if act is not None:
+        layers.append(act())
+    return layers
+
+
+class Bottleneck(nn.Module):
+    """Residual block of 1x1, 3x3 (with the stride) and 1x1 convolution; the result is four times as wide.
+
+    Args:
+        in_channels: Input channels.
+        width: Channels of the first two convolutions; the output has ``4 * width``.
+        stride: 1 or 2.
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1):
+        super().__init__()
+        out_channels = width * self.expansion
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+        else:
+            self.downsample = nn.Sequential()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = F.relu(self.bn2(self.conv2(out)))
+        return F.relu(self.downsample(x) + self.bn3(self.conv3(out)))
+
+
+class InvertedResidual(nn.Module):
+    """Inverted residual block: expand, depthwise, project, with ReLU6 after the first two.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels.
+        stride: 1 or 2. The input is added to the output if it is 1 and the channels agree.
+        expansion: Factor of the 1x1 expansion; 1 omits it.
+        kernel_size: Side of the depthwise kernel, which is padded alike on all sides.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, expansion: int = 6, kernel_size: int = 3
+    ):
+        super().__init__()
+        hidden = in_channels * expansion
+        self.with_identity = stride == 1 and in_channels == out_channels
+        self.expand = conv_bn_act(in_channels, hidden, 1, act=nn.ReLU6) if expansion != 1 else nn.Identity()
+        self.depthwise = conv_bn_act(hidden, hidden, kernel_size, stride, groups=hidden, act=nn.ReLU6)
+        self.project = conv_bn_act(hidden, out_channels, 1, act=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.depthwise(self.expand(x)))
+        return x + out if self.with_identity else out
 
 
 class GaussianSmoothing(nn.Module):

@@ -26,7 +26,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--paper-counting",
         action="store_true",
-        help="count like the paper: MBConv blocks twice, transposed convolutions at their output size",
+        help="count like the papers: MBConv blocks and hourglass convolutions twice, transposed convolutions at their "
+        "output size",
     )
     add_cfg_options(parser)
     args = parser.parse_args(argv)

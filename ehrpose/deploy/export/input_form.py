@@ -7,6 +7,7 @@ from typing import Any
 
 from ehrpose.deploy.export.options import ExportOptions
 from ehrpose.image_warp import plan_inputs
+from ehrpose.models.estimator import side_multiple
 
 # The example of an input that follows the photo: what most cameras deliver.
 _TYPICAL_WH = (640, 480)
@@ -55,7 +56,9 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
         "divisor": int(resize.get("size_divisor", 64)),
         "max_aspect": float(resize.get("max_aspect", 8.0)),
     }
-    shapes = options.shapes_wh or (_two_shapes(sides["short"]) if options.for_tensorrt else ())
+    shapes = options.shapes_wh or (
+        _two_shapes(sides["short"], side_multiple(model)) if options.for_tensorrt else ()
+    )
     if shapes:
         wide = max(shapes, key=lambda size_wh: size_wh[0] / size_wh[1])
         return InputForm(
@@ -85,7 +88,7 @@ def _passes_lost(model: Any, resize: dict[str, Any]) -> list[str]:
     return [f"the file sees each photo once, without {' and '.join(lost)} of the config's test"]
 
 
-def _two_shapes(short: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    short = -(-short // 32) * 32
-    long = round(short * _FIXED_ASPECT / 32) * 32
+def _two_shapes(short: int, multiple: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    short = -(-short // multiple) * multiple
+    long = round(short * _FIXED_ASPECT / multiple) * multiple
     return (long, short), (short, long)

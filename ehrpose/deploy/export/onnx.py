@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ehrpose.deploy.export.peaks import PeakExtractor
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
+from ehrpose.models.estimator import side_multiple
 from ehrpose.models.layers import SplitPadConv2d
 from ehrpose.structures import Maps, PeakMaps
 
@@ -151,7 +152,7 @@ def export_onnx(
 
     Args:
         network: The network to export.
-        size_wh: Width and height of the input, px, multiples of 32.
+        size_wh: Width and height of the input, px, multiples of 32, or of what the backbone asks for.
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.
         opset: ONNX opset version.
@@ -164,10 +165,11 @@ def export_onnx(
     import onnx
 
     width, height = size_wh
-    if width % 32 or height % 32 or min(size_wh) < 32 or batch_size < 1:
+    multiple = side_multiple(network)
+    if width % multiple or height % multiple or min(size_wh) < multiple or batch_size < 1:
         raise ValueError(
-            f"expected an input size in multiples of 32 px and a batch size of at least 1, got {width} x {height} and "
-            f"{batch_size}"
+            f"expected an input size in multiples of {multiple} px and a batch size of at least 1, got {width} x "
+            f"{height} and {batch_size}"
         )
     example = example_input(network, size_wh, batch_size)
     axes: dict[str, dict[int, str]] = {name: {} for name in (INPUT_NAME, *network.names)}

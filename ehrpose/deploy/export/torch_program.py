@@ -9,6 +9,7 @@ import torch
 
 from ehrpose.deploy.export.onnx import DeployNetwork
 from ehrpose.deploy.sidecar import DeployError
+from ehrpose.models.estimator import side_multiple
 
 
 def export_torch(
@@ -25,7 +26,7 @@ def export_torch(
         size_wh: Width and height of the input, px.
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.
-        dynamic_sides: Allow any height and width, multiples of 32.
+        dynamic_sides: Allow any height and width, multiples of 32, or of what the backbone asks for.
 
     Raises:
         DeployError: torch cannot export it; the message says why.
@@ -39,7 +40,10 @@ def export_torch(
     axes: dict[int, object] = {0: torch.export.Dim("batch", min=1)} if dynamic_batch else {}
     if dynamic_sides:
         first = 2 if network.layout == "NCHW" else 1
-        axes |= {first + i: 32 * torch.export.Dim(name, min=1) for i, name in enumerate(("rows", "columns"))}
+        multiple = side_multiple(network)
+        axes |= {
+            first + i: multiple * torch.export.Dim(name, min=1) for i, name in enumerate(("rows", "columns"))
+        }
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():

@@ -21,8 +21,8 @@ from ehrpose.structures import Maps
 HeatmapLosses = Mapping | Sequence[Mapping] | None
 
 
-class _Head(BaseModule):
-    """Base of both heads: the codec's sizes and the losses."""
+class BaseAEHead(BaseModule):
+    """Base of the heads: the codec's sizes and the losses."""
 
     def __init__(
         self,
@@ -113,8 +113,17 @@ class _Head(BaseModule):
             conv.weight[self.num_keypoints :].normal_(std=tag_init_std)
 
 
+def check_one_map(in_channels: Any) -> None:
+    """Raise ValueError unless ``in_channels`` is the width of one map."""
+    if not isinstance(in_channels, int):
+        raise ValueError(
+            f"the head expects one map at stride 4, got maps of {tuple(in_channels)} channels: set `neck` to one that "
+            "fuses them, such as HighResolutionNeck"
+        )
+
+
 @MODELS.register_module()
-class AEHead(_Head):
+class AEHead(BaseAEHead):
     """Heatmaps and tags at stride 4; heatmaps at stride 2 from the upsampled features and maps.
 
     The codec's ``tag_strides`` says whether stride 2 has tags too.
@@ -154,6 +163,7 @@ class AEHead(_Head):
         init_cfg: dict | None = None,
     ):
         super().__init__(codec, heatmap_loss, tag_loss, side_loss, smooth_sigmas, init_cfg)
+        check_one_map(in_channels)
         if self.codec.strides != (4, 2):
             raise ValueError(f"AEHead needs strides (4, 2), got {self.codec.strides}: set codec.strides")
         first = self.num_keypoints + self.num_tags
@@ -183,7 +193,7 @@ class AEHead(_Head):
 
 
 @MODELS.register_module()
-class SingleLevelAEHead(_Head):
+class SingleLevelAEHead(BaseAEHead):
     """The plain head: one 1x1 convolution to heatmaps and tags at stride 4.
 
     Source: HRNet with associative embedding, arXiv:1902.09212.
@@ -216,6 +226,7 @@ class SingleLevelAEHead(_Head):
         init_cfg: dict | None = None,
     ):
         super().__init__(codec, heatmap_loss, tag_loss, side_loss, smooth_sigmas, init_cfg)
+        check_one_map(in_channels)
         if self.codec.strides != (4,):
             raise ValueError(
                 f"SingleLevelAEHead needs strides (4,), got {self.codec.strides}: set codec.strides"

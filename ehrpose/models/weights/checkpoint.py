@@ -40,6 +40,11 @@ from ehrpose.models.weights.state_dict_diff import (
 
 SAFETENSORS = ".safetensors"
 _META_KEY = "ehrpose"
+# Beginnings of names in files that tools/misc/convert_checkpoint.py reads.
+_OTHER_PROJECTS = (
+    "features.", "_conv_stem.", "final_layer", "final_refined.", "keypoint_head.", "head.final_layer", "pre.0.",
+    "backbone.hourglass_modules.", "transition1.",
+)  # fmt: skip
 # Counters that MMEngine's and torch's averaged models store alongside the weights.
 _EMA_COUNTERS = ("steps", "n_averaged")
 
@@ -297,7 +302,7 @@ def _beginnings(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _conversion_hint(tensors: Mapping[str, Tensor]) -> str:
-    if any(name.removeprefix("1.").startswith(("features.", "_conv_stem.")) for name in tensors):
+    if any(name.removeprefix("1.").startswith(_OTHER_PROJECTS) for name in tensors):
         return (
             "; it has the layout of another project: convert it with tools/misc/convert_checkpoint.py first"
         )

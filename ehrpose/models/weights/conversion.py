@@ -1,8 +1,9 @@
 """Conversion of weights from other projects to our names.
 
-Three layouts are supported: the public EfficientHRNet checkpoints (``features.*``, ``trans*_branch*``, ``stage*``,
-``final_layers.*``, ``deconv_layers.*``), ImageNet classifiers in the same layout (``features.*``, ``classifier.*``),
-and EfficientNet-Lite (``_conv_stem``, ``_blocks.*``, ``_fc``). Either every tensor is mapped, or nothing is converted.
+Supported are the public EfficientHRNet checkpoints (``features.*``, ``trans*_branch*``, ``stage*``, ``final_layers.*``,
+``deconv_layers.*``), ImageNet classifiers in the same layout (``features.*``, ``classifier.*``), EfficientNet-Lite
+(``_conv_stem``, ``_blocks.*``, ``_fc``), and the layouts of ``rival_layouts``. Either every tensor is mapped, or
+nothing is converted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ from ehrpose.models.weights.conversion_names import (
     one_classifier_form,
     public_name,
 )
+from ehrpose.models.weights.rival_layouts import (
+    RIVAL_KINDS,
+    build_network,
+    find_layout,
+    network_sizes,
+)
 from ehrpose.models.weights.state_dict_diff import (
     Differences,
     compare_tensors,
@@ -43,7 +50,12 @@ LITE_SIZES = {
     "Lite3": (1.2, 1.4),
     "Lite4": (1.4, 1.8),
 }
-KINDS = ("pose", "classification", "lite")
+KINDS = ("pose", "classification", "lite", *RIVAL_KINDS)
+_SEEN = {
+    "pose": "EfficientHRNet, its authors' names",
+    "classification": "EfficientNet, names of the public EfficientHRNet code",
+    "lite": "EfficientNet-Lite",
+}
 
 
 @dataclass(frozen=True)
@@ -53,18 +65,22 @@ class Converted:
     Attributes:
         state_dict: The weights: for BottomUpEstimator (``pose``), otherwise for the backbone alone, or for
             ImageClassifier if the head was kept.
-        kind: ``"pose"``, ``"classification"`` or ``"lite"``.
+        kind: ``"pose"``, ``"classification"``, ``"lite"`` or one of ``RIVAL_KINDS``.
         sizes: Values for the model's config: phi, or width and depth; num_keypoints and tag_strides, or
             num_classes.
+        seen: The network and whose names the file has.
         dropped: Names of the classifier's tensors, if it was not kept.
         counters: Number of counters of batch norms that the file lacks and that were added, as 0.
+        cut: Names of tensors whose rows that nothing uses were left out.
     """
 
     state_dict: dict[str, Tensor]
     kind: str
     sizes: dict[str, Any]
+    seen: str
     dropped: tuple[str, ...] = field(default=())
     counters: int = 0
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,8 @@ def convert(
     Args:
         tensors: State dict; the prefixes of wrappers, ``module.``, ``1.`` and so on, are removed, and counters of batch
             norms that it lacks start at 0.
-        kind: ``"pose"``, ``"classification"``, ``"lite"``; ``"auto"`` detects it from the names.
+        kind: ``"pose"``, ``"classification"``, ``"lite"`` or one of ``RIVAL_KINDS``; ``"auto"`` detects it from the
+            names.
         phi: Scaling coefficient, any real number; None detects one of 0 to -4 from the shapes. Not for Lite.
         keep_classifier: Keep the head of a classifier.
 
@@ -97,12 +114,13 @@ def convert(
         kind = detect_kind(tensors)
     if kind not in KINDS:
         raise ValueError(f"kind must be 'auto' or one of {', '.join(KINDS)}, got {kind!r}")
-    if kind == "lite" and phi is not None:
-        raise ValueError(
-            f"EfficientNet-Lite has no phi: omit phi={phi}, width and depth are detected from the shapes"
-        )
-    if kind == "pose" and keep_classifier:
+    if phi is not None and kind not in ("pose", "classification"):
+        name = "EfficientNet-Lite" if kind == "lite" else kind
+        raise ValueError(f"{name} has no phi: omit phi={phi}, its sizes are detected from the shapes")
+    if kind not in ("classification", "lite") and keep_classifier:
         raise ValueError("a pose checkpoint has no classifier to keep: omit keep_classifier")
+    if kind in RIVAL_KINDS:
+        return _converted_rival(tensors, kind)
     if kind == "classification":
         tensors = one_classifier_form(tensors)
     chosen = _best(_candidates(kind, tensors, phi), tensors)
@@ -115,7 +133,7 @@ def convert(
         if not keep_classifier:
             dropped = tuple(name for name, ours in chosen.names.items() if ours.startswith("head."))
             result = {k.removeprefix("backbone."): v for k, v in result.items() if k.startswith("backbone.")}
-    return Converted(result, kind, chosen.sizes, dropped, counters)
+    return Converted(result, kind, chosen.sizes, _SEEN[kind], dropped, counters)
 
 
 def detect_kind(tensors: Mapping[str, Tensor]) -> str:
@@ -124,6 +142,9 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
     Raises:
         ValueError: The layout is unknown.
     """
+    rival = find_layout(tensors)
+    if rival is not None:
+        return rival.kind
     if "_conv_stem.weight" in tensors:
         return "lite"
     if "final_layers.0.weight" in tensors:
@@ -131,8 +152,42 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
     if "features.0.1.weight" in tensors:
         return "classification"
     raise ValueError(
-        "unknown layout: expected names like final_layers.0.weight (pose), features.0.1.weight "
-        f"(classification) or _conv_stem.weight (lite), got {first_names(tuple(tensors))}"
+        "unknown layout: expected the names of EfficientHRNet (final_layers.0.weight), EfficientNet "
+        "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), or of HRNet, HigherHRNet, LitePose, ResNet, "
+        f"MobileNetV2 or hourglasses with associative embedding; got {first_names(tuple(tensors))}"
+    )
+
+
+def _converted_rival(tensors: Mapping[str, Tensor], kind: str) -> Converted:
+    """Rename the weights of another network; its output's rows that nothing uses are left out."""
+    layout = find_layout(tensors)
+    if layout is None or layout.kind != kind:
+        seen = "unknown ones" if layout is None else f"those of {layout.seen}"
+        raise ValueError(f"expected the names of {kind}, got {seen}: omit kind, it is detected")
+    sizes = network_sizes(layout, tensors)
+    dropped = tuple(name for name in tensors if layout.dropped and re.match(layout.dropped, name))
+    tensors = {name: value for name, value in tensors.items() if name not in dropped}
+    with torch.device("meta"):
+        ours = build_network(layout, sizes).state_dict()
+    names = {layout.renamed(name, sizes): name for name in ours}
+    shapes = {theirs: ours[name] for theirs, name in names.items()}
+    cut = [name for name, value in shapes.items() if _has_more_rows(tensors.get(name), value)]
+    shortened = {**tensors, **{name: tensors[name][: len(shapes[name])].clone() for name in cut}}
+    chosen = _best([_Candidate(layout.seen, sizes, names, shapes)], shortened)
+    shortened, counters = with_counters(shortened, chosen.shapes)
+    result = {ours: shortened[theirs] for theirs, ours in chosen.names.items()}
+    if layout.dropped:
+        result = {name.removeprefix("backbone."): value for name, value in result.items()}
+    return Converted(result, kind, sizes, layout.seen, dropped, counters, tuple(cut))
+
+
+def _has_more_rows(tensor: Tensor | None, expected: Tensor) -> bool:
+    """Return whether a tensor is twice ``expected`` in the first axis: the unused half of an hourglass' output."""
+    return (
+        tensor is not None
+        and tensor.ndim == expected.ndim > 0
+        and tensor.shape[1:] == expected.shape[1:]
+        and tensor.shape[0] == 2 * expected.shape[0]
     )
 
 

@@ -1,0 +1,10 @@
+"""HigherHRNet-W32 on CrowdPose at 512 px."""
+
+_base_ = [
+    "../_base_/models/higherhrnet.py",
+    "../_base_/datasets/crowdpose.py",
+    "../_base_/schedules/300e.py",
+    "../_base_/runtime/default.py",
+]
+
+default_hooks = dict(checkpoint=dict(save_best="crowdpose/AP"))

@@ -1,0 +1,10 @@
+"""HigherHRNet-W48 on COCO keypoints at 512 px."""
+
+_base_ = [
+    "../_base_/models/higherhrnet.py",
+    "../_base_/datasets/coco.py",
+    "../_base_/schedules/300e.py",
+    "../_base_/runtime/default.py",
+]
+
+model = dict(backbone=dict(width=48))

@@ -1,0 +1,10 @@
+"""HRNet-W32 with a one-level head and unbiased (UDP) targets on COCO keypoints at 512 px."""
+
+_base_ = [
+    "../_base_/models/hrnet_ae.py",
+    "../_base_/datasets/coco.py",
+    "../_base_/schedules/300e.py",
+    "../_base_/runtime/default.py",
+]
+
+codec = dict(unbiased=True)
