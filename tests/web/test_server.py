@@ -63,7 +63,7 @@ def test_broken_uploads_leave_one_line_each_and_not_without_end(root):
         _, err = server.communicate(timeout=30)
     first, *broken = err.splitlines()
     assert "WARNING: upload from 127.0.0.1 refused: " in first
-    broken.remove("interrupted")
+    broken = [line for line in broken if line != "interrupted"]  # not said where the shell has SIGINT ignored
     assert {line.split("WARNING: ")[1] for line in broken} == {"upload from 127.0.0.1 broke off"}
     assert len(broken) <= 10
 

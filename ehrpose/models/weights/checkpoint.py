@@ -303,9 +303,7 @@ def _beginnings(tensors: Mapping[str, Tensor]) -> str:
 
 def _conversion_hint(tensors: Mapping[str, Tensor]) -> str:
     if any(name.removeprefix("1.").startswith(_OTHER_PROJECTS) for name in tensors):
-        return (
-            "; it has the layout of another project: convert it with tools/misc/convert_checkpoint.py first"
-        )
+        return "; it is of another project: convert it with tools/misc/convert_checkpoint.py first"
     return ""
 
 
