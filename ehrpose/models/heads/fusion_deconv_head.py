@@ -60,7 +60,7 @@ class FusionDeconvHead(BaseAEHead):
         if isinstance(in_channels, int) or len(in_channels) != 5 or len(channels) != 3:
             raise ValueError(
                 f"FusionDeconvHead expects five maps and three channels, got {in_channels} and {tuple(channels)}: "
-                "set the backbone to LitePose and `neck` to PassThroughNeck"
+                "set the backbone to LitePose and model.neck to PassThroughNeck"
             )
         first = self.num_keypoints + self.num_tags
         self.with_tag2 = 2 in self.codec.tag_strides

@@ -31,7 +31,7 @@ class PassThroughNeck(BaseModule):
         if len(in_strides) == 1 and in_strides[0] != 4:
             raise ValueError(
                 f"the head expects a map at stride 4, the backbone's only one has stride {in_strides[0]}: "
-                "set `neck`, such as DeconvNeck"
+                "set model.neck, such as DeconvNeck"
             )
         self.out_channels = in_channels[0] if len(in_channels) == 1 else tuple(in_channels)
 
