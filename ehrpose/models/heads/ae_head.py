@@ -117,8 +117,8 @@ def check_one_map(in_channels: Any) -> None:
     """Raise ValueError unless ``in_channels`` is the width of one map."""
     if not isinstance(in_channels, int):
         raise ValueError(
-            f"the head expects one map at stride 4, got maps of {tuple(in_channels)} channels: set model.neck to one that "
-            "fuses them, such as HighResolutionNeck"
+            f"the head expects one map at stride 4, got maps of {tuple(in_channels)} channels: set model.neck to "
+            "one that fuses them, such as HighResolutionNeck"
         )
 
 
