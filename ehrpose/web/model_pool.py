@@ -212,7 +212,7 @@ class ModelPool:
 def open_ready(spec: ModelSpec, device: str | None, trust_pt2: bool = False) -> Predictor:
     """Return an open model that has seen a photo: what is compiled and loaded then may take longer than a photo may."""
     predictor: Predictor = spec.open(device, trust_pt2=trust_pt2)
-    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)  # the shape of most photos
     predictor.predict([noise])
     return predictor
 

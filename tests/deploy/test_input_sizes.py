@@ -19,6 +19,7 @@ from ehrpose.deploy.network_input import input_plan
 from ehrpose.deploy.pipeline import drawn_scene, export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash, read_sidecar, sidecar_path
+from ehrpose.image_warp import plan_inputs
 from ehrpose.models.loading import init_model
 from ehrpose.registry import BACKENDS
 
@@ -132,7 +133,7 @@ def test_the_size_is_that_of_the_configs_test(demo_config, small_options):
     step = "test_dataloader.dataset.pipeline.1"
     assert form().varying == {"sides": {"short": 64, "divisor": 32, "max_aspect": 8.0}}
     assert form(**{f"{step}.input_size": 96, f"{step}.size_divisor": 64}).varying["sides"] == {
-        "short": 96, "divisor": 64, "max_aspect": 8.0
+        "short": 128, "divisor": 64, "max_aspect": 8.0
     }  # fmt: skip
     lost = form(**{f"{step}.scales": (0.5, 1.0), "model.flip_test": True}).losses
     assert lost == (
@@ -147,6 +148,23 @@ def test_tensorrt_gets_two_shapes_by_default(demo_config, small_options):
     assert (form.size_wh, form.varying) == ((96, 64), {"shapes": [[64, 96], [96, 64]]})
     one = input_form(model, ExportOptions(backend="tensorrt", shapes_wh=((96, 64),)))
     assert (one.size_wh, one.varying) == ((96, 64), {})
+    assert "letterboxed into 96 x 64 px" in one.losses[0]
+
+
+@pytest.mark.parametrize(("divisor", "short"), [(32, 64), (64, 64), (128, 128)])
+def test_shapes_are_no_smaller_than_the_configs_test(demo_config, small_options, divisor, short):
+    changed = {**small_options, "test_dataloader.dataset.pipeline.1.size_divisor": divisor}
+    model = init_model(load_config(str(demo_config), changed, INFERENCE_PARTS))
+    for backend in ("onnxruntime", "tensorrt"):
+        form = input_form(model, ExportOptions(backend=backend))
+        tested = plan_inputs((640, 480), model.codec.input_size, divisor)[0].size_wh
+        assert min(form.size_wh) == min(tested) == short
+
+
+def test_a_config_without_a_limit_of_the_aspect_can_be_exported(demo_config, small_options):
+    changed = {**small_options, "test_dataloader.dataset.pipeline.1.max_aspect": 1e6}
+    form = input_form(init_model(load_config(str(demo_config), changed, INFERENCE_PARTS)), ExportOptions())
+    assert form.varying["sides"]["max_aspect"] == 100
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,12 @@ def test_bfloat16_is_measured_and_chosen_when_loaded(small):
     assert 0 < np.abs(a - b).max() < 0.1 * np.abs(b).max()
 
 
+def test_bfloat16_is_compared_on_the_users_photos(small, tmp_path):
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((64, 80, 3), np.uint8))
+    assert "in 2 images" in small(precision="bf16", calib_data=str(tmp_path)).report
+
+
 def test_runs_without_the_code_of_the_model(small):
     path = small().path
     code = (

@@ -14,6 +14,8 @@ _TYPICAL_WH = (640, 480)
 # The default shapes where an engine wants fixed ones, as long side over short side: photos of 4:3, 3:2 and 16:9 lose
 # little in it, and AP on COCO is that of free shapes within 0.002 (docs/deploy/index.md).
 _FIXED_ASPECT = 1.5
+# The most that a sidecar may state (sidecar.schema.json).
+_MAX_ASPECT = 100.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
         options: Options of the export; ``input_wh`` and ``shapes_wh`` override the config.
     """
     resize = _resize_step(model)
-    fixed = options.input_wh
+    fixed = options.shapes_wh[0] if len(options.shapes_wh) == 1 else options.input_wh
     if fixed is None and not options.shapes_wh and resize["type"] == "BottomUpLetterbox":
         size = resize["size_wh"]
         fixed = (size, size) if isinstance(size, int) else (size[0], size[1])
@@ -51,20 +53,20 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
                 "config's test if its shape is another; omit `input_size` to keep the shape of each photo"
             )
         return InputForm(fixed, losses=tuple(losses))
+    divisor = int(resize.get("size_divisor", 64))
+    given = resize.get("input_size") or model.codec.input_size
     sides: dict[str, Any] = {
-        "short": int(resize.get("input_size") or model.codec.input_size),
-        "divisor": int(resize.get("size_divisor", 64)),
-        "max_aspect": float(resize.get("max_aspect", 8.0)),
+        "short": plan_inputs((1, 1), given, divisor)[0].size_wh[0],  # rounded up as it is for every photo
+        "divisor": divisor,
+        "max_aspect": min(float(resize.get("max_aspect", 8.0)), _MAX_ASPECT),
     }
-    shapes = options.shapes_wh or (
-        _two_shapes(sides["short"], side_multiple(model)) if options.for_tensorrt else ()
-    )
+    shapes = options.shapes_wh
+    if options.for_tensorrt and not shapes:
+        shapes = _two_shapes(sides["short"], side_multiple(model))
     if shapes:
         wide = max(shapes, key=lambda size_wh: size_wh[0] / size_wh[1])
-        return InputForm(
-            wide, {"shapes": [[h, w] for w, h in shapes]} if len(shapes) > 1 else {}, tuple(losses)
-        )
-    plan = plan_inputs(_TYPICAL_WH, sides["short"], sides["divisor"], max_aspect=sides["max_aspect"])[0]
+        return InputForm(wide, {"shapes": [[h, w] for w, h in shapes]}, tuple(losses))
+    plan = plan_inputs(_TYPICAL_WH, sides["short"], divisor, max_aspect=sides["max_aspect"])[0]
     return InputForm(plan.size_wh, {"sides": sides}, tuple(losses))
 
 
@@ -89,6 +91,5 @@ def _passes_lost(model: Any, resize: dict[str, Any]) -> list[str]:
 
 
 def _two_shapes(short: int, multiple: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    short = -(-short // multiple) * multiple
     long = round(short * _FIXED_ASPECT / multiple) * multiple
     return (long, short), (short, long)

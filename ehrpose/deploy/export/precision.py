@@ -83,7 +83,7 @@ def lower_precision(
     if options.precision == "int8":
         return _int8(path, sidecar, options)
     if options.calib_data is not None:
-        with PoseRuntime(path, _exact_backend(path)) as runtime:
+        with PoseRuntime(path, _exact_backend(path), trust_pt2=True) as runtime:  # written a moment ago
             images, _ = calibration_images(runtime, options.calib_data, options.max_calib_images)
         samples = Samples(images, given=True)
     if options.precision == "bf16":
