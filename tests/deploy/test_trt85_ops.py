@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from onnx import TensorProto, helper
 
+from ehrpose.deploy.export import parity
 from ehrpose.deploy.export.trt85_ops import unsupported
+from ehrpose.deploy.sidecar import DeployError
 
 
 def node_model(nodes, opset=13, inputs=("x",), constants=(), kind=TensorProto.FLOAT):
