@@ -22,6 +22,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"], help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=20, help="runs of each (default: %(default)s)")
     parser.add_argument("--num-threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    parser.add_argument(
+        "--max-shapes",
+        type=int,
+        help="OpenVINO: sizes with a compiled network of their own; 0: one network for all",
+    )
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -43,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         args.rounds,
         args.num_threads,
         args.cfg_options,
+        args.max_shapes,
     )
     print(
         f"{args.config}, {args.precision}, threads: {args.num_threads}, medians of {args.rounds}, processor time"

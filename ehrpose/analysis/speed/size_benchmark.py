@@ -28,6 +28,7 @@ def compare_sizes(
     rounds: int = 20,
     num_threads: int = 1,
     cfg_options: Mapping[str, Any] | None = None,
+    max_shapes: int | None = None,
 ) -> list[tuple[str, tuple[int, int], float, float, float]]:
     """Time each backend's network of the photo's size, and the fixed one, in turns.
 
@@ -39,6 +40,7 @@ def compare_sizes(
         rounds: Runs of each.
         num_threads: CPU threads.
         cfg_options: Values that replace those of the config.
+        max_shapes: Input sizes that get a compiled network of their own in OpenVINO; None: its backend's default.
 
     Returns:
         Backend, width and height of the input, and medians in milliseconds of processor time: of the fixed network, of
@@ -51,7 +53,8 @@ def compare_sizes(
             def load(name: str, backend: str = backend, **options: Any) -> PoseRuntime:
                 chosen = ExportOptions(backend=backend, precision=precision, **options)
                 path = export(config, checkpoint, Path(folder) / backend / name, chosen, (), cfg_options).path
-                return PoseRuntime(path, num_threads=num_threads, trust_pt2=True)
+                more = {} if max_shapes is None or backend != "openvino" else {"max_shapes": max_shapes}
+                return PoseRuntime(path, num_threads=num_threads, trust_pt2=True, **more)
 
             free = load("free")
             plans = [input_plan(photo_wh, free.sidecar).size_wh for photo_wh in PHOTOS_WH]

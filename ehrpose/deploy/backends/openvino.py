@@ -39,7 +39,8 @@ class OpenVinoBackend(Backend):
         precision: Type of the arithmetic to ask for, ``"fp32"``, ``"bf16"``, ...; None: as in the sidecar. The CPU may
             not support it: ``used_precision`` says what runs.
         device: ``"cpu"``, or None.
-        max_shapes: Input sizes that get a compiled network of their own, of some 60 MB for the shipped small model.
+        max_shapes: Input sizes that get a compiled network of their own, which takes time when they first come, and
+            memory.
     """
 
     name = "openvino"
