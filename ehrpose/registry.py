@@ -35,13 +35,17 @@ class StepwiseRegistry(Registry):
     def get(self, key: str) -> Any:
         """Return the component registered as ``key``, or None; see MMEngine's ``Registry.get``."""
         scope, name = self.split_scope_key(key)
-        if scope in (None, self.scope):
-            for location in (None, *self._locations):
-                if location is not None:
-                    import_module(location)
-                if name in self._module_dict:
-                    return self._module_dict[name]
-        return super().get(key)
+        found = self.own(name) if scope in (None, self.scope) else None
+        return super().get(key) if found is None else found
+
+    def own(self, name: str) -> Any:
+        """Return what is registered here as ``name``, or None; nothing is imported but the registry's locations."""
+        for location in (None, *self._locations):
+            if location is not None:
+                import_module(location)
+            if name in self._module_dict:
+                return self._module_dict[name]
+        return None
 
 
 def _child(parent: Registry, *locations: str) -> Registry:
@@ -93,7 +97,7 @@ RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
 VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
 
 # No counterpart in MMEngine; these work without torch.
-CODECS = Registry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
+CODECS = StepwiseRegistry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
 BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
 TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])
 

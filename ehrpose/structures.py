@@ -12,11 +12,11 @@ import numpy as np
 
 from ehrpose.oks import extents
 
-__all__ = ["Maps", "PeakMaps", "People", "invert_warp"]
+__all__ = ["FieldMaps", "Maps", "OffsetMaps", "PeakMaps", "People", "invert_warp"]
 
 
 class Maps(NamedTuple):
-    """Output of the network; the field names are the output names of every exported model.
+    """Output of a network with heatmaps and tags (``AssociativeEmbedding``); exported ones have the same names.
 
     Attributes:
         heat4: (B, K, H/4, W/4) heatmaps at stride 4.
@@ -25,8 +25,8 @@ class Maps(NamedTuple):
         tag2: (B, T*K, H/2, W/2) tags at stride 2, None unless the head has tags at both levels.
     """
 
-    heat4: Any
-    tag4: Any
+    heat4: Any = None
+    tag4: Any = None
     heat2: Any = None
     tag2: Any = None
 
@@ -35,8 +35,48 @@ class Maps(NamedTuple):
         return Maps(*(None if field is None else field[index] for field in self))
 
 
+class FieldMaps(NamedTuple):
+    """Output of a network with heatmaps and part-affinity fields (``PartAffinity``).
+
+    P are the parts that it knows, which may be more than the keypoints that people get; L its limbs.
+
+    Attributes:
+        heat: (B, P + 1, h, w) heatmaps; the last is the background.
+        field: (B, 2 L, h, w) unit vectors along the limbs, channels x and y of each.
+    """
+
+    heat: Any
+    field: Any
+
+    def image(self, index: int) -> FieldMaps:
+        """Return the maps of one image, without the batch axis."""
+        return FieldMaps(self.heat[index], self.field[index])
+
+
+class OffsetMaps(NamedTuple):
+    """Output of a network with heatmaps and offsets (``PersonLab``); K keypoints, E edges of the tree of keypoints.
+
+    Attributes:
+        heat: (B, K, h, w) logits or probabilities that a keypoint is near, as the codec says.
+        short: (B, 2 K, h, w) offsets to that keypoint, map or input px as the codec says, first all y, then all x.
+        forward: (B, 2 E, h, w) offsets from an edge's parent to its child, likewise.
+        backward: (B, 2 E, h, w) offsets from child to parent, likewise.
+        long: (B, 2 K, h, w) offsets from any pixel of a person to its keypoints, or None.
+    """
+
+    heat: Any
+    short: Any
+    forward: Any
+    backward: Any
+    long: Any = None
+
+    def image(self, index: int) -> OffsetMaps:
+        """Return the maps of one image, without the batch axis."""
+        return OffsetMaps(*(None if field is None else field[index] for field in self))
+
+
 class PeakMaps(NamedTuple):
-    """Output of a network exported with ``decode="peaks"``; the field names are its output names.
+    """Output of a network with heatmaps and tags exported with ``decode="peaks"``, under the same names.
 
     M candidates of each keypoint type: local maxima (3 x 3) of the finest heatmap, highest first, padded with
     arbitrary pixels of score 0. h and w are the sides of the stride-4 maps; S is 2 with a stride-2 heatmap, else 1.

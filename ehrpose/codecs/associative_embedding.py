@@ -11,12 +11,12 @@ middle. Unbiased targets keep the fractional part; corner pixel centres of input
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from ehrpose.codecs.argument_checks import checked_maps, checked_peaks, checked_wh, positive_int
+from ehrpose.codecs.base import BaseCodec, MirrorRule
 from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import draw_gaussians
 from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
@@ -29,7 +29,7 @@ from ehrpose.structures import Maps, PeakMaps, People
 
 
 @CODECS.register_module()
-class AssociativeEmbedding:
+class AssociativeEmbedding(BaseCodec):
     """Encode people into heatmaps and tag indices, decode maps into people.
 
     Args:
@@ -50,6 +50,10 @@ class AssociativeEmbedding:
         TypeError: An option does not exist; the message names the nearest one.
         ValueError: A value is out of range; the message names it and what was expected.
     """
+
+    maps_type = Maps
+    peaks_type = PeakMaps
+    peaks_options: ClassVar[Dict[str, Any]] = {"fill_missing": False}
 
     @takes_decode_options
     def __init__(
@@ -86,6 +90,9 @@ class AssociativeEmbedding:
             raise ValueError(f"oks_sigma: expected a finite number of at least 0, got {oks_sigma}")
         if mode not in ("fast", "paper"):
             raise ValueError(f"mode: expected 'fast' or 'paper', got {mode!r}")
+        names = {f"heat{s}": s for s in self.strides}
+        names.update({f"tag{s}": s for s in self.tag_strides})
+        self.map_strides = {name: names[name] for name in Maps._fields if name in names}
         self.tag_dim = positive_int(tag_dim, "tag_dim")
         self.max_people = positive_int(max_people, "max_people")
         self.sigma = float(sigma)
@@ -94,16 +101,25 @@ class AssociativeEmbedding:
         self.mode = mode
         self.settings = DecodeSettings.from_options(self.meta, self.unbiased, **options)
 
-    @property
-    def num_keypoints(self) -> int:
-        """K, the number of keypoint types."""
-        return self.meta.num_keypoints
+    def mirror_rules(self) -> Dict[str, MirrorRule]:
+        """Return the rules of flip test: left and right swap; heatmaps are averaged, tags concatenated."""
+        swap, k = tuple(self.meta.flip_indices), self.num_keypoints
+        tags = tuple(t * k + channel for t in range(self.tag_dim) for channel in swap)
+        return {
+            name: MirrorRule(tags, concatenate=True) if name.startswith("tag") else MirrorRule(swap)
+            for name in self.output_names
+        }
 
-    @property
-    def output_names(self) -> Tuple[str, ...]:
-        """Names of the network's output maps, in the order of ``Maps``."""
-        names = {f"heat{s}" for s in self.strides} | {f"tag{s}" for s in self.tag_strides}
-        return tuple(name for name in Maps._fields if name in names)
+    def finest_heat(self, maps: Maps) -> np.ndarray:
+        """Return the finest heatmaps in the maps of one image."""
+        return np.asarray(maps.heat4 if maps.heat2 is None else maps.heat2)
+
+    def why_no_peaks(self) -> Optional[str]:
+        """Return why candidates cannot be decoded; None: they can."""
+        if self.mode != "fast" or self.settings.min_score < 0:
+            got = f"{self.mode!r} and {self.settings.min_score}"
+            return f"expected mode 'fast' and a min_score of at least 0, got {got}"
+        return None
 
     def encode(
         self,
@@ -246,33 +262,13 @@ class AssociativeEmbedding:
             ValueError: Shapes or types do not match this codec, a pixel is not on the map, a value is NaN, infinite or
                 beyond 1e15, the scores of people overflow, or the mode is not ``fast``.
         """
-        if self.mode != "fast" or self.settings.min_score < 0:
-            raise ValueError(
-                f"decoding candidates: expected mode 'fast' and a min_score of at least 0, got {self.mode!r} and "
-                f"{self.settings.min_score}"
-            )
+        problem = self.why_no_peaks()
+        if problem is not None:
+            raise ValueError(f"decoding candidates: {problem}")
         width, height = checked_wh(input_wh)
         stride = min(self.strides)
         fields = checked_peaks(self.num_keypoints, peaks, (width // stride) * (height // stride))
         return decode_peaks(fields, (width, height), stride, self.settings)
-
-    def decode_batch(
-        self, batch: Sequence[Union[Maps, Sequence[Maps]]], num_threads: int = 1
-    ) -> List[People]:
-        """Find the people in several images, as ``decode`` does for each.
-
-        Args:
-            batch: The maps of each image, as ``decode`` takes them.
-            num_threads: Images decoded in parallel. More than one pays off with numba: compiled loops release the
-                GIL, NumPy's many small steps mostly hold it.
-
-        Raises:
-            ValueError: ``num_threads`` is below 1, or as from ``decode``.
-        """
-        if positive_int(num_threads, "num_threads") == 1 or len(batch) < 2:
-            return [self.decode(maps) for maps in batch]
-        with ThreadPoolExecutor(min(num_threads, len(batch))) as pool:
-            return list(pool.map(self.decode, batch))
 
     def _checked(self, keypoints: np.ndarray, visible: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         keypoints = np.asarray(keypoints, np.float32)

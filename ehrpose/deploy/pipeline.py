@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,6 @@ from ehrpose.image_io import read_image
 from ehrpose.image_warp import warp_image
 from ehrpose.models.loading import init_model
 from ehrpose.registry import CODECS
-from ehrpose.structures import Maps
 from ehrpose.version import __version__
 
 __all__ = ["ExportOptions", "Exported", "export"]
@@ -169,7 +169,7 @@ def compare_with_model(
         sidecar = runtime.sidecar
         images = given or [drawn_scene(model.codec.meta, size_wh) for size_wh in _tried_sizes(sidecar)]
         ours: list[Any] = []
-        wanted: list[Maps] = []
+        wanted: list[Any] = []
         sizes_wh = []
         for image in images:
             photo = image if isinstance(image, np.ndarray) else read_image(image)
@@ -181,7 +181,7 @@ def compare_with_model(
         # Drawn scenes of further sizes only show whether the maps follow the size.
         count = len(given) or 1
         if sidecar.decode == "peaks":
-            codec = build_codec(sidecar, path, {"fill_missing": False})
+            codec = build_codec(sidecar, path, runtime.codec.peaks_options)
             pairs = [
                 (runtime.decode(peaks, size_wh), codec.decode(maps))
                 for peaks, maps, size_wh in zip(ours[:count], wanted, sizes_wh)
@@ -239,7 +239,8 @@ def _codec_config(config: Mapping[str, Any]) -> dict[str, Any]:
             f"expected a codec that is registered in CODECS, got {config['type']}: put @CODECS.register_module() above "
             "its class"
         )
-    return {**_plain(config), "type": names[0], "mode": "fast"}
+    mode = {"mode": "fast"} if "mode" in inspect.signature(CODECS.get(names[0])).parameters else {}
+    return {**_plain(config), "type": names[0], **mode}
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ import ehrpose.deploy.backends  # noqa: F401  (registers them)
 from ehrpose.deploy.network_input import Image, batch_wh, prepare_image
 from ehrpose.deploy.sidecar import DeployError, build_codec, read_sidecar
 from ehrpose.registry import BACKENDS
-from ehrpose.structures import Maps, PeakMaps, People, invert_warp
+from ehrpose.structures import People, invert_warp
 
 __all__ = ["PoseRuntime"]
 
@@ -61,18 +61,17 @@ class PoseRuntime:
         self.sidecar = self.backend.sidecar
         self.codec = build_codec(self.sidecar, path, codec_options)
         peaks = self.sidecar.decode == "peaks"
-        needed = list(
-            PeakMaps._fields if peaks else getattr(self.codec, "output_names", self.sidecar.outputs)
-        )
+        problem = self.codec.why_no_peaks() if peaks else None
+        if problem is not None:
+            raise DeployError(
+                f"{path} outputs candidates: {problem}: export with `decode='none'`, or use the codec's default options"
+            )
+        self._outputs: Any = self.codec.peaks_type if peaks else self.codec.maps_type
+        needed = list(self._outputs._fields if peaks else self.codec.output_names)
         if sorted(needed) != sorted(self.sidecar.outputs):
             raise DeployError(
                 f"the JSON of {path}: outputs: expected {needed}, which the codec decodes, got "
                 f"{list(self.sidecar.outputs)}: export again"
-            )
-        if self.sidecar.decode == "peaks" and self.codec.mode != "fast":
-            raise DeployError(
-                f"{path} outputs candidates, which need decoding mode 'fast', got {self.codec.mode!r}: export with "
-                "`decode='none'`, or use the default mode"
             )
 
     @property
@@ -130,19 +129,18 @@ class PoseRuntime:
         """Return one photo as network input, without the batch axis, and the (2, 3) warp from photo to input."""
         return prepare_image(image, self.sidecar)
 
-    def run(self, batch: np.ndarray) -> Union[Maps, PeakMaps]:
-        """Run the network on a batch of prepared images."""
-        kind: Any = PeakMaps if self.sidecar.decode == "peaks" else Maps
-        return kind(**self.backend.run(batch))
+    def run(self, batch: np.ndarray) -> Any:
+        """Run the network on a batch of prepared images; return the codec's maps, or its candidates."""
+        return self._outputs(**self.backend.run(batch))
 
-    def decode(self, maps: Union[Maps, PeakMaps], size_wh: Optional[Tuple[int, int]] = None) -> People:
+    def decode(self, maps: Any, size_wh: Optional[Tuple[int, int]] = None) -> People:
         """Return the people of one image's maps or candidates, in input px.
 
         Args:
             maps: Output for one image.
             size_wh: Width and height of its input, px; None: those in the sidecar. Maps do not need it.
         """
-        if isinstance(maps, PeakMaps):
+        if self.sidecar.decode == "peaks":
             return self.codec.decode_peaks(maps, size_wh or self.sidecar.size_wh)
         return self.codec.decode(maps)
 

@@ -218,19 +218,19 @@ def build_codec(
         TypeError: One of ``options`` does not exist.
         ValueError: One of ``options`` is out of range.
     """
-    # Imported here because building an engine needs neither.
-    import ehrpose.codecs  # noqa: F401
+    # Imported here because building an engine does not need it.
     from ehrpose.registry import CODECS
 
-    source, registered = sidecar_path(path), CODECS.module_dict
+    source = sidecar_path(path)
     for name in _types(sidecar.codec):
-        if name not in registered:
+        if CODECS.own(name) is None:
+            known = ", ".join(sorted(CODECS.module_dict))
             raise DeployError(
-                f"{source}: codec: expected as 'type' one of {', '.join(sorted(registered))}, got {shown(name)}: if it "
-                "is your own, import what registers it in CODECS first"
+                f"{source}: codec: expected as 'type' one of {known}, got {shown(name)}: if it is your own, import "
+                "what registers it in CODECS first"
             )
     arguments = {key: value for key, value in sidecar.codec.items() if key != "type"}
-    kind = registered[sidecar.codec["type"]]
+    kind = CODECS.own(sidecar.codec["type"])
     try:
         codec = kind(**arguments)
     except _BAD_ARGUMENTS as error:

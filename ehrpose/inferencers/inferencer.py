@@ -14,7 +14,7 @@ import numpy as np
 
 from ehrpose.counted import counted
 from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, check_number, group_options
-from ehrpose.inferencers.predictors import open_predictor, photo_maps
+from ehrpose.inferencers.predictors import open_predictor, photo_heat, photo_maps
 from ehrpose.people_json import people_to_dicts
 from ehrpose.progress import Progress, Rate
 from ehrpose.structures import People
@@ -234,7 +234,9 @@ class PoseInferencer:
             return image
         from ehrpose.visualization.map_view import draw_heatmaps, draw_tags
 
-        return (draw_heatmaps if draw.draw_heatmap else draw_tags)(image, photo_maps(self.predictor, image))
+        if draw.draw_heatmap:
+            return draw_heatmaps(image, photo_heat(self.predictor, image))
+        return draw_tags(image, photo_maps(self.predictor, image))
 
     def _draw(
         self, canvas: np.ndarray, people: People, ids: Any, draw: DrawOptions, speed: float | None

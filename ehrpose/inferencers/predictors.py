@@ -12,7 +12,7 @@ import numpy as np
 
 from ehrpose.image_io import check_image
 from ehrpose.inferencers.model_spec import EXPORTED, is_exported
-from ehrpose.structures import Maps, People
+from ehrpose.structures import People
 from ehrpose.torch_threads import before_torch_computes, set_torch_threads
 
 
@@ -30,7 +30,7 @@ class Predictor(Protocol):
     def predict(self, images: Sequence[np.ndarray]) -> list[People]:
         """Return the people of each (H, W, 3) uint8 BGR photo, in its pixels, best first."""
 
-    def maps(self, image: np.ndarray) -> tuple[Maps, np.ndarray]:
+    def maps(self, image: np.ndarray) -> tuple[Any, np.ndarray]:
         """Return a photo's maps, without the batch axis, and the (2, 3) warp from photo to input."""
 
     def close(self) -> None:
@@ -65,7 +65,8 @@ class RuntimePredictor:
 
         options = {} if mode is None else {"mode": mode}
         self.runtime = PoseRuntime(path, backend, num_threads, options, trust_pt2, device=device)
-        self.meta = self.runtime.codec.meta
+        self.codec = self.runtime.codec
+        self.meta = self.codec.meta
         sidecar = self.runtime.sidecar
         self.name = f"{sidecar.name} {backend or sidecar.backend} {self.runtime.precision}"
         used = self.runtime.backend.used_precision
@@ -81,7 +82,7 @@ class RuntimePredictor:
         """Return the people of each photo, which is fitted whole into the network's fixed input."""
         return self.runtime.predict(images)
 
-    def maps(self, image: np.ndarray) -> tuple[Maps, np.ndarray]:
+    def maps(self, image: np.ndarray) -> tuple[Any, np.ndarray]:
         """Return a photo's maps and warp.
 
         Raises:
@@ -89,12 +90,11 @@ class RuntimePredictor:
         """
         pixels, warp = self.runtime.prepare(image)
         batch = np.repeat(pixels[None], self.runtime.sidecar.batch_size, axis=0)
-        maps = self.runtime.run(batch)
-        if not isinstance(maps, Maps):
+        if self.runtime.sidecar.decode == "peaks":
             raise ValueError(
                 f"{self.runtime.path} returns candidates, not heatmaps: export it with `decode='none'` to see heatmaps"
             )
-        return maps.image(0), warp
+        return self.runtime.run(batch).image(0), warp
 
     def close(self) -> None:
         """Free the network's memory."""
@@ -152,7 +152,8 @@ class TorchPredictor:
                 options.setdefault("model.flip_test", flip_test)
             device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
             self.model = init_model(config, checkpoint, device, options)
-        self.meta = self.model.codec.meta
+        self.codec = self.model.codec
+        self.meta = self.codec.meta
         self.name = Path(self.model.cfg.filename or "model").stem
         self._pipeline = _kept_pipeline(self.model) if letterbox is None else _pipeline(self.model, letterbox)
 
@@ -179,7 +180,7 @@ class TorchPredictor:
         """Return the people of each photo."""
         return [sample.people() for sample in self.samples(images)]
 
-    def maps(self, image: np.ndarray) -> tuple[Maps, np.ndarray]:
+    def maps(self, image: np.ndarray) -> tuple[Any, np.ndarray]:
         """Return a photo's maps and warp, at scale 1 if the config tests several scales."""
         import torch
 
@@ -190,7 +191,7 @@ class TorchPredictor:
             maps = self.model.test_maps(self.model.data_preprocessor({"inputs": [pixels]})["inputs"])[0]
         return maps, np.asarray(item["data_samples"].warp)
 
-    def raw_maps(self, inputs: Any) -> Maps:
+    def raw_maps(self, inputs: Any) -> Any:
         """Return the raw network output as arrays, for the same input as the exported model: no resizing, no flip test.
 
         Args:
@@ -200,7 +201,7 @@ class TorchPredictor:
 
         with torch.no_grad():
             maps = self.model.maps(self.model.data_preprocessor.normalize(inputs))
-        return Maps(*(None if field is None else field.cpu().numpy() for field in maps))
+        return type(maps)(*(None if field is None else field.cpu().numpy() for field in maps))
 
     def close(self) -> None:
         """Do nothing; the model is freed with its last reference."""
@@ -286,9 +287,14 @@ def open_predictor(
     return RuntimePredictor(model, backend, device=device, trust_pt2=trust_pt2, **given)
 
 
-def photo_maps(predictor: Predictor, photo: np.ndarray) -> Maps:
-    """Return the Maps of a photo (H, W, 3) uint8 BGR, cropped to the photo, without the batch axis."""
+def photo_maps(predictor: Any, photo: np.ndarray) -> Any:
+    """Return the maps of a photo (H, W, 3) uint8 BGR, cropped to the photo, without the batch axis."""
     from ehrpose.visualization.map_view import maps_of_photo
 
     maps, warp = predictor.maps(photo)
-    return maps_of_photo(maps, warp, photo.shape[1::-1])
+    return maps_of_photo(maps, warp, photo.shape[1::-1], predictor.codec.map_strides)
+
+
+def photo_heat(predictor: Any, photo: np.ndarray) -> np.ndarray:
+    """Return the finest heatmaps (K, h, w) of a photo (H, W, 3) uint8 BGR, cropped to the photo."""
+    return np.asarray(predictor.codec.finest_heat(photo_maps(predictor, photo)))

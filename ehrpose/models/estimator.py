@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ehrpose.data_sample import PoseDataSample
 from ehrpose.registry import MODELS
-from ehrpose.structures import Maps, invert_warp
+from ehrpose.structures import invert_warp
 from ehrpose.torch_threads import before_torch_computes
 
 
@@ -56,14 +56,14 @@ class BottomUpEstimator(BaseModel):
 
     def forward(
         self, inputs: Any, data_samples: Sequence[PoseDataSample] | None = None, mode: str = "tensor"
-    ) -> Maps | dict[str, Tensor] | list[PoseDataSample]:
+    ) -> Any:
         """Run the network.
 
         Args:
             inputs: (B, 3, H, W) normalised images, H and W multiples of 32 (``side_multiple``); in ``predict`` also a
                 list of (1, 3, H, W) images of different shapes, or a list of lists of them, one per test scale.
             data_samples: Targets (``loss``) or warps (``predict``) of the images.
-            mode: ``"tensor"``: Maps; ``"loss"``: dict of losses; ``"predict"``: samples with people.
+            mode: ``"tensor"``: the codec's maps; ``"loss"``: dict of losses; ``"predict"``: samples with people.
 
         Raises:
             ValueError: Unknown mode, or sides that are not multiples of 32.
@@ -72,18 +72,25 @@ class BottomUpEstimator(BaseModel):
         if mode == "tensor":
             return self.maps(inputs)
         if mode == "loss":
-            return self.head.loss(self.maps(inputs), self._targets(data_samples))
+            # A head with intermediate supervision returns the maps of all its stages.
+            head = getattr(self.head, "training_maps", self.head)
+            return self.head.loss(head(self._features(inputs)), self._targets(data_samples))
         if mode == "predict":
             return self._predict(inputs, data_samples)
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
 
-    def maps(self, images: Tensor) -> Maps:
-        """Return the Maps of (B, 3, H, W) normalised images."""
-        if images.shape[-1] % self.side_multiple or images.shape[-2] % self.side_multiple:
+    def maps(self, images: Tensor) -> Any:
+        """Return the maps of (B, 3, H, W) normalised images, of the codec's ``maps_type``."""
+        return self.head(self._features(images))
+
+    def _features(self, images: Tensor) -> Any:
+        offset = getattr(self.codec, "side_offset", 0)
+        if any((side - offset) % self.side_multiple for side in images.shape[-2:]):
+            plus = f", plus {offset}" if offset else ""
             raise ValueError(
-                f"image sides must be multiples of {self.side_multiple}, got {tuple(images.shape[-2:])}"
+                f"image sides must be multiples of {self.side_multiple}{plus}, got {tuple(images.shape[-2:])}"
             )
-        return self.head(self.neck(self.backbone(images)))
+        return self.neck(self.backbone(images))
 
     def _targets(self, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
         if not data_samples:
@@ -94,27 +101,22 @@ class BottomUpEstimator(BaseModel):
         return collate_targets(self.codec, [sample.gt_targets for sample in data_samples], device)
 
     @torch.no_grad()
-    def test_maps(self, images: Tensor) -> list[Maps]:
-        """Return one NumPy Maps per image of (B, 3, H, W), merged with the mirrored pass if ``flip_test``."""
+    def test_maps(self, images: Tensor) -> list[Any]:
+        """Return the NumPy maps of each image of (B, 3, H, W), merged with the mirrored pass if ``flip_test``."""
         maps = self.maps(images)
         if self.flip_test:
             maps = self._merge_flipped(maps, self.maps(images.flip(3)))
-        arrays = Maps(*(None if field is None else field.float().cpu().numpy() for field in maps))
+        arrays = type(maps)(*(None if field is None else field.float().cpu().numpy() for field in maps))
         return [arrays.image(i) for i in range(len(images))]
 
-    def _merge_flipped(self, maps: Maps, flipped: Maps) -> Maps:
-        swap = list(self.codec.meta.flip_indices)
-        k = len(swap)
+    def _merge_flipped(self, maps: Any, flipped: Any) -> Any:
         merged = {}
-        for name, field in maps._asdict().items():
-            if field is None:
-                continue
-            mirror = getattr(flipped, name).flip(3)
-            mirror = mirror.reshape(len(mirror), -1, k, *mirror.shape[2:])[:, :, swap].reshape(mirror.shape)
-            merged[name] = (
-                (field + mirror) / 2 if name.startswith("heat") else torch.cat([field, mirror], dim=1)
-            )
-        return Maps(**merged)
+        for name, rule in self.codec.mirror_rules().items():
+            field, mirror = getattr(maps, name), getattr(flipped, name).flip(3)[:, list(rule.channels)]
+            if rule.negated:
+                mirror[:, list(rule.negated)] *= -1
+            merged[name] = torch.cat([field, mirror], dim=1) if rule.concatenate else (field + mirror) / 2
+        return maps._replace(**merged)
 
     def _predict(self, inputs: Any, data_samples: Sequence[PoseDataSample] | None) -> list[PoseDataSample]:
         if isinstance(inputs, Tensor):

@@ -5,6 +5,9 @@ Axes: K keypoint types, T tag length; h and w of a map.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -71,6 +74,10 @@ def draw_tags(
     Raises:
         ValueError: The keypoint does not exist, ``meta`` is missing for a name, or shapes differ from those above.
     """
+    if hasattr(tags, "_fields") and not isinstance(tags, Maps):
+        raise ValueError(
+            f"expected a network with tags, whose maps can be drawn as colours, got {type(tags).__name__}"
+        )
     if isinstance(tags, Maps):
         if heatmaps is not None:
             raise ValueError("Maps hold both tags and heatmaps: omit the argument heatmaps")
@@ -93,26 +100,30 @@ def draw_tags(
     return np.asarray(np.round(grey * (1 - share) + colors * share), np.uint8)
 
 
-def maps_of_photo(maps: Maps, warp: np.ndarray, photo_wh: tuple[int, int]) -> Maps:
-    """Return the Maps of one image cropped to the photo, for the functions above.
+def maps_of_photo(
+    maps: Any, warp: np.ndarray, photo_wh: tuple[int, int], strides: Mapping[str, int] | None = None
+) -> Any:
+    """Return the maps of one image cropped to the photo, for the functions above.
 
     Args:
         maps: Maps of the network's input, without the batch axis.
         warp: (2, 3) matrix from photo to input px, as the pipeline and ``PoseRuntime.prepare`` return it.
         photo_wh: Width and height of the photo, px.
+        strides: Name to stride of each map, ``map_strides`` of the codec; None: those of Maps.
     """
     warp = np.asarray(warp, np.float64)
     corners = np.array([[0, 0, 1], [*photo_wh, 1]]) @ warp.T
+    strides = strides or {"heat4": 4, "tag4": 4, "heat2": 2, "tag2": 2}
     cut: list[np.ndarray | None] = []
     for name, field in zip(maps._fields, maps):
-        if field is None:
+        if field is None or name not in strides:
             cut.append(None)
             continue
-        ratio = 1 / (4 if name.endswith("4") else 2)
+        ratio = 1 / strides[name]
         left, top = np.maximum(np.round(corners[0] * ratio).astype(int), 0)
         right, bottom = np.round(corners[1] * ratio).astype(int)
         cut.append(field[:, top : max(bottom, top + 1), left : max(right, left + 1)])
-    return Maps(*cut)
+    return type(maps)(*cut)
 
 
 def _heat_of(heatmaps: np.ndarray | Maps) -> np.ndarray:

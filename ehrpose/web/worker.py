@@ -239,15 +239,14 @@ def _skeleton(meta: Any) -> dict[str, Any]:
 def _heatmap(predictor: Any, data: bytes, max_pixels: int) -> _Answer:
     import cv2
 
-    from ehrpose.inferencers.predictors import photo_maps
+    from ehrpose.inferencers.predictors import photo_heat
 
     with silence():
         photo = decode_photo(data, max_pixels)
     try:
-        maps = photo_maps(predictor, photo)
+        heat = photo_heat(predictor, photo).max(axis=0)
     except ValueError as error:  # candidates instead of maps
         raise UploadError(400, str(error)) from error
-    heat = np.asarray(maps.heat4 if maps.heat2 is None else maps.heat2).max(axis=0)
     values = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
     colors = cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_JET), cv2.COLOR_BGR2BGRA)
     colors[..., 3] = np.clip(values.astype(np.int32) * 2, 0, 215)

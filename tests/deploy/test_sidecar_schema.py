@@ -6,13 +6,14 @@ import inspect
 import json
 import shutil
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from damaged_sidecars import DATA, SIDES, damaged, sidecars
 
 import ehrpose.keypoint_meta as skeletons
-from ehrpose.codecs import AssociativeEmbedding
+from ehrpose.codecs import AssociativeEmbedding, BaseCodec
 from ehrpose.deploy import sidecar_schema
 from ehrpose.deploy.export.options import PRECISIONS
 from ehrpose.deploy.pipeline import _codec_config
@@ -137,8 +138,9 @@ def test_the_schema_names_what_the_code_names():
     whole, parts = schema()["properties"], schema()["$defs"]
     assert set(whole["backend"]["enum"]) == set(BACKENDS.module_dict) == set(PRECISIONS)
     assert set(whole["precision"]["enum"]) == {name for names in PRECISIONS.values() for name in names}
+    forms = schema()["allOf"][-1]["then"]["allOf"][0]
     for part, fields in (("then", PeakMaps._fields), ("else", Maps._fields)):
-        outputs = schema()["allOf"][1][part]["properties"]["outputs"]
+        outputs = forms[part]["properties"]["outputs"]
         assert tuple(outputs["properties"]) == fields
     codec = {"type", *inspect.signature(AssociativeEmbedding).parameters}
     assert set(parts["associative_embedding"]["properties"]) == codec
@@ -217,8 +219,11 @@ NAMES = {
 }
 
 
-class Own:
+class Own(BaseCodec):
     """A codec that builds its part as MMEngine would, which imports."""
+
+    maps_type = Maps
+    map_strides: ClassVar[dict] = {"heat4": 4, "tag4": 4, "heat2": 2}
 
     def __init__(self, part=None, **others):
         self.part, self.mode = [CODECS.build(one) for one in part or ()], "fast"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import uvicorn
 
+from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps, People
 from ehrpose.web.app import create_app
@@ -52,6 +53,8 @@ class TwoPeople:
         )
         scores = np.array([[0.9] * 5, [0.35] * 5], np.float32)
         return People(keypoints, scores, np.array([0.8, 0.4], np.float32))
+
+    codec = AssociativeEmbedding(64, FIVE)
 
     def maps(self, image):
         heat = np.zeros((5, 16, 16), np.float32)

@@ -53,7 +53,9 @@ def compare_sizes(
             def load(name: str, backend: str = backend, **options: Any) -> PoseRuntime:
                 chosen = ExportOptions(backend=backend, precision=precision, **options)
                 path = export(config, checkpoint, Path(folder) / backend / name, chosen, (), cfg_options).path
-                more = {} if max_shapes is None or backend != "openvino" else {"max_shapes": max_shapes}
+                more: dict[str, Any] = (
+                    {} if max_shapes is None or backend != "openvino" else {"max_shapes": max_shapes}
+                )
                 return PoseRuntime(path, num_threads=num_threads, trust_pt2=True, **more)
 
             free = load("free")

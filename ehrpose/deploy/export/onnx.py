@@ -1,7 +1,7 @@
 """Exporting a trained model to a checked ONNX file.
 
 The exported network normalises the image itself, has its batch norms folded into the convolutions, and outputs maps
-under the field names of ``Maps``. If a check fails, nothing that looks finished is left behind.
+under the names that the codec gives them. If a check fails, nothing that looks finished is left behind.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ehrpose.deploy.export.peaks import PeakExtractor
+from ehrpose.deploy.export.peaks import peak_extractor
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
 from ehrpose.models.estimator import side_multiple
 from ehrpose.models.layers import SplitPadConv2d
-from ehrpose.structures import Maps, PeakMaps
 
 LAYOUTS = ("NCHW", "NHWC")
 INPUT_DTYPES = ("uint8", "float32")
@@ -54,8 +53,8 @@ class DeployNetwork(nn.Module):
         self.names = tuple(model.codec.output_names)
         self.peaks = None
         if decode == "peaks":
-            self.names = PeakMaps._fields
-            self.peaks = PeakExtractor(model.codec.settings.max_candidates, model.codec.num_keypoints)
+            self.names = model.codec.peaks_type._fields
+            self.peaks = peak_extractor(model.codec)
         self.num_folded = fold_batch_norms(self)
         _write_padding_into_convs(self)
 
@@ -207,7 +206,7 @@ def example_input(network: DeployNetwork, size_wh: tuple[int, int], batch_size: 
     return images.to(getattr(torch, network.dtype))
 
 
-def torch_maps(model: Any, image: np.ndarray) -> Maps:
+def torch_maps(model: Any, image: np.ndarray) -> Any:
     """Return the maps of ``model`` itself for one network input: the reference for an exported file's output.
 
     To run a model on photos use ``ehrpose.inferencers.predictors.TorchPredictor``: here the image is already fitted
@@ -218,19 +217,19 @@ def torch_maps(model: Any, image: np.ndarray) -> Maps:
         image: (H, W, 3) uint8 BGR, H and W multiples of 32.
 
     Returns:
-        Maps of float32 arrays, with a batch axis of 1.
+        The codec's maps as float32 arrays, with a batch axis of 1.
     """
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
     with torch.no_grad():
         maps = model.maps(model.data_preprocessor.normalize(tensor.to(next(model.parameters()).device)))
-    return Maps(*(None if field is None else field.float().cpu().numpy() for field in maps))
+    return type(maps)(*(None if field is None else field.float().cpu().numpy() for field in maps))
 
 
-def torch_peaks(maps: Maps, codec: Any) -> PeakMaps:
-    """Return the candidates in one image's Maps, without a batch axis: the reference for ``decode="peaks"``."""
-    tensors = Maps(*(None if field is None else torch.from_numpy(field)[None] for field in maps))
-    peaks = PeakExtractor(codec.settings.max_candidates, codec.num_keypoints)(tensors)
-    return PeakMaps(*(field[0].numpy() for field in peaks))
+def torch_peaks(maps: Any, codec: Any) -> Any:
+    """Return the candidates in one image's maps, without a batch axis: the reference for ``decode="peaks"``."""
+    tensors = type(maps)(*(None if field is None else torch.from_numpy(field)[None] for field in maps))
+    peaks = peak_extractor(codec)(tensors)
+    return type(peaks)(*(field[0].numpy() for field in peaks))
 
 
 def output_shapes(network: DeployNetwork, size_wh: tuple[int, int], batch_size: int) -> dict[str, list[int]]:

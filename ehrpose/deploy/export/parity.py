@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ehrpose.counted import counted
 from ehrpose.deploy.sidecar import DeployError
-from ehrpose.structures import Maps, PeakMaps, People
+from ehrpose.structures import PeakMaps, People
 
 # Largest differences from the model: of a map's values, as a fraction of its range (largest minus smallest value), so
 # that the check means the same for maps of any size; of keypoints, input px. float32 backends differ by 1e-6, on a
@@ -123,14 +123,14 @@ def check_tensorrt_85(model: Any) -> None:
         raise DeployError(f"TensorRT 8.5 (Jetson Xavier) does not support this network: {shown}")
 
 
-def compare_maps(ours: Maps, wanted: Maps) -> float:
+def compare_maps(ours: Any, wanted: Any) -> float:
     """Return the largest difference of any value, as a fraction of the range of the model's map.
 
     Raises:
         DeployError: Names or shapes differ, or a value is not finite.
     """
     worst = 0.0
-    for name, one, other in zip(Maps._fields, ours, wanted):
+    for name, one, other in zip(type(wanted)._fields, ours, wanted):
         if (one is None) != (other is None) or (one is not None and one.shape != other.shape):
             shapes = [None if m is None else m.shape for m in (one, other)]
             raise DeployError(f"{name} has shape {shapes[0]}, expected {shapes[1]} as in the model")
@@ -139,8 +139,10 @@ def compare_maps(ours: Maps, wanted: Maps) -> float:
     return worst
 
 
-def compare_peaks(ours: PeakMaps, wanted: PeakMaps, maps: Maps) -> float:
+def compare_peaks(ours: Any, wanted: Any, maps: Any) -> float:
     """Return the largest difference of candidates, as a fraction of the range of the map that they are read from.
+
+    Other forms than ``PeakMaps`` hold positions and scores that have no order in common: the people are compared.
 
     Scores are compared in order. What lies around a candidate is compared where both have one at the same pixel, as of
     equal candidates either may come first.
@@ -153,9 +155,11 @@ def compare_peaks(ours: PeakMaps, wanted: PeakMaps, maps: Maps) -> float:
     Raises:
         DeployError: Shapes differ, a value is not finite, or most candidates are at other pixels.
     """
-    for name, a, b in zip(PeakMaps._fields, ours, wanted):
+    for name, a, b in zip(type(wanted)._fields, ours, wanted):
         if a.shape != b.shape:
             raise DeployError(f"{name} has shape {a.shape}, expected {b.shape} as in the model")
+    if not isinstance(wanted, PeakMaps):
+        return 0.0
     fine = maps.heat4 if maps.heat2 is None else maps.heat2
     worst = _error("peak_scores", ours.peak_scores, wanted.peak_scores, fine)
     images, kinds, js, its = same_candidates(ours, wanted)
@@ -219,7 +223,7 @@ def compare_people(ours: People, wanted: People) -> float:
 
 
 def check_parity(
-    ours: Sequence[Maps], wanted: Sequence[Maps], codec: Any, what: str, num_decoded: int | None = None
+    ours: Sequence[Any], wanted: Sequence[Any], codec: Any, what: str, num_decoded: int | None = None
 ) -> dict[str, float]:
     """Compare the maps and people of each image with those of the model that was exported.
 
@@ -243,7 +247,7 @@ def check_parity(
 
 
 def check_peaks(
-    ours: Sequence[PeakMaps], wanted: Sequence[PeakMaps], maps: Sequence[Maps], what: str
+    ours: Sequence[Any], wanted: Sequence[Any], maps: Sequence[Any], what: str
 ) -> dict[str, float]:
     """Compare the candidates of each image with those in the maps of the model; see ``check_parity``."""
     groups = _by_shape(maps, ours, wanted, maps)
@@ -251,16 +255,16 @@ def check_peaks(
     return _check_error(error, f"candidates of {what}")
 
 
-def _by_shape(maps: Sequence[Maps], *lists: Sequence[Any]) -> list[list[list[Any]]]:
-    """Return the same items of each list, grouped by the shape of the map at their place in ``maps``."""
+def _by_shape(maps: Sequence[Any], *lists: Sequence[Any]) -> list[list[list[Any]]]:
+    """Return the same items of each list, grouped by the shapes of the maps at their place in ``maps``."""
     places: dict[tuple[int, ...], list[int]] = {}
     for place, item in enumerate(maps):
-        places.setdefault(item.heat4.shape, []).append(place)
+        places.setdefault(next(field.shape for field in item if field is not None), []).append(place)
     return [[[items[i] for i in group] for items in lists] for group in places.values()]
 
 
 def _stacked(items: Sequence[Any]) -> Any:
-    """Return the fields of several images' Maps or PeakMaps, each stacked."""
+    """Return the fields of several images' maps or candidates, each stacked."""
     if any(len({None if part is None else part.shape for part in parts}) > 1 for parts in zip(*items)):
         raise DeployError("the outputs of several images have different shapes")
     return type(items[0])(*(None if parts[0] is None else np.stack(parts) for parts in zip(*items)))

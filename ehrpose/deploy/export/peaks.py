@@ -5,10 +5,13 @@ Only operators that TensorRT 8.5 supports, static shapes, indices as int32.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ehrpose.deploy.sidecar import DeployError
 from ehrpose.structures import Maps, PeakMaps
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
@@ -58,3 +61,14 @@ class PeakExtractor(nn.Module):
         return PeakMaps(
             scores, pixels.to(torch.int32), cross, heat, torch.cat(read, dim=1) if num_tags > 1 else read[0]
         )
+
+
+def peak_extractor(codec: Any) -> nn.Module:
+    """Return the network from the maps of a codec to what its ``decode_peaks`` takes.
+
+    Raises:
+        DeployError: There is none for this codec or its options.
+    """
+    if codec.peaks_type is not PeakMaps:
+        raise DeployError(f"`decode='peaks'`: {codec.why_no_peaks() or 'no form is known for this codec'}")
+    return PeakExtractor(codec.settings.max_candidates, codec.num_keypoints)
