@@ -29,7 +29,8 @@ class PoseInferencer:
 
     Args:
         pose2d: Name of a zoo model, config file, Config, model from ``init_model``, or exported file
-            (``end2end.onnx``, ...), which runs without torch.
+            (``end2end.onnx``, ...), which runs without torch; an object with ``predict`` and ``meta``; or
+            ``movenet:FILE.onnx``, a file of another project.
         pose2d_weights: Checkpoint; None takes that of the zoo model.
         device: ``"cpu"``, ``"cuda:0"``, ...; None takes CUDA if available, and for an exported file what its backend
             runs on; another one is refused.

@@ -260,7 +260,8 @@ def open_predictor(
     """Return the predictor that runs ``model``.
 
     Args:
-        model: Zoo model name, config file, Config, model from ``init_model``, or exported file.
+        model: Zoo model name, config file, Config, model from ``init_model``, or exported file; an object with
+            ``predict`` and ``meta`` (``OwnPredictor``); or ``movenet:FILE.onnx``, a file of another project.
         weights: Checkpoint of a config.
         device: Device to run on; an exported file refuses one that its backend does not run on. None takes the best of
             a torch model, and the backend's of an exported file.
@@ -272,6 +273,9 @@ def open_predictor(
         ValueError: Arguments do not fit the kind of model, or it cannot be used.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    own = _foreign(model, weights, device, backend, given)
+    if own is not None:
+        return own
     trust_pt2 = given.pop("trust_pt2", False)  # says nothing about other files
     if not is_exported(model):
         if backend is not None:
@@ -285,6 +289,33 @@ def open_predictor(
         if name in given:
             raise ValueError(f"{name} cannot be changed in the exported network {model}: export it again")
     return RuntimePredictor(model, backend, device=device, trust_pt2=trust_pt2, **given)
+
+
+def _foreign(model: Any, weights: Any, device: str | None, backend: str | None, given: dict[str, Any]) -> Any:
+    """Return the predictor of an object of the user's own or of another project's file; None: it is one of ours."""
+    others = {"weights": weights, **given}
+    if isinstance(model, str):
+        from ehrpose.inferencers.adapters import open_adapter, split_family
+
+        family = split_family(model)
+        if family is None:
+            return None
+        num_threads = others.pop("num_threads", None)
+        _refuse_foreign(model, others)
+        return open_adapter(*family, backend=backend, device=device, num_threads=num_threads)
+    if not callable(getattr(model, "predict", None)) or not hasattr(model, "meta"):
+        return None
+    from ehrpose.inferencers.own import OwnPredictor
+
+    _refuse_foreign(type(model).__name__, {**others, "device": device, "backend": backend})
+    return OwnPredictor(model)
+
+
+def _refuse_foreign(name: str, options: dict[str, Any]) -> None:
+    options.pop("mode", None) if options.get("mode") == "fast" else None  # the command's default
+    given = sorted(key for key, value in options.items() if value not in (None, False))
+    if given:
+        raise ValueError(f"{name} does not accept {', '.join(given)}: it is not a network of ehrpose")
 
 
 def photo_maps(predictor: Any, photo: np.ndarray) -> Any:

@@ -16,12 +16,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("paths", nargs="+", help="exported files, each with its JSON next to it")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        help="exported files, each with its JSON next to it; or FAMILY:FILE of another project (movenet:FILE.onnx)",
+    )
     parser.add_argument("--ann-file", required=True, help="COCO keypoint file")
     parser.add_argument("--img-dir", required=True, help="folder with its images")
     parser.add_argument("--max-images", type=int, help="only use the first n images")
     parser.add_argument("--backend", help="default: the backend each was exported for")
     parser.add_argument("--num-threads", type=int, help="number of CPU threads")
+    parser.add_argument("--size", type=int, help="side of the input of another project's file, px")
     add_trust_pt2(parser)
     return parser.parse_args(argv)
 

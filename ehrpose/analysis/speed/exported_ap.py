@@ -1,4 +1,4 @@
-"""COCO AP of exported networks on photos with a COCO keypoint json."""
+"""COCO AP of exported networks, and of others that find people, on photos with a COCO keypoint json."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from ehrpose.datasets.coco_json import read_coco_json
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.evaluation.coco_metric import CocoMetric
 from ehrpose.image_io import read_image
+from ehrpose.inferencers.adapters import open_adapter, split_family
 from ehrpose.keypoint_meta import KeypointMeta
 
 
 def evaluate_runtime(
-    runtime: PoseRuntime,
+    runtime: Any,
     ann_file: str | os.PathLike,
     img_dir: str | os.PathLike,
     max_images: int | None = None,
 ) -> dict[str, float]:
-    """Return the ten COCO metrics of an exported network.
+    """Return the ten COCO metrics of an exported network, or of anything that finds people.
 
     Args:
-        runtime: The network.
+        runtime: PoseRuntime, or a predictor: with ``predict`` and ``meta``.
         ann_file: COCO keypoint json with the skeleton that the network was trained for.
         img_dir: Folder of the photos.
         max_images: Use only the first photos, at most this many; None: all.
@@ -32,12 +33,12 @@ def evaluate_runtime(
         ImageReadError: A photo is missing or broken.
         ValueError: The json does not match the skeleton.
     """
-    meta = KeypointMeta.build(runtime.sidecar.codec["keypoints"])
+    meta = KeypointMeta.build(runtime.codec.meta if isinstance(runtime, PoseRuntime) else runtime.meta)
     items = list(read_coco_json(Path(ann_file), meta, need_annotations=True)[0])[:max_images]
-    metric = CocoMetric(keypoints=runtime.sidecar.codec["keypoints"])
+    metric = CocoMetric(keypoints=meta)
     for item in items:
         photo = read_image(Path(img_dir) / item["file_name"])
-        people = runtime(photo)
+        (people,) = runtime.predict([photo])
         sample: dict[str, Any] = {
             "img_id": item["img_id"],
             "ori_shape": photo.shape[:2],
@@ -56,12 +57,20 @@ def print_evaluation(
     backend: str | None = None,
     num_threads: int | None = None,
     trust_pt2: bool = False,
+    size: int | None = None,
 ) -> None:
-    """Print a row for each exported network; see ``evaluate_runtime`` and ``PoseRuntime``."""
+    """Print a row for each network; see ``evaluate_runtime``, ``PoseRuntime`` and ``open_adapter``."""
     print("| network | backend | precision | AP | AP50 | AP75 |\n|---|---|---|---|---|---|")
     for path in paths:
-        with PoseRuntime(path, backend, num_threads=num_threads, trust_pt2=trust_pt2) as runtime:
-            found = evaluate_runtime(runtime, ann_file, img_dir, max_images)
-            kind, precision = type(runtime.backend).name, runtime.precision
+        family = split_family(path)
+        if family is not None:
+            predictor = open_adapter(*family, backend=backend, num_threads=num_threads, size=size)
+            found = evaluate_runtime(predictor, ann_file, img_dir, max_images)
+            kind, precision = predictor.name.split()[-1], "as in the file"
+            predictor.close()
+        else:
+            with PoseRuntime(path, backend, num_threads=num_threads, trust_pt2=trust_pt2) as runtime:
+                found = evaluate_runtime(runtime, ann_file, img_dir, max_images)
+                kind, precision = type(runtime.backend).name, runtime.precision
         numbers = " | ".join(f"{found[f'coco/{name}']:.4f}" for name in ("AP", "AP50", "AP75"))
         print(f"| {path} | {kind} | {precision} | {numbers} |", flush=True)
