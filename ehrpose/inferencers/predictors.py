@@ -295,6 +295,8 @@ def _foreign(model: Any, weights: Any, device: str | None, backend: str | None, 
     """Return the predictor of an object of the user's own or of another project's file; None: it is one of ours."""
     others = {"weights": weights, **given}
     if isinstance(model, str):
+        if ":" not in model:
+            return None
         from ehrpose.inferencers.adapters import open_adapter, split_family
 
         family = split_family(model)
