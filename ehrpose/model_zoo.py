@@ -95,7 +95,6 @@ class ZooModel:
                     "download the file again"
                 )
 
-
     def _advice(self) -> str:
         if self.remote is not None:
             return f"they are fetched where the name is used; `ehrpose models fetch {self.short_name}` does it now"
@@ -137,16 +136,15 @@ def list_models(root: str | Path | None = None) -> list[ZooModel]:
 
 
 def _read_model(entry: dict[str, Any], folder: Path) -> ZooModel:
-    weights, config = entry.get("Weights"), entry.get("Config")
-    included = weights is not None and "://" not in weights
+    weights, config = entry.get("Weights") or "", entry.get("Config")
     try:
-        remote = None if "Remote" not in entry else read_remote(weights or "", entry["Remote"])
+        remote = None if "Remote" not in entry else read_remote(weights, entry["Remote"])
     except ValueError as error:
         raise ValueError(f"model {entry['Name']!r}: {error}") from error
     return ZooModel(
         name=entry["Name"],
         config=None if config is None else folder / config,
-        checkpoint=folder / weights if included else None,
+        checkpoint=folder / weights if weights and "://" not in weights else None,
         aliases=list(entry.get("Alias", [])),
         sha256=entry.get("SHA256"),
         metadata=dict(entry.get("Metadata", {})),

@@ -269,7 +269,7 @@ def check_file(path: Path, file: WebFile, how: str = "") -> None:
 
 def file_digests(path: Path, algorithms: Any = ("sha256",)) -> dict[str, str]:
     """Return the hex digits of a file's hashes by algorithm."""
-    weak = {"usedforsecurity": False}  # some builds refuse MD5 otherwise
+    weak: Any = {"usedforsecurity": False}  # some builds refuse MD5 otherwise
     made = {name: hashlib.new(name, **(weak if name == "md5" else {})) for name in algorithms}
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

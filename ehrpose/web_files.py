@@ -106,7 +106,9 @@ def read_remote(weights: str, facts: Mapping[str, Any]) -> RemoteWeights:
     if kind not in KINDS:
         raise ValueError(f"Kind must be one of {', '.join(KINDS)}, got {kind!r}")
     first = _read_file(weights, facts, source)
-    return RemoteWeights(kind, (first, *(_read_file(each["URL"], each) for each in facts.get("Also", []))), source)
+    return RemoteWeights(
+        kind, (first, *(_read_file(each["URL"], each) for each in facts.get("Also", []))), source
+    )
 
 
 def _read_file(url: str, facts: Mapping[str, Any], hub: Optional[HubFile] = None) -> WebFile:

@@ -43,7 +43,7 @@ def zoo_table(models: Sequence[ZooModel], root: Path) -> str:
 
 
 def others_table(models: Sequence[ZooModel], root: Path) -> str:
-    """Return a Markdown table of the models that others trained: sources, licences, published AP. Arguments as above."""
+    """Return a Markdown table of the models that others trained; arguments as for ``zoo_table``."""
     rows = [
         "| name | config | input | params (M) | trained by | data | licence: code, weights | file | hash "
         "| published AP (protocol) | verified here |",
@@ -66,7 +66,9 @@ def others_table(models: Sequence[ZooModel], root: Path) -> str:
                     ", ".join(str(licence.get(key, "not stated")) for key in ("Code", "Weights")),
                     _file(model),
                     _hash(model),
-                    "; ".join(f"{each['AP']} ({each['Protocol'].replace(';', ',')})" for each in model.published),
+                    "; ".join(
+                        f"{each['AP']} ({each['Protocol'].replace(';', ',')})" for each in model.published
+                    ),
                     facts.get("Verified", ""),
                 ]
             )

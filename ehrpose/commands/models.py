@@ -58,7 +58,9 @@ def _list(as_json: bool) -> None:
     for row in cells:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
     print(f"\ncache: {home()}")
-    print("AP here: measured by this project, flip test, see docs/model_zoo.md; AP published: by others, their protocol")
+    print(
+        "AP here: measured by this project; AP published: by others; with which protocol is in docs/model_zoo.md"
+    )
 
 
 def _facts(model: ZooModel) -> Dict[str, Any]:
@@ -99,7 +101,7 @@ def _cells(row: Dict[str, Any]) -> List[str]:
     size = "" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
     params = "" if row["params_m"] is None else f"{row['params_m']:.3f}"
     measured = "" if row["ap"] is None else f"{row['ap']:.4f}"
-    published = f"{row['published'][0]['AP']}" if row["published"] else ""
+    published = f"{row['published'][0]['AP'] / 100:g}" if row["published"] else ""
     return [row["name"], params, size, measured, published, row["licence"] or "", row["state"]]
 
 
@@ -147,7 +149,9 @@ def _verify(models: List[ZooModel]) -> None:
             print(f"{model.short_name}: good")
         damaged += bool(problems)
     if damaged:
-        raise ValueError(f"{damaged} of the models are damaged or missing: fetch them again, or remove them first")
+        raise ValueError(
+            f"{damaged} of the models are damaged or missing: fetch them again, or remove them first"
+        )
 
 
 def _remove(models: List[ZooModel]) -> None:

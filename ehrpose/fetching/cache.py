@@ -83,7 +83,12 @@ def read_record(folder: Path) -> Optional[Record]:
 def write_record(folder: Path, used: Sequence[Path], fetched: Sequence[Path], converter: int) -> None:
     """Write the record of a folder with the hashes that its files have now."""
     sha256 = {path.name: file_digests(path)["sha256"] for path in dict.fromkeys([*fetched, *used])}
-    content = {"format": _FORMAT, "used": [path.name for path in used], "sha256": sha256, "converter": converter}
+    content = {
+        "format": _FORMAT,
+        "used": [path.name for path in used],
+        "sha256": sha256,
+        "converter": converter,
+    }
     write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 
 

@@ -21,8 +21,8 @@ OFFLINE_VARIABLE = "EHRPOSE_OFFLINE"
 # Version of the conversions: another one converts the fetched files again.
 CONVERTER = 1
 _RETRIES, _WAIT = 2, 0.5  # somebody waits for the model
-# Gets the model, its files and its folder. Returns the files that are used from then on, all of them in that folder, the
-# one to open first.
+# Gets the model, its files and its folder. Returns the files that are used from then on, all of them in that folder,
+# the one to open first.
 Arrive = Callable[[ZooModel, Sequence[Path], Path], Sequence[Path]]
 
 
@@ -99,9 +99,7 @@ def by_hand(model: ZooModel, missing: Sequence[WebFile]) -> str:
     hub = _remote(model).hub
     place = "" if hub is None else f"{hub.repo}/{hub.file} on the Hugging Face hub"
     files = ", and ".join(f"{file.name} from {file.url or place} ({file.hash_text})" for file in missing)
-    return (
-        f"by hand: get {files}, and put it into {folder_of(model)}, where it is checked and converted on the next use"
-    )
+    return f"by hand: get {files}, and put it into {folder_of(model)}; the next use checks and converts it"
 
 
 def _remote(model: ZooModel) -> RemoteWeights:
@@ -166,4 +164,3 @@ def _one(file: WebFile, remote: Optional[RemoteWeights], folder: Path) -> Path:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-

@@ -79,7 +79,9 @@ class ModelSpec(NamedTuple):
             return self.path, None
         config = find_model(self.path).config
         if config is None:
-            raise ValueError(f"{self.path} is an exported network, which contains its weights: omit {NO_WEIGHTS}")
+            raise ValueError(
+                f"{self.path} is an exported network, which contains its weights: omit {NO_WEIGHTS}"
+            )
         return str(config), None
 
     def open(self, device: Optional[str] = None, backend: Optional[str] = None, **options: Any) -> Any:
