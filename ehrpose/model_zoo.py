@@ -11,12 +11,14 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ehrpose.file_kind import foreign_kind
-from ehrpose.web_files import RemoteWeights, read_remote
+
+if TYPE_CHECKING:  # imported with the first model that has remote weights
+    from ehrpose.web_files import RemoteWeights
 
 __all__ = ["ZooModel", "find_model", "list_models", "zoo_root"]
 
@@ -137,10 +139,14 @@ def list_models(root: str | Path | None = None) -> list[ZooModel]:
 
 def _read_model(entry: dict[str, Any], folder: Path) -> ZooModel:
     weights, config = entry.get("Weights") or "", entry.get("Config")
-    try:
-        remote = None if "Remote" not in entry else read_remote(weights, entry["Remote"])
-    except ValueError as error:
-        raise ValueError(f"model {entry['Name']!r}: {error}") from error
+    remote = None
+    if "Remote" in entry:
+        from ehrpose.web_files import read_remote
+
+        try:
+            remote = read_remote(weights, entry["Remote"])
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"model {entry['Name']!r}: {error}") from error
     return ZooModel(
         name=entry["Name"],
         config=None if config is None else folder / config,

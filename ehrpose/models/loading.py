@@ -11,7 +11,6 @@ from mmengine.config import Config
 
 from ehrpose.config import INFERENCE_PARTS, check, load_config, merge_options, resolve
 from ehrpose.model_zoo import find_model, is_model_name
-from ehrpose.models.weights.arrival import local_weights
 from ehrpose.models.weights.checkpoint import load_checkpoint
 from ehrpose.registry import MODELS
 from ehrpose.torch_threads import before_torch_computes
@@ -42,6 +41,8 @@ def init_model(
     if is_model_name(config):
         zoo_model = find_model(str(config))
         if checkpoint is None or zoo_model.config is None:
+            from ehrpose.models.weights.arrival import local_weights
+
             checkpoint = local_weights(zoo_model)
         assert zoo_model.config is not None  # local_weights refuses such models
         config = zoo_model.config

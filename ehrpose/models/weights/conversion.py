@@ -153,7 +153,9 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
         return "pose"
     if "features.0.1.weight" in tensors:
         return "classification"
-    other = next((who for start, who in _UNSUPPORTED.items() if any(k.startswith(start) for k in tensors)), None)
+    other = next(
+        (who for start, who in _UNSUPPORTED.items() if any(k.startswith(start) for k in tensors)), None
+    )
     if other is not None:
         raise ValueError(f"unknown layout: the names are those of {other}, which is not supported")
     raise ValueError(
