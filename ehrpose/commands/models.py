@@ -55,12 +55,12 @@ def _list(as_json: bool) -> None:
     head = ("name", "params (M)", "file", "AP here", "AP published", "licence", "state")
     cells = [head, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells)]
-    for row in cells:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
-    print(f"\ncache: {home()}")
-    print(
-        "AP here: measured by this project; AP published: by others; with which protocol is in docs/model_zoo.md"
-    )
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in cells]
+    lines += ["", f"cache: {home()}"]
+    lines += [
+        "AP here: measured by this project; AP published: by others; docs/model_zoo.md has the protocols"
+    ]
+    print("\n".join(lines))
 
 
 def _facts(model: ZooModel) -> Dict[str, Any]:
@@ -149,9 +149,7 @@ def _verify(models: List[ZooModel]) -> None:
             print(f"{model.short_name}: good")
         damaged += bool(problems)
     if damaged:
-        raise ValueError(
-            f"{damaged} of the models are damaged or missing: fetch them again, or remove them first"
-        )
+        raise ValueError(f"{damaged} of the models are damaged or missing: remove them and fetch them again")
 
 
 def _remove(models: List[ZooModel]) -> None:

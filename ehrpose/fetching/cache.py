@@ -28,12 +28,12 @@ class Record(NamedTuple):
     Attributes:
         used: Names of the files that are used, the one to open first.
         sha256: Name of each file, also of those that were converted, to its hash.
-        converter: Version of the conversion.
+        origin: What the files were fetched and converted as: ``origin_of`` at that time.
     """
 
     used: List[str]
     sha256: Dict[str, str]
-    converter: int
+    origin: Dict[str, Any]
 
 
 def home() -> Path:
@@ -73,21 +73,21 @@ def read_record(folder: Path) -> Optional[Record]:
         content: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:
             return None
-        record = Record(list(content["used"]), dict(content["sha256"]), int(content["converter"]))
+        record = Record(list(content["used"]), dict(content["sha256"]), dict(content["origin"]))
     except (OSError, ValueError, LookupError, TypeError):
         return None
     is_whole = record.used and set(record.used) <= set(record.sha256)
     return record if is_whole and all(map(is_plain_name, record.sha256)) else None
 
 
-def write_record(folder: Path, used: Sequence[Path], fetched: Sequence[Path], converter: int) -> None:
+def write_record(folder: Path, used: Sequence[Path], fetched: Sequence[Path], origin: Dict[str, Any]) -> None:
     """Write the record of a folder with the hashes that its files have now."""
     sha256 = {path.name: file_digests(path)["sha256"] for path in dict.fromkeys([*fetched, *used])}
     content = {
         "format": _FORMAT,
         "used": [path.name for path in used],
         "sha256": sha256,
-        "converter": converter,
+        "origin": origin,
     }
     write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 

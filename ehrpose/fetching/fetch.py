@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ehrpose.fetching.cache import damaged, folder_of, lock_of, read_record, write_record
 from ehrpose.fetching.hub import download_from_hub, has_hub
@@ -57,7 +57,7 @@ def fetch(model: ZooModel, arrive: Arrive) -> Path:
             return ready
         files = _obtain(model, folder)
         written = list(arrive(model, files, folder))
-        write_record(folder, written, files, CONVERTER)
+        write_record(folder, written, files, origin_of(model))
         return written[0]
 
 
@@ -71,7 +71,10 @@ def verify(model: ZooModel) -> List[str]:
     """Return what is wrong with the kept files of a model, in lines; empty if all have the right hashes."""
     remote, folder = _remote(model), folder_of(model)
     record = read_record(folder)
-    found = {} if record is None else {name: damaged(folder, record, name) for name in record.sha256}
+    found: Dict[str, Optional[str]] = {}
+    if record is not None:  # what was converted may be removed
+        names = [name for name in record.sha256 if name in record.used or (folder / name).is_file()]
+        found = {name: damaged(folder, record, name) for name in names}
     for file in remote.files:  # the hash of the source says more than that of the record
         path = folder / file.name
         try:
@@ -94,6 +97,11 @@ def remove(model: ZooModel) -> bool:
     return True
 
 
+def origin_of(model: ZooModel) -> Dict[str, Any]:
+    """Return what decides whether kept files can be used: their hashes by the zoo, and the conversion's version."""
+    return {**{file.name: dict(file.digests) for file in _remote(model).files}, "converter": CONVERTER}
+
+
 def by_hand(model: ZooModel, missing: Sequence[WebFile]) -> str:
     """Say which files to get, from where, with which hash, and where to put them."""
     hub = _remote(model).hub
@@ -112,7 +120,7 @@ def _ready(model: ZooModel) -> Optional[Path]:
     """Return the file to open if it is kept as it was written, None otherwise."""
     folder = folder_of(model)
     record = read_record(folder)
-    if record is None or record.converter != CONVERTER:
+    if record is None or record.origin != origin_of(model):
         return None
     return folder / record.used[0] if not any(damaged(folder, record, name) for name in record.used) else None
 

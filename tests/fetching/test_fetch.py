@@ -86,6 +86,18 @@ def test_a_damaged_conversion_is_made_again(zoo, server, monkeypatch):
     assert len(server.requests) == 1
 
 
+def test_an_entry_with_another_hash_is_fetched_again(zoo, server, theirs):
+    local_weights(find_model("xs"))
+    torch.save(torch.load(zoo.folder / "theirs.pth", weights_only=True)["state_dict"], zoo.root / "other.pth")
+    other = (zoo.root / "other.pth").read_bytes()
+    serve(zoo, server, other)
+    with pytest.raises(DownloadError, match=r"theirs\.pth exists, but has SHA-256"):
+        local_weights(find_model("xs"))
+    assert remove(find_model("xs"))
+    assert local_weights(find_model("xs")).is_file()
+    assert (zoo.folder / "theirs.pth").read_bytes() == other
+
+
 def test_a_record_that_names_other_folders_is_not_believed(zoo, tmp_path):
     local_weights(find_model("xs"))
     record = json.loads((zoo.folder / "record.json").read_text())
@@ -315,6 +327,8 @@ def test_verify_and_remove(zoo):
     assert verify(model) == []
     converted, fetched = zoo.folder / "converted.pth", zoo.folder / "theirs.pth"
     whole = fetched.read_bytes()
+    fetched.unlink()
+    assert verify(model) == []
     converted.write_bytes(b"x")
     fetched.write_bytes(whole[:-1] + b"x")
     found = verify(model)
