@@ -30,7 +30,7 @@ _MAGIC = (
 )
 _WEB_PAGE = ("<!doctype html", "<html", "<head", "<body", "<script", "<meta", "<!--")
 _LFS = (b"version https://git-lfs.github.com/", b"version https://hawser.github.com/")
-_REFUSED = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
+_REFUSED = re.compile(r"[Uu]nsupported (?:global: GLOBAL|GLOBAL|class) ([\w.]+)")
 _UNPICKLING = re.compile(r"WeightsUnpickler error:(.*)")
 _ADVICE = re.compile(r"weights.only|torch\.load|safe_globals|trust", re.IGNORECASE)
 _WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")

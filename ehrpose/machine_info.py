@@ -157,8 +157,9 @@ def _names(model: Any) -> str:
 
 def _models() -> list[str]:
     try:
+        from ehrpose.fetching.cache import is_fetched
         from ehrpose.model_zoo import list_models
 
-        return [_names(model) for model in list_models() if model.checkpoint is not None]
+        return [_names(m) for m in list_models() if m.checkpoint is not None or is_fetched(m)]
     except (ImportError, FileNotFoundError):
         return []

@@ -6,23 +6,26 @@ can read them too.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ehrpose.file_kind import foreign_kind
 
+if TYPE_CHECKING:  # imported with the first model that has remote weights
+    from ehrpose.web_files import RemoteWeights
+
 __all__ = ["ZooModel", "find_model", "list_models", "zoo_root"]
 
 INDEX = "model-index.yml"
-# Published weights end with the first digits of their SHA-256: model-1a2b3c4d.pth.
-_PUBLISHED = re.compile(r".+-([0-9a-f]{8})\.\w+")
+# Published weights end with the first digits of their SHA-256: model-1a2b3c4d.pth; mmpose's also with a date.
+_PUBLISHED = re.compile(r".+?(?:-([0-9a-f]{8})(?:_(?:19|20)\d{6})?|_([0-9a-f]{8})-(?:19|20)\d{6})\.\w+")
 _DATE = re.compile(r"(19|20)\d{6}")
-TABLE_BEGIN, TABLE_END = "<!-- model zoo -->", "<!-- end of model zoo -->"
 
 
 @dataclass
@@ -30,25 +33,46 @@ class ZooModel:
     """A zoo model.
 
     Attributes:
-        name: The config's file name without suffix.
+        name: The config's file name without suffix; with a suffix of its own where others have trained it too.
         aliases: Short names.
-        config: Config file.
-        checkpoint: Weights file, None if there is none.
+        config: Config file; None for an exported network.
+        checkpoint: Weights file that is included, None if there is none.
         sha256: Checksum of the weights file.
-        metadata: From the metafile: training data, steps, seed, command.
-        results: Metrics, as the metafile lists them.
+        metadata: From the metafile: training data, steps, seed, command, licence.
+        results: Metrics that were measured here, as the metafile lists them.
+        published: Metrics that others report, each with its protocol.
+        remote: Weights that are fetched on first use.
+        manual: Where weights are that have no published hash and must be fetched by hand.
     """
 
     name: str
-    config: Path
+    config: Path | None
     checkpoint: Path | None = None
     aliases: list[str] = field(default_factory=list)
     sha256: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
+    published: list[dict[str, Any]] = field(default_factory=list)
+    remote: RemoteWeights | None = None
+    manual: str | None = None
+
+    @property
+    def short_name(self) -> str:
+        """The first alias, or the name."""
+        return self.aliases[0] if self.aliases else self.name
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights, as their authors state it; empty if the metafile does not say."""
+        return str(self.metadata.get("Licence", {}).get("Weights", ""))
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it is an exported network, which runs without torch."""
+        return self.remote is not None and self.remote.kind == "ir"
 
     def check(self) -> None:
-        """Verify the files and the checksum of the weights.
+        """Verify the files and the checksum of the weights that are included.
 
         Raises:
             FileNotFoundError: Config or weights are missing.
@@ -61,7 +85,7 @@ class ZooModel:
                     f"model {self.name!r}: {path} not found; is the copy of the repository complete?"
                 )
         if self.checkpoint is None:
-            raise ValueError(f"model {self.name!r} has no weights: give a checkpoint, or train {self.config}")
+            raise ValueError(f"model {self.name!r} has no weights: {self._advice()}")
         if self.sha256 is not None:
             digest = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
             if digest != self.sha256:
@@ -72,6 +96,16 @@ class ZooModel:
                     f"checksum mismatch of {self.checkpoint}: expected SHA-256 {self.sha256}, got {digest}; "
                     "download the file again"
                 )
+
+    def _advice(self) -> str:
+        if self.remote is not None:
+            return f"they are fetched where the name is used; `ehrpose models fetch {self.short_name}` does it now"
+        if self.manual is not None:
+            return (
+                f"get the file yourself, as no hash of it is published ({self.manual}), convert it with "
+                "tools/misc/convert_checkpoint.py, and give the result as the checkpoint"
+            )
+        return f"give a checkpoint, or train {self.config}"
 
 
 def zoo_root() -> Path:
@@ -99,19 +133,32 @@ def list_models(root: str | Path | None = None) -> list[ZooModel]:
     models = []
     for metafile in _read_yaml(folder / INDEX).get("Import", []):
         for entry in _read_yaml(folder / metafile).get("Models", []):
-            weights = entry.get("Weights")
-            models.append(
-                ZooModel(
-                    name=entry["Name"],
-                    config=folder / entry["Config"],
-                    checkpoint=None if weights is None else folder / weights,
-                    aliases=list(entry.get("Alias", [])),
-                    sha256=entry.get("SHA256"),
-                    metadata=dict(entry.get("Metadata", {})),
-                    results=list(entry.get("Results", [])),
-                )
-            )
+            models.append(_read_model(entry, folder))
     return models
+
+
+def _read_model(entry: dict[str, Any], folder: Path) -> ZooModel:
+    weights, config = entry.get("Weights") or "", entry.get("Config")
+    remote = None
+    if "Remote" in entry:
+        from ehrpose.web_files import read_remote
+
+        try:
+            remote = read_remote(weights, entry["Remote"])
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"model {entry['Name']!r}: {error}") from error
+    return ZooModel(
+        name=entry["Name"],
+        config=None if config is None else folder / config,
+        checkpoint=folder / weights if weights and "://" not in weights else None,
+        aliases=list(entry.get("Alias", [])),
+        sha256=entry.get("SHA256"),
+        metadata=dict(entry.get("Metadata", {})),
+        results=list(entry.get("Results", [])),
+        published=list(entry.get("Published", [])),
+        remote=remote,
+        manual=entry.get("By Hand"),
+    )
 
 
 def find_model(name: str, root: str | Path | None = None) -> ZooModel:
@@ -129,8 +176,12 @@ def find_model(name: str, root: str | Path | None = None) -> ZooModel:
         if name == model.name or name in model.aliases:
             return model
     known = [alias for m in models if m.checkpoint is not None for alias in m.aliases or [m.name]]
+    others = [alias for m in models if m.remote is not None for alias in m.aliases or [m.name]]
+    near = difflib.get_close_matches(name, [*known, *others], n=1)
     raise ValueError(
         f"no config file or zoo model named {name!r}; models with weights: {', '.join(known) or 'none'}"
+        + (f", and {len(others)} that are fetched (`ehrpose models` lists them)" if others else "")
+        + (f"; did you mean {near[0]}?" if near else "")
     )
 
 
@@ -148,10 +199,11 @@ def check_name(weights: Path, root: str | Path | None = None) -> str | None:
         ValueError: They differ, and a zoo model's weights have this name.
     """
     match = _PUBLISHED.fullmatch(weights.name)
-    if match is None or _DATE.fullmatch(match[1]):
+    digits = "" if match is None else match[1] or match[2]
+    if not digits or _DATE.fullmatch(digits):
         return None
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    if digest.startswith(match[1]):
+    if digest.startswith(digits):
         return None
     for model in list_models(root):
         if model.checkpoint is not None and model.checkpoint.name == weights.name:
@@ -160,52 +212,8 @@ def check_name(weights: Path, root: str | Path | None = None) -> str | None:
                 f"SHA-256 {model.sha256}, got {digest}; download the file again, or rename it if it is another one"
             )
     return (
-        f"{weights} is damaged or was renamed: its SHA-256 starts with {digest[:8]}, its name says {match[1]}"
+        f"{weights} is damaged or was renamed: its SHA-256 starts with {digest[:8]}, its name says {digits}"
     )
-
-
-def zoo_table(models: list[ZooModel], root: str | Path) -> str:
-    """Return a Markdown table of models: name, config, sizes, and AP where there are weights.
-
-    Args:
-        models: Models from ``list_models``.
-        root: Folder of model-index.yml; paths are relative to it.
-    """
-    rows = [
-        "| name | config | input | params (M) | GMACs | data | AP | with flip test | weights |",
-        "|---" * 9 + "|",
-    ]
-    for model in models:
-        facts = model.metadata
-        by_setting = {bool(result.get("Flip Test")): result["Metrics"].get("AP") for result in model.results}
-        cells = [
-            ", ".join(f"`{alias}`" for alias in model.aliases) or f"`{model.name}`",
-            f"`{model.config.relative_to(root).as_posix()}`",
-            facts.get("Input Size", ""),
-            *(_digits(facts.get(key), 3) for key in ("Parameters (M)", "GMACs")),
-            facts.get("Training Data", ""),
-            *(_digits(by_setting.get(flip), 4) for flip in (False, True)),
-            "" if model.checkpoint is None else f"`{model.checkpoint.relative_to(root).as_posix()}`",
-        ]
-        rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
-
-
-def _digits(number: float | None, digits: int) -> str:
-    return "" if number is None else f"{number:.{digits}f}"
-
-
-def with_table(page: str, table: str) -> str:
-    """Return a page with ``table`` between its two markers.
-
-    Raises:
-        ValueError: The page lacks a marker.
-    """
-    before, begin, rest = page.partition(TABLE_BEGIN)
-    _, end, after = rest.partition(TABLE_END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {TABLE_BEGIN} and {TABLE_END} around its table")
-    return f"{before}{begin}\n\n{table}\n{end}{after}"
 
 
 def is_model_name(name: Any) -> bool:
@@ -216,4 +224,5 @@ def is_model_name(name: Any) -> bool:
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} not found; is the copy of the repository complete?")
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+    return yaml.load(path.read_text(encoding="utf-8"), loader) or {}

@@ -313,7 +313,7 @@ def test_a_missing_folder_ends_a_tool_as_a_mistake_of_the_user(tmp_path, capsys)
     assert "none/a.json" in capsys.readouterr().err
 
 
-RENAMES = {"files.py", "file_sets.py", "datasets/download.py"}  # the last names its part
+RENAMES = {"files.py", "file_sets.py", "transfer.py"}  # the last names its part
 
 
 def test_there_is_one_way_to_write_a_file(root):

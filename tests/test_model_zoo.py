@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ehrpose.config import load_config
-from ehrpose.model_zoo import find_model, is_model_name, list_models, with_table, zoo_root, zoo_table
+from ehrpose.model_zoo import find_model, is_model_name, list_models, zoo_root
 from ehrpose.models.loading import init_model
+from ehrpose.zoo_tables import OTHERS, others_table, with_table, zoo_table
 
 INDEX = "Import: [metafile.yml]\n"
 METAFILE = """
@@ -100,8 +101,10 @@ def test_every_model_of_the_project_is_whole():
     names = [alias for model in models for alias in (model.name, *model.aliases)]
     assert len(names) == len(set(names))
     for model in models:
-        load_config(model.config)
-        assert model.name == model.config.stem
+        assert (model.config is None) == model.is_exported
+        if model.config is not None:
+            load_config(model.config)
+            assert model.remote is not None or model.name == model.config.stem
         if model.checkpoint is not None:
             model.check()
 
@@ -109,6 +112,7 @@ def test_every_model_of_the_project_is_whole():
 def test_page_of_the_docs_is_what_the_metafiles_say(root):
     page = (root / "docs/model_zoo.md").read_text(encoding="utf-8")
     assert with_table(page, zoo_table(list_models(), zoo_root())) == page
+    assert with_table(page, others_table(list_models(), zoo_root()), OTHERS) == page
 
 
 def test_a_page_without_marks_is_refused():

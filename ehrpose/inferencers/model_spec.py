@@ -75,8 +75,14 @@ class ModelSpec(NamedTuple):
         if self.checkpoint != NO_WEIGHTS:
             return self.path, self.checkpoint
         # By name, a zoo model would load its weights.
-        is_zoo_model = is_model_name(self.path) and not self.is_exported
-        return str(find_model(self.path).config) if is_zoo_model else self.path, None
+        if not is_model_name(self.path) or self.is_exported:
+            return self.path, None
+        config = find_model(self.path).config
+        if config is None:
+            raise ValueError(
+                f"{self.path} is an exported network, which contains its weights: omit {NO_WEIGHTS}"
+            )
+        return str(config), None
 
     def open(self, device: Optional[str] = None, backend: Optional[str] = None, **options: Any) -> Any:
         """Return a Predictor that runs the model; arguments and errors as for ``open_predictor``."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ehrpose.image_io import check_image
 from ehrpose.inferencers.model_spec import EXPORTED, is_exported
+from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.structures import People
 from ehrpose.torch_threads import before_torch_computes, set_torch_threads
 
@@ -272,6 +273,12 @@ def open_predictor(
         FileNotFoundError: A file is missing.
         ValueError: Arguments do not fit the kind of model, or it cannot be used.
     """
+    if is_model_name(model) and not is_exported(model):
+        zoo_model = find_model(model)
+        if zoo_model.is_exported:
+            from ehrpose.deploy.arrival import local_network
+
+            model = local_network(zoo_model)
     given = {name: value for name, value in options.items() if value is not None}
     own = _foreign(model, weights, device, backend, given)
     if own is not None:

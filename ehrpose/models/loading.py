@@ -26,7 +26,7 @@ def init_model(
 
     Args:
         config: Config file, a Config from ``load_config``, or the name of a zoo model.
-        checkpoint: Weights; None leaves them random, or loads those of the zoo model.
+        checkpoint: Weights; None leaves them random, or loads those of the zoo model, fetched on first use.
         device: ``"cpu"``, ``"cuda:0"``, ...
         cfg_options: Dotted keys and values that override those of the config file.
 
@@ -35,15 +35,17 @@ def init_model(
 
     Raises:
         FileNotFoundError: Config or checkpoint does not exist.
-        ValueError: The config is invalid, the checkpoint does not fit, the model is unknown, or the device is not
-            available.
+        ValueError: The config is invalid, the checkpoint does not fit, the model is unknown, its weights cannot be
+            fetched, or the device is not available.
     """
     if is_model_name(config):
         zoo_model = find_model(str(config))
+        if checkpoint is None or zoo_model.config is None:
+            from ehrpose.models.weights.arrival import local_weights
+
+            checkpoint = local_weights(zoo_model)
+        assert zoo_model.config is not None  # local_weights refuses such models
         config = zoo_model.config
-        if checkpoint is None:
-            zoo_model.check()
-            checkpoint = zoo_model.checkpoint
     if isinstance(config, Config):
         config = Config(config.to_dict(), filename=config.filename)
         merge_options(config, cfg_options)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ehrpose import transfer
 from ehrpose.datasets import download as module
 from ehrpose.datasets.download import DownloadError, RemoteDataset, RemoteFile, download, unpack
 from ehrpose.files import WriteError
@@ -98,7 +99,7 @@ def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_disk_that_fills_up_ends_the_download(server, tmp_path, monkeypatch):
     full = Path("/dev/full")
-    monkeypatch.setattr(module, "open_kept", lambda *_, append: full.open("ab"))
+    monkeypatch.setattr(transfer, "open_kept", lambda *_, append: full.open("ab"))
     with pytest.raises(
         WriteError, match=r"a\.zip\.part could not be written: No space left on device \(\d+ MB"
     ):
@@ -167,7 +168,7 @@ def test_a_part_that_is_a_link_is_refused(server, tmp_path):
     with pytest.raises(DownloadError, match=r"a\.zip\.part is a link"):
         download(remote(), server.url, new)
     with pytest.raises(OSError, match="symbolic link"):
-        module.open_kept(new / "a.zip.part", append=True)
+        transfer.open_kept(new / "a.zip.part", append=True)
     assert marker.read_bytes() == b"of others"
 
 

@@ -1,4 +1,4 @@
-"""Update the table of docs/model_zoo.md from model-index.yml and its metafiles.
+"""Update the tables of docs/model_zoo.md from model-index.yml and its metafiles.
 
 Example: python tools/misc/write_model_zoo.py docs/model_zoo.md
 """
@@ -21,14 +21,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Put the table between the page's markers."""
+    """Put the tables between the page's markers."""
     args = parse_args(argv)
     from ehrpose.files import write_text
-    from ehrpose.model_zoo import list_models, with_table, zoo_root, zoo_table
+    from ehrpose.model_zoo import list_models, zoo_root
+    from ehrpose.zoo_tables import OTHERS, others_table, with_table, zoo_table
 
-    page = Path(args.page)
-    text = with_table(page.read_text(encoding="utf-8"), zoo_table(list_models(), zoo_root()))
-    write_text(page, text)
+    page, models, root = Path(args.page), list_models(), zoo_root()
+    text = with_table(page.read_text(encoding="utf-8"), zoo_table(models, root))
+    write_text(page, with_table(text, others_table(models, root), OTHERS))
 
 
 if __name__ == "__main__":

@@ -58,16 +58,16 @@ def _allowed_globals() -> Iterator[None]:
 
 
 def weights_file(name: str | os.PathLike) -> str:
-    """Return the weights file: ``name`` itself, or that of the zoo model with this name.
+    """Return the weights file: ``name`` itself, or that of the zoo model with this name, fetched on first use.
 
     Raises:
         FileNotFoundError: The model's weights do not exist.
-        ValueError: The model is unknown or comes without weights, or they are damaged.
+        ValueError: The model is unknown or has no weights, or they are damaged or cannot be fetched.
     """
     if is_model_name(name) and not Path(name).suffix:
-        model = find_model(str(name))
-        model.check()
-        return str(model.checkpoint)
+        from ehrpose.models.weights.arrival import local_weights
+
+        return str(local_weights(find_model(str(name))))
     return str(name)
 
 
@@ -76,7 +76,7 @@ def read_checkpoint(filename: str | os.PathLike, map_location: Any = "cpu") -> d
 
     Args:
         filename: File of ``torch.save``; a ``.safetensors`` file (returned as ``state_dict`` and ``meta``); or the name
-            of a zoo model that comes with weights.
+            of a zoo model.
         map_location: Device of the tensors.
 
     Raises:

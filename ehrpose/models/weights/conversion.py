@@ -56,6 +56,8 @@ _SEEN = {
     "classification": "EfficientNet, names of the public EfficientHRNet code",
     "lite": "EfficientNet-Lite",
 }
+# Beginnings of names that tell networks which share HRNet's trunk.
+_UNSUPPORTED = {"offset_final_layer.": "DEKR", "head.gfd_module.": "CID"}
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,11 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
         return "pose"
     if "features.0.1.weight" in tensors:
         return "classification"
+    other = next(
+        (who for start, who in _UNSUPPORTED.items() if any(k.startswith(start) for k in tensors)), None
+    )
+    if other is not None:
+        raise ValueError(f"unknown layout: the names are those of {other}, which is not supported")
     raise ValueError(
         "unknown layout: expected the names of EfficientHRNet (final_layers.0.weight), EfficientNet "
         "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), or of HRNet, HigherHRNet, LitePose, ResNet, "

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import rival_data
 import torch
+from rival_shapes import names_and_shapes
 
 from ehrpose.cli import run_cli
 from ehrpose.config import INFERENCE_PARTS, load_config, resolve
@@ -47,23 +48,6 @@ CONFIGS = {
 KINDS = {"efficienthrnet": "pose", "res50": "resnet", "res101": "resnet", "res152": "resnet"}
 # Rows of the output of the last hourglass that nothing uses.
 CUT = {"hourglass_official": ("outs.3.conv.weight", "outs.3.conv.bias")}
-
-
-def names_and_shapes(network, num_keypoints=17):
-    """The tensors without their values."""
-    tensors = {}
-    for name, shape in rival_data.all_shapes()[network].items():
-        dtype = torch.int64 if name.endswith(rival_data.COUNTER) else torch.float32
-        tensors[name] = torch.empty(shape, dtype=dtype, device="meta")
-    if num_keypoints != 17:
-        sizes = {17: num_keypoints, 34: 2 * num_keypoints}
-        for name, tensor in tensors.items():
-            if "final" in name and ("final_layer" in name or "conv.3" in name):
-                tensors[name] = torch.empty((sizes[len(tensor)], *tensor.shape[1:]), device="meta")
-        first = tensors.get("deconv_layers.0.0.0.weight")
-        if first is not None:
-            tensors["deconv_layers.0.0.0.weight"] = first[: first.shape[1] + 2 * num_keypoints]
-    return tensors
 
 
 def test_every_network_is_listed():
@@ -154,9 +138,11 @@ def test_higherhrnet_is_not_taken_for_efficienthrnet():
     assert fitting_config(ours, "a.pth")[0] == "configs/ehrnet/h-4_coco-384.py"
 
 
-@pytest.mark.parametrize("network", ["dekr_w32_official", "cid_w32_mmpose1", "lwopenpose"])
-def test_networks_that_only_share_parts_are_refused(network):
-    with pytest.raises(ValueError, match="unknown layout"):
+@pytest.mark.parametrize(
+    ("network", "name"), [("dekr_w32_official", "DEKR"), ("cid_w32_mmpose1", "CID"), ("lwopenpose", "")]
+)
+def test_networks_that_only_share_parts_are_refused(network, name):
+    with pytest.raises(ValueError, match=f"unknown layout: .*{name}"):
         convert(names_and_shapes(network))
 
 
@@ -253,3 +239,29 @@ def test_the_tool_says_what_it_saw_and_last_the_config(tmp_path, capsys, monkeyp
     assert set(load_tool().KINDS) == {"pose", "classification", "lite", *RIVAL_KINDS}
     with pytest.raises(ValueError, match=r"convert it with tools/misc/convert_checkpoint\.py"):
         init_model(ROOT / lines[-1].removeprefix("config: "), str(source))
+
+
+# The largest have files of 250 to 560 MB.
+LARGE = ("w48", "res101", "res152", "hourglass", "w32")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if any(size in name for size in LARGE) else name
+        for name in rival_data.NETWORKS
+    ],
+)
+def test_the_tools_last_line_names_the_config_of_every_network(network, tmp_path, capsys):
+    tensors = {
+        name: torch.zeros_like(value, device="cpu") for name, value in names_and_shapes(network).items()
+    }
+    prefix = "model.module." if "official" in network else "module."
+    source = tmp_path / f"{network}.pth"
+    torch.save({"state_dict": {prefix + k: v for k, v in tensors.items()}, "epoch": 1}, source)
+    run_tool(source, tmp_path / "ours.pth")
+    lines = capsys.readouterr().out.splitlines()
+    folder = "ehrnet" if network.startswith("efficienthrnet") else "rivals"
+    assert lines[-1] == f"config: configs/{folder}/{CONFIGS[network]}.py"
+    assert any(line.startswith(f"{source.name}: ") for line in lines)
+    assert any(f"{len(tensors)} of {len(tensors)} tensors" in line for line in lines)
