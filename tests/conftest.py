@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,36 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_finish() -> None:
+    _leave_out_of_garbage_collection()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Give each test the threads that it would have alone, and each file a small heap."""
+    libraries = [
+        (module, get, name, getattr(module, get)())
+        for module, get, name in (
+            (sys.modules.get("torch"), "get_num_threads", "set_num_threads"),
+            (sys.modules.get("cv2"), "getNumThreads", "setNumThreads"),
+        )
+        if module is not None
+    ]
+    done = yield
+    for module, get, name, number in libraries:
+        if getattr(module, get)() != number:
+            getattr(module, name)(number)
+    if nextitem is None or nextitem.path != item.path:
+        _leave_out_of_garbage_collection()
+    return done
+
+
+def _leave_out_of_garbage_collection() -> None:
+    """Exempt what is in memory now, mostly imported modules, from later collections.
+
+    MMEngine collects whenever it builds a data set, which takes half a second with torch, onnx and openvino loaded.
+    """
     gc.collect()
     gc.freeze()
-
-
-def pytest_runtest_teardown(item, nextitem) -> None:
-    """Leave what a file's tests imported out of later garbage collections.
-
-    MMEngine collects whenever a data set is built, and with torch, onnx and openvino loaded that takes half a second.
-    """
-    if nextitem is None or nextitem.path != item.path:
-        gc.collect()
-        gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +158,18 @@ def scene_photos(_scenes, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(demo_config, tmp_path_factory):
-    """Return a function that exports the model of ``demo_config`` with options, each only once."""
+    """Return a function that exports the model of ``demo_config`` with options, each only once, to files to be read."""
+    run = _exporter(tmp_path_factory, demo_config, None, None)
+    return lambda **options: run(**options).path
+
+
+@pytest.fixture(scope="session")
+def exported_small(demo_config, lively_checkpoint, tmp_path_factory):
+    """Return a function that does what ``export`` does with the small network, each only once, to files to be read."""
+    return _exporter(tmp_path_factory, demo_config, lively_checkpoint, SMALL)
+
+
+def _exporter(tmp_path_factory, config, checkpoint, cfg_options):
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is in the extra 'deploy'")
     from ehrpose.deploy.export.options import ExportOptions
@@ -148,10 +178,11 @@ def exported(demo_config, tmp_path_factory):
     done = {}
 
     def run(**options):
-        key = tuple(sorted(options.items()))
-        if key not in done:
+        chosen = ExportOptions(**options)
+        if chosen not in done:
             folder = tmp_path_factory.mktemp("deploy")
-            done[key] = export(str(demo_config), None, folder, ExportOptions(**options))[0]
-        return done[key]
+            weights = checkpoint and str(checkpoint)
+            done[chosen] = export(str(config), weights, folder, chosen, (), cfg_options)
+        return done[chosen]
 
     return run
