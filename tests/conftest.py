@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -157,19 +158,8 @@ def scene_photos(_scenes, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(demo_config, tmp_path_factory):
-    """Return a function that exports the model of ``demo_config`` with options, each only once, to files to be read."""
-    run = _exporter(tmp_path_factory, demo_config, None, None)
-    return lambda **options: run(**options).path
-
-
-@pytest.fixture(scope="session")
-def exported_small(demo_config, lively_checkpoint, tmp_path_factory):
-    """Return a function that does what ``export`` does with the small network, each only once, to files to be read."""
-    return _exporter(tmp_path_factory, demo_config, lively_checkpoint, SMALL)
-
-
-def _exporter(tmp_path_factory, config, checkpoint, cfg_options):
+def export_once(tmp_path_factory):
+    """Return a function that does what ``export`` does, each only once. Tests leave the files as they are."""
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is in the extra 'deploy'")
     from ehrpose.deploy.export.options import ExportOptions
@@ -177,12 +167,26 @@ def _exporter(tmp_path_factory, config, checkpoint, cfg_options):
 
     done = {}
 
-    def run(**options):
+    def run(config, checkpoint=None, cfg_options=None, **options):
         chosen = ExportOptions(**options)
-        if chosen not in done:
-            folder = tmp_path_factory.mktemp("deploy")
+        key = (config, checkpoint, str(cfg_options), chosen)
+        if key not in done:
             weights = checkpoint and str(checkpoint)
-            done[chosen] = export(str(config), weights, folder, chosen, (), cfg_options)
-        return done[chosen]
+            done[key] = export(
+                str(config), weights, tmp_path_factory.mktemp("deploy"), chosen, (), cfg_options
+            )
+        return done[key]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def exported(export_once, demo_config):
+    """Return a function that exports the model of ``demo_config`` with options, and returns the path."""
+    return lambda **options: export_once(demo_config, **options).path
+
+
+@pytest.fixture(scope="session")
+def exported_small(export_once, demo_config, lively_checkpoint):
+    """Return a function that exports the small network with options, and returns what ``export`` does."""
+    return partial(export_once, demo_config, lively_checkpoint, SMALL)
