@@ -37,7 +37,7 @@ def in_a_fork(work):
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    found = receiver.recv() if receiver.poll(60) else None
+    found = receiver.recv() if receiver.poll(120) else None
     process.kill()
     process.join()
     return found
