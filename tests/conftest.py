@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,39 @@ from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_finish() -> None:
+    _leave_out_of_garbage_collection()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Give each test the threads that it would have alone, and each file a small heap."""
+    libraries = [
+        (module, get, name, getattr(module, get)())
+        for module, get, name in (
+            (sys.modules.get("torch"), "get_num_threads", "set_num_threads"),
+            (sys.modules.get("cv2"), "getNumThreads", "setNumThreads"),
+        )
+        if module is not None
+    ]
+    done = yield
+    for module, get, name, number in libraries:
+        if getattr(module, get)() != number:
+            getattr(module, name)(number)
+    if nextitem is None or nextitem.path != item.path:
+        _leave_out_of_garbage_collection()
+    return done
+
+
+def _leave_out_of_garbage_collection() -> None:
+    """Exempt what is in memory now, mostly imported modules, from later collections.
+
+    MMEngine collects whenever it builds a data set, which takes half a second with torch, onnx and openvino loaded.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -122,8 +158,8 @@ def scene_photos(_scenes, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(demo_config, tmp_path_factory):
-    """Return a function that exports the model of ``demo_config`` with options, each only once."""
+def export_once(tmp_path_factory):
+    """Return a function that does what ``export`` does, each only once. Tests leave the files as they are."""
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is in the extra 'deploy'")
     from ehrpose.deploy.export.options import ExportOptions
@@ -131,11 +167,26 @@ def exported(demo_config, tmp_path_factory):
 
     done = {}
 
-    def run(**options):
-        key = tuple(sorted(options.items()))
+    def run(config, checkpoint=None, cfg_options=None, **options):
+        chosen = ExportOptions(**options)
+        key = (config, checkpoint, str(cfg_options), chosen)
         if key not in done:
-            folder = tmp_path_factory.mktemp("deploy")
-            done[key] = export(str(demo_config), None, folder, ExportOptions(**options))[0]
+            weights = checkpoint and str(checkpoint)
+            done[key] = export(
+                str(config), weights, tmp_path_factory.mktemp("deploy"), chosen, (), cfg_options
+            )
         return done[key]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def exported(export_once, demo_config):
+    """Return a function that exports the model of ``demo_config`` with options, and returns the path."""
+    return lambda **options: export_once(demo_config, **options).path
+
+
+@pytest.fixture(scope="session")
+def exported_small(export_once, demo_config, lively_checkpoint):
+    """Return a function that exports the small network with options, and returns what ``export`` does."""
+    return partial(export_once, demo_config, lively_checkpoint, SMALL)

@@ -175,7 +175,7 @@ def test_every_argument_in_an_error_has_an_option(every_option):
 def test_any_name_can_be_printed(encoding):
     code = "from ehrpose.cli import run_cli; run_cli(lambda: print('a', '\\u5199', 'caf\\udc82', 'b'))"
     env = {**os.environ, "PYTHONIOENCODING": encoding}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=300)
     assert (done.returncode, done.stderr) == (0, b"")
     name = "\u5199".encode() if encoding.startswith("utf-8") else rb"\u5199"
     assert done.stdout.split() == [b"a", name, rb"caf\udc82", b"b"]
@@ -184,5 +184,5 @@ def test_any_name_can_be_printed(encoding):
 def test_names_in_bytes_stay_as_they_are_where_they_can_be_printed():
     code = "from ehrpose.cli import run_cli; run_cli(lambda: print('caf\\udc82'))"
     env = {**os.environ, "PYTHONIOENCODING": "utf-8:surrogateescape"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=300, check=True)
     assert done.stdout.split() == [b"caf\x82"]

@@ -62,16 +62,21 @@ def test_every_leaf_dumps_reloads_and_builds(root, tmp_path, monkeypatch):
         "mmengine.config.config.FormatCode", lambda text, **options: (text, True), raising=False
     )
     for path in leaf_files(root):
-        check_leaf(path, tmp_path)
+        cfg = load_config(path)
+        # The paper's models differ in two numbers only, as another test shows.
+        if path.stem not in LEAVES.values() or path.stem == LEAVES[-4]:
+            for form in (cfg, resolve(cfg)):
+                check_dump(form, tmp_path / path.name)
+        check_parts(cfg)
 
 
-def check_leaf(path, tmp_path):
-    cfg = load_config(path)
-    for form in (cfg, resolve(cfg)):
-        dumped = tmp_path / path.name
-        form.dump(str(dumped))
-        assert load_config(dumped).to_dict() == form.to_dict()
-        assert Config.fromfile(str(dumped)).to_dict() == form.to_dict()
+def check_dump(cfg, path):
+    cfg.dump(str(path))
+    assert load_config(path).to_dict() == cfg.to_dict()
+    assert Config.fromfile(str(path)).to_dict() == cfg.to_dict()
+
+
+def check_parts(cfg):
     resolved = resolve(cfg)
     with torch.device("meta"):
         model = MODELS.build(resolved.model)

@@ -210,7 +210,10 @@ def drawn_scene(meta: Any, size_wh: tuple[int, int]) -> np.ndarray:
     from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 
     try:
-        scenes = SyntheticPeople(meta, length=1, image_size=max(size_wh), num_people=(2, 3))
+        # To serialise data, MMEngine first collects garbage, which takes longer than drawing.
+        scenes = SyntheticPeople(
+            meta, length=1, image_size=max(size_wh), num_people=(2, 3), serialize_data=False
+        )
     except ValueError:
         small = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
         return cv2.resize(small, size_wh, interpolation=cv2.INTER_CUBIC)

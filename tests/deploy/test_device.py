@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ehrpose.deploy.export.options import ExportOptions
-from ehrpose.deploy.pipeline import export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.inferencers.inferencer import PoseInferencer
@@ -41,11 +39,8 @@ def test_backends_of_the_cpu_accept_its_names(exported, backend):
             assert runtime.backend.device == "cpu"
 
 
-def test_torch_files_run_on_the_device_or_say_why_not(
-    demo_config, lively_checkpoint, small_options, tmp_path
-):
-    options = ExportOptions(backend="torch")
-    path = export(str(demo_config), str(lively_checkpoint), tmp_path, options, (), small_options).path
+def test_torch_files_run_on_the_device_or_say_why_not(exported_small):
+    path = exported_small(backend="torch", input_wh=(64, 64)).path
     for device in ("cuda:77", "nonsense"):
         with pytest.raises(DeployError, match=f"`device` '{device}' cannot be used"):
             open_predictor(path, device=device, trust_pt2=True)

@@ -16,7 +16,7 @@ from ehrpose.config import INFERENCE_PARTS, load_config
 from ehrpose.deploy.export.input_form import input_form
 from ehrpose.deploy.export.options import ExportOptions
 from ehrpose.deploy.network_input import input_plan
-from ehrpose.deploy.pipeline import drawn_scene, export
+from ehrpose.deploy.pipeline import drawn_scene
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash, read_sidecar, sidecar_path
 from ehrpose.image_warp import plan_inputs
@@ -32,22 +32,6 @@ def model(demo_config, lively_checkpoint, small_options):
 
 
 @pytest.fixture(scope="module")
-def export_lively(demo_config, lively_checkpoint, small_options, tmp_path_factory):
-    """Return a function that exports the model with options, and returns what ``export`` does."""
-
-    done = {}
-
-    def run(**options):
-        key = tuple(options.items())
-        if key not in done:
-            arguments = (tmp_path_factory.mktemp("sizes"), ExportOptions(**options), (), small_options)
-            done[key] = export(str(demo_config), str(lively_checkpoint), *arguments)
-        return done[key]
-
-    return run
-
-
-@pytest.fixture
 def photos(model):
     return [np.ascontiguousarray(drawn_scene(model.codec.meta, (w, h))[:h, :w]) for w, h in SIZES_WH]
 
@@ -63,10 +47,10 @@ def photos(model):
     ],
     ids=["onnxruntime", "peaks", "NHWC", "openvino", "torch"],
 )
-def test_photos_of_any_shape_give_the_models_people(export_lively, model, photos, backend, options):
+def test_photos_of_any_shape_give_the_models_people(exported_small, model, photos, backend, options):
     if backend == "openvino":
         pytest.importorskip("openvino")
-    path, _, report = export_lively(backend=backend, **options)
+    path, _, report = exported_small(backend=backend, **options)
     assert "letterboxed" not in report
     found = json.loads(sidecar_path(path).read_text())
     assert found["format"] == 2
@@ -85,8 +69,8 @@ def test_photos_of_any_shape_give_the_models_people(export_lively, model, photos
     assert sum(len(people) for people in together) > 3
 
 
-def test_the_best_of_several_shapes_is_taken(export_lively, photos):
-    path, _, report = export_lively(shapes_wh=((96, 64), (64, 96), (64, 64)))
+def test_the_best_of_several_shapes_is_taken(exported_small, photos):
+    path, _, report = exported_small(shapes_wh=((96, 64), (64, 96), (64, 64)))
     assert report == ""
     sidecar = read_sidecar(path)
     assert sidecar.shapes_wh == [(96, 64), (64, 96), (64, 64)]
@@ -100,8 +84,8 @@ def test_the_best_of_several_shapes_is_taken(export_lively, photos):
             runtime.run(np.zeros((1, 3, 32, 96), np.uint8))
 
 
-def test_a_fixed_size_says_what_it_costs(export_lively, photos):
-    path, _, report = export_lively(input_wh=(96, 64))
+def test_a_fixed_size_says_what_it_costs(exported_small, photos):
+    path, _, report = exported_small(input_wh=(96, 64))
     assert "every photo is letterboxed into 96 x 64 px" in report
     assert json.loads(sidecar_path(path).read_text())["format"] == 1  # as earlier versions read it
     with PoseRuntime(path) as runtime:
@@ -113,9 +97,9 @@ def test_a_fixed_size_says_what_it_costs(export_lively, photos):
 @pytest.mark.parametrize(
     "shape", [(1, 3, 64, 90), (1, 3, 0, 64), (2, 3, 64, 64), (1, 1, 64, 64), (3, 64, 64)]
 )
-def test_inputs_that_no_photo_has_are_refused(export_lively, shape):
+def test_inputs_that_no_photo_has_are_refused(exported_small, shape):
     with (
-        PoseRuntime(export_lively(backend="onnxruntime").path) as runtime,
+        PoseRuntime(exported_small(backend="onnxruntime").path) as runtime,
         pytest.raises(
             ValueError, match=r"expected uint8 images of shape \[1, 3, height, width\], multiples of 32 px"
         ),
@@ -197,9 +181,9 @@ def test_wrong_sizes_in_options(options):
         ExportOptions(**options)
 
 
-def test_openvino_keeps_an_instance_of_the_first_sizes_only(export_lively, photos):
+def test_openvino_keeps_an_instance_of_the_first_sizes_only(exported_small, photos):
     pytest.importorskip("openvino")
-    path = export_lively(backend="openvino").path
+    path = exported_small(backend="openvino").path
     found = {}
     for most in (0, 2, 99):
         with PoseRuntime(path, max_shapes=most) as runtime:

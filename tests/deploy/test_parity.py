@@ -60,7 +60,7 @@ def wrong_colors(monkeypatch):
 
 EXPORTS = [
     *((factor, options) for factor in (1e-11, 1e6) for options in ({}, {"decode": "peaks"})),
-    (1e-11, {"backend": "torch"}),
+    (1e-11, {"backend": "torch", "input_wh": (64, 64)}),
 ]
 
 

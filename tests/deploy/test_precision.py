@@ -7,6 +7,8 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from types import SimpleNamespace
 
 import cv2
@@ -36,6 +38,12 @@ def weights(config, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def again(export_once, config, weights):
+    """Export with options, or return what was exported with them before."""
+    return partial(export_once, config, weights)
+
+
+@pytest.fixture(scope="module")
 def photos(config, tmp_path_factory):
     """A folder of three scenes, and a file that is not a photo."""
     from ehrpose.models.loading import init_model
@@ -48,16 +56,34 @@ def photos(config, tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def two_parts(monkeypatch):
+    """Return a function that lets the network have only two parts: to measure the effect of each takes long."""
+    parts = quantization._parts
+
+    def run():
+        def merged(graph):
+            first, *others = parts(graph).items()
+            return dict([first, ("backbone/stages", list(chain(*(names for _, names in others))))])
+
+        monkeypatch.setattr(quantization, "_parts", merged)
+        monkeypatch.setattr(quantization, "MAX_PART_ERROR", np.inf)
+
+    return run
+
+
+INT8 = {"precision": "int8", "input_dtype": "float32", "input_wh": (128, 128)}
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt", "openvino"])
-def test_int8_stays_near_float32(config, weights, photos, tmp_path, backend):
+def test_int8_stays_near_float32(again, photos, two_parts, backend):
     if backend == "openvino":
         pytest.importorskip("openvino")
         pytest.importorskip("nncf")
-    exact = export(config, weights, tmp_path / "exact", ExportOptions(input_wh=(128, 128))).path
-    options = ExportOptions(
-        backend=backend, precision="int8", calib_data=str(photos), input_dtype="float32", input_wh=(128, 128)
-    )
-    done = export(config, weights, tmp_path / "int8", options)
+    if backend == "tensorrt":  # each part's effect is measured as for ONNX Runtime
+        two_parts()
+    exact = again(input_wh=(128, 128)).path
+    done = again(**INT8, backend=backend, calib_data=str(photos))
     sidecar = read_sidecar(done.path)
     assert sidecar.precision == "int8"
     assert "calibrated on 3 images, 1 could not be read" in done.report
@@ -98,16 +124,18 @@ def _weights_of(path):
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_half_range_leaves_weights_of_seven_bits(config, weights, photos, tmp_path, backend):
+def test_half_range_leaves_weights_of_seven_bits(
+    config, weights, again, photos, tmp_path, monkeypatch, backend
+):
     if backend == "openvino":
         pytest.importorskip("openvino")
         pytest.importorskip("nncf")
+    options = {**INT8, "backend": backend, "calib_data": str(photos)}
+    full = again(**options)
+    two_parts()
+    half = export(config, weights, tmp_path, ExportOptions(**options, half_range=True))
     largest = []
-    for half_range in (False, True):
-        options = ExportOptions(
-            backend=backend, precision="int8", calib_data=str(photos), half_range=half_range
-        )
-        done = export(config, weights, tmp_path / str(half_range), options)
+    for done in (full, half):
         path = next((p for p in done.path.parent.iterdir() if p.suffix == ".xml"), done.path)
         arrays = _weights_of(path)
         assert arrays
@@ -144,9 +172,9 @@ def test_float16_is_written_into_the_file_for_new_tensorrt(config, weights, tmp_
     assert read_sidecar(old.path).precision == "fp32"  # up to TensorRT 10, fp16 is chosen at build time
 
 
-def test_bfloat16_is_chosen_when_openvino_loads(config, weights, tmp_path):
+def test_bfloat16_is_chosen_when_openvino_loads(again):
     pytest.importorskip("openvino")
-    done = export(config, weights, tmp_path, ExportOptions(backend="openvino", precision="bf16"))
+    done = again(backend="openvino", precision="bf16")
     assert "maps off by" in done.report
     with PoseRuntime(done.path) as runtime:
         assert runtime.sidecar.precision == "bf16"
@@ -156,10 +184,10 @@ def test_bfloat16_is_chosen_when_openvino_loads(config, weights, tmp_path):
         runtime.warm_up()
 
 
-def test_float16_weights_for_openvino_halve_the_file(config, weights, tmp_path):
+def test_float16_weights_for_openvino_halve_the_file(again):
     pytest.importorskip("openvino")
-    done = export(config, weights, tmp_path / "half", ExportOptions(backend="openvino", precision="fp16"))
-    full = export(config, weights, tmp_path / "full", ExportOptions(backend="openvino"))
+    done = again(backend="openvino", precision="fp16")
+    full = again(backend="openvino")
     assert done.path.name == "end2end.xml"
     assert done.path.with_suffix(".bin").stat().st_size < 0.6 * full.path.stat().st_size
     assert "maps off by" in done.report
@@ -216,9 +244,9 @@ def test_what_openvino_really_computes_in_is_told(
     assert said == ("" if used.split("+")[0] == precision else line)
 
 
-def test_openvino_tells_the_truth_about_float32(config, weights, tmp_path):
+def test_openvino_tells_the_truth_about_float32(again):
     openvino = pytest.importorskip("openvino")
-    done = export(config, weights, tmp_path, ExportOptions(backend="openvino"))
+    done = again(backend="openvino")
     assert "float32: maps off by" in done.report
     assert "computed in fp32 on this machine" in done.report
     assert read_sidecar(done.path).computed_in == "fp32"

@@ -9,8 +9,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from ehrpose.deploy.export.options import ExportOptions
-from ehrpose.deploy.pipeline import export
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError
 
@@ -24,19 +22,11 @@ BACKENDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def networks(demo_config, lively_checkpoint, small_options, tmp_path_factory):
-    done = {}
-
+@pytest.fixture
+def networks(exported_small):
     def path(backend, decode="none"):
-        form = "torch" if backend == "torch" else "onnxruntime"
-        if (form, decode) not in done:
-            folder = tmp_path_factory.mktemp("threads")
-            options = ExportOptions(backend=form, decode=decode)
-            done[form, decode] = export(
-                str(demo_config), str(lively_checkpoint), folder, options, (), small_options
-            ).path
-        return done[form, decode]
+        options = {"decode": decode} if decode != "none" else {}
+        return exported_small(backend="torch" if backend == "torch" else "onnxruntime", **options).path
 
     return path
 

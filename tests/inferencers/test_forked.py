@@ -37,7 +37,7 @@ def in_a_fork(work):
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
-    found = receiver.recv() if receiver.poll(60) else None
+    found = receiver.recv() if receiver.poll(120) else None
     process.kill()
     process.join()
     return found
@@ -101,7 +101,10 @@ def check_opening(config: str, weights: str) -> None:
 def check_exported_file(config: str, weights: str) -> None:
     folder = Path(weights).parent / "exported"
     torch.set_num_threads(1)
-    path = export(config, weights, folder, ExportOptions(backend="torch"), (), OPTIONS).path
+    options = ExportOptions(
+        backend="torch", input_wh=(256, 256)
+    )  # three times as fast as for inputs of any size
+    path = export(config, weights, folder, options, (), OPTIONS).path
     ours = PoseRuntime(path, trust_pt2=True)
 
     def kept():

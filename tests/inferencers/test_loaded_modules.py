@@ -49,11 +49,11 @@ def test_drawing_and_tracking_are_loaded_when_asked_for(root):
     config = root / "configs/ehrnet/h-4_coco-384.py"
     options = {"phi": -8, "codec.input_size": 64}
     photo = "import numpy as np; photo = np.zeros((64, 64, 3), np.uint8)\n"
-    opened, drawn = modules_of(root, config, options, photo + "list(inferencer(photo, return_vis=True))")
-    assert "ehrpose.visualization.openpose_style" in drawn - opened
-    assert "tracking" not in rooms(drawn)
-    _, followed = modules_of(root, config, options, photo + "list(inferencer([photo], fps=5, tracker=True))")
-    assert "tracking" in rooms(followed)
+    drawing = "list(inferencer(photo, return_vis=True))\nassert 'ehrpose.tracking' not in sys.modules\n"
+    following = "list(inferencer([photo], fps=5, tracker=True))"
+    opened, used = modules_of(root, config, options, photo + drawing + following)
+    assert "ehrpose.visualization.openpose_style" in used - opened
+    assert "tracking" in rooms(used) - rooms(opened)
 
 
 def test_an_error_in_a_lazy_module_is_not_hidden(monkeypatch):

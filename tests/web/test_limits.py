@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -71,7 +72,7 @@ def is_closed(connection):
 
 def test_headers_that_do_not_come_are_cut():
     pool = ModelPool({"two": TwoPeople})
-    with running(pool, Limits(head_s=0.2)) as (port, _):
+    with running(pool, Limits(head_s=0.5)) as (port, _):
         for start in (b"", b"POST /api/predict HTT", head(5)[:-2]):
             with connect(port) as connection:
                 connection.sendall(start)
@@ -97,7 +98,7 @@ def test_a_slow_body_is_cut_and_leaves_one_line(caplog):
     lines = [record.getMessage() for record in caplog.records if "upload" in record.getMessage()]
     assert len(lines) == MAX_WAITING + 1
     assert lines[0].startswith("upload from 127.0.0.1 refused: the upload is too slow: expected 20 kB/s")
-    assert "got 4 bytes in 0." in lines[0]
+    assert re.search(r"got 4 bytes in \d+\.\d", lines[0])
 
 
 def test_a_body_that_never_ends_is_cut():
@@ -215,14 +216,14 @@ def test_a_budget_waits_for_what_is_returned():
 def test_a_hang_and_a_crash_end_with_a_new_process(monkeypatch):
     """Takes the time limit three times: it must be long enough for good photos on a busy machine."""
     monkeypatch.setattr(model_pool, "MAX_FAILURES", 2)
-    pool = ModelPool({"moody": Moody}, Limits(photo_s=1.5))
+    pool = ModelPool({"moody": Moody}, Limits(photo_s=3.0))
     good, hangs, crashes = (encoded(shape=(10, width, 3)) for width in (14, 11, 12))
     with running(pool, pool.limits) as (port, _):
         assert ask(port, good)[0] == 200
         first = pool.pid("moody")
         status, headers, body = ask(port, hangs)
         assert (status, headers["retry-after"]) == (503, "5")
-        assert "no answer within 1.5 s" in json.loads(body)["error"]
+        assert "no answer within 3 s" in json.loads(body)["error"]
         assert not pool.is_open("moody")
         assert ask(port, good)[0] == 200
         assert pool.pid("moody") != first

@@ -51,16 +51,16 @@ def test_broken_uploads_leave_one_line_each_and_not_without_end(root):
         url = f"http://localhost:{port}/api"
         form = urllib.request.Request(f"{url}/predict", b"{}", {"Content-Type": "application/json"})
         with pytest.raises(urllib.error.HTTPError, match="415"):
-            urllib.request.urlopen(form, timeout=30)
+            urllib.request.urlopen(form, timeout=300)
         for path in ("predict", "heatmap") * 10:
             head = f"POST /api/{path} HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 100000\r\n\r\n"
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as upload:
+            with socket.create_connection(("127.0.0.1", port), timeout=300) as upload:
                 upload.sendall(head.encode() + bytes(1000))
-            with urllib.request.urlopen(f"{url}/health", timeout=30) as answer:  # after it has seen the end
+            with urllib.request.urlopen(f"{url}/health", timeout=300) as answer:  # after it has seen the end
                 assert answer.status == 200
     finally:
         server.send_signal(signal.SIGINT)
-        _, err = server.communicate(timeout=30)
+        _, err = server.communicate(timeout=300)
     first, *broken = err.splitlines()
     assert "WARNING: upload from 127.0.0.1 refused: " in first
     broken = [line for line in broken if line != "interrupted"]  # not said where the shell has SIGINT ignored
@@ -79,13 +79,13 @@ def test_a_server_for_others_says_what_it_opens_to_whom(root, tmp_path):
             ({"Authorization": "Bearer a-token-for-tests-only", "Host": "evil.example"}, 400),
             ({"Authorization": "Bearer a-token-for-tests-only", "Host": "pose.example"}, 200),
         ):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
             connection.request("GET", "/api/models", headers=headers)
             assert connection.getresponse().status == status
             connection.close()
     finally:
         server.terminate()
-        _, err = server.communicate(timeout=30)
+        _, err = server.communicate(timeout=300)
     assert f"open to every machine that reaches port {port} on all addresses of this machine" in err
     assert "requests need the token" in err
     assert "no encryption: others on the network can read photos and the token" in err

@@ -76,6 +76,8 @@ def run_benchmark(
     """
     if options.checkpoint is not None and len(configs) > 1:
         raise ValueError(f"expected one config for the checkpoint, got {len(configs)}: run them one by one")
+    for backend, precision in forms:  # mistakes are told before the first export
+        _export_options(backend, precision, options)
     torch.set_num_threads(options.num_threads)
     cv2.setNumThreads(options.num_threads)
     rows: list[Row] = []
@@ -168,11 +170,7 @@ class _ConfigBenchmark:
         if backend in EAGER:
             return {**job, "config": self.config, "checkpoint": self.checkpoint, "cfg_options": self.cfg_options,
                     "channels_last": backend.endswith("channels_last")}  # fmt: skip
-        options = ExportOptions(
-            backend="torch" if backend == EXPORTED_TORCH else backend,
-            precision=precision,
-            calib_data=self.options.calib_data if precision == "int8" else None,
-        )
+        options = _export_options(backend, precision, self.options)
         return {**job, "path": str(self._export(f"{backend}_{precision}", options))}
 
     @staticmethod
@@ -192,6 +190,17 @@ class _ConfigBenchmark:
         for job in self.jobs:
             job["photo"] = str(photos[0])
         return photos
+
+
+def _export_options(backend: str, precision: str, options: BenchmarkOptions) -> ExportOptions:
+    """Return the options with which a form is exported; for those of EAGER, those of the network they are beside."""
+    if backend in EAGER:
+        return ExportOptions()
+    return ExportOptions(
+        backend="torch" if backend == EXPORTED_TORCH else backend,
+        precision=precision,
+        calib_data=options.calib_data if precision == "int8" else None,
+    )
 
 
 @torch.no_grad()
