@@ -121,6 +121,7 @@ def undisturbed(job: Job, warm: Warm) -> Reference:
     words = job.old()
     if words is not None:
         _checked(warm.run(job.run(words)), words)
+        job.arrange()
     shutil.rmtree(base, ignore_errors=True)
     shutil.copytree(job.case, base, symlinks=True)
     old = job.state()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import http.server
 import json
+import re
 import threading
 import zipfile
 from collections.abc import Callable, Mapping
@@ -24,6 +26,8 @@ ROOT = Path(ehrpose.__file__).parents[1]
 _HERE = __name__
 _SMALL = ("phi=-8", "codec.input_size=64")
 _DEMO = ROOT / "configs/ehrnet/demo_synthetic-128.py"
+# Python writes to a file of such a name to see whether a folder may be used, and removes it.
+_PYTHONS_TRIAL = re.compile(r"tmp/[a-z0-9_]{8}")
 
 
 class Job:
@@ -58,13 +62,20 @@ class Job:
         return self.words()
 
     def run(self, words: list[str], **faults: Any) -> Run:
-        """Return a run of one of the commands."""
-        return Run(words, str(self.case), before=self.before, **faults)
+        """Return a run of one of the commands, whose temporary files are in ``case`` too."""
+        temporary = self.case / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        env = {"TMPDIR": str(temporary)}
+        return Run(words, str(self.case), before=self.before, env=env, **faults)
+
+    def arrange(self) -> None:
+        """Change the earlier output further."""
 
     def state(self) -> dict[str, str]:
         """Return the files that are there, below ``case``, and what tells their content."""
         files = sorted(path for path in self.case.rglob("*") if path.is_file())
-        return {path.relative_to(self.case).as_posix(): self.content(path) for path in files}
+        names = {path.relative_to(self.case).as_posix(): path for path in files}
+        return {name: self.content(path) for name, path in names.items() if not _PYTHONS_TRIAL.fullmatch(name)}
 
     def content(self, path: Path) -> str:
         """Return what tells the content of a file."""
@@ -126,11 +137,12 @@ class Train(Job):
         return {name: content for name, content in super().state().items() if not name.startswith("run/2")}
 
     def content(self, path: Path) -> str:
-        if path.suffix != ".pth" or is_hidden(path.name):
-            return super().content(path)
-        from ehrpose.analysis.reliability.crash_jobs import weights_digest
-
-        return weights_digest(path)
+        if is_hidden(path.name):
+            return "hidden"
+        if path.suffix == ".py":  # the config: a resumed run has other values
+            body = ast.parse(path.read_text()).body
+            return " ".join(sorted(line.targets[0].id for line in body))  # type: ignore[attr-defined]
+        return weights_digest(path) if path.suffix == ".pth" else super().content(path)
 
     def kept(self, old: Mapping[str, str], new: Mapping[str, str]) -> str:
         """Demand that each checkpoint is whole, and that the last one is there once there was any."""
@@ -166,13 +178,11 @@ class Resume(Train):
     """Training goes on from a checkpoint."""
 
     def old(self) -> list[str]:
-        return [*self.words(), "--cfg-options", "max_iters=2"]
+        return [*self.words(), "--cfg-options", "default_hooks.checkpoint.max_keep_ckpts=9"]
 
-    def words(self) -> list[str]:
-        return super().words()
-
-    def again(self) -> list[str]:
-        return [*super().words(), "--resume"]
+    def arrange(self) -> None:
+        (self.case / "run/iter_4.pth").unlink()
+        (self.case / "run/last_checkpoint").write_text(str(self.case / "run/iter_2.pth"))
 
 
 class PredictPhotos(Job):
@@ -216,7 +226,8 @@ class PredictVideo(PredictPhotos):
 class Deploy(Job):
     """An exported network replaces an older one."""
 
-    backend = "onnxruntime"
+    precision: tuple[str, ...] = ()
+    backend, file = "onnxruntime", "end2end.onnx"
 
     def old(self) -> list[str]:
         return self._words("96")
@@ -225,14 +236,14 @@ class Deploy(Job):
         return self._words("64")
 
     def _words(self, side: str) -> list[str]:
-        return ["-m", "ehrpose", "deploy", str(_DEMO), "none", "--backend", self.backend, "--input-size", side,
+        return ["-m", "ehrpose", "deploy", str(_DEMO), "none", "--backend", self.backend, *self.precision, "--input-size", side,
                 "--work-dir", str(self.case / "out"), "--cfg-options", *_SMALL]  # fmt: skip
 
     def kept(self, old: Mapping[str, str], new: Mapping[str, str]) -> str:
         """Open the network as a user does, and demand that its files belong together."""
         from ehrpose.deploy.sidecar import file_hash, read_sidecar
 
-        path = self.case / "out" / ("end2end.xml" if self.backend == "openvino" else "end2end.onnx")
+        path = self.case / "out" / self.file
         try:
             sidecar = read_sidecar(path)
         except (OSError, ValueError) as error:
@@ -245,9 +256,10 @@ class Deploy(Job):
 
 
 class DeployOpenvino(Deploy):
-    """The same for OpenVINO, whose network has three files."""
+    """The same for OpenVINO in fp16, whose network has three files."""
 
-    backend = "openvino"
+    precision = ("--precision", "fp16")
+    backend, file = "openvino", "end2end.xml"
 
 
 class Labelme(Job):
@@ -288,12 +300,6 @@ class Cvat(Job):
             archive.writestr("annotations/person_keypoints_default.json", json.dumps(content))
             for path in sorted((self.inputs / "photos").glob("*.png")):
                 archive.write(path, f"images/{path.name}")
-
-    def run(self, words: list[str], **faults: Any) -> Run:
-        (self.case / "tmp").mkdir(parents=True, exist_ok=True)
-        run = super().run(words, **faults)
-        run.env = {"TMPDIR": str(self.case / "tmp")}
-        return run
 
     def words(self) -> list[str]:
         return [tool("dataset_converters/cvat_to_coco.py"), str(self.inputs / "export.zip"),
