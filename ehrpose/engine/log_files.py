@@ -136,7 +136,9 @@ def _quieten_threads() -> None:
     former = threading.excepthook
 
     def ended(args: Any) -> None:
-        if not (issubclass(args.exc_type, OSError) and type(args.thread).__module__.startswith("tensorboard")):
+        if not (
+            issubclass(args.exc_type, OSError) and type(args.thread).__module__.startswith("tensorboard")
+        ):
             former(args)
 
     setattr(ended, _GUARDED, True)

@@ -175,7 +175,11 @@ class VideoWriter:
         except (ValueError, OSError) as error:
             with contextlib.suppress(ValueError, OSError):
                 self._container.close()
-            if getattr(error, "errno", None) in DISK_ERRORS or self.sound is None or not self.sound.drop(str(error)):
+            if (
+                getattr(error, "errno", None) in DISK_ERRORS
+                or self.sound is None
+                or not self.sound.drop(str(error))
+            ):
                 raise
             self._begin(size_wh)
 

@@ -1,8 +1,8 @@
 """Faults of the disk and kills at every call of training, prediction, export, conversion and download.
 
 Each command runs once undisturbed, which counts its calls that change files. Then it runs again for each chosen call:
-that one fails, or the process is killed there. What was there before must be left, with one line that says why; the next
-run must succeed, with the same output as the undisturbed one and without remains.
+that one fails, or the process is killed there. What was there before must be left, with one line that says why; the
+next run must succeed, with the same output as the undisturbed one and without remains.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ def plan(reference: Reference, seed: int) -> list[Point]:
 
 def kind_of(file: str) -> str:
     """Return a file's name without what differs between runs and files of one kind."""
-    return re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", re.sub(r"\.[0-9a-f]{8}-\d+-\d+-[0-9a-f]{16}", "", file))
+    for differs in (r"\.[0-9a-f]{8}-\d+-\d+-[0-9a-f]{16}", r"\btmp[a-z0-9_]{8}\b", r"^tmp/[a-z0-9_]{8}$"):
+        file = re.sub(differs, "", file)
+    return re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", file)
 
 
 def disturb(job: Job, reference: Reference, point: Point, warm: Warm, tally: Tally) -> None:
@@ -217,9 +219,7 @@ def judge(job: Job, reference: Reference, point: Point, ended: Ended) -> tuple[s
     if noise is not None:
         line = next((line for line in reversed(ended.stderr.splitlines()) if line.strip()), "")
         wrong = f"exit code {ended.code} with {noise!r} on stderr: {line}"
-    elif ended.code == 0:
-        wrong = ""
-    elif ended.code == -9 and point.fault in (KILL, KILL_LATER):
+    elif ended.code == 0 or (ended.code == -9 and point.fault in (KILL, KILL_LATER)):
         wrong = ""
     elif ended.code != 1:
         wrong = f"exit code {ended.code}: {ended.stderr[-200:]!r}"
@@ -262,7 +262,9 @@ def ending_of(point: Point, ended: Ended) -> str:
 
 def result_of(name: str, tally: Tally) -> Result:
     """Return a row of the table."""
-    kinds = ", ".join(f"{tally.kinds[kind]} {kind}" for kind in (*ERRORS, KILL, KILL_LATER) if tally.kinds[kind])
+    kinds = ", ".join(
+        f"{tally.kinds[kind]} {kind}" for kind in (*ERRORS, KILL, KILL_LATER) if tally.kinds[kind]
+    )
     endings = ", ".join(f"{number} {ending}" for ending, number in sorted(tally.endings.items()))
     lost = f"{len(tally.lost)} times" if tally.lost else "nothing"
     notes = [f"{kinds}; {endings}"] if kinds else []

@@ -1,4 +1,4 @@
-"""The commands that ``make crash`` disturbs: what they read, what was there before, and what must be there afterwards."""
+"""The commands that ``make crash`` disturbs: what they read, what was there before, and what must be there after."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ ROOT = Path(ehrpose.__file__).parents[1]
 _HERE = __name__
 _SMALL = ("phi=-8", "codec.input_size=64")
 _DEMO = ROOT / "configs/ehrnet/demo_synthetic-128.py"
-# Python writes to a file of such a name to see whether a folder may be used, and removes it.
-_PYTHONS_TRIAL = re.compile(r"tmp/[a-z0-9_]{8}")
+# Temporary files that others leave after a kill: Python's, which shows whether a folder may be used, and the copies
+# that MMEngine makes of a config.
+_OTHERS = re.compile(r"tmp/(tmp)?[a-z0-9_]{8}(/.*)?")
 
 
 class Job:
@@ -75,7 +76,7 @@ class Job:
         """Return the files that are there, below ``case``, and what tells their content."""
         files = sorted(path for path in self.case.rglob("*") if path.is_file())
         names = {path.relative_to(self.case).as_posix(): path for path in files}
-        return {name: self.content(path) for name, path in names.items() if not _PYTHONS_TRIAL.fullmatch(name)}
+        return {name: self.content(path) for name, path in names.items() if not _OTHERS.fullmatch(name)}
 
     def content(self, path: Path) -> str:
         """Return what tells the content of a file."""
@@ -236,8 +237,8 @@ class Deploy(Job):
         return self._words("64")
 
     def _words(self, side: str) -> list[str]:
-        return ["-m", "ehrpose", "deploy", str(_DEMO), "none", "--backend", self.backend, *self.precision, "--input-size", side,
-                "--work-dir", str(self.case / "out"), "--cfg-options", *_SMALL]  # fmt: skip
+        return ["-m", "ehrpose", "deploy", str(_DEMO), "none", "--backend", self.backend, *self.precision,
+                "--input-size", side, "--work-dir", str(self.case / "out"), "--cfg-options", *_SMALL]  # fmt: skip
 
     def kept(self, old: Mapping[str, str], new: Mapping[str, str]) -> str:
         """Open the network as a user does, and demand that its files belong together."""
@@ -270,7 +271,12 @@ class Labelme(Job):
         write_scenes(photos, 4, 0)
         for number, path in enumerate(sorted(photos.glob("*.png"))):
             points = [
-                {"label": name, "shape_type": "point", "points": [[10.0 + 5 * k, 12.0 + number]], "group_id": None}
+                {
+                    "label": name,
+                    "shape_type": "point",
+                    "points": [[10.0 + 5 * k, 12.0 + number]],
+                    "group_id": None,
+                }
                 for k, name in enumerate(SKELETON["names"])
             ]
             content = {"imagePath": path.name, "imageHeight": 128, "imageWidth": 128, "shapes": points}
@@ -422,7 +428,9 @@ def write_scenes(folder: Path, number: int, seed: int) -> None:
     from ehrpose.datasets.synthetic.dataset import SyntheticPeople
 
     folder.mkdir(parents=True)
-    scenes = SyntheticPeople(load_keypoints(ROOT / "configs/_base_/keypoints/coco.py"), number, seed, 128, (1, 2))
+    scenes = SyntheticPeople(
+        load_keypoints(ROOT / "configs/_base_/keypoints/coco.py"), number, seed, 128, (1, 2)
+    )
     for index in range(number):
         cv2.imwrite(str(folder / f"{index}.png"), np.asarray(scenes.get_data_info(index)["img"]))
 
@@ -430,7 +438,17 @@ def write_scenes(folder: Path, number: int, seed: int) -> None:
 def export_small(folder: Path, warm: Warm) -> Path:
     """Export the small zoo model to ONNX at 128 px."""
     config = ROOT / "configs/ehrnet/small_coco-256.py"
-    words = ["-m", "ehrpose", "deploy", str(config), "ehrnet-small", "--input-size", "128", "--work-dir", str(folder)]
+    words = [
+        "-m",
+        "ehrpose",
+        "deploy",
+        str(config),
+        "ehrnet-small",
+        "--input-size",
+        "128",
+        "--work-dir",
+        str(folder),
+    ]
     ended = warm.run(Run(words, str(folder / "nothing")))
     if ended.code:
         raise ValueError(f"the export does not work: {ended.stderr[-300:]}")
@@ -470,4 +488,6 @@ def offer(file: list) -> None:
 
     path, size, digest, marker = file
     remote = download.RemoteFile(path, size, digest, marker)
-    download.REMOTE_DATASETS["coco2017"] = download.RemoteDataset("http://127.0.0.1/", {"val": remote}, ("val",))
+    download.REMOTE_DATASETS["coco2017"] = download.RemoteDataset(
+        "http://127.0.0.1/", {"val": remote}, ("val",)
+    )

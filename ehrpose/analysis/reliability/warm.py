@@ -30,8 +30,8 @@ _SOURCE = Path(__file__).with_name("write_faults.c")
 _RUN = "import sys; from ehrpose.analysis.reliability.warm import serve; serve(sys.argv[1])"
 # Loaded before the first fork. None of them computes anything on import: threads would not survive a fork.
 _LIBRARIES = (
-    "cv2", "av", "numpy", "scipy.optimize", "torch", "torch._dynamo", "torch.onnx", "torch.utils.tensorboard", "onnx", "onnxruntime",
-    "openvino", "PIL.Image", "mmengine.runner", "ehrpose.__main__", "ehrpose.engine", "ehrpose.evaluation",
+    "cv2", "av", "numpy", "scipy.optimize", "torch", "torch._dynamo", "torch.onnx", "torch.utils.tensorboard",
+    "onnx", "onnxruntime", "openvino", "PIL.Image", "mmengine.runner", "ehrpose.__main__", "ehrpose.engine", "ehrpose.evaluation",
     "ehrpose.deploy.pipeline", "ehrpose.inferencers.inferencer", "ehrpose.datasets.converters.command",
     "ehrpose.datasets.synthetic.dataset", "ehrpose.datasets.download", "ehrpose.models.weights.conversion",
     "ehrpose.models.estimator", "ehrpose.models.backbones", "ehrpose.models.necks", "ehrpose.models.heads",
@@ -135,7 +135,8 @@ class Warm:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         self._process.wait()
@@ -152,7 +153,9 @@ class Warm:
         code = self._answer()["code"]
         seconds = time.monotonic() - began
         texts = {name: Path(path).read_text(errors="replace") for name, path in names.items()}
-        calls = [(name, file) for name, _, file in (line.partition("\t") for line in texts["calls"].splitlines())]
+        calls = [
+            (name, file) for name, _, file in (line.partition("\t") for line in texts["calls"].splitlines())
+        ]
         hit = bool(run.at) and len(calls) >= run.at
         return Ended(code, hit, seconds, texts["stdout"], texts["stderr"], calls)
 
