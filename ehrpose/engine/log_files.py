@@ -10,8 +10,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +43,35 @@ def write_whole_files() -> None:
 
 
 def guard_logger(logger: logging.Logger) -> None:
-    """Let a logger lose lines where its file cannot be written; Python's own would print a traceback for each."""
+    """Let a logger lose lines where its file cannot be written.
+
+    Python's logging would print a traceback for each, and MMEngine writes to the file past it too.
+    """
     for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler) and not hasattr(handler, _GUARDED):
-            setattr(handler, _GUARDED, True)
-            handler.handleError = _log_error(handler, handler.handleError)  # type: ignore[method-assign]
+        if isinstance(handler, logging.FileHandler) and not isinstance(handler.stream, _LossyFile):
+            handler.stream = _LossyFile(handler.stream, handler.baseFilename)  # type: ignore[assignment]
 
 
-def _log_error(
-    handler: logging.FileHandler, otherwise: Callable[[logging.LogRecord], None]
-) -> Callable[[logging.LogRecord], None]:
-    warn = _Warning(f"{handler.baseFilename} is incomplete")
+class _LossyFile:
+    """A log file that is written as far as its disk allows."""
 
-    def handle(record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            warn(error)
-        else:
-            otherwise(record)
+    def __init__(self, file: Any, path: str):
+        self._file, self._warn = file, _Warning(f"{path} is incomplete")
 
-    return handle
+    def write(self, text: str) -> None:
+        with self._warn.instead():
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with self._warn.instead():
+            self._file.flush()
+
+    def close(self) -> None:
+        with self._warn.instead():
+            self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def guard_visualizer(visualizer: Visualizer) -> None:
@@ -150,6 +159,14 @@ class _Warning:
 
     def __init__(self, what: str):
         self.what, self.given = what, False
+
+    @contextmanager
+    def instead(self) -> Iterator[None]:
+        """Warn in place of an error of the disk."""
+        try:
+            yield
+        except OSError as error:
+            self(error)
 
     def __call__(self, error: OSError) -> None:
         if not self.given:

@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -209,6 +210,7 @@ def disturb(job: Job, reference: Reference, point: Point, warm: Warm, tally: Tal
         at = min(max(point.at, 1), len(ended.calls)) - 1
         call = " of ".join(ended.calls[at]) if ended.calls else "no call"
         tally.faults.append(f"{point.fault} at {point.at} ({call}): {wrong}"[:600])
+        print(f"{job.case.stem}, fault: {tally.faults[-1]}", file=sys.stderr)
     if lost:
         tally.lost.append(lost)
 

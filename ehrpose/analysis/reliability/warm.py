@@ -27,16 +27,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 _SOURCE = Path(__file__).with_name("write_faults.c")
-_RUN = "import sys; from ehrpose.analysis.reliability.warm import serve; serve(sys.argv[1])"
+_RUN = "import sys; from ehrpose.analysis.reliability.warm import serve; serve(*sys.argv[1:])"
 # Loaded before the first fork. None of them computes anything on import: threads would not survive a fork.
-_LIBRARIES = (
+LIBRARIES = (
     "cv2", "av", "numpy", "scipy.optimize", "torch", "torch._dynamo", "torch.onnx", "torch.utils.tensorboard",
-    "onnx", "onnxruntime", "openvino", "PIL.Image", "mmengine.runner", "ehrpose.__main__", "ehrpose.engine", "ehrpose.evaluation",
-    "ehrpose.deploy.pipeline", "ehrpose.inferencers.inferencer", "ehrpose.datasets.converters.command",
-    "ehrpose.datasets.synthetic.dataset", "ehrpose.datasets.download", "ehrpose.models.weights.conversion",
-    "ehrpose.models.estimator", "ehrpose.models.backbones", "ehrpose.models.necks", "ehrpose.models.heads",
-    "ehrpose.models.losses", "ehrpose.datasets.transforms", "ehrpose.commands.train", "ehrpose.commands.deploy",
-    "ehrpose.commands.predict", "ehrpose.engine.visualizer", "ehrpose.media.outputs", "ehrpose.tracking",
+    "onnx", "onnxruntime", "openvino", "PIL.Image", "mmengine.runner", "ehrpose.__main__", "ehrpose.engine",
+    "ehrpose.evaluation", "ehrpose.deploy.pipeline", "ehrpose.inferencers.inferencer",
+    "ehrpose.datasets.converters.command", "ehrpose.datasets.synthetic.dataset", "ehrpose.datasets.download",
+    "ehrpose.models.weights.conversion", "ehrpose.models.estimator", "ehrpose.models.backbones",
+    "ehrpose.models.necks", "ehrpose.models.heads", "ehrpose.models.losses", "ehrpose.datasets.transforms",
+    "ehrpose.commands.train", "ehrpose.commands.deploy", "ehrpose.commands.predict", "ehrpose.engine.visualizer",
+    "ehrpose.media.outputs", "ehrpose.tracking",
 )  # fmt: skip
 
 
@@ -106,13 +107,14 @@ class Warm:
     Args:
         folder: For the library and what runs print.
         limit: Seconds after which a run is killed.
+        libraries: Modules to load before the first fork; those that are not installed are left out.
 
     Raises:
         ValueError: It cannot start here.
     """
 
-    def __init__(self, folder: Path, limit: float = 120.0):
-        self.folder, self.limit = folder, limit
+    def __init__(self, folder: Path, limit: float = 120.0, libraries: Sequence[str] = LIBRARIES):
+        self.folder, self.limit, self.libraries = folder, limit, libraries
         self.library = compile_faults(folder)
 
     def __enter__(self) -> Warm:
@@ -126,7 +128,7 @@ class Warm:
             "PYTHONUNBUFFERED": "",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        command = [sys.executable, "-c", _RUN, str(self.library)]
+        command = [sys.executable, "-c", _RUN, str(self.library), *self.libraries]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True
         )
@@ -167,10 +169,10 @@ class Warm:
         return json.loads(line)
 
 
-def serve(library: str) -> None:
+def serve(library: str, *names: str) -> None:
     """Load libraries, then fork for each line on stdin. The process of ``Warm``."""
     os.environ.pop("LD_PRELOAD", None)  # not for the programs that a run starts
-    for name in _LIBRARIES:
+    for name in names:
         with contextlib.suppress(ImportError):
             import_module(name)
     answers = os.fdopen(os.dup(1), "w")
