@@ -105,10 +105,8 @@ def _refuse_full_disk(path: str | os.PathLike, error: BaseException | None) -> N
     """Raise WriteError if an error comes from a disk; MMEngine's clean-up hides it behind another one."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            place = error.filename or tempfile.gettempdir()
-            told = (
-                f"config {path} could not be copied to a temporary file, {place}: {os.strerror(error.errno)}"
-            )
+            place, reason = tempfile.gettempdir(), os.strerror(error.errno)
+            told = f"config {path} could not be copied to the temporary folder {place}: {reason}"
             raise WriteError(error.errno, told) from error
         error = error.__cause__ or error.__context__
 
