@@ -20,7 +20,7 @@ from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    from ehrpose.analysis.reliability.crash_jobs import JOBS
+    from ehrpose.analysis.reliability.crash import JOBS
     from ehrpose.analysis.reliability.fuzz import AREAS
 
     parser = argparse.ArgumentParser(

@@ -14,19 +14,34 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ehrpose.analysis.reliability.crash_jobs import JOBS, Job, is_hidden
+from ehrpose.analysis.reliability import crash_data, crash_models
+from ehrpose.analysis.reliability.crash_job import Job, is_hidden
 from ehrpose.analysis.reliability.results import Result
 from ehrpose.analysis.reliability.warm import Ended, Warm
 from ehrpose.files import temporary_folder
 from ehrpose.progress import Progress
 
+JOBS: dict[str, Callable[[Path, Path], Job]] = {
+    "train": crash_models.Train,
+    "resume": crash_models.Resume,
+    "predict-photos": crash_models.PredictPhotos,
+    "predict-video": crash_models.PredictVideo,
+    "deploy-onnx": crash_models.Deploy,
+    "deploy-openvino": crash_models.DeployOpenvino,
+    "labelme": crash_data.Labelme,
+    "cvat": crash_data.Cvat,
+    "synthetic": crash_data.Synthetic,
+    "convert": crash_data.Convert,
+    "convert-safetensors": crash_data.ConvertSafetensors,
+    "download": crash_data.Download,
+}
 ERRORS = ("ENOSPC", "EIO", "EROFS", "EDQUOT")
 # A kill at a call, after half of a write; and one at some time.
 KILL, KILL_LATER = "kill", "kill by time"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import runpy
@@ -182,7 +183,7 @@ def serve(library: str, *names: str) -> None:
         order = json.loads(line)
         process = os.fork()
         if not process:
-            _end(lambda order=order: _run(order, library))
+            _end(functools.partial(_run, order, library))
         _answer(answers, {"code": _wait(process, order)})
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ehrpose.analysis.reliability import crash
-from ehrpose.analysis.reliability.crash import ERRORS, KILL, KILL_LATER, Point, Reference, Tally, plan
-from ehrpose.analysis.reliability.crash_jobs import JOBS, Job, is_hidden
+from ehrpose.analysis.reliability.crash import ERRORS, JOBS, KILL, KILL_LATER, Point, Reference, Tally, plan
+from ehrpose.analysis.reliability.crash_job import Job, is_hidden
 from ehrpose.analysis.reliability.results import Result, table
 from ehrpose.analysis.reliability.warm import Ended, Warm, compile_faults
 
