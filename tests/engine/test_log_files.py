@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -148,3 +149,14 @@ def test_the_metrics_of_a_test_are_whole(tmp_path):
     number = [file.endswith(".json") for _, file in calls.calls].index(True) + 1
     with Faults(logs, number, "EIO"), pytest.raises(WriteError, match=r"\.json could not be written"):
         runner.test()
+
+
+def test_what_a_killed_run_left_among_its_logs_is_removed(tmp_path):
+    logs = tmp_path / "20260101_000000" / "vis_data"
+    logs.mkdir(parents=True)
+    leave = "import sys; from ehrpose.files import partial_path; partial_path(sys.argv[1]).write_text('x')"
+    subprocess.run([sys.executable, "-c", leave, str(logs / "config.py")], check=True)
+    (logs / "scalars.json").write_text("")
+    assert len(list(logs.iterdir())) == 2
+    build_runner(toy_config(tmp_path, max_epochs=1)).train()
+    assert [path.name for path in logs.iterdir()] == ["scalars.json"]
