@@ -9,6 +9,7 @@
 #   make fuzz-codec  decode a million generated maps in both forms (about an hour on one core; FUZZ_ARGS="--maps 10000")
 #   make fuzz      damaged photos, labels, sidecars, checkpoints, options, maps (5 minutes; FUZZ_ARGS="--minutes 60")
 #   make soak      predict and the web server for 10 minutes, watching memory and open files (SOAK_ARGS="--minutes 60")
+#   make crash     failing disks and kills at every call of the commands (5 minutes; CRASH_ARGS="--minutes 60"); Linux, cc
 #   make audit     known vulnerabilities of the installed packages; skipped without network
 #   make lint      ruff, mypy and the import rules      make format   format the code with ruff
 #   make docs      the documentation site, in site/
@@ -24,6 +25,7 @@ JOBS ?= 2
 PIP_ARGS ?=
 FUZZ_ARGS ?=
 SOAK_ARGS ?=
+CRASH_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -35,7 +37,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-all test-web test-deploy test-runtime fuzz-codec fuzz soak audit lint format docs dist clean
+.PHONY: help install demo test coverage test-all test-web test-deploy test-runtime fuzz-codec fuzz soak crash audit lint format docs dist clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -96,6 +98,9 @@ fuzz: $(TEST_STAMP)
 
 soak: $(TEST_STAMP)
 	$(BIN)/python tools/misc/reliability.py soak $(SOAK_ARGS)
+
+crash: $(TEST_STAMP)
+	$(BIN)/python tools/misc/reliability.py crash $(CRASH_ARGS)
 
 # In an environment of its own, so that only what the project needs is looked up.
 audit: $(TEST_STAMP)

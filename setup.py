@@ -74,6 +74,7 @@ setup(
     python_requires=">=3.8",
     package_data={
         "ehrpose": ["py.typed"],
+        "ehrpose.analysis.reliability": ["write_faults.c"],
         "ehrpose.deploy": ["sidecar.schema.json"],
         "ehrpose.web": ["static/*"],
     },

@@ -18,6 +18,7 @@ import inspect
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mmengine.config import Config
 from mmengine.fileio import YamlHandler, register_handler
 
 from ehrpose.config_keys import TOP_LEVEL_KEYS, find_class, known_names, untyped_nodes
+from ehrpose.files import DISK_ERRORS, WriteError
 from ehrpose.model_zoo import zoo_root
 from ehrpose.option_values import TypedText, value_for
 from ehrpose.registry import is_reference
@@ -82,6 +84,7 @@ def read_config(path: str | os.PathLike) -> Config:
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: It is not a Python file, or cannot be read.
+        WriteError: There is no room for the copies that MMEngine makes of it in the temporary folder.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"config file not found: {path}")
@@ -94,7 +97,18 @@ def read_config(path: str | os.PathLike) -> Config:
     try:
         return Config.fromfile(str(path))
     except Exception as error:
+        _refuse_full_disk(path, error)
         raise ValueError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _refuse_full_disk(path: str | os.PathLike, error: BaseException | None) -> None:
+    """Raise WriteError if an error comes from a disk; MMEngine's clean-up hides it behind another one."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            place, reason = tempfile.gettempdir(), os.strerror(error.errno)
+            told = f"config {path} could not be copied to the temporary folder {place}: {reason}"
+            raise WriteError(error.errno, told) from error
+        error = error.__cause__ or error.__context__
 
 
 def _name_foreign_program(path: Path) -> None:

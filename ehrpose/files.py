@@ -29,6 +29,8 @@ PathLike = Union[str, "os.PathLike[str]"]
 # Errors that the user can fix keep their type, for which the command line exits with code 2.
 _USER_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+# What a disk that is full, over a quota, failing or read-only raises.
+DISK_ERRORS = (*_FULL_DISK, errno.EIO, errno.EROFS)
 # Reported by file systems that cannot flush, such as some network ones: nothing more can be done there.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 # .STEM.MACHINE-PROCESS-START-TOKEN.partial.SUFFIX

@@ -75,8 +75,14 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
-        if is_main_process() and os.path.isdir(self.out_dir):
-            remove_stale(self.out_dir)
+        if is_main_process():
+            # Killed runs have logs of their own, to which no other run writes.
+            work_dir = Path(runner.work_dir)
+            logs = (
+                folder for deeper in ("*", "*/vis_data", "*/vis_data/*") for folder in work_dir.glob(deeper)
+            )
+            for folder in (self.out_dir, *logs):
+                remove_stale(folder)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         outdated: int | None = None

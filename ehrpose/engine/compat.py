@@ -11,6 +11,7 @@ from mmengine.registry import Registry
 from mmengine.runner import CheckpointLoader
 
 import ehrpose.registry  # noqa: F401 its registries come first
+from ehrpose.engine.log_files import write_whole_files
 from ehrpose.models.weights.checkpoint import allowed_globals, read_checkpoint
 
 SCOPE = "ehrpose"
@@ -21,6 +22,7 @@ def apply() -> None:
     allow_resume()
     load_checkpoints_safely()
     complete_scope()
+    write_whole_files()
 
 
 def allow_resume() -> None:

@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank, is_distributed, is_main_process, master_only
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -21,8 +23,9 @@ from ehrpose.engine.allocator import keep_freed_memory
 from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
+from ehrpose.engine.log_files import guard_logger, guard_visualizer
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
-from ehrpose.files import explained, put_in_place
+from ehrpose.files import explained, put_in_place, write_text
 from ehrpose.registry import RUNNERS
 
 CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False}
@@ -34,7 +37,8 @@ class PoseRunner(Runner):
 
     Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
     validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``). Checkpoints are
-    written to a temporary file and renamed. The top-level key ``channels_last=True`` puts the model into
+    written to a temporary file and renamed, and so is the copy of the config; logs that cannot be written do not end
+    a run (``ehrpose.engine.log_files``). The top-level key ``channels_last=True`` puts the model into
     channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
     Runs that start within the same second have separate logs. A data loader that would give no batch is a ValueError
     before anything starts.
@@ -64,6 +68,25 @@ class PoseRunner(Runner):
             number += 1
             self._timestamp = f"{stamp}_{number}"
         PoseRunner._timestamps.add(self._timestamp)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        guard_logger(logger)
+        return logger
+
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        built = super().build_visualizer(visualizer)
+        guard_visualizer(built)
+        return built
+
+    @master_only
+    def dump_config(self) -> None:
+        """Write the config to the work_dir, whole or not at all."""
+        name = os.path.basename(self.cfg.filename or f"{self.timestamp}.py")
+        if name.endswith(".py"):
+            write_text(Path(self.work_dir, name), self.cfg.pretty_text)
+        else:
+            super().dump_config()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.cfg.get("channels_last", False):

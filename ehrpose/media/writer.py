@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ehrpose.files import PartialFile, make_parent
+from ehrpose.files import DISK_ERRORS, PartialFile, make_parent
 from ehrpose.media.facts import as_ratio, load_av
 from ehrpose.media.sound import Sound
 from ehrpose.media.video import VideoError
@@ -151,6 +151,9 @@ class VideoWriter:
             self._begin(size_wh)
         except (ValueError, OSError) as error:  # PyAV's errors are among these
             self._file.abort()
+            if getattr(error, "errno", None) in DISK_ERRORS:
+                with self._file.explained():
+                    raise
             raise VideoError(
                 f"{self.path}: no encoder for codec {self.codec!r} of {size_wh} px in this format; "
                 "try `codec='MJPG'` with .avi"
@@ -172,7 +175,11 @@ class VideoWriter:
         except (ValueError, OSError) as error:
             with contextlib.suppress(ValueError, OSError):
                 self._container.close()
-            if self.sound is None or not self.sound.drop(str(error)):
+            if (
+                getattr(error, "errno", None) in DISK_ERRORS
+                or self.sound is None
+                or not self.sound.drop(str(error))
+            ):
                 raise
             self._begin(size_wh)
 

@@ -1,12 +1,15 @@
-"""Try what breaks programs: damaged files (fuzz) and long runs (soak); and measure what the security page states.
+"""Try what breaks programs: damaged files (fuzz), long runs (soak), failing disks and kills (crash).
+
+It also measures what the security page states.
 
   python tools/misc/reliability.py fuzz --minutes 5              every area, the minutes shared
   python tools/misc/reliability.py fuzz --areas photos --start 417 --cases 1    one case again
   python tools/misc/reliability.py soak --minutes 10             predict, then the web server
+  python tools/misc/reliability.py crash --points 500            every command, its calls failing one by one
   python tools/misc/reliability.py photo-cost                    memory and time of reading photos, by format
   python tools/misc/reliability.py flipped-bits                  what the digest in checkpoints prevents
 
-Fuzz and soak print a table and exit with 1 if they found a fault. Nothing damaged is kept.
+Fuzz, soak and crash print a table and exit with 1 if they found a fault. Nothing damaged is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from ehrpose.cli import run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    from ehrpose.analysis.reliability.crash import JOBS
     from ehrpose.analysis.reliability.fuzz import AREAS
 
     parser = argparse.ArgumentParser(
@@ -33,13 +37,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     soak.add_argument("--minutes", type=float, default=10, help="time of all areas (default: %(default)s)")
     soak.add_argument("--areas", nargs="+", choices=["predict", "web"], default=["predict", "web"])
     soak.add_argument("--model", default="ehrnet-small", help="as for ehrpose predict (default: %(default)s)")
+    crash = jobs.add_parser("crash", help="failing disks and kills")
+    crash.add_argument("--areas", nargs="+", choices=list(JOBS), default=list(JOBS), help="what to try")
+    crash.add_argument("--minutes", type=float, default=5, help="time of all areas (default: %(default)s)")
+    crash.add_argument("--points", type=int, default=1_000_000, help="most faults and kills of all areas")
+    crash.add_argument("--seed", type=int, default=0, help="seed of their order (default: %(default)s)")
     cost = jobs.add_parser("photo-cost", help="memory and time of reading photos")
     cost.add_argument("--repeats", type=int, default=100, help="repeats of each time (default: %(default)s)")
     bits = jobs.add_parser("flipped-bits", help="damaged checkpoints with and without digest")
     bits.add_argument("--copies", type=int, default=3000, help="copies of each format (default: %(default)s)")
     bits.add_argument("--seed", type=int, default=0, help="seed of the damage (default: %(default)s)")
     args = parser.parse_args(argv)
-    for name in ("minutes", "cases", "repeats", "copies"):
+    for name in ("minutes", "cases", "points", "repeats", "copies"):
         if getattr(args, name, 1) <= 0:
             parser.error(f"expected --{name} above 0, got {getattr(args, name)}")
     for name in ("seed", "start"):
@@ -70,6 +79,10 @@ def _results(args: argparse.Namespace) -> list:
         from ehrpose.analysis.reliability.fuzz import fuzz
 
         return fuzz(args.areas, args.cases, 60 * args.minutes, args.seed, args.start)
+    if args.job == "crash":
+        from ehrpose.analysis.reliability.crash import crash
+
+        return crash(args.areas, args.points, 60 * args.minutes, args.seed)
     from ehrpose.analysis.reliability.soak import soak
 
     return soak(args.model, args.areas, 60 * args.minutes)
