@@ -40,9 +40,7 @@ def dark_peak(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.nd
     return np.stack([xs, ys], axis=-1) + np.where(trusted, moves, 0.0)
 
 
-def _blurred_windows(
-    heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray
-) -> np.ndarray:
+def _blurred_windows(heatmaps: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
     """Return the (M, 3, 3) windows around pixels of the blurred heatmaps, edge pixels repeated."""
     height, width = heatmaps.shape[1:]
     rows, columns = _around(ys, height), _around(xs, width)

@@ -126,9 +126,7 @@ class Geometry:
 
 
 @lru_cache(maxsize=64)
-def geometry(
-    input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool, offset: float
-) -> Geometry:
+def geometry(input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool, offset: float) -> Geometry:
     """Return the ``Geometry`` of these arguments from a cache."""
     return Geometry(input_wh, map_wh, unbiased, offset)
 

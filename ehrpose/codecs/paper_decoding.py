@@ -157,9 +157,7 @@ def merge_scales(scales: Sequence[Maps], settings: DecodeSettings) -> Maps:
     tags = "tag2" if scales[0].heat4 is None else "tag4"
     merged: Dict[str, np.ndarray] = {}
     for name in ("heat4", "heat2", tags):
-        levels = [
-            getattr(maps, name) for maps in (_tagged(scales, settings) if name == tags else scales)
-        ]
+        levels = [getattr(maps, name) for maps in (_tagged(scales, settings) if name == tags else scales)]
         if levels[0] is not None:
             size_wh = (levels[0].shape[2], levels[0].shape[1])
             resized = [resize_maps(level, size_wh, settings.unbiased) for level in levels]

@@ -29,26 +29,7 @@ def decode_reference(scales: Sequence[Maps], input_wh: Tuple[int, int], settings
     if not settings.unbiased:
         levels = [level for level in (scales[0].heat4, scales[0].heat2) if level is not None]
         shift = 0.5 + (settings.cell_offset - 0.5) * (width / levels[0].shape[2])
-    people: List[Dict[int, Candidate]] = []  # keypoint type to its candidate
-    for k in settings.order:
-        candidates = _candidates(heat[k], tags[:, k], settings)
-        joined = {}
-        if people and candidates:
-            means = [np.mean([member[3] for member in person.values()], axis=0) for person in people]
-            distance = np.array([[np.sqrt(((c[3] - mean) ** 2).sum()) for mean in means] for c in candidates])
-            counted = distance
-            if settings.dist_reweight:
-                at = [_refine(heat[k], c[0], c[1], shift) for c in candidates]
-                members = [[_refine(heat[j], m[0], m[1], shift) for j, m in one.items()] for one in people]
-                counted = _reweighted(distance, at, members, settings.max_tag_dist)
-            cost = np.round(counted) * 100 - np.array([[float(c[2])] for c in candidates])
-            pairs = zip(*linear_sum_assignment(cost))
-            joined = {row: column for row, column in pairs if distance[row, column] <= settings.max_tag_dist}
-        for row, candidate in enumerate(candidates):
-            if row in joined:
-                people[joined[row]][k] = candidate
-            else:
-                people.append({k: candidate})
+    people = _grouped(heat, tags, shift, settings)
     keypoints = np.zeros((len(people), num_types, 2), np.float32)
     keypoint_scores = np.zeros((len(people), num_types), np.float32)
     scores, person_tags = np.zeros(len(people), np.float32), np.zeros((len(people), len(tags)), np.float32)
@@ -70,6 +51,33 @@ def decode_reference(scales: Sequence[Maps], input_wh: Tuple[int, int], settings
     return People(keypoints[best], keypoint_scores[best], scores[best], person_tags[best])
 
 
+def _grouped(
+    heat: np.ndarray, tags: np.ndarray, shift: float, settings: DecodeSettings
+) -> List[Dict[int, Candidate]]:
+    """Return the people, each as keypoint type to candidate."""
+    people: List[Dict[int, Candidate]] = []  # keypoint type to its candidate
+    for k in settings.order:
+        candidates = _candidates(heat[k], tags[:, k], settings)
+        joined = {}
+        if people and candidates:
+            means = [np.mean([member[3] for member in person.values()], axis=0) for person in people]
+            distance = np.array([[np.sqrt(((c[3] - mean) ** 2).sum()) for mean in means] for c in candidates])
+            counted = distance
+            if settings.dist_reweight:
+                at = [_refine(heat[k], c[0], c[1], shift) for c in candidates]
+                members = [[_refine(heat[j], m[0], m[1], shift) for j, m in one.items()] for one in people]
+                counted = _reweighted(distance, at, members, settings.max_tag_dist)
+            cost = np.round(counted) * 100 - np.array([[float(c[2])] for c in candidates])
+            pairs = zip(*linear_sum_assignment(cost))
+            joined = {row: column for row, column in pairs if distance[row, column] <= settings.max_tag_dist}
+        for row, candidate in enumerate(candidates):
+            if row in joined:
+                people[joined[row]][k] = candidate
+            else:
+                people.append({k: candidate})
+    return people
+
+
 def _resized(
     maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings
 ) -> Tuple[np.ndarray, np.ndarray]:
@@ -81,7 +89,9 @@ def _resized(
         size_wh = levels[1].shape[:0:-1]
         levels = [_mean([resize_maps(levels[0], size_wh, align), levels[1]])]
         tags = resize_maps(tags, size_wh, align)
-    return _mean([resize_maps(level, input_wh, align) for level in levels]), resize_maps(tags, input_wh, align)
+    return _mean([resize_maps(level, input_wh, align) for level in levels]), resize_maps(
+        tags, input_wh, align
+    )
 
 
 def _reweighted(distance: np.ndarray, at: Any, members: Any, max_tag_dist: float) -> np.ndarray:

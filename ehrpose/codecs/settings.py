@@ -49,9 +49,9 @@ class DecodeSettings:
             swapped where that is more likely (see ``separate_sides``); None: they stay.
         limb_weight: ``fast`` with ``pair_ratio`` only: in the choice between left and right, limbs longer by the
             square root of the person's area cost as much as this score difference; 0: scores alone decide.
-        dist_reweight: In grouping, the tag distance of a candidate that is near enough to a person counts as many times
-            as the candidate is farther from the person's centre than the nearest candidate of its type.
-        scale_tags: With several test scales: ``"first"`` takes the tags of scale 1, ``"all"`` concatenates those of all.
+        dist_reweight: In grouping, a tag distance up to ``max_tag_dist`` counts as many times as the candidate is
+            farther from the person's centre than the nearest candidate of its type (Open Model Zoo's rule).
+        scale_tags: With several test scales: ``"first"`` takes the tags of scale 1, ``"all"`` concatenates all.
         resize: ``paper`` only: ``"direct"`` resizes each level to the input, ``"two_step"`` first to the finest level,
             where heatmaps are averaged, then to the input.
         refine: ``paper`` only: ``"quarter"`` moves peaks a quarter pixel towards the higher neighbour, ``"dark"`` to
@@ -115,7 +115,9 @@ class DecodeSettings:
             object.__setattr__(self, name, bool(getattr(self, name)))
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: expected {allowed[0]!r} or {allowed[1]!r}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name}: expected {allowed[0]!r} or {allowed[1]!r}, got {getattr(self, name)!r}"
+                )
 
 
 # Allowed values of each option; where the text ends in "or None", None too.

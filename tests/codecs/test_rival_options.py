@@ -131,7 +131,9 @@ def test_stride_2_in_paper_mode_equals_the_oracle(five_keypoints, seed):
     codec = AssociativeEmbedding(32, five_keypoints, (2,), (2,), mode="paper")
     assert codec.output_names == ("heat2", "tag2")
     tags = oracle.resize(maps.tag2, 16, 20)[None]
-    assert_as_oracle(codec.decode(maps), oracle.decode(oracle.resize(maps.heat2, 16, 20), tags, codec.meta.order))
+    assert_as_oracle(
+        codec.decode(maps), oracle.decode(oracle.resize(maps.heat2, 16, 20), tags, codec.meta.order)
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"place_weight": 1.5, "pair_ratio": 0.5}, {"dist_reweight": True}])
@@ -148,7 +150,9 @@ def test_stride_2_in_fast_mode_is_stride_4_at_half_the_size(five_keypoints, opti
 @pytest.mark.parametrize("geometry", [{}, {"unbiased": True}, {"cell_offset": 0.0}])
 def test_candidates_at_stride_2_give_the_same_people(five_keypoints, seed, geometry):
     maps = random_maps(np.random.default_rng(seed), (2,), 16, 18, num_tags=1 + seed % 2)
-    codec = AssociativeEmbedding(32, five_keypoints, (2,), (2,), fill_missing=False, max_candidates=20, **geometry)
+    codec = AssociativeEmbedding(
+        32, five_keypoints, (2,), (2,), fill_missing=False, max_candidates=20, **geometry
+    )
     peaks = PeakExtractor(20, K)(Maps(*(None if m is None else torch.from_numpy(m)[None] for m in maps)))
     found = codec.decode_peaks(PeakMaps(*(field[0].numpy() for field in peaks)), (36, 32))
     assert_same(found, codec.decode(maps))
@@ -156,7 +160,9 @@ def test_candidates_at_stride_2_give_the_same_people(five_keypoints, seed, geome
 
 
 @pytest.mark.parametrize("mode", ["fast", "paper"])
-@pytest.mark.parametrize(("geometry", "limit"), [({}, 1.0), ({"cell_offset": 0.0}, 1.0), ({"unbiased": True}, 0.3)])
+@pytest.mark.parametrize(
+    ("geometry", "limit"), [({}, 1.0), ({"cell_offset": 0.0}, 1.0), ({"unbiased": True}, 0.3)]
+)
 def test_people_come_back_from_stride_2(five_keypoints, rng, mode, geometry, limit):
     codec = AssociativeEmbedding(128, five_keypoints, (2,), (2,), mode=mode, **geometry)
     keypoints = rng.uniform(8, 119, (1, K, 2)).astype(np.float32)
@@ -180,7 +186,10 @@ def test_a_lit_pixel_is_decoded_where_the_offset_says(five_keypoints, cell_offse
     }[cell_offset]  # fmt: skip
     heat = np.zeros((K, 16, 16), np.float32)
     heat[:, 5, 7] = 1
-    for one in (codec, AssociativeEmbedding(32, five_keypoints, (2,), (2,), cell_offset=cell_offset, mode="paper")):
+    for one in (
+        codec,
+        AssociativeEmbedding(32, five_keypoints, (2,), (2,), cell_offset=cell_offset, mode="paper"),
+    ):
         people = one.decode(Maps(heat2=heat, tag2=np.zeros_like(heat)))
         # In paper mode, of two equal pixels of the input the left one, moved by a quarter.
         np.testing.assert_allclose(people.keypoints[0, :, 0], wanted, atol=0 if one is codec else 0.76)
@@ -218,7 +227,9 @@ def test_dark_equals_its_definition(rng):
 def test_dark_finds_the_middle_of_a_gaussian():
     yy, xx = np.mgrid[:20, :24]
     heat = np.exp(-((xx - 9.3) ** 2 + (yy - 11.6) ** 2) / 32).astype(np.float32)[None]
-    np.testing.assert_allclose(dark_peak(heat, np.array([0]), np.array([12]), np.array([9])), [[9.3, 11.6]], atol=0.02)
+    np.testing.assert_allclose(
+        dark_peak(heat, np.array([0]), np.array([12]), np.array([9])), [[9.3, 11.6]], atol=0.02
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (2, 2)])
@@ -237,7 +248,9 @@ def test_dark_moves_peaks_and_not_filled_keypoints(five_keypoints):
         for refine in ("quarter", "dark")
     )
     np.testing.assert_array_equal(quarter.keypoint_scores, dark.keypoint_scores)
-    found = AssociativeEmbedding(32, five_keypoints, mode="paper", unbiased=True, fill_missing=False).decode(maps)
+    found = AssociativeEmbedding(32, five_keypoints, mode="paper", unbiased=True, fill_missing=False).decode(
+        maps
+    )
     filled = (found.keypoint_scores == 0) & (quarter.keypoint_scores > 0)
     np.testing.assert_array_equal(quarter.keypoints[filled], dark.keypoints[filled])
     moved = np.abs(quarter.keypoints - dark.keypoints)[found.keypoint_scores > 0]
@@ -316,7 +329,10 @@ def test_dist_reweight_prefers_the_near_one_of_two_candidates_with_like_tags(fiv
         ({"refine": None}, "refine: expected 'quarter' or 'dark', got None"),
         ({"scale_tags": "last"}, "scale_tags: expected 'first' or 'all', got 'last'"),
         ({"strides": (2,)}, r"tag_strides: expected \(2,\) with strides \(2,\), got \(4,\)"),
-        ({"tag_strides": (2,)}, r"tag_strides: expected \(4,\) or \(4, 2\) with strides \(4, 2\), got \(2,\)"),
+        (
+            {"tag_strides": (2,)},
+            r"tag_strides: expected \(4,\) or \(4, 2\) with strides \(4, 2\), got \(2,\)",
+        ),
         ({"cell_offset": 0.0}, "cell_offset: expected 0.5 with unbiased targets or two levels, got 0.0"),
         ({"cell_offset": 1.5}, "cell_offset: expected a number from 0 to 1, got 1.5"),
     ],

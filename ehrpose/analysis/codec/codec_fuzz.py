@@ -134,7 +134,8 @@ def make_case(codecs: list[AssociativeEmbedding], seed: int, index: int) -> Case
     stride = codec.strides[0]
     maps = [_maps(rng, codec, height, width, num_tags)]
     if rng.random() < 0.1:  # a second test scale
-        maps.append(_maps(rng, codec, *rng.integers(1, LARGEST_SIDE + 1, 2).tolist(), num_tags))
+        other_height, other_width = rng.integers(1, LARGEST_SIDE + 1, 2).tolist()
+        maps.append(_maps(rng, codec, other_height, other_width, num_tags))
     return Case(codec, maps[0] if len(maps) == 1 else maps, (stride * width, stride * height))
 
 

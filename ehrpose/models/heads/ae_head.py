@@ -249,6 +249,8 @@ class SingleLevelAEHead(BaseAEHead):
         """Return the maps of (B, in_channels, H/4, W/4) features."""
         if self.deconv is None:
             maps = self.output4(features)
-            return self._smoothed(Maps(heat4=maps[:, : self.num_keypoints], tag4=maps[:, self.num_keypoints :]))
+            return self._smoothed(
+                Maps(heat4=maps[:, : self.num_keypoints], tag4=maps[:, self.num_keypoints :])
+            )
         maps = self.output2(self.deconv(features))
         return self._smoothed(Maps(heat2=maps[:, : self.num_keypoints], tag2=maps[:, self.num_keypoints :]))
