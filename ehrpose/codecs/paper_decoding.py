@@ -26,13 +26,14 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
     then 5x5 non-maximum suppression, grouping, a shift of a quarter pixel toward the higher neighbour, and of half a
     pixel more unless the targets are unbiased. Options change the resizing, the shift, and whose tags are taken.
     """
-    one_level = scales[0].heat4 is None
-    if len(scales) > 1 or settings.unbiased or one_level or not _by_blocks(settings):
+    if len(scales) > 1 or settings.unbiased or input_wh[0] % 4 or input_wh[1] % 4 or not _by_blocks(settings):
         return _decode_paper_whole(scales, input_wh, settings)
-    levels = heat_levels(scales[0])
+    maps = at_finest(scales[0], False) if settings.resize == "two_step" else scales[0]
+    levels, tag_maps = heat_levels(maps), coarsest(maps)[1]
     num_types = len(levels[0])
-    num_tags = len(scales[0].tag4) // num_types
-    heat, tags = UpsampledMaps(levels), UpsampledMaps([scales[0].tag4])
+    num_tags = len(tag_maps) // num_types
+    stride = input_wh[0] // levels[0].shape[2]
+    heat, tags = UpsampledMaps(levels, stride), UpsampledMaps([tag_maps], stride)
 
     def locate(types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         left, right = np.maximum(xs - 1, 0), np.minimum(xs + 1, input_wh[0] - 1)
@@ -59,8 +60,8 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
 
 
 def _by_blocks(settings: DecodeSettings) -> bool:
-    """Whether the blocks of ``upsampling`` suffice: the pixels that they yield are those of direct resizing."""
-    return settings.resize == "direct" and settings.refine == "quarter" and settings.cell_offset == 0.5
+    """Whether the blocks of ``upsampling`` suffice, without whole maps."""
+    return settings.refine == "quarter" and settings.cell_offset == 0.5
 
 
 def _decode_paper_whole(
