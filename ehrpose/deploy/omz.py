@@ -64,8 +64,11 @@ def import_omz(files: Paths, kind: Optional[str], out_dir: Union[str, os.PathLik
         import openvino
     except ImportError as error:
         raise DeployError(f"openvino is not installed ({error}): pip install openvino") from error
-    folder = Path(out_dir)
-    path = folder / f"{chosen}.xml"
+    if not hasattr(openvino, "opset13"):
+        raise DeployError(
+            f"expected openvino 2024.0 or newer, got {openvino.__version__}: pip install -U openvino"
+        )
+    path = Path(out_dir) / f"{chosen}.xml"
     make_parent(path)
     with kept_signal_stack():
         original = _read(openvino, network, weights)

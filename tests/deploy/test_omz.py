@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 
 import cv2
 import numpy as np
@@ -283,3 +284,14 @@ def test_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "text.bin").write_bytes(b"12")
     with pytest.raises(DeployError, match=r"OpenVINO cannot load .*text\.xml"):
         import_omz(tmp_path / "text.xml", "omz-hpe-0005", tmp_path / "out")
+
+
+def test_the_tool_imports_and_says_how_to_run_it(root, tmp_path, capsys):
+    tool = runpy.run_path(str(root / "tools/misc/import_omz.py"))
+    source = stand_in(tmp_path, "omz-hpe-0005")
+    tool["main"]([str(source), "--kind", "omz-hpe-0005", "--out-dir", str(tmp_path / "out")])
+    path = tmp_path / "out/omz-hpe-0005.xml"
+    assert capsys.readouterr().out == f"{path}: ehrpose predict PHOTO --model {path}\n"
+    assert read_sidecar(path).name == "omz-hpe-0005"
+    with pytest.raises(DeployError, match="known by their SHA-384"):
+        tool["main"]([str(source), "--out-dir", str(tmp_path / "out")])

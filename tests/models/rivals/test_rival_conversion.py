@@ -253,3 +253,16 @@ def test_the_tool_says_what_it_saw_and_last_the_config(tmp_path, capsys, monkeyp
     assert set(load_tool().KINDS) == {"pose", "classification", "lite", *RIVAL_KINDS}
     with pytest.raises(ValueError, match=r"convert it with tools/misc/convert_checkpoint\.py"):
         init_model(ROOT / lines[-1].removeprefix("config: "), str(source))
+
+
+@pytest.mark.parametrize(
+    ("names", "filename", "said"),
+    [
+        ("higherhrnet_w32_mmpose0", "higher_hrnet32_512.pth", True),
+        ("higherhrnet_w32_mmpose0", "higher_hrnet32_512_udp.pth", False),
+        ("higherhrnet_w32_official", "pose_higher_hrnet_w32_512.pth", False),
+    ],
+)
+def test_mmposes_higherhrnet_is_to_be_resized_in_one_step(names, filename, said):
+    _, note = fitting_config(convert(names_and_shapes(names)), filename)
+    assert ("set codec.resize=direct" in note) == said
