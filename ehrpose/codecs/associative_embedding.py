@@ -18,8 +18,7 @@ import numpy as np
 from ehrpose.codecs.argument_checks import checked_maps, checked_peaks, checked_wh, positive_int
 from ehrpose.codecs.base import BaseCodec, MirrorRule
 from ehrpose.codecs.fast_decoding import decode_fast
-from ehrpose.codecs.heatmap import draw_gaussians
-from ehrpose.codecs.levels import coarsest
+from ehrpose.codecs.heatmap import coarsest, draw_gaussians
 from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
 from ehrpose.codecs.peak_decoding import decode_peaks
 from ehrpose.codecs.settings import DecodeSettings, takes_decode_options

@@ -13,8 +13,7 @@ import numpy as np
 from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.assembly import fill, people_of
 from ehrpose.codecs.grouping import Groups, tag_distance
-from ehrpose.codecs.heatmap import Peaks, distinct_peaks, find_peaks, parabola_peak, sample_bilinear
-from ehrpose.codecs.levels import coarsest
+from ehrpose.codecs.heatmap import Peaks, coarsest, distinct_peaks, find_peaks, parabola_peak, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import Maps, People
 

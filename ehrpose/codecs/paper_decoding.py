@@ -10,9 +10,16 @@ from typing import Dict, Sequence, Tuple
 import numpy as np
 
 from ehrpose.codecs.assembly import assemble, by_score, fill, group_peaks
-from ehrpose.codecs.dark import dark_peak
-from ehrpose.codecs.heatmap import find_peaks, quarter_shift, rank_peaks, resize_maps
-from ehrpose.codecs.levels import at_finest, coarsest, heat_levels, mean
+from ehrpose.codecs.heatmap import (
+    at_finest,
+    coarsest,
+    find_peaks,
+    heat_levels,
+    mean,
+    quarter_shift,
+    rank_peaks,
+    resize_maps,
+)
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.codecs.tag_search import find_upsampled_by_tag
 from ehrpose.codecs.upsampling import UpsampledMaps, find_upsampled_peaks
@@ -83,7 +90,7 @@ def _decode_paper_whole(
     peaks = find_peaks(heat, 5, settings.min_score, settings.max_candidates)
     peak_tags = tags[:, peaks.types, peaks.ys, peaks.xs].T
     at = (peaks.types, peaks.ys, peaks.xs)
-    positions = dark_peak(heat, *at) + shift if settings.refine == "dark" else locate(*at)
+    positions = _dark_peak(heat, *at) + shift if settings.refine == "dark" else locate(*at)
     groups = group_peaks(peaks, positions, peaks.scores, peak_tags, settings)
     people = assemble(groups, peaks, positions, peaks.scores)
     if settings.fill_missing and len(groups):
@@ -94,6 +101,12 @@ def _decode_paper_whole(
             types = np.full(len(lacking), k)
             fill(people, lacking, types, locate(types, ys, xs), heat[k, ys, xs])
     return by_score(people, groups.tags)
+
+
+def _dark_peak(heat: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+    from ehrpose.codecs.dark import dark_peak  # only this option needs it
+
+    return dark_peak(heat, types, ys, xs)
 
 
 def _full_heat(maps: Maps, input_wh: Tuple[int, int], align_corners: bool) -> np.ndarray:

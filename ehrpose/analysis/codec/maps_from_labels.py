@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.codecs.levels import coarsest
+from ehrpose.codecs.heatmap import coarsest
 from ehrpose.structures import Maps
 
 # Distance between the tags of two people, beyond any grouping threshold.

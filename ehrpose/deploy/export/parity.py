@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ehrpose.codecs.levels import coarsest
+from ehrpose.codecs.heatmap import coarsest
 from ehrpose.counted import counted
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.structures import PeakMaps, People
