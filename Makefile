@@ -66,10 +66,10 @@ demo: $(STAMP)
 	$(BIN)/python demo/synthetic_demo.py
 
 test: $(TEST_STAMP)
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu" $(if $(COVERED),$(COVERAGE))
 
-coverage: $(TEST_STAMP)
-	$(PYTEST) -m "not slow and not gpu" $(COVERAGE)
+coverage: COVERED := 1
+coverage: test
 
 test-all: $(TEST_STAMP)
 	$(PYTEST)

@@ -19,10 +19,10 @@ class Maps(NamedTuple):
     """Output of a network with heatmaps and tags (``AssociativeEmbedding``); exported ones have the same names.
 
     Attributes:
-        heat4: (B, K, H/4, W/4) heatmaps at stride 4.
-        tag4: (B, T*K, H/4, W/4) tags at stride 4, channel ``t * K + k``.
-        heat2: (B, K, H/2, W/2) heatmaps at stride 2, None for a one-level head.
-        tag2: (B, T*K, H/2, W/2) tags at stride 2, None unless the head has tags at both levels.
+        heat4: (B, K, H/4, W/4) heatmaps at stride 4, None for a head with stride 2 alone.
+        tag4: (B, T*K, H/4, W/4) tags at stride 4, channel ``t * K + k``; None without heatmaps there.
+        heat2: (B, K, H/2, W/2) heatmaps at stride 2, None for a head with stride 4 alone.
+        tag2: (B, T*K, H/2, W/2) tags at stride 2, None unless the head has tags there.
     """
 
     heat4: Any = None
@@ -79,15 +79,15 @@ class PeakMaps(NamedTuple):
     """Output of a network with heatmaps and tags exported with ``decode="peaks"``, under the same names.
 
     M candidates of each keypoint type: local maxima (3 x 3) of the finest heatmap, highest first, padded with
-    arbitrary pixels of score 0. h and w are the sides of the stride-4 maps; S is 2 with a stride-2 heatmap, else 1.
+    arbitrary pixels of score 0. h and w are the sides of the coarsest maps; S is 2 with two levels, else 1.
 
     Attributes:
         peak_scores: (B, K, M) float32, heatmap values.
         peak_pixels: (B, K, M) int32, ``y * S * w + x`` on the finest heatmap (S h, S w).
         peak_cross: (B, K, M, 4) float32, finest heatmap's values to the left, right, above and below.
-        peak_heat: (B, K, M, 9) float32, stride-4 heatmap in the 3 x 3 window around (x // S, y // S), row by
+        peak_heat: (B, K, M, 9) float32, coarsest heatmap in the 3 x 3 window around (x // S, y // S), row by
             row, with replicated borders.
-        peak_tags: (B, T, K, M, 9) float32, stride-4 tags in the same window.
+        peak_tags: (B, T, K, M, 9) float32, coarsest tags in the same window.
     """
 
     peak_scores: Any

@@ -6,3 +6,6 @@ _base_ = [
     "../_base_/schedules/300e.py",
     "../_base_/runtime/default.py",
 ]
+
+# As its authors' code resizes maps; for mmpose's weights set codec.resize=direct.
+codec = dict(resize="two_step")

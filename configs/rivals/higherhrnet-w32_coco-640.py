@@ -7,4 +7,5 @@ _base_ = [
     "../_base_/runtime/default.py",
 ]
 
-codec = dict(input_size=640)
+# As its authors' code resizes maps; for mmpose's weights set codec.resize=direct.
+codec = dict(input_size=640, resize="two_step")

@@ -7,5 +7,6 @@ _base_ = [
     "../_base_/runtime/default.py",
 ]
 
-codec = dict(input_size=640)
+# As its authors' code resizes maps.
+codec = dict(input_size=640, resize="two_step")
 model = dict(backbone=dict(width=48))

@@ -26,9 +26,11 @@ def checked_maps(names: Sequence[str], num_keypoints: int, maps: Maps) -> Maps:
     missing = [name for name in names if name not in arrays]
     if missing:
         raise ValueError(f"expected the maps {tuple(names)}; {missing} are missing")
-    height, width = arrays["heat4"].shape[-2:] if arrays["heat4"].ndim == 3 else (0, 0)
+    coarsest = max(int(name[-1]) for name in names)
+    first = arrays[f"heat{coarsest}"]
+    height, width = first.shape[-2:] if first.ndim == 3 else (0, 0)
     for name, array in arrays.items():
-        factor = 4 // int(name[-1])
+        factor = coarsest // int(name[-1])
         tags = name.startswith("tag")
         channels_fit = array.ndim == 3 and (array.shape[0] % k == 0 if tags else array.shape[0] == k)
         if not channels_fit or not array.size or array.shape[1:] != (height * factor, width * factor):

@@ -17,9 +17,12 @@ from ehrpose.codecs.sides import separate_sides
 from ehrpose.structures import People
 
 
-def group_peaks(peaks: Peaks, scores: np.ndarray, tags: np.ndarray, settings: DecodeSettings) -> Groups:
-    """Group the peaks; ``scores`` (M,) and ``tags`` (M, T) are the values to group by."""
-    return group_candidates(scores, tags, peaks.offsets, settings.order, settings.max_tag_dist)
+def group_peaks(
+    peaks: Peaks, positions: np.ndarray, scores: np.ndarray, tags: np.ndarray, settings: DecodeSettings
+) -> Groups:
+    """Group the peaks by ``scores`` (M,) and ``tags`` (M, T), with ``dist_reweight`` also by ``positions`` (M, 2)."""
+    places = positions if settings.dist_reweight else None
+    return group_candidates(scores, tags, peaks.offsets, settings.order, settings.max_tag_dist, places)
 
 
 def assemble(groups: Groups, peaks: Peaks, positions: np.ndarray, scores: np.ndarray) -> People:
@@ -123,9 +126,9 @@ def _group_by_tag_and_place(
 ) -> Groups:
     """Group the peaks by tag; with ``place_weight``, x and y are two more dimensions of the tag."""
     if not settings.place_weight:
-        return group_peaks(peaks, scores, tags, settings)
+        return group_peaks(peaks, positions, scores, tags, settings)
     places = positions * (settings.place_weight / min(input_wh))
     with np.errstate(over="ignore"):  # grouping refuses what overflows
         places = places.astype(tags.dtype)
-    groups = group_peaks(peaks, scores, np.concatenate([tags, places], axis=1), settings)
+    groups = group_peaks(peaks, positions, scores, np.concatenate([tags, places], axis=1), settings)
     return Groups(groups.candidate, groups.tags[:, : tags.shape[1]])

@@ -18,7 +18,7 @@ import numpy as np
 from ehrpose.codecs.argument_checks import checked_maps, checked_peaks, checked_wh, positive_int
 from ehrpose.codecs.base import BaseCodec, MirrorRule
 from ehrpose.codecs.fast_decoding import decode_fast
-from ehrpose.codecs.heatmap import draw_gaussians
+from ehrpose.codecs.heatmap import coarsest, draw_gaussians
 from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
 from ehrpose.codecs.peak_decoding import decode_peaks
 from ehrpose.codecs.settings import DecodeSettings, takes_decode_options
@@ -26,6 +26,13 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import extents
 from ehrpose.registry import CODECS
 from ehrpose.structures import Maps, PeakMaps, People
+
+# The heatmap levels that networks may have, and which of them may carry tags.
+_TAG_STRIDES: Dict[Tuple[int, ...], Tuple[Tuple[int, ...], ...]] = {
+    (4,): ((4,),),
+    (4, 2): ((4,), (4, 2)),
+    (2,): ((2,),),
+}
 
 
 @CODECS.register_module()
@@ -35,14 +42,17 @@ class AssociativeEmbedding(BaseCodec):
     Args:
         input_size: Side of the square training input, px; also the short side at test time.
         keypoints: KeypointMeta or its config.
-        strides: Strides of the heatmap levels, (4, 2) or (4,).
-        tag_strides: Levels that carry tags, (4,) or (4, 2).
+        strides: Strides of the heatmap levels, (4, 2), (4,) or (2,).
+        tag_strides: Levels that carry tags, (4,), (4, 2) or, with strides (2,), (2,). Decoding uses the coarsest.
         tag_dim: T, length of a tag.
         sigma: Standard deviation of the target Gaussians, map pixels at each level.
         oks_sigma: Gaussians are at least as wide as this fraction of the OKS tolerance ``2 * sigma_k * sqrt(area)``:
             wider for large people, and for hips than for eyes. 0: ``sigma`` for all.
         max_people: People per image that get tags in training (the largest ones).
         unbiased: UDP targets.
+        cell_offset: Unless unbiased: where in the input interval that a map pixel covers its keypoints lie on average,
+            0 to 1. Targets are centred on ``floor(x / stride + 0.5 - cell_offset)``: 0.5 floors and decodes to the
+            middle, 0 rounds and decodes to the start. Other values than 0.5 are for one level.
         mode: ``"fast"`` or ``"paper"`` decoding.
         options: Decoding options: the fields of ``DecodeSettings`` with a default, such as ``min_score``.
 
@@ -67,6 +77,7 @@ class AssociativeEmbedding(BaseCodec):
         oks_sigma: float = 0.0,
         max_people: int = 30,
         unbiased: bool = False,
+        cell_offset: float = 0.5,
         mode: str = "fast",
         **options: Any,
     ):
@@ -78,16 +89,23 @@ class AssociativeEmbedding(BaseCodec):
             )
         self.strides = tuple(strides)
         self.tag_strides = tuple(tag_strides)
-        if self.strides not in ((4,), (4, 2)):
-            raise ValueError(f"strides: expected (4,) or (4, 2), got {self.strides}")
-        if self.tag_strides not in ((4,), (4, 2)) or not set(self.tag_strides) <= set(self.strides):
+        if self.strides not in _TAG_STRIDES:
+            raise ValueError(f"strides: expected (4,), (4, 2) or (2,), got {self.strides}")
+        if self.tag_strides not in _TAG_STRIDES[self.strides]:
+            allowed = " or ".join(map(str, _TAG_STRIDES[self.strides]))
             raise ValueError(
-                f"tag_strides: expected (4,) or (4, 2), all among strides {self.strides}, got {self.tag_strides}"
+                f"tag_strides: expected {allowed} with strides {self.strides}, got {self.tag_strides}"
             )
         if not 0 < sigma < np.inf:
             raise ValueError(f"sigma: expected a finite number above 0, got {sigma}")
         if not 0 <= oks_sigma < np.inf:
             raise ValueError(f"oks_sigma: expected a finite number of at least 0, got {oks_sigma}")
+        if not 0 <= cell_offset <= 1:
+            raise ValueError(f"cell_offset: expected a number from 0 to 1, got {cell_offset!r}")
+        if cell_offset != 0.5 and (unbiased or len(self.strides) > 1):
+            raise ValueError(
+                f"cell_offset: expected 0.5 with unbiased targets or two levels, got {cell_offset!r}"
+            )
         if mode not in ("fast", "paper"):
             raise ValueError(f"mode: expected 'fast' or 'paper', got {mode!r}")
         names = {f"heat{s}": s for s in self.strides}
@@ -98,8 +116,9 @@ class AssociativeEmbedding(BaseCodec):
         self.sigma = float(sigma)
         self.oks_sigma = float(oks_sigma)
         self.unbiased = bool(unbiased)
+        self.cell_offset = float(cell_offset)
         self.mode = mode
-        self.settings = DecodeSettings.from_options(self.meta, self.unbiased, **options)
+        self.settings = DecodeSettings.from_options(self.meta, self.unbiased, self.cell_offset, **options)
 
     def mirror_rules(self) -> Dict[str, MirrorRule]:
         """Return the rules of flip test: left and right swap; heatmaps are averaged, tags concatenated."""
@@ -217,12 +236,12 @@ class AssociativeEmbedding(BaseCodec):
         return pixels, np.all((pixels >= 0) & (pixels < self.input_size // stride), axis=-1)
 
     def to_map(self, positions: np.ndarray, stride: int, input_wh: Tuple[int, int]) -> np.ndarray:
-        """Convert (..., 2) positions from input px to map px at ``stride`` (floored unless unbiased)."""
+        """Convert (..., 2) positions from input px to map px at ``stride`` (whole ones unless unbiased)."""
         positions = np.asarray(positions, np.float64)
         if self.unbiased:
             cells = np.asarray(input_wh) // stride
             return positions * ((cells - 1) / (np.asarray(input_wh) - 1))
-        return np.floor(positions / stride)
+        return np.floor(positions / stride + (0.5 - self.cell_offset))
 
     def decode(self, maps: Union[Maps, Sequence[Maps]]) -> People:
         """Find the people in the maps of one image.
@@ -230,7 +249,7 @@ class AssociativeEmbedding(BaseCodec):
         Args:
             maps: ``Maps`` of (K, h, w) and (T*K, h, w) arrays, heatmaps about 0 to 1; T may exceed
                 ``tag_dim`` when tags of a flipped image were concatenated. Or a list of them, one per test
-                scale, scale 1 first: heatmaps are averaged, tags are taken from the first.
+                scale, scale 1 first: heatmaps are averaged, tags are those of the first unless ``scale_tags`` is "all".
 
         Returns:
             People in pixels of the (first) network input, best score first.
@@ -243,10 +262,11 @@ class AssociativeEmbedding(BaseCodec):
         if not scales:
             raise ValueError("expected the maps of at least one scale, got none")
         scales = [checked_maps(self.output_names, self.num_keypoints, m) for m in scales]
-        input_wh = (scales[0].heat4.shape[2] * 4, scales[0].heat4.shape[1] * 4)
+        stride, shape = self.strides[0], coarsest(scales[0])[0].shape
+        input_wh = (shape[2] * stride, shape[1] * stride)
         if self.mode == "paper":
             return decode_paper(scales, input_wh, self.settings)
-        return decode_fast(merge_scales(scales, self.unbiased), input_wh, self.settings)
+        return decode_fast(merge_scales(scales, self.settings), input_wh, self.settings)
 
     def decode_peaks(self, peaks: PeakMaps, input_wh: Tuple[int, int]) -> People:
         """Find the people of one image from the candidates of a network exported with ``decode="peaks"``.
@@ -266,9 +286,9 @@ class AssociativeEmbedding(BaseCodec):
         if problem is not None:
             raise ValueError(f"decoding candidates: {problem}")
         width, height = checked_wh(input_wh)
-        stride = min(self.strides)
+        stride = self.strides[-1]
         fields = checked_peaks(self.num_keypoints, peaks, (width // stride) * (height // stride))
-        return decode_peaks(fields, (width, height), stride, self.settings)
+        return decode_peaks(fields, (width, height), self.strides, self.settings)
 
     def _checked(self, keypoints: np.ndarray, visible: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         keypoints = np.asarray(keypoints, np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.assembly import fill, people_of
 from ehrpose.codecs.grouping import Groups, tag_distance
-from ehrpose.codecs.heatmap import Peaks, distinct_peaks, find_peaks, parabola_peak, sample_bilinear
+from ehrpose.codecs.heatmap import Peaks, coarsest, distinct_peaks, find_peaks, parabola_peak, sample_bilinear
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import Maps, People
 
@@ -29,12 +29,13 @@ def decode_fast(maps: Maps, input_wh: Tuple[int, int], settings: DecodeSettings)
     Peaks come from the finest heatmap; their scores are averaged with the coarser level's, interpolated bilinearly
     at the peak; their tags are those of the nearest pixel.
     """
-    coarse = maps.heat4
+    coarse, tags = coarsest(maps)
     fine = coarse if maps.heat2 is None else maps.heat2
     on_fine, on_coarse = (
-        geometry(input_wh, (m.shape[2], m.shape[1]), settings.unbiased) for m in (fine, coarse)
+        geometry(input_wh, (m.shape[2], m.shape[1]), settings.unbiased, settings.cell_offset)
+        for m in (fine, coarse)
     )
-    tags = maps.tag4.reshape(-1, len(coarse), *coarse.shape[1:])
+    tags = tags.reshape(-1, len(coarse), *coarse.shape[1:])
 
     peaks = without_copies(find_peaks(fine, 3, settings.min_score, settings.max_candidates))
     positions = on_fine.to_input(parabola_peak(fine, peaks.types, peaks.ys, peaks.xs))
@@ -92,10 +93,13 @@ class Geometry:
         input_wh: Width and height of the network input, px.
         map_wh: Width and height of the map, px.
         unbiased: Whether the centres of the corner pixels coincide; otherwise the corners of the images do.
+        offset: Unless unbiased: where in the interval that a map pixel covers it lies, 0 to 1.
     """
 
-    def __init__(self, input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool):
-        self.unbiased = unbiased
+    def __init__(
+        self, input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool, offset: float = 0.5
+    ):
+        self.unbiased, self.offset = unbiased, offset
         self.last = np.array(map_wh) - 1
         sizes = np.array([input_wh, map_wh], np.float64) - unbiased
         # A single pixel has no corners apart: it lies in the middle of the input.
@@ -108,12 +112,12 @@ class Geometry:
         """Convert positions on the map to positions on the input."""
         if self.unbiased:
             return positions * self.input_per_map + self.first
-        return (positions + 0.5) * self.input_per_map
+        return (positions + self.offset) * self.input_per_map
 
     def to_map(self, positions: np.ndarray) -> np.ndarray:
         """Convert positions on the input to positions on the map."""
         on_map = positions * self.map_per_input
-        return on_map if self.unbiased else on_map - 0.5
+        return on_map if self.unbiased else on_map - self.offset
 
     def nearest_pixels(self, positions: np.ndarray) -> np.ndarray:
         """Return the pixels (M, 2) x, y int64 of the map that are nearest to positions on it."""
@@ -121,9 +125,9 @@ class Geometry:
 
 
 @lru_cache(maxsize=64)
-def geometry(input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool) -> Geometry:
+def geometry(input_wh: Tuple[int, int], map_wh: Tuple[int, int], unbiased: bool, offset: float) -> Geometry:
     """Return the ``Geometry`` of these arguments from a cache."""
-    return Geometry(input_wh, map_wh, unbiased)
+    return Geometry(input_wh, map_wh, unbiased, offset)
 
 
 def fill_nearby(

@@ -7,7 +7,7 @@ Axes: K keypoint types, M candidates of a type (differs by type), T tag length, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -72,7 +72,12 @@ def group_by_tag(
 
 
 def group_candidates(
-    scores: np.ndarray, tags: np.ndarray, offsets: np.ndarray, order: Sequence[int], max_tag_dist: float
+    scores: np.ndarray,
+    tags: np.ndarray,
+    offsets: np.ndarray,
+    order: Sequence[int],
+    max_tag_dist: float,
+    places: Optional[np.ndarray] = None,
 ) -> Groups:
     """Do what ``group_by_tag`` does for candidates in one array; type k is at ``offsets[k]:offsets[k + 1]``.
 
@@ -82,6 +87,9 @@ def group_candidates(
         offsets: (K + 1,).
         order: A permutation of ``range(K)``.
         max_tag_dist: Largest Euclidean tag distance between a candidate and its person.
+        places: (M, 2) positions, px. If given, a tag distance of at most ``max_tag_dist`` counts, in the cost alone, as
+            many times as the candidate is farther from the middle of the person's members than the nearest candidate
+            of its type (Open Model Zoo's rule).
 
     Raises:
         ValueError: A score or tag is NaN, infinite or too large.
@@ -95,18 +103,24 @@ def group_candidates(
                 "place_weight is too large"
             )
     compiled = kernel("group")
-    if compiled is not None:
+    if compiled is not None and places is None:
         arguments = np.ascontiguousarray(tags), np.asarray(offsets), np.asarray(order), float(max_tag_dist)
         return Groups(*compiled(scores, *arguments))
-    return Groups(*_group(scores, tags, offsets.tolist(), order, max_tag_dist))
+    return Groups(*_group(scores, tags, offsets.tolist(), order, max_tag_dist, places))
 
 
 def _group(
-    scores: np.ndarray, tags: np.ndarray, offsets: Sequence[int], order: Sequence[int], max_tag_dist: float
+    scores: np.ndarray,
+    tags: np.ndarray,
+    offsets: Sequence[int],
+    order: Sequence[int],
+    max_tag_dist: float,
+    places: Optional[np.ndarray] = None,
 ) -> Tuple[np.ndarray, np.ndarray]:
     most = len(scores)
     candidate = np.full((most, len(order)), -1, np.int64)
     sums = np.zeros((most, tags.shape[1]))
+    sums_of_places = np.zeros((most, 2))
     counts = np.zeros((most, 1))
     num_people = 0
     for k in order:
@@ -119,7 +133,12 @@ def _group(
         if num_people:
             mean = sums[:num_people] / counts[:num_people]
             distance = tag_distance(tag[:, None], mean[None])
-            cost = np.rint(distance) * 100 - scores[of_type, None]
+            counted = distance
+            if places is not None:
+                centres = sums_of_places[:num_people] / counts[:num_people]
+                factors = _distance_factors(places[of_type], centres)
+                counted = np.where(distance <= max_tag_dist, distance * factors, distance)
+            cost = np.rint(counted) * 100 - scores[of_type, None]
             rows, columns = linear_sum_assignment(cost)
             joins = distance[rows, columns] <= max_tag_dist
             person[rows[joins]] = columns[joins]
@@ -128,8 +147,16 @@ def _group(
         num_people += len(new)
         candidate[person, k] = np.arange(num_candidates)
         sums[person] += tag
+        if places is not None:
+            sums_of_places[person] += places[of_type]
         counts[person] += 1
     return candidate[:num_people], sums[:num_people] / counts[:num_people]
+
+
+def _distance_factors(places: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return (M, N): distance of each candidate from each person's centre, relative to the nearest candidate's."""
+    distance = np.sqrt(((places[:, None] - centres[None]) ** 2).sum(axis=-1))
+    return np.asarray(distance / (distance.min(axis=0, keepdims=True) + 1e-10))
 
 
 def tag_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:

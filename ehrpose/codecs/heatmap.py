@@ -1,4 +1,4 @@
-"""Heatmaps: drawing Gaussians, finding peaks, sub-pixel positions, resizing (NumPy and OpenCV only).
+"""Heatmaps: drawing Gaussians, finding peaks, sub-pixel positions, resizing, levels (NumPy and OpenCV only).
 
 Axes: K keypoint types, H rows, W columns. Positions are (x, y) in heatmap pixels; pixel i is centred at i.
 """
@@ -6,10 +6,12 @@ Axes: K keypoint types, H rows, W columns. Positions are (x, y) in heatmap pixel
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple, Tuple, Union
+from typing import List, NamedTuple, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
+
+from ehrpose.structures import Maps
 
 
 def draw_gaussians(
@@ -271,3 +273,30 @@ def sample_bilinear(maps: np.ndarray, channels: np.ndarray, positions: np.ndarra
     before, after = corners.reshape(2, 2, -1).swapaxes(0, 1)
     top, bottom = before * (1 - fx) + after * fx
     return top * (1 - fy) + bottom * fy
+
+
+def coarsest(maps: Maps) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the heatmaps and the tags of the coarsest level, those that decoding uses."""
+    return (maps.heat2, maps.tag2) if maps.heat4 is None else (maps.heat4, maps.tag4)
+
+
+def heat_levels(maps: Maps) -> List[np.ndarray]:
+    """Return the heatmaps of each level, the coarsest first."""
+    return [level for level in (maps.heat4, maps.heat2) if level is not None]
+
+
+def at_finest(maps: Maps, align_corners: bool) -> Maps:
+    """Return the maps as one level at the finest stride: the mean of the heatmaps and the coarsest level's tags.
+
+    It is the first step of the resizing in HigherHRNet's code, arXiv:1908.10357.
+    """
+    if maps.heat4 is None or maps.heat2 is None:
+        return maps
+    size_wh = (maps.heat2.shape[2], maps.heat2.shape[1])
+    heat = mean([resize_maps(maps.heat4, size_wh, align_corners), maps.heat2])
+    return Maps(heat2=heat, tag2=resize_maps(maps.tag4, size_wh, align_corners))
+
+
+def mean(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean of maps of one size, float32."""
+    return np.asarray(np.mean(maps, axis=0, dtype=np.float32))

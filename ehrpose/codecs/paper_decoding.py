@@ -5,12 +5,21 @@ Axes: K keypoint types, T tag length, N people, M candidates of a type.
 
 from __future__ import annotations
 
-from typing import List, Sequence, Tuple
+from typing import Dict, Sequence, Tuple
 
 import numpy as np
 
 from ehrpose.codecs.assembly import assemble, by_score, fill, group_peaks
-from ehrpose.codecs.heatmap import find_peaks, quarter_shift, rank_peaks, resize_maps
+from ehrpose.codecs.heatmap import (
+    at_finest,
+    coarsest,
+    find_peaks,
+    heat_levels,
+    mean,
+    quarter_shift,
+    rank_peaks,
+    resize_maps,
+)
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.codecs.tag_search import find_upsampled_by_tag
 from ehrpose.codecs.upsampling import UpsampledMaps, find_upsampled_peaks
@@ -22,14 +31,16 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
 
     Heatmaps of all levels and scales are resized to the input and averaged, and the tags of the first scale resized;
     then 5x5 non-maximum suppression, grouping, a shift of a quarter pixel toward the higher neighbour, and of half a
-    pixel more unless the targets are unbiased.
+    pixel more unless the targets are unbiased. Options change the resizing, the shift, and whose tags are taken.
     """
-    if len(scales) > 1 or settings.unbiased:
+    if len(scales) > 1 or settings.unbiased or input_wh[0] % 4 or input_wh[1] % 4 or not _by_blocks(settings):
         return _decode_paper_whole(scales, input_wh, settings)
-    levels = [level for level in (scales[0].heat4, scales[0].heat2) if level is not None]
+    maps = at_finest(scales[0], False) if settings.resize == "two_step" else scales[0]
+    levels, tag_maps = heat_levels(maps), coarsest(maps)[1]
     num_types = len(levels[0])
-    num_tags = len(scales[0].tag4) // num_types
-    heat, tags = UpsampledMaps(levels), UpsampledMaps([scales[0].tag4])
+    num_tags = len(tag_maps) // num_types
+    stride = input_wh[0] // levels[0].shape[2]
+    heat, tags = UpsampledMaps(levels, stride), UpsampledMaps([tag_maps], stride)
 
     def locate(types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         left, right = np.maximum(xs - 1, 0), np.minimum(xs + 1, input_wh[0] - 1)
@@ -45,8 +56,9 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
     channels = (np.arange(num_tags)[:, None] * num_types + peaks.types).ravel()
     peak_tags = tags.pixels(channels, np.tile(peaks.ys, num_tags), np.tile(peaks.xs, num_tags))
     peak_tags = peak_tags.reshape(num_tags, -1).T
-    groups = group_peaks(peaks, peaks.scores, peak_tags, settings)
-    people = assemble(groups, peaks, locate(peaks.types, peaks.ys, peaks.xs), peaks.scores)
+    positions = locate(peaks.types, peaks.ys, peaks.xs)
+    groups = group_peaks(peaks, positions, peaks.scores, peak_tags, settings)
+    people = assemble(groups, peaks, positions, peaks.scores)
     owners, types = np.nonzero(groups.candidate < 0)
     if settings.fill_missing and len(owners):
         ys, xs = find_upsampled_by_tag(heat, tags, types, groups.tags[owners])
@@ -54,23 +66,33 @@ def decode_paper(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: De
     return by_score(people, groups.tags)
 
 
+def _by_blocks(settings: DecodeSettings) -> bool:
+    """Whether the blocks of ``upsampling`` suffice, without whole maps."""
+    return settings.refine == "quarter" and settings.cell_offset == 0.5
+
+
 def _decode_paper_whole(
     scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings
 ) -> People:
-    """Decode several scales or unbiased maps by resizing whole maps."""
-    heat = _mean([_full_heat(maps, input_wh, settings.unbiased) for maps in scales])
-    num_types = len(heat)
-    tags = resize_maps(scales[0].tag4, input_wh, settings.unbiased)
-    tags = tags.reshape(-1, num_types, *tags.shape[1:])
-    shift = 0.0 if settings.unbiased else 0.5
+    """Decode by resizing whole maps."""
+    if settings.resize == "two_step":
+        scales = [at_finest(maps, settings.unbiased) for maps in scales]
+    heat = mean([_full_heat(maps, input_wh, settings.unbiased) for maps in scales])
+    tags = _full_tags(scales, input_wh, settings)
+    shift = 0.0
+    if not settings.unbiased:
+        coarse = coarsest(scales[0])[0]
+        shift = 0.5 + (settings.cell_offset - 0.5) * (input_wh[0] / coarse.shape[2])
 
     def locate(types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         return quarter_shift(heat, types, ys, xs) + shift
 
     peaks = find_peaks(heat, 5, settings.min_score, settings.max_candidates)
     peak_tags = tags[:, peaks.types, peaks.ys, peaks.xs].T
-    groups = group_peaks(peaks, peaks.scores, peak_tags, settings)
-    people = assemble(groups, peaks, locate(peaks.types, peaks.ys, peaks.xs), peaks.scores)
+    at = (peaks.types, peaks.ys, peaks.xs)
+    positions = _dark_peak(heat, *at) + shift if settings.refine == "dark" else locate(*at)
+    groups = group_peaks(peaks, positions, peaks.scores, peak_tags, settings)
+    people = assemble(groups, peaks, positions, peaks.scores)
     if settings.fill_missing and len(groups):
         missing = groups.candidate < 0
         for k in np.flatnonzero(missing.any(axis=0)):
@@ -81,13 +103,28 @@ def _decode_paper_whole(
     return by_score(people, groups.tags)
 
 
+def _dark_peak(heat: np.ndarray, types: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+    from ehrpose.codecs.dark import dark_peak  # only this option needs it
+
+    return dark_peak(heat, types, ys, xs)
+
+
 def _full_heat(maps: Maps, input_wh: Tuple[int, int], align_corners: bool) -> np.ndarray:
-    levels = [level for level in (maps.heat4, maps.heat2) if level is not None]
-    return _mean([resize_maps(level, input_wh, align_corners) for level in levels])
+    return mean([resize_maps(level, input_wh, align_corners) for level in heat_levels(maps)])
 
 
-def _mean(maps: Sequence[np.ndarray]) -> np.ndarray:
-    return np.asarray(np.mean(maps, axis=0, dtype=np.float32))
+def _full_tags(scales: Sequence[Maps], input_wh: Tuple[int, int], settings: DecodeSettings) -> np.ndarray:
+    """Return (T, K, H, W) tags at the size of the input."""
+    num_types = len(coarsest(scales[0])[0])
+    maps = [coarsest(one)[1] for one in _tagged(scales, settings)]
+    resized = [resize_maps(one, input_wh, settings.unbiased) for one in maps]
+    tags = resized[0] if len(resized) == 1 else np.concatenate(resized)
+    return tags.reshape(-1, num_types, *tags.shape[1:])
+
+
+def _tagged(scales: Sequence[Maps], settings: DecodeSettings) -> Sequence[Maps]:
+    """Return the scales whose tags count."""
+    return scales if settings.scale_tags == "all" else scales[:1]
 
 
 def find_by_tag(
@@ -127,16 +164,16 @@ def _rounded_distance(tags: np.ndarray, person_tags: np.ndarray) -> np.ndarray:
     return np.round(np.sqrt((difference**2).sum(axis=1)))
 
 
-def merge_scales(scales: Sequence[Maps], unbiased: bool) -> Maps:
-    """Return the maps of the first scale with the heatmaps of all scales averaged."""
+def merge_scales(scales: Sequence[Maps], settings: DecodeSettings) -> Maps:
+    """Return the maps of the first scale with the heatmaps of all scales averaged, and the tags that count."""
     if len(scales) == 1:
         return scales[0]
-    merged: List[np.ndarray] = []
-    for name in ("heat4", "heat2"):
-        levels = [getattr(maps, name) for maps in scales]
-        if levels[0] is None:
-            merged.append(None)  # type: ignore[arg-type]
-            continue
-        size_wh = (levels[0].shape[2], levels[0].shape[1])
-        merged.append(_mean([resize_maps(m, size_wh, unbiased) for m in levels]))
-    return scales[0]._replace(heat4=merged[0], heat2=merged[1])
+    tags = "tag2" if scales[0].heat4 is None else "tag4"
+    merged: Dict[str, np.ndarray] = {}
+    for name in ("heat4", "heat2", tags):
+        levels = [getattr(maps, name) for maps in (_tagged(scales, settings) if name == tags else scales)]
+        if levels[0] is not None:
+            size_wh = (levels[0].shape[2], levels[0].shape[1])
+            resized = [resize_maps(level, size_wh, settings.unbiased) for level in levels]
+            merged[name] = np.concatenate(resized) if name == tags else mean(resized)
+    return scales[0]._replace(**merged)

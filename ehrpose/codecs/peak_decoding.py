@@ -19,19 +19,22 @@ from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.structures import PeakMaps, People
 
 
-def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settings: DecodeSettings) -> People:
+def decode_peaks(
+    peaks: PeakMaps, input_wh: Tuple[int, int], strides: Tuple[int, ...], settings: DecodeSettings
+) -> People:
     """Group candidates into people.
 
     Args:
         peaks: Candidates of one image.
         input_wh: Width and height of the network input, px.
-        stride: Stride of the finest heatmap, 2 or 4.
+        strides: Strides of the coarsest and of the finest heatmap.
         settings: Thresholds and options; missing keypoints stay missing.
 
     Returns:
         People in input px, best score first.
     """
-    fine_wh, coarse_wh = ((input_wh[0] // s, input_wh[1] // s) for s in (stride, 4))
+    fine_wh, coarse_wh = ((input_wh[0] // s, input_wh[1] // s) for s in (strides[-1], strides[0]))
+    factor = strides[0] // strides[-1]
     types, ranks = np.nonzero(peaks.peak_scores > np.float32(settings.min_score))
     # A top-k does not define the order of equal values: sort them in raster order, as for whole maps.
     order = np.lexsort((peaks.peak_pixels[types, ranks], -peaks.peak_scores[types, ranks], types))
@@ -45,13 +48,15 @@ def decode_peaks(peaks: PeakMaps, input_wh: Tuple[int, int], stride: int, settin
     scores = peaks.peak_scores[types, ranks]
     found = Peaks(types, ys, xs, scores, np.concatenate([[0], np.cumsum(counts)]))
     cross = np.concatenate([found.scores[None], peaks.peak_cross[types, ranks].T])
-    on_fine, on_coarse = (geometry(input_wh, wh, settings.unbiased) for wh in (fine_wh, coarse_wh))
+    on_fine, on_coarse = (
+        geometry(input_wh, wh, settings.unbiased, settings.cell_offset) for wh in (fine_wh, coarse_wh)
+    )
     positions = on_fine.to_input(parabola_of_cross(cross, ys, xs, fine_wh))
     at_coarse = on_coarse.to_map(positions)
-    centre = np.stack([xs, ys], axis=-1) // (4 // stride)
+    centre = np.stack([xs, ys], axis=-1) // factor
     candidates = np.arange(len(types))
     counted = found.scores
-    if stride != 4:
+    if factor > 1:
         window = peaks.peak_heat[types, ranks].reshape(-1, 3, 3)
         inside = np.clip(at_coarse, 0, np.asarray(coarse_wh) - 1) - (centre - 1)
         counted = 0.5 * (counted + sample_bilinear(window, candidates, inside))

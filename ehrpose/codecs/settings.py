@@ -19,7 +19,7 @@ Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """Settings of decoding: four fields that follow from the codec, and options with a default.
+    """Settings of decoding: five fields that follow from the codec, and options with a default.
 
     Every field with a default is an option of ``AssociativeEmbedding`` and a key of ``codec`` in configs.
 
@@ -28,6 +28,7 @@ class DecodeSettings:
         sigmas: (K,) OKS tolerances.
         paired_limbs: As returned by ``sides.paired_limbs``.
         unbiased: Whether the training targets were unbiased (UDP).
+        cell_offset: As in ``AssociativeEmbedding``.
         max_candidates: Peaks per keypoint type.
         min_score: Peaks at or below it are ignored, 0 to 1.
         max_tag_dist: Largest tag distance within one person.
@@ -48,12 +49,20 @@ class DecodeSettings:
             swapped where that is more likely (see ``separate_sides``); None: they stay.
         limb_weight: ``fast`` with ``pair_ratio`` only: in the choice between left and right, limbs longer by the
             square root of the person's area cost as much as this score difference; 0: scores alone decide.
+        dist_reweight: In grouping, a tag distance up to ``max_tag_dist`` counts as many times as the candidate is
+            farther from the person's centre than the nearest candidate of its type (Open Model Zoo's rule).
+        scale_tags: With several test scales: ``"first"`` takes the tags of scale 1, ``"all"`` concatenates all.
+        resize: ``paper`` only: ``"direct"`` resizes each level to the input, ``"two_step"`` first to the finest level,
+            where heatmaps are averaged, then to the input.
+        refine: ``paper`` only: ``"quarter"`` moves peaks a quarter pixel towards the higher neighbour, ``"dark"`` to
+            the maximum of a second-order expansion (see ``dark_peak``); filled keypoints always move a quarter pixel.
     """
 
     order: Tuple[int, ...]
     sigmas: np.ndarray
     paired_limbs: Tuple[Tuple[int, int, int, int], ...]
     unbiased: bool
+    cell_offset: float
     max_candidates: int = 30
     min_score: float = 0.1
     max_tag_dist: float = 1.0
@@ -66,14 +75,21 @@ class DecodeSettings:
     score_size: float = 0.0
     pair_ratio: Optional[float] = None
     limb_weight: float = 0.3
+    dist_reweight: bool = False
+    scale_tags: str = "first"
+    resize: str = "direct"
+    refine: str = "quarter"
 
     @classmethod
-    def from_options(cls, meta: KeypointMeta, unbiased: bool = False, **options: Any) -> DecodeSettings:
+    def from_options(
+        cls, meta: KeypointMeta, unbiased: bool = False, cell_offset: float = 0.5, **options: Any
+    ) -> DecodeSettings:
         """Return the settings for a skeleton.
 
         Args:
             meta: The skeleton.
             unbiased: Whether the training targets were unbiased (UDP).
+            cell_offset: As in ``AssociativeEmbedding``.
             options: Any of the fields with a default.
 
         Raises:
@@ -86,14 +102,22 @@ class DecodeSettings:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
                 raise TypeError(f"unknown codec option {name!r}; {hint}")
-        return cls(tuple(meta.order), meta.sigmas, paired_limbs(meta), bool(unbiased), **options)
+        return cls(
+            tuple(meta.order), meta.sigmas, paired_limbs(meta), bool(unbiased), float(cell_offset), **options
+        )
 
     def __post_init__(self) -> None:
         for name in ("max_candidates", "min_keypoints"):
             object.__setattr__(self, name, positive_int(getattr(self, name), name))
         for name, (expected, is_valid) in _NUMBERS.items():
             object.__setattr__(self, name, _number(getattr(self, name), name, expected, is_valid))
-        object.__setattr__(self, "fill_missing", bool(self.fill_missing))
+        for name in ("fill_missing", "dist_reweight"):
+            object.__setattr__(self, name, bool(getattr(self, name)))
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name}: expected {allowed[0]!r} or {allowed[1]!r}, got {getattr(self, name)!r}"
+                )
 
 
 # Allowed values of each option; where the text ends in "or None", None too.
@@ -107,6 +131,12 @@ _NUMBERS: Dict[str, Tuple[str, Callable[[float], bool]]] = {
     "score_size": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
     "pair_ratio": ("a number from 0 to 1, or None", lambda value: 0 <= value <= 1),
     "limb_weight": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
+}
+
+_CHOICES: Dict[str, Tuple[str, str]] = {
+    "scale_tags": ("first", "all"),
+    "resize": ("direct", "two_step"),
+    "refine": ("quarter", "dark"),
 }
 
 

@@ -32,7 +32,7 @@ def find_upsampled_by_tag(
         person_tags: (F, T).
     """
     compiled = kernel("best_by_tag")
-    if compiled is not None:
+    if compiled is not None and heat.is_compiled:
         found = compiled(*heat.arrays(), tags.arrays()[0], types, person_tags)
         return np.asarray(found[0]), np.asarray(found[1])
     search = _Search(heat, tags, person_tags.shape[1])

@@ -49,15 +49,19 @@ class UpsampledMaps:
     """The mean of maps of several strides, each resized to the network input.
 
     Args:
-        levels: (C, h, w) float32 maps at stride 4 and, if any, (C, 2h, 2w) at stride 2.
+        levels: (C, h, w) float32 maps at stride 4 and, if any, (C, 2h, 2w) at stride 2; or the latter alone.
+        stride: Stride of the first level.
     """
 
-    def __init__(self, levels: Sequence[np.ndarray]):
-        self.channels, self.height, self.width = levels[0].shape  # in blocks
+    def __init__(self, levels: Sequence[np.ndarray], stride: int = BLOCK):
+        per_block = BLOCK // stride
+        self.channels, height, width = levels[0].shape
+        self.height, self.width = height // per_block, width // per_block  # in blocks
+        self.is_compiled = per_block == 1
         self.levels = [(np.ascontiguousarray(m), _taps(BLOCK * self.height // m.shape[1])) for m in levels]
 
     def arrays(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Return the levels as the compiled loops expect them: a missing one is (C, 0, 0)."""
+        """Return the levels as the compiled loops, which need stride 4, expect them: a missing one is (C, 0, 0)."""
         coarse = self.levels[0][0]
         return coarse, self.levels[1][0] if len(self.levels) > 1 else coarse[:, :0, :0]
 
@@ -156,7 +160,7 @@ def find_upsampled_peaks(maps: UpsampledMaps, reach: int, min_score: float) -> T
         Channel, y and x, (M,) int64 in raster order, and the values, (M,) float32.
     """
     compiled = kernel("upsampled_peaks")
-    if compiled is not None:
+    if compiled is not None and maps.is_compiled:
         flat, values = compiled(*maps.arrays(), reach, np.float32(min_score))
         rows, xs = np.divmod(flat, BLOCK * maps.width)
         return *np.divmod(rows, BLOCK * maps.height), xs, values

@@ -17,9 +17,10 @@ from ehrpose.registry import CODECS
 # Every key that a config may set besides input_size and keypoints, with its default.
 KEYS = {
     "strides": (4, 2), "tag_strides": (4,), "tag_dim": 1, "sigma": 2.0, "oks_sigma": 0.0, "max_people": 30,
-    "unbiased": False, "mode": "fast", "max_candidates": 30, "min_score": 0.1, "max_tag_dist": 1.0,
+    "unbiased": False, "cell_offset": 0.5, "mode": "fast", "max_candidates": 30, "min_score": 0.1, "max_tag_dist": 1.0,
     "fill_missing": True, "min_keypoints": 1, "max_spread": None, "nms_oks": None, "place_weight": 0.0,
     "score_power": 1.0, "score_size": 0.0, "pair_ratio": None, "limb_weight": 0.3,
+    "dist_reweight": False, "scale_tags": "first", "resize": "direct", "refine": "quarter",
 }  # fmt: skip
 
 
@@ -38,7 +39,8 @@ def test_every_option_reaches_the_settings(five_keypoints):
     options = {
         "max_candidates": 7, "min_score": 0.2, "max_tag_dist": 2.0, "fill_missing": False, "min_keypoints": 3,
         "max_spread": 2.5, "nms_oks": 0.5, "place_weight": 1.5, "score_power": 2.0, "score_size": 0.25,
-        "pair_ratio": 0.5, "limb_weight": 0.1,
+        "pair_ratio": 0.5, "limb_weight": 0.1, "dist_reweight": True, "scale_tags": "all", "resize": "two_step",
+        "refine": "dark",
     }  # fmt: skip
     codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": five_keypoints, "unbiased": True}
     settings = CODECS.build({**codec, **options}).settings

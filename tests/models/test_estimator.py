@@ -53,7 +53,7 @@ def build(keypoints, seed=0, codec=None, **parts):
             nn.init.kaiming_normal_(layer.weight)
     model.eval()
     with torch.no_grad():
-        for name, layer in (("heat4", model.head.output4), ("heat2", getattr(model.head, "output2", None))):
+        for name, layer in ((f"heat{s}", getattr(model.head, f"output{s}", None)) for s in (4, 2)):
             if layer is not None:
                 field = getattr(model(torch.randn(1, 3, 64, 64)), name)
                 layer.weight *= 0.4 / field.std()
@@ -85,8 +85,14 @@ VARIANTS = {
     "foreign backbone": {"backbone": {"type": "TinyBackbone"}},
     "top-down neck": {"neck": {"type": "TopDownNeck", "channels": 8}},
     "one-level head": {"head": {"type": "SingleLevelAEHead"}, "codec": {"strides": (4,)}},
+    "one level at stride 2": {
+        "head": {"type": "SingleLevelAEHead"},
+        "codec": {"strides": (2,), "tag_strides": (2,)},
+    },
     "unbiased codec": {"codec": {"unbiased": True}},
     "paper decoding": {"codec": {"mode": "paper"}},
+    "two-step resizing": {"codec": {"mode": "paper", "resize": "two_step"}},
+    "distance re-weighting": {"codec": {"dist_reweight": True}},
 }
 
 

@@ -1,6 +1,13 @@
 """LitePose. Configs that inherit from this set the sizes of backbone and head, and `codec.input_size`."""
 
-codec = dict(type="AssociativeEmbedding", keypoints="$keypoints", sigma=2.0, max_people=30, mode="paper")
+codec = dict(
+    type="AssociativeEmbedding",
+    keypoints="$keypoints",
+    sigma=2.0,
+    max_people=30,
+    mode="paper",
+    resize="two_step",
+)
 
 model = dict(
     _scope_="ehrpose",

@@ -56,6 +56,10 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
     "score_size": (0.0, 0.0, 0.25, 1e300),
     "pair_ratio": (None, 0.5, 0.5, 0.0),
     "limb_weight": (0.3, 0.0, 1e300),
+    "dist_reweight": (False, False, True),
+    "scale_tags": ("first", "first", "all"),
+    "resize": ("direct", "two_step"),
+    "refine": ("quarter", "dark"),
 }
 BATCH = 200
 # Side of the maps at stride 4, px: small ones suffice for all branches, and a million of them for an hour.
@@ -67,7 +71,7 @@ class Case:
     """Maps or candidates of one image, and the codec that decodes them."""
 
     codec: AssociativeEmbedding
-    maps: Maps | PeakMaps
+    maps: Maps | list[Maps] | PeakMaps
     input_wh: tuple[int, int]
 
     def decode(self) -> People:
@@ -101,12 +105,14 @@ def make_codecs(seed: int, number: int = 64) -> list[AssociativeEmbedding]:
     for _ in range(number):
         options = {name: values[rng.integers(len(values))] for name, values in _OPTIONS.items()}
         if rng.random() < 0.7:  # leave a few options off the beaten track at a time
-            for name in rng.permutation(sorted(_OPTIONS))[2:]:
+            for name in rng.permutation(sorted(_OPTIONS))[3:]:
                 options[name] = _OPTIONS[name][0]
         mode = ("fast", "fast", "paper")[rng.integers(3)]
-        strides = ((4, 2), (4,))[rng.integers(2)]
-        unbiased = bool(rng.integers(2))
-        codecs.append(AssociativeEmbedding(32, SKELETON, strides, unbiased=unbiased, mode=mode, **options))
+        strides = ((4, 2), (4,), (2,))[rng.integers(3)]
+        options["unbiased"] = bool(rng.integers(2))
+        if len(strides) == 1 and not options["unbiased"]:
+            options["cell_offset"] = (0.5, 0.0, 0.25)[rng.integers(3)]
+        codecs.append(AssociativeEmbedding(32, SKELETON, strides, strides[:1], mode=mode, **options))
     return codecs
 
 
@@ -116,19 +122,34 @@ def make_case(codecs: list[AssociativeEmbedding], seed: int, index: int) -> Case
     codec = codecs[rng.integers(len(codecs))]
     height, width = (1, 1) if rng.random() < 0.1 else rng.integers(1, LARGEST_SIDE + 1, 2).tolist()
     num_tags = (1, 1, 1, 2, 3, 9 if height * width < 9 else 1)[rng.integers(6)]
-    fine = 4 // min(codec.strides)
     if codec.mode == "fast" and codec.settings.min_score >= 0 and rng.random() < 0.2:
         m = int(rng.integers(0, 8))
-        pixels = rng.integers(0, fine * fine * height * width, (NUM_TYPES, m)).astype(np.int32)
+        num_pixels = (4 // codec.strides[-1]) ** 2 * height * width
+        pixels = rng.integers(0, num_pixels, (NUM_TYPES, m)).astype(np.int32)
         if m and rng.random() < 0.1:  # one of them outside of the map
-            pixels[0, 0] = (-1, 2**31 - 1, fine * fine * height * width)[rng.integers(3)]
+            pixels[0, 0] = (-1, 2**31 - 1, num_pixels)[rng.integers(3)]
         shapes = ((NUM_TYPES, m), (NUM_TYPES, m, 4), (NUM_TYPES, m, 9), (num_tags, NUM_TYPES, m, 9))
         scores, cross, heat, tags = (_values(rng, shape, tag=len(shape) == 4) for shape in shapes)
         return Case(codec, PeakMaps(scores, pixels, cross, heat, tags), (4 * width, 4 * height))
-    heat2 = _values(rng, (NUM_TYPES, 2 * height, 2 * width)) if fine == 2 else None
-    heat4 = _values(rng, (NUM_TYPES, height, width))
-    tag4 = _values(rng, (num_tags * NUM_TYPES, height, width), tag=True)
-    return Case(codec, Maps(heat4, tag4, heat2), (4 * width, 4 * height))
+    stride = codec.strides[0]
+    maps = [_maps(rng, codec, height, width, num_tags)]
+    if rng.random() < 0.1:  # a second test scale
+        other_height, other_width = rng.integers(1, LARGEST_SIDE + 1, 2).tolist()
+        maps.append(_maps(rng, codec, other_height, other_width, num_tags))
+    return Case(codec, maps[0] if len(maps) == 1 else maps, (stride * width, stride * height))
+
+
+def _maps(
+    rng: np.random.Generator, codec: AssociativeEmbedding, height: int, width: int, num_tags: int
+) -> Maps:
+    """Return maps of which the coarsest are of ``height`` and ``width``."""
+    coarse, fine = codec.strides[0], codec.strides[-1]
+    fields = {}
+    if fine != coarse:
+        fields["heat2"] = _values(rng, (NUM_TYPES, 2 * height, 2 * width))
+    fields[f"heat{coarse}"] = _values(rng, (NUM_TYPES, height, width))
+    fields[f"tag{coarse}"] = _values(rng, (num_tags * NUM_TYPES, height, width), tag=True)
+    return Maps(**fields)
 
 
 def _values(rng: np.random.Generator, shape: tuple[int, ...], tag: bool = False) -> np.ndarray:

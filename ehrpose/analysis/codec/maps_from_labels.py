@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ehrpose.codecs import AssociativeEmbedding
+from ehrpose.codecs.heatmap import coarsest
 from ehrpose.structures import Maps
 
 # Distance between the tags of two people, beyond any grouping threshold.
@@ -59,6 +60,8 @@ def perfect_maps(
         -(-side // 32) * 32,
         codec.meta,
         strides=codec.strides,
+        tag_strides=codec.strides[:1],
+        cell_offset=codec.cell_offset,
         sigma=codec.sigma,
         oks_sigma=codec.oks_sigma,
         max_people=max(len(keypoints), 1),
@@ -72,17 +75,18 @@ def perfect_maps(
         moved = (on_map * ratio).astype(np.float32)
     targets = square.encode(moved, visible)
     width, height = input_wh
-    heat = {s: targets[f"heat{s}"][:, : height // s, : width // s] for s in codec.strides}
+    heat = {f"heat{s}": targets[f"heat{s}"][:, : height // s, : width // s] for s in codec.strides}
     tags = _nearest_person(codec, keypoints, visible, input_wh) * TAG_GAP
-    return Maps(heat[4], tags.astype(np.float32), heat.get(2))
+    return Maps(**heat, **{f"tag{codec.strides[0]}": tags.astype(np.float32)})
 
 
 def _nearest_person(
     codec: AssociativeEmbedding, keypoints: np.ndarray, visible: np.ndarray, input_wh: tuple[int, int]
 ) -> np.ndarray:
-    """Return (K, H/4, W/4): at each pixel the person whose keypoint of the type is nearest."""
-    width, height = input_wh[0] // 4, input_wh[1] // 4
-    positions = codec.to_map(keypoints, 4, input_wh)
+    """Return (K, h, w) at the coarsest stride: at each pixel the person whose keypoint of the type is nearest."""
+    stride = codec.strides[0]
+    width, height = input_wh[0] // stride, input_wh[1] // stride
+    positions = codec.to_map(keypoints, stride, input_wh)
     columns, rows = np.arange(width), np.arange(height)
     nearest = np.zeros((codec.num_keypoints, height, width))
     for k in range(codec.num_keypoints):
@@ -119,7 +123,8 @@ def noisy_maps(
     height_of[rng.random(visible.shape) < noise.missed] = noise.weak
     width, height = input_wh
     heat = {s: np.zeros((codec.num_keypoints, height // s, width // s), np.float32) for s in codec.strides}
-    tags = perfect_maps(codec, moved.astype(np.float32), visible, input_wh).tag4 * (noise.tag_gap / TAG_GAP)
+    tags = coarsest(perfect_maps(codec, moved.astype(np.float32), visible, input_wh))[1]
+    tags = tags * (noise.tag_gap / TAG_GAP)
     for n in range(len(keypoints)):
         alone = perfect_maps(codec, moved[n : n + 1].astype(np.float32), visible[n : n + 1], input_wh)
         for stride, total in heat.items():
@@ -133,7 +138,7 @@ def noisy_maps(
     for channel in tags:
         coarse = rng.normal(0, noise.tag, (channel.shape[0] // 4, channel.shape[1] // 4))
         channel += cv2.resize(coarse, channel.shape[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return Maps(heat[4], tags, heat.get(2))
+    return Maps(**{f"heat{s}": total for s, total in heat.items()}, **{f"tag{codec.strides[0]}": tags})
 
 
 def place_people(

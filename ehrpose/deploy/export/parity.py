@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ehrpose.codecs.heatmap import coarsest
 from ehrpose.counted import counted
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.structures import PeakMaps, People
@@ -160,7 +161,8 @@ def compare_peaks(ours: Any, wanted: Any, maps: Any) -> float:
             raise DeployError(f"{name} has shape {a.shape}, expected {b.shape} as in the model")
     if not isinstance(wanted, PeakMaps):
         return 0.0
-    fine = maps.heat4 if maps.heat2 is None else maps.heat2
+    coarse, tags = coarsest(maps)
+    fine = coarse if maps.heat2 is None else maps.heat2
     worst = _error("peak_scores", ours.peak_scores, wanted.peak_scores, fine)
     images, kinds, js, its = same_candidates(ours, wanted)
     real = int((wanted.peak_scores > 0).sum())
@@ -168,11 +170,11 @@ def compare_peaks(ours: Any, wanted: Any, maps: Any) -> float:
         raise DeployError(f"{len(its)} of the model's {real} candidates are at the same pixels")
     if not len(its):
         return worst
-    for name, source in (("peak_cross", fine), ("peak_heat", maps.heat4)):
+    for name, source in (("peak_cross", fine), ("peak_heat", coarse)):
         a, b = getattr(ours, name)[images, kinds, js], getattr(wanted, name)[images, kinds, its]
         worst = max(worst, _error(name, a, b, source))
     one, other = ours.peak_tags[images, :, kinds, js], wanted.peak_tags[images, :, kinds, its]
-    return max(worst, _error("peak_tags", one, other, maps.tag4))
+    return max(worst, _error("peak_tags", one, other, tags))
 
 
 def same_candidates(ours: PeakMaps, wanted: PeakMaps) -> tuple[np.ndarray, ...]:

@@ -31,7 +31,8 @@ class PeakExtractor(nn.Module):
 
     def forward(self, maps: Maps) -> PeakMaps:
         """Return the candidates of a batch of maps."""
-        fine = maps.heat4 if maps.heat2 is None else maps.heat2
+        coarse, coarse_tags = (maps.heat2, maps.tag2) if maps.heat4 is None else (maps.heat4, maps.tag4)
+        fine = coarse if maps.heat2 is None else maps.heat2
         k, m = self.num_keypoints, self.max_candidates
         height, width = fine.shape[2:]
         highest = functional.max_pool2d(fine, 3, 1, 1)
@@ -46,7 +47,7 @@ class PeakExtractor(nn.Module):
         flat = torch.stack([y * width + x for y, x in zip(rows, columns)], dim=-1).reshape(-1, k, 4 * m)
         cross = fine.reshape(-1, k, height * width).gather(2, flat).reshape(-1, k, m, 4)
 
-        low, wide = maps.heat4.shape[2:]
+        low, wide = coarse.shape[2:]
         step = width // wide
         at_y = torch.div(ys, step, rounding_mode="trunc") if step > 1 else ys
         at_x = torch.div(xs, step, rounding_mode="trunc") if step > 1 else xs
@@ -54,9 +55,9 @@ class PeakExtractor(nn.Module):
             [(at_y + dy).clamp(0, low - 1) * wide + (at_x + dx).clamp(0, wide - 1) for dy, dx in _AROUND],
             dim=-1,
         ).reshape(-1, k, 9 * m)
-        heat = maps.heat4.reshape(-1, k, low * wide).gather(2, around).reshape(-1, k, m, 9)
-        num_tags = maps.tag4.shape[1] // k
-        tags = maps.tag4.reshape(-1, num_tags, k, low * wide)
+        heat = coarse.reshape(-1, k, low * wide).gather(2, around).reshape(-1, k, m, 9)
+        num_tags = coarse_tags.shape[1] // k
+        tags = coarse_tags.reshape(-1, num_tags, k, low * wide)
         read = [tags[:, t].gather(2, around).reshape(-1, 1, k, m, 9) for t in range(num_tags)]
         return PeakMaps(
             scores, pixels.to(torch.int32), cross, heat, torch.cat(read, dim=1) if num_tags > 1 else read[0]

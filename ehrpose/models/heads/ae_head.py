@@ -194,13 +194,13 @@ class AEHead(BaseAEHead):
 
 @MODELS.register_module()
 class SingleLevelAEHead(BaseAEHead):
-    """The plain head: one 1x1 convolution to heatmaps and tags at stride 4.
+    """The plain head: one 1x1 convolution to heatmaps and tags at stride 4, or at stride 2 after a transposed one.
 
     Source: HRNet with associative embedding, arXiv:1902.09212.
 
     Args:
-        in_channels: Channels of the neck's map.
-        codec: The codec or its config, with ``strides=(4,)``.
+        in_channels: Channels of the neck's map; also the width at stride 2.
+        codec: The codec or its config, with ``strides=(4,)`` or ``(2,)``.
         tag_init_std: As in ``AEHead``.
         heatmap_loss: Config of the heatmap loss, or one for each of the codec's strides.
         tag_loss: Config of the tag loss.
@@ -210,7 +210,7 @@ class SingleLevelAEHead(BaseAEHead):
         init_cfg: MMEngine's initialisation.
 
     Raises:
-        ValueError: The codec's strides are not (4,).
+        ValueError: The codec has two levels.
     """
 
     def __init__(
@@ -227,15 +227,30 @@ class SingleLevelAEHead(BaseAEHead):
     ):
         super().__init__(codec, heatmap_loss, tag_loss, side_loss, smooth_sigmas, init_cfg)
         check_one_map(in_channels)
-        if self.codec.strides != (4,):
+        if len(self.codec.strides) > 1:
             raise ValueError(
-                f"SingleLevelAEHead needs strides (4,), got {self.codec.strides}: set codec.strides"
+                f"SingleLevelAEHead needs strides (4,) or (2,), got {self.codec.strides}: set codec.strides"
             )
-        self.output4 = nn.Conv2d(in_channels, self.num_keypoints + self.num_tags, 1)
+        output = nn.Conv2d(in_channels, self.num_keypoints + self.num_tags, 1)
+        self.deconv = None
+        if self.codec.strides == (2,):
+            self.deconv = nn.Sequential(
+                nn.ConvTranspose2d(in_channels, in_channels, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(in_channels),
+                nn.ReLU(),
+            )
+            self.output2 = output
+        else:
+            self.output4 = output
         init_convs(self, init_std)
-        self._init_output(self.output4, tag_init_std)
+        self._init_output(output, tag_init_std)
 
     def forward(self, features: Tensor) -> Maps:
         """Return the maps of (B, in_channels, H/4, W/4) features."""
-        first = self.output4(features)
-        return self._smoothed(Maps(heat4=first[:, : self.num_keypoints], tag4=first[:, self.num_keypoints :]))
+        if self.deconv is None:
+            maps = self.output4(features)
+            return self._smoothed(
+                Maps(heat4=maps[:, : self.num_keypoints], tag4=maps[:, self.num_keypoints :])
+            )
+        maps = self.output2(self.deconv(features))
+        return self._smoothed(Maps(heat2=maps[:, : self.num_keypoints], tag2=maps[:, self.num_keypoints :]))

@@ -59,6 +59,9 @@ def fitting_config(converted: Converted, filename: str) -> tuple[str | None, str
     if len(found) > 1 and "num_keypoints" in converted.sizes:
         others = ", ".join(path.stem for path in found.values() if path != chosen)
         note = f"its tensors would fit {others} too; the file's name, {Path(filename).name}, decided"
+    if converted.kind == "higherhrnet" and "mmpose" in converted.seen and not udp:
+        hint = "mmpose resizes maps in one step: set codec.resize=direct, where the config does not"
+        note = f"{note}; {hint}" if note else hint
     return chosen.relative_to(folder.parent).as_posix(), note
 
 

@@ -265,3 +265,16 @@ def test_the_tools_last_line_names_the_config_of_every_network(network, tmp_path
     assert lines[-1] == f"config: configs/{folder}/{CONFIGS[network]}.py"
     assert any(line.startswith(f"{source.name}: ") for line in lines)
     assert any(f"{len(tensors)} of {len(tensors)} tensors" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("names", "filename", "said"),
+    [
+        ("higherhrnet_w32_mmpose0", "higher_hrnet32_512.pth", True),
+        ("higherhrnet_w32_mmpose0", "higher_hrnet32_512_udp.pth", False),
+        ("higherhrnet_w32_official", "pose_higher_hrnet_w32_512.pth", False),
+    ],
+)
+def test_mmposes_higherhrnet_is_to_be_resized_in_one_step(names, filename, said):
+    _, note = fitting_config(convert(names_and_shapes(names)), filename)
+    assert ("set codec.resize=direct" in note) == said
