@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
-from ehrpose.deploy.sidecar import DeployError
+from ehrpose.deploy.sidecar import sidecar_path
 from ehrpose.model_zoo import ZooModel
 
 
@@ -23,7 +23,7 @@ def local_network(model: ZooModel) -> Path:
 
 
 def import_arrived(model: ZooModel, files: Sequence[Path], folder: Path) -> Sequence[Path]:
-    """Make a fetched OpenVINO network usable; an importer of foreign networks is to be called here.
+    """Make a fetched OpenVINO network usable: give it this project's names and a sidecar, see ``import_omz``.
 
     Args:
         model: Its entry in the zoo.
@@ -36,7 +36,7 @@ def import_arrived(model: ZooModel, files: Sequence[Path], folder: Path) -> Sequ
     Raises:
         DeployError: It cannot be used.
     """
-    raise DeployError(
-        f"model {model.short_name!r}: {files[0]} was fetched and its hash is right, but this version cannot run Open "
-        "Model Zoo's networks yet"
-    )
+    from ehrpose.deploy.omz import import_omz
+
+    network = import_omz(files, model.short_name.replace("-fp16", ""), folder)
+    return [network, network.with_suffix(".bin"), sidecar_path(network)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import runpy
+import types
 
 import cv2
 import numpy as np
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.deploy import omz, omz_kinds
+from ehrpose.deploy import omz
+from ehrpose.deploy.arrival import import_arrived, omz_kinds
 from ehrpose.deploy.omz import KINDS, import_omz
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar
@@ -295,3 +297,13 @@ def test_the_tool_imports_and_says_how_to_run_it(root, tmp_path, capsys):
     assert read_sidecar(path).name == "omz-hpe-0005"
     with pytest.raises(DeployError, match="known by their SHA-384"):
         tool["main"]([str(source), "--out-dir", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize("name", ["omz-hpe-0005", "omz-hpe-0005-fp16"])
+def test_the_zoos_networks_are_imported_on_arrival(tmp_path, name):
+    source = stand_in(tmp_path, "omz-hpe-0005")
+    model = types.SimpleNamespace(short_name=name)
+    network, weights, sidecar = import_arrived(model, [source, source.with_suffix(".bin")], tmp_path)
+    assert network.parent == weights.parent == sidecar.parent == tmp_path
+    with PoseRuntime(str(network), num_threads=1) as runtime:
+        assert runtime(photo()).keypoints.shape[1:] == (17, 2)
