@@ -85,6 +85,7 @@ class PartAffinity(BaseCodec):
             raise ValueError(f"mode: expected 'fast' or 'paper', got {mode!r}")
         self.mode = mode
         self.settings = PartSettings.from_options(**options)
+        self.side_multiple = self.stride
         self.map_strides = {name: self.stride for name in FieldMaps._fields}
 
     @property
