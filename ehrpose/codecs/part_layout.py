@@ -96,7 +96,9 @@ def build_layout(
         parts: ``"coco-18"``: COCO's keypoints in OpenPose's order, and a neck; None: the skeleton's keypoints; or a
             list in the order of the heatmaps: a keypoint's name, or ``{"name": ..., "mean": [names]}`` for the mean of
             some.
-        limbs: Pairs of names of parts, in the order of the fields; None: those of the preset, or of the skeleton.
+        limbs: Pairs of names of parts, in the order of the fields, which ``paper`` decoding follows too: the first part
+            of each should be in an earlier one. None: those of the preset, or the skeleton's, ordered and turned that
+            way, with those that close a circle last.
 
     Raises:
         ValueError: A name is unknown or used twice, a keypoint is no part, or there are no limbs.
@@ -111,11 +113,29 @@ def build_layout(
         channels = tuple(channel for _, _, channel in _COCO_18_LIMBS)
         return PartLayout(names, sources, pairs, channels, _COCO_18_BRIDGES, _keypoint_parts(meta, sources))
     names, sources = _parts_of(meta, list(meta.names) if parts is None else parts)
+    bridges: Tuple[int, ...] = ()
     if limbs is None:
-        limbs = [(meta.names[a], meta.names[b]) for a, b in meta.skeleton]
-    pairs = _pairs(limbs, names)
+        pairs = _pairs([(meta.names[a], meta.names[b]) for a, b in meta.skeleton], names)
+        pairs, bridges = _from_the_first_on(pairs)
+    else:
+        pairs = _pairs(limbs, names)
     channels = tuple(range(0, 2 * len(pairs), 2))
-    return PartLayout(names, sources, pairs, channels, (), _keypoint_parts(meta, sources))
+    return PartLayout(names, sources, pairs, channels, bridges, _keypoint_parts(meta, sources))
+
+
+def _from_the_first_on(pairs: Sequence[Limb]) -> Tuple[Tuple[Limb, ...], Tuple[int, ...]]:
+    """Return the pairs such that each, but the first of a separate piece, begins at an earlier one, and the circles."""
+    left, ordered, closing = list(pairs), [], []
+    known = set()
+    while left:
+        limb = next((one for one in left if known & set(one)), left[0])
+        left.remove(limb)
+        if known.issuperset(limb):
+            closing.append(limb)
+            continue
+        ordered.append(limb if limb[0] in known or not known & set(limb) else limb[::-1])
+        known.update(limb)
+    return (*ordered, *closing), tuple(range(len(ordered), len(pairs)))
 
 
 def _parts_of(
