@@ -1,7 +1,8 @@
 """The part-affinity codec: people to heatmaps and fields along limbs, such maps to people (no torch).
 
-Source: OpenPose, arXiv:1812.08008; Lightweight OpenPose, arXiv:1811.12004. Axes: K keypoint types of the people, P parts
-of the network (which may have more, such as a neck), L limbs, N people.
+Source: OpenPose, arXiv:1812.08008; Lightweight OpenPose, arXiv:1811.12004.
+
+Axes: K keypoint types of the people, P parts of the network (which may have more, such as a neck), L limbs, N people.
 
 Map pixel i covers ``stride`` input pixels and stands for the middle of them.
 """
@@ -25,8 +26,6 @@ from ehrpose.codecs.target_widths import shrink_mask
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
 from ehrpose.structures import FieldMaps, FieldPeaks, People
-
-__all__ = ["PartAffinity"]
 
 
 @CODECS.register_module()
@@ -172,9 +171,7 @@ class PartAffinity(BaseCodec):
         map_wh = (input_wh[0] // self.stride, input_wh[1] // self.stride)
         return FieldMaps(
             draw_heat(positions, known, self.sigma / self.stride, map_wh),
-            draw_field(
-                positions, known, self.layout.limbs, self.layout.channels, self.field_width, map_wh
-            ),
+            draw_field(positions, known, self.layout.limbs, self.layout.channels, self.field_width, map_wh),
         )
 
     def decode(self, maps: Union[FieldMaps, Sequence[FieldMaps]]) -> People:

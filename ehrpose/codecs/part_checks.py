@@ -63,7 +63,9 @@ def checked_field_peaks(
     expected = FieldPeaks((p, m), (p, m), (p, m, 4), (num_limbs, m, m), (num_limbs, m, m))
     for name, array, shape in zip(FieldPeaks._fields, arrays, expected):
         if array.shape != shape:
-            raise ValueError(f"{name}: expected shape {shape} with P = {p}, L = {num_limbs}, got {array.shape}")
+            raise ValueError(
+                f"{name}: expected shape {shape} with P = {p}, L = {num_limbs}, got {array.shape}"
+            )
     low, high = (pixels.min(), pixels.max()) if pixels.size else (0, 0)
     size = map_wh[0] * map_wh[1]
     if low < 0 or high >= size:

@@ -115,7 +115,9 @@ def _score_pairs(
         field: (2 L, h, w) float32.
         channels: (L,) channel of each limb's x component.
         positions: (M, 2) float64 x, y of the candidates.
-        limbs, starts, ends: As in ``Pairs``.
+        limbs: (Q,) limb of each pair, as in ``Pairs``.
+        starts: (Q,) first candidate of each pair.
+        ends: (Q,) second candidate of each pair.
         num_samples: Points along a pair.
         min_field: Points above it count.
         min_share: Pairs of which a smaller share counts get the score and share 0.
@@ -157,7 +159,8 @@ def _join(
     """Join candidates by links, best first.
 
     Args:
-        starts, ends: (Q,) candidates of each link.
+        starts: (Q,) first candidate of each link.
+        ends: (Q,) second candidate of each link.
         types: (M,) part of each candidate.
         num_parts: P.
 

@@ -105,10 +105,14 @@ def build_layout(
     """
     if isinstance(parts, str):
         if parts not in PRESETS:
-            raise ValueError(f"parts: expected one of {list(PRESETS)}, a list of parts or None, got {parts!r}")
+            raise ValueError(
+                f"parts: expected one of {list(PRESETS)}, a list of parts or None, got {parts!r}"
+            )
         if limbs is not None:
             raise ValueError(f"limbs: expected None with parts {parts!r}, which has its own")
-        names, sources = _parts_of(meta, [{"name": n, "mean": _NECK[n]} if n in _NECK else n for n in _COCO_18])
+        names, sources = _parts_of(
+            meta, [{"name": n, "mean": _NECK[n]} if n in _NECK else n for n in _COCO_18]
+        )
         pairs = tuple((a, b) for a, b, _ in _COCO_18_LIMBS)
         channels = tuple(channel for _, _, channel in _COCO_18_LIMBS)
         return PartLayout(names, sources, pairs, channels, _COCO_18_BRIDGES, _keypoint_parts(meta, sources))

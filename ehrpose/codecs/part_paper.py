@@ -128,7 +128,9 @@ def find_links(
     accepted = accepted[np.argsort(scores[accepted], kind="stable")[::-1]]
     links: List[Tuple[int, int, float]] = []
     used = set()
-    for start, end, score in zip(starts[accepted].tolist(), ends[accepted].tolist(), scores[accepted].tolist()):
+    for start, end, score in zip(
+        starts[accepted].tolist(), ends[accepted].tolist(), scores[accepted].tolist()
+    ):
         if start not in used and end not in used:
             used.update((start, end))
             links.append((start, end, score))

@@ -1,7 +1,8 @@
 """Training targets of networks with part-affinity fields (NumPy only).
 
 Source: OpenPose, arXiv:1812.08008, sections 3.2 and 3.3, with the rules of Lightweight OpenPose's code: Gaussians are
-added, fields of later people replace those of earlier ones. Positions are (x, y) in map pixels; pixel i is centred at i.
+added, fields of later people replace those of earlier ones. Positions are (x, y) in map pixels; pixel i is centred at
+i.
 """
 
 from __future__ import annotations

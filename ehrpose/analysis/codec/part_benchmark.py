@@ -60,11 +60,13 @@ def print_part_benchmark(
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     for side in sides:
         side = -(-side // _STRIDE) * _STRIDE
-        codecs = {mode: PartAffinity(side, keypoints, parts="coco-18", mode=mode) for mode in ("fast", "paper")}
+        codecs = {
+            mode: PartAffinity(side, keypoints, parts="coco-18", mode=mode) for mode in ("fast", "paper")
+        }
         for count in people:
             ms: dict[str, list[float]] = {name: [] for name in names}
             cases = make_maps(keypoints, poses, count, side, num_maps)
-            for name, compiled in forms:  # warm-up
+            for _, compiled in forms:  # warm-up
                 with compiled_loops(compiled):
                     codecs["fast"].decode(cases[0])
             for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""The AP of the part-affinity codec on perfect maps, and on maps with noise, in both modes and by its authors' procedure.
+"""The AP of the part-affinity codec on perfect and on noisy maps, in both modes and by its authors' procedure.
 
 The authors resize the maps to the photo's size before they look for peaks, so what noise does depends on where it is
 added: to the network's maps, or to maps of the photo's size, where each pixel is another peak.
@@ -117,7 +117,9 @@ def print_part_ceilings(
     images = load_labels(labels, max_images)
     keypoints = KeypointMeta.build(read_config(keypoints_config).keypoints)
     options = {"parts": "coco-18" if keypoints.dataset_name == "coco" else None, **(codec_options or {})}
-    print(f"{len(images)} images of {Path(labels).name}, inputs {INPUT_SIZE} px high, noise {noise:g}, {options}")
+    print(
+        f"{len(images)} images of {Path(labels).name}, inputs {INPUT_SIZE} px high, noise {noise:g}, {options}"
+    )
     print("| decoded | people found | labelled | AP | AP50 | AP75 | AP_M | AP_L |")
     print("|---" * 8 + "|")
     for name, mode, with_noise, at_photo_size in _ROWS:

@@ -193,7 +193,14 @@ class BottomUpResize(BaseTransform):
 
     def _plan(self, photo_wh: Sequence[int]) -> list:
         align_corners = getattr(self.codec, "unbiased", False)
-        arguments = (self.input_size, self.size_divisor, self.scales, self.max_aspect, align_corners, self.side)
+        arguments = (
+            self.input_size,
+            self.size_divisor,
+            self.scales,
+            self.max_aspect,
+            align_corners,
+            self.side,
+        )
         return plan_inputs(photo_wh, *arguments)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

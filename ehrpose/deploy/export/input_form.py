@@ -49,7 +49,9 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
     resize = _resize_step(model)
     blue, green, red = resize.get("border", (0, 0, 0))
     border = (int(blue), int(green), int(red))
-    _check_sizes((*options.shapes_wh, *([options.input_wh] if options.input_wh else [])), side_multiple(model))
+    _check_sizes(
+        (*options.shapes_wh, *([options.input_wh] if options.input_wh else [])), side_multiple(model)
+    )
     fixed = options.shapes_wh[0] if len(options.shapes_wh) == 1 else options.input_wh
     if fixed is None and not options.shapes_wh and resize["type"] == "BottomUpLetterbox":
         size = resize["size_wh"]

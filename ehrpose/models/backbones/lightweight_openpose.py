@@ -73,9 +73,7 @@ class LightweightOpenPose(BaseModule):
 
 def _separable(in_channels: int, out_channels: int, stride: int, dilation: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(
-            in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False
-        ),
+        nn.Conv2d(in_channels, in_channels, 3, stride, dilation, dilation, groups=in_channels, bias=False),
         nn.BatchNorm2d(in_channels),
         nn.ReLU(),
         nn.Conv2d(in_channels, out_channels, 1, bias=False),

@@ -125,9 +125,7 @@ def convert(
         raise ValueError(f"{name} has no phi: omit phi={phi}, its sizes are detected from the shapes")
     if kind not in ("classification", "lite") and keep_classifier:
         raise ValueError("a pose checkpoint has no classifier to keep: omit keep_classifier")
-    if refinements is not None and kind != "lwopenpose":
-        raise ValueError(f"{kind} has no refinement stages: omit refinements={refinements}")
-    if kind in RIVAL_KINDS:
+    if kind in RIVAL_KINDS or refinements is not None:
         return _converted_rival(tensors, kind, refinements)
     if kind == "classification":
         tensors = one_classifier_form(tensors)
@@ -169,6 +167,8 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
 
 def _converted_rival(tensors: Mapping[str, Tensor], kind: str, refinements: int | None) -> Converted:
     """Rename the weights of another network; its output's rows that nothing uses are left out."""
+    if refinements is not None and kind != "lwopenpose":
+        raise ValueError(f"{kind} has no refinement stages: omit refinements={refinements}")
     layout = find_layout(tensors)
     if layout is None or layout.kind != kind:
         seen = "unknown ones" if layout is None else f"those of {layout.seen}"

@@ -256,7 +256,9 @@ def kept_stages(tensors: Tensors, found: int, asked: int | None) -> tuple[int, t
     """
     kept = 1 if asked is None else asked
     if not 1 <= kept <= found:
-        raise ValueError(f"`refinements`: expected 1 to {found}, the refinement stages in the file, got {kept}")
+        raise ValueError(
+            f"`refinements`: expected 1 to {found}, the refinement stages in the file, got {kept}"
+        )
     return kept, tuple(name for name in tensors if _refinement_stage(name) >= kept)
 
 

@@ -96,7 +96,8 @@ def test_one_refinement_stage_is_kept_of_three_unless_asked_otherwise():
     assert len(tensors) == 426
     converted = convert(tensors)
     assert converted.sizes["num_refinements"] == 1
-    assert len(converted.state_dict) == 250 and len(converted.dropped) == 176
+    assert len(converted.state_dict) == 250
+    assert len(converted.dropped) == 176
     assert {name.split(".")[1] for name in converted.dropped} == {"1", "2"}
     assert fitting_config(converted, "x.pth")[0] == "configs/rivals/lwopenpose_coco-368.py"
     two = convert(tensors, refinements=2)
@@ -126,7 +127,9 @@ def test_prefixes_of_wrappers_are_removed(network, prefix):
     assert wrapped.state_dict.keys() == convert(tensors).state_dict.keys()
 
 
-@pytest.mark.parametrize("network", ["higherhrnet_w32_official", "res50_mmpose0", "hourglass_mmpose0", "lwopenpose"])
+@pytest.mark.parametrize(
+    "network", ["higherhrnet_w32_official", "res50_mmpose0", "hourglass_mmpose0", "lwopenpose"]
+)
 def test_missing_counters_are_added(network):
     tensors = names_and_shapes(network)
     without = {name: value for name, value in tensors.items() if not name.endswith(rival_data.COUNTER)}

@@ -104,5 +104,8 @@ def test_default_shapes_of_hourglasses_are_multiples_of_64():
     model = init_model(load_config(str(FOLDER / f"{name}.py"), small_options(name), INFERENCE_PARTS))
     # For 64 px and other networks: 96 x 64.
     assert input_form(model, ExportOptions(backend="tensorrt")).varying == {"shapes": [[64, 128], [128, 64]]}
+    for sizes in ({"input_wh": (96, 64)}, {"shapes_wh": ((64, 64), (96, 64))}):
+        with pytest.raises(ValueError, match="expected an input size in multiples of 64 px, got 96 x 64"):
+            input_form(model, ExportOptions(**sizes))
     with pytest.raises(ValueError, match="multiples of 64 px"):
         export_onnx(DeployNetwork(model), (96, 64))
