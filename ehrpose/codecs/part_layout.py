@@ -6,7 +6,7 @@ Axes: K keypoint types of the people, P parts of the network, L limbs.
 from __future__ import annotations
 
 import difflib
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple, Union
 
 from ehrpose.keypoint_meta import KeypointMeta
 
@@ -130,7 +130,7 @@ def build_layout(
 def _from_the_first_on(pairs: Sequence[Limb]) -> Tuple[Tuple[Limb, ...], Tuple[int, ...]]:
     """Return the pairs such that each, but the first of a separate piece, begins at an earlier one, and the circles."""
     left, ordered, closing = list(pairs), [], []
-    known = set()
+    known: Set[int] = set()
     while left:
         limb = next((one for one in left if known & set(one)), left[0])
         left.remove(limb)

@@ -7,7 +7,7 @@ Axes: P parts, L limbs, M candidates.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Set, Tuple
 
 import cv2
 import numpy as np
@@ -127,7 +127,7 @@ def find_links(
     accepted = np.flatnonzero((scores > 0) & (counts / settings.num_samples > settings.min_share))
     accepted = accepted[np.argsort(scores[accepted], kind="stable")[::-1]]
     links: List[Tuple[int, int, float]] = []
-    used = set()
+    used: Set[int] = set()
     for start, end, score in zip(
         starts[accepted].tolist(), ends[accepted].tolist(), scores[accepted].tolist()
     ):

@@ -55,7 +55,7 @@ def print_part_benchmark(
     poses = load_poses(keypoints, labels)
     forms = [("fast", True), ("fast" + NUMPY, False)] if kernels("part_kernels") else [("fast", True)]
     names = [*(name for name, _ in forms), "paper"]
-    print(f"Median milliseconds, {num_maps} maps each, noise {_NOISE}")
+    print(f"Median milliseconds of processor time, {num_maps} maps each, noise {_NOISE}")
     head = ["people", "input", "maps", *names, "paper / fast"]
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     for side in sides:
@@ -73,9 +73,9 @@ def print_part_benchmark(
                 for maps in cases:
                     for name, compiled in (*forms, ("paper", True)):
                         with compiled_loops(compiled):
-                            start = time.perf_counter()
+                            start = time.process_time()
                             codecs[name.split(",")[0]].decode(maps)
-                            ms[name].append(1000 * (time.perf_counter() - start))
+                            ms[name].append(1000 * (time.process_time() - start))
             medians = {name: statistics.median(times) for name, times in ms.items()}
             cells = [f"{count}", f"{side}", f"{side // _STRIDE}", *(f"{medians[name]:.2f}" for name in names)]
             print("| " + " | ".join([*cells, f"{medians['paper'] / medians['fast']:.0f}"]) + " |", flush=True)
