@@ -2,7 +2,8 @@
 
 Nothing is resized: peaks are those of the maps as they are, moved by a parabola through the logarithms, and fields are
 read bilinearly. The links of all limbs together are accepted from the best on; one joins two candidates, or all that
-has been joined to them, unless that would give a person two candidates of one part.
+has been joined to them, unless that would give a person two candidates of one part. Then pieces of people without a
+neck, or another hub, are joined by their places.
 
 Axes: P parts, L limbs, M candidates of all parts, Q pairs of candidates. Positions are map px until the end.
 """
@@ -186,6 +187,49 @@ def _join(
     return owner, used
 
 
+def _join_pieces(
+    owner: np.ndarray, positions: np.ndarray, types: np.ndarray, layout: PartLayout, reach: float
+) -> np.ndarray:
+    """Join people that both lack the hub and have no part in common, nearest first; see ``piece_distance``.
+
+    Args:
+        owner: (M,) person of each candidate, or -1.
+        positions: (M, 2).
+        types: (M,) part of each candidate.
+        layout: Parts and limbs.
+        reach: Largest distance, as a multiple of the diagonal of the larger piece.
+
+    Returns:
+        (M,) person of each candidate.
+    """
+    pieces = np.setdiff1d(owner[owner >= 0], owner[types == layout.hub])
+    if len(pieces) < 2:
+        return owner
+    members = np.flatnonzero(np.isin(owner, pieces))
+    piece, places = np.searchsorted(pieces, owner[members]), positions[members]
+    apart = np.sqrt(((places[:, None] - places) ** 2).sum(axis=2))
+    nearest = np.full((len(pieces), len(pieces)), np.inf)
+    np.minimum.at(nearest, (piece[:, None], piece[None]), apart)
+    low, high = np.full((len(pieces), 2), np.inf), np.full((len(pieces), 2), -np.inf)
+    np.minimum.at(low, piece, places)
+    np.maximum.at(high, piece, places)
+    diagonal = np.sqrt(((high - low) ** 2).sum(axis=1))
+    ratio = nearest / (np.maximum(diagonal[:, None], diagonal) + _EPSILON)
+    first, second = np.nonzero(np.triu(ratio < reach, 1))
+    order = np.argsort(ratio[first, second], kind="stable")
+    has = np.zeros((len(pieces), len(layout.names)), bool)
+    has[piece, types[members]] = True
+    joined = np.arange(len(pieces))
+    for i, j in zip(first[order].tolist(), second[order].tolist()):
+        one, other = joined[i], joined[j]
+        if one != other and not (has[one] & has[other]).any():
+            has[one] |= has[other]
+            joined[joined == other] = one
+    owner = owner.copy()
+    owner[members] = pieces[joined[piece]]
+    return owner
+
+
 def _people(
     found: Peaks,
     positions: np.ndarray,
@@ -206,6 +250,8 @@ def _people(
     compiled = kernel("join", "part_kernels")
     join = _join if compiled is None else compiled
     owner, _ = join(pairs.starts[links], pairs.ends[links], found.types, num_parts)
+    if settings.piece_distance > 0:
+        owner = _join_pieces(owner, positions, found.types, layout, settings.piece_distance)
     numbers, person = np.unique(owner[owner >= 0], return_inverse=True)
     members = np.full((len(numbers), num_parts), -1, np.int64)
     joined = np.flatnonzero(owner >= 0)

@@ -23,6 +23,7 @@ class PartLayout(NamedTuple):
         channels: (L,) channel of each limb's x component; y follows.
         bridges: Limbs that ``paper`` decoding only uses to complete people.
         part_of: (K,) part of each keypoint type.
+        hub: The part with the most limbs: what lacks it may come in pieces.
     """
 
     names: Tuple[str, ...]
@@ -31,6 +32,7 @@ class PartLayout(NamedTuple):
     channels: Tuple[int, ...]
     bridges: Tuple[int, ...]
     part_of: Tuple[int, ...]
+    hub: int
 
     def mirrored_parts(self, meta: KeypointMeta) -> Tuple[int, ...]:
         """Return the part that each becomes in a mirrored image.
@@ -115,7 +117,7 @@ def build_layout(
         )
         pairs = tuple((a, b) for a, b, _ in _COCO_18_LIMBS)
         channels = tuple(channel for _, _, channel in _COCO_18_LIMBS)
-        return PartLayout(names, sources, pairs, channels, _COCO_18_BRIDGES, _keypoint_parts(meta, sources))
+        return _layout(meta, names, sources, pairs, channels, _COCO_18_BRIDGES)
     names, sources = _parts_of(meta, list(meta.names) if parts is None else parts)
     bridges: Tuple[int, ...] = ()
     if limbs is None:
@@ -124,7 +126,20 @@ def build_layout(
     else:
         pairs = _pairs(limbs, names)
     channels = tuple(range(0, 2 * len(pairs), 2))
-    return PartLayout(names, sources, pairs, channels, bridges, _keypoint_parts(meta, sources))
+    return _layout(meta, names, sources, pairs, channels, bridges)
+
+
+def _layout(
+    meta: KeypointMeta,
+    names: Tuple[str, ...],
+    sources: Tuple[Tuple[int, ...], ...],
+    limbs: Tuple[Limb, ...],
+    channels: Tuple[int, ...],
+    bridges: Tuple[int, ...],
+) -> PartLayout:
+    ends = [part for limb in limbs for part in limb]
+    hub = max(range(len(names)), key=ends.count)
+    return PartLayout(names, sources, limbs, channels, bridges, _keypoint_parts(meta, sources), hub)
 
 
 def _from_the_first_on(pairs: Sequence[Limb]) -> Tuple[Tuple[Limb, ...], Tuple[int, ...]]:

@@ -24,6 +24,8 @@ class PartSettings:
         num_samples: Points of the field between two candidates.
         min_field: A point counts if the field along the limb is above it there.
         min_share: Share of the points that must count; ``paper``: more than it, ``fast``: at least it.
+        piece_distance: ``fast`` only: without the part with the most limbs, such as the neck, a person comes in pieces,
+            which are joined if they are nearer than this multiple of the larger one's diagonal; 0: they stay apart.
         min_parts: People with fewer parts are dropped.
         min_person_score: People with a lower mean score of their parts (``paper``: and their limbs) are dropped.
     """
@@ -34,6 +36,7 @@ class PartSettings:
     num_samples: int = 10
     min_field: float = 0.05
     min_share: float = 0.8
+    piece_distance: float = 0.5
     min_parts: int = 3
     min_person_score: float = 0.2
 
@@ -67,6 +70,7 @@ _NUMBERS: Dict[str, Tuple[str, Callable[[float], bool]]] = {
     "peak_distance": ("a number of at least 0", lambda value: value >= 0),
     "min_field": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
     "min_share": ("a number from 0 to 1", lambda value: 0 <= value <= 1),
+    "piece_distance": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
     "min_person_score": ("a finite number", math.isfinite),
 }
 

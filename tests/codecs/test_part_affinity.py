@@ -230,6 +230,19 @@ def test_a_person_never_gets_two_candidates_of_one_part(coco_keypoints):
             assert len(np.unique(places, axis=0)) == len(places)
 
 
+def test_pieces_of_a_person_without_a_neck_are_joined(coco_keypoints, rng):
+    keypoints, visible = scene(rng, 1, missing=0)
+    visible[0, 5] = 0  # no left shoulder, so no neck: arms, legs and head have no limbs in common
+    for options, count in (({"piece_distance": 0}, 4), ({}, 1)):
+        codec = codec_of(coco_keypoints, min_parts=2, **options)
+        people = codec.decode(codec.ideal_maps(keypoints, visible, (SIDE, SIDE)))
+        assert len(people) == count
+    assert (people.keypoint_scores[0] > 0).sum() == 16
+    two, seen = np.concatenate([keypoints, keypoints + np.array([0.0, 200.0])]), np.repeat(visible, 2, axis=0)
+    people = codec.decode(codec.ideal_maps(two, seen, (SIDE, 400)))
+    assert len(people) == 2
+
+
 def test_several_scales_are_averaged(coco_keypoints, rng):
     codec = codec_of(coco_keypoints)
     people = scene(rng, 2)
