@@ -165,9 +165,9 @@ REFUSED = {
     "unknown key": (changed(oder=1), 'got the unknown key "oder"'),
     "near key": (changed(input__side=1), "input: expected 'sides', got the unknown key \"side\""),
     "option": (changed(codec__min_scor=0.1), "codec: expected 'min_score', got the unknown key \"min_scor\""),
-    "size": (changed(input__shape=[1, 3, 64, 70]), "input.shape[3]: expected a whole number from 8 to 16384, a "),
+    "size": (changed(input__shape=[1, 3, 64, 70]), "input.shape[3]: expected a whole number from 32 to 16384, a "),
     "dtype": (changed(input__dtype="object"), 'input.dtype: expected one of "uint8", "float32", got "object"'),
-    "layout": (changed(input__layout="NHWC"), "input.shape[1]: expected a whole number from 8"),
+    "layout": (changed(input__layout="NHWC"), "input.shape[1]: expected a whole number from 32"),
     "sides in format 1": (changed(input__sides=SIDES), "input.sides: expected no such key in format 1, got"),
     "format 2 without": (changed(format=2), "input: expected either 'sides' or 'shapes', as in format 2, got"),
     "divisor": (changed(format=2, input__sides={**SIDES, "divisor": 0}), "sides.divisor: expected a whole number"),
@@ -245,7 +245,10 @@ def test_no_name_in_the_file_is_imported(network, tmp_path, monkeypatch, content
 
 def test_codecs_that_the_process_has_registered_may_be_named(network, monkeypatch):
     path = network(changed(codec={"type": "Own", "part": [{"type": "Own", "width": 2.5}]}))
-    assert "'type' one of AssociativeEmbedding, got \"Own\": if it is your own, import what" in refusal(path)
+    assert (
+        "'type' one of AssociativeEmbedding, PartAffinity, got \"Own\": if it is your own, import what"
+        in refusal(path)
+    )
     monkeypatch.setitem(CODECS.module_dict, "Own", Own)
     with PoseRuntime(path, num_threads=1) as runtime:
         assert isinstance(runtime.codec, Own)
