@@ -50,8 +50,9 @@ def decode_fast(maps: FieldMaps, stride: int, layout: PartLayout, settings: Part
     compiled = kernel("score_pairs", "part_kernels")
     score = _score_pairs if compiled is None else compiled
     scores, shares = score(
-        maps.field, channels, positions, *pairs, settings.num_samples, settings.min_field, settings.min_share
-    )
+        maps.field, channels, positions, *pairs, _points(settings.num_samples), settings.min_field,
+        settings.min_share,
+    )  # fmt: skip
     return _people(found, positions, pairs, scores, shares, stride, layout, settings)
 
 
@@ -99,6 +100,12 @@ def pairs_of(offsets: np.ndarray, layout: PartLayout) -> Pairs:
     return Pairs(limbs, offsets[first][limbs] + start, offsets[second][limbs] + end)
 
 
+def _points(num_samples: int) -> np.ndarray:
+    """Return places on a line, 0 to 1, from the middle outwards: there most wrong pairs show first that they are."""
+    steps = np.arange(num_samples)
+    return steps[np.argsort(np.abs(2 * steps - (num_samples - 1)), kind="stable")] / (num_samples - 1)
+
+
 def _score_pairs(
     field: np.ndarray,
     channels: np.ndarray,
@@ -106,7 +113,7 @@ def _score_pairs(
     limbs: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
-    num_samples: int,
+    points: np.ndarray,
     min_field: float,
     min_share: float,
 ) -> Tuple[np.ndarray, np.ndarray]:
@@ -119,7 +126,7 @@ def _score_pairs(
         limbs: (Q,) limb of each pair, as in ``Pairs``.
         starts: (Q,) first candidate of each pair.
         ends: (Q,) second candidate of each pair.
-        num_samples: Points along a pair.
+        points: (S,) places on the line of a pair, 0 to 1.
         min_field: Points above it count.
         min_share: Pairs of which a smaller share counts get the score and share 0.
 
@@ -134,8 +141,7 @@ def _score_pairs(
     plane = channels[limbs] * (height * width)
     flat = field.reshape(-1)
     sums, counts = np.zeros(len(limbs)), np.zeros(len(limbs))
-    for step in range(num_samples):
-        share = step / (num_samples - 1)
+    for share in points:
         x = np.minimum(np.maximum(first[:, 0] + share * way[:, 0], 0.0), width - 1.0)
         y = np.minimum(np.maximum(first[:, 1] + share * way[:, 1], 0.0), height - 1.0)
         x0, y0 = x.astype(np.int64), y.astype(np.int64)
@@ -149,9 +155,9 @@ def _score_pairs(
             along = along + (top * (1.0 - fy) + bottom * fy) * unit
         sums += along
         counts += along > min_field
-    shares = counts / num_samples
+    shares = counts / len(points)
     kept = shares >= min_share
-    return np.where(kept, sums / num_samples, 0.0), np.where(kept, shares, 0.0)
+    return np.where(kept, sums / len(points), 0.0), np.where(kept, shares, 0.0)
 
 
 def _join(
@@ -206,15 +212,14 @@ def _join_pieces(
     if len(pieces) < 2:
         return owner
     members = np.flatnonzero(np.isin(owner, pieces))
+    members = members[np.argsort(owner[members], kind="stable")]
     piece, places = np.searchsorted(pieces, owner[members]), positions[members]
-    apart = np.sqrt(((places[:, None] - places) ** 2).sum(axis=2))
-    nearest = np.full((len(pieces), len(pieces)), np.inf)
-    np.minimum.at(nearest, (piece[:, None], piece[None]), apart)
-    low, high = np.full((len(pieces), 2), np.inf), np.full((len(pieces), 2), -np.inf)
-    np.minimum.at(low, piece, places)
-    np.maximum.at(high, piece, places)
-    diagonal = np.sqrt(((high - low) ** 2).sum(axis=1))
-    ratio = nearest / (np.maximum(diagonal[:, None], diagonal) + _EPSILON)
+    starts = np.searchsorted(piece, np.arange(len(pieces)))
+    squares = (places[:, None, 0] - places[:, 0]) ** 2 + (places[:, None, 1] - places[:, 1]) ** 2
+    nearest = np.minimum.reduceat(np.minimum.reduceat(squares, starts, axis=0), starts, axis=1)
+    extent = np.maximum.reduceat(places, starts) - np.minimum.reduceat(places, starts)
+    diagonal = np.sqrt((extent**2).sum(axis=1))
+    ratio = np.sqrt(nearest) / (np.maximum(diagonal[:, None], diagonal) + _EPSILON)
     first, second = np.nonzero(np.triu(ratio < reach, 1))
     order = np.argsort(ratio[first, second], kind="stable")
     has = np.zeros((len(pieces), len(layout.names)), bool)

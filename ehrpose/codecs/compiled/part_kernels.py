@@ -21,12 +21,13 @@ def score_pairs(
     limbs: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
-    num_samples: int,
+    points: np.ndarray,
     min_field: float,
     min_share: float,
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Return how well the field along each pair agrees with its direction: ``part_fast._score_pairs``."""
     height, width = field.shape[1:]
+    num_points = len(points)
     scores, shares = np.zeros(len(limbs)), np.zeros(len(limbs))
     for q in range(len(limbs)):
         channel = channels[limbs[q]]
@@ -35,11 +36,8 @@ def score_pairs(
         length = np.sqrt(way_x * way_x + way_y * way_y) + _EPSILON
         ux, uy = way_x / length, way_y / length
         total, count = 0.0, 0.0
-        for step in range(num_samples):
-            # As soon as too few points can count: most pairs belong to two people.
-            if (count + num_samples - step) / num_samples < min_share:
-                break
-            share = step / (num_samples - 1)
+        for place in range(num_points):
+            share = points[place]
             x = min(max(first_x + share * way_x, 0.0), width - 1.0)
             y = min(max(first_y + share * way_y, 0.0), height - 1.0)
             x0, y0 = int(x), int(y)
@@ -54,8 +52,10 @@ def score_pairs(
             total += along
             if along > min_field:
                 count += 1.0
-        if count / num_samples >= min_share:
-            scores[q], shares[q] = total / num_samples, count / num_samples
+            elif (count + num_points - 1 - place) / num_points < min_share:
+                break  # too few points can still count: most pairs belong to two people
+        if count / num_points >= min_share:
+            scores[q], shares[q] = total / num_points, count / num_points
     return scores, shares
 
 

@@ -24,7 +24,7 @@ def labels(tmp_path):
     annotations = []
     for image in images:
         for x in (5, 95):
-            points = np.array(FIGURE) + [x, 30]
+            points = np.add(FIGURE, (x, 30))
             flat = np.concatenate([points, np.full((17, 1), 2)], axis=1).ravel().tolist()
             annotations.append({
                 "id": len(annotations) + 1, "image_id": image["id"], "category_id": 1, "iscrowd": 0, "keypoints": flat,
