@@ -91,6 +91,19 @@ def test_the_named_config_builds_a_model_with_just_these_tensors(network):
     assert own == {name: tensor.shape for name, tensor in converted.state_dict.items()}
 
 
+def test_a_file_without_counters_can_be_written(tmp_path):
+    tensors = {
+        name: torch.from_numpy(value) for name, value in rival_data.draw_weights("lwopenpose_3stages").items()
+    }
+    content = {name: value for name, value in tensors.items() if not name.endswith(rival_data.COUNTER)}
+    source, out = tmp_path / "in.pth", tmp_path / "out.pth"
+    torch.save({"state_dict": content, "optimizer": {}, "iter": 1, "current_epoch": 1}, source)
+    load_tool().main([str(source), str(out)])
+    written = torch.load(out, weights_only=True)["state_dict"]
+    assert len(written) == 250
+    assert all(int(value) == 0 for name, value in written.items() if name.endswith(rival_data.COUNTER))
+
+
 def test_one_refinement_stage_is_kept_of_three_unless_asked_otherwise():
     tensors = names_and_shapes("lwopenpose_3stages")
     assert len(tensors) == 426
