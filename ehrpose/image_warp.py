@@ -24,7 +24,7 @@ class InputPlan(NamedTuple):
     """One network input: its size in px and the warp that fills it.
 
     Attributes:
-        size_wh: Width and height, multiples of 32.
+        size_wh: Width and height, multiples of 32, or of a smaller divisor.
         warp: (2, 3) float64, photo to input.
     """
 
@@ -139,21 +139,24 @@ def plan_inputs(
     scales: Sequence[float] = (1.0,),
     max_aspect: float = 8.0,
     align_corners: bool = False,
+    side: str = "short",
 ) -> List[InputPlan]:
     """Lay out the test inputs of one photo.
 
     At the smallest scale the input's short side is ``input_size * scale``, rounded up to ``size_divisor``; the
     photo fills it and is centred along the long side, which is rounded up likewise. The inputs of the other
-    scales show exactly the same content; their sides are the nearest multiples of 32.
+    scales show exactly the same content; their sides are the nearest multiples of 32, or of a smaller divisor.
 
     Args:
         photo_wh: Width and height of the photo, px.
         input_size: Short side at scale 1, px.
-        size_divisor: Sides are multiples of this, itself a multiple of 32.
+        size_divisor: Sides are multiples of this.
         scales: Test scales, including 1.0.
         max_aspect: The long side is at most this many input sizes; longer photos are scaled down.
         align_corners: Align the scales at the centres of their corner pixels (as unbiased codecs resize maps), not at
             the corners of the images.
+        side: ``"short"``, or ``"height"``: the photo's height fills the input's, also of upright photos, and the input
+            is at least as wide as it is high.
 
     Returns:
         One plan per scale, scale 1.0 first, then in the order given.
@@ -163,17 +166,25 @@ def plan_inputs(
     """
     if not scales or min(scales) <= 0 or 1.0 not in scales:
         raise ValueError(f"scales must be positive and include 1.0, got {tuple(scales)}")
-    short, long = min(photo_wh), max(photo_wh)
+    # The side of the photo that fills the input, and the other one.
+    width, height = photo_wh
+    first, second = (height, width) if side == "height" or width > height else (width, height)
     smallest = min(scales)
-    short_side = _round_up(input_size * smallest, size_divisor)
-    scale = short_side / short
-    if scale * long > max_aspect * short_side:
-        scale = max_aspect * short_side / long
-        short_side = _round_up(scale * short, size_divisor)
-    long_side = _round_up(scale * long, size_divisor)
-    least_wh = (short_side, long_side) if photo_wh[0] <= photo_wh[1] else (long_side, short_side)
+    filled = _round_up(input_size * smallest, size_divisor)
+    scale = filled / first
+    if scale * second > max_aspect * filled:
+        scale = max_aspect * filled / second
+        filled = _round_up(scale * first, size_divisor)
+    other = _round_up(scale * second, size_divisor)
+    if side == "height":
+        least_wh = (max(other, filled), filled)
+    else:
+        least_wh = (filled, other) if width <= height else (other, filled)
     ordered = [1.0, *(s for s in scales if s != 1.0)]
-    sizes = [(_near_32(least_wh[0] * s / smallest), _near_32(least_wh[1] * s / smallest)) for s in ordered]
+    unit = math.gcd(32, size_divisor)
+    sizes = [
+        (_near(least_wh[0] * s / smallest, unit), _near(least_wh[1] * s / smallest, unit)) for s in ordered
+    ]
     base_wh = sizes[0]
     base = _between(least_wh, base_wh, False) if base_wh != least_wh else np.eye(2, 3)
     warp = compose_warps(base, centred_warp(photo_wh, least_wh, scale))
@@ -193,8 +204,8 @@ def _round_up(length: float, divisor: int) -> int:
     return max(1, math.ceil(round(length / divisor, 6))) * divisor
 
 
-def _near_32(length: float) -> int:
-    return max(1, round(length / 32)) * 32
+def _near(length: float, unit: int) -> int:
+    return max(1, round(length / unit)) * unit
 
 
 def _between(first_wh: Sequence[int], second_wh: Sequence[int], align_corners: bool) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ehrpose.oks import extents
 
-__all__ = ["FieldMaps", "Maps", "OffsetMaps", "PeakMaps", "People", "invert_warp"]
+__all__ = ["FieldMaps", "FieldPeaks", "Maps", "OffsetMaps", "PeakMaps", "People", "invert_warp"]
 
 
 class Maps(NamedTuple):
@@ -51,6 +51,32 @@ class FieldMaps(NamedTuple):
     def image(self, index: int) -> FieldMaps:
         """Return the maps of one image, without the batch axis."""
         return FieldMaps(self.heat[index], self.field[index])
+
+
+class FieldPeaks(NamedTuple):
+    """Output of a network with heatmaps and part-affinity fields exported with ``decode="peaks"``.
+
+    M candidates of each of P parts: local maxima (3 x 3) of its heatmap, highest first, padded with arbitrary pixels
+    of score 0. L limbs.
+
+    Attributes:
+        part_scores: (B, P, M) float32, heatmap values.
+        part_pixels: (B, P, M) int32, ``y * w + x``.
+        part_cross: (B, P, M, 4) float32, the heatmap's values to the left, right, above and below.
+        pair_scores: (B, L, M, M) float32, mean of the limb's field along the line from a candidate of its first part
+            to one of its second.
+        pair_shares: (B, L, M, M) float32, share of the points on the line where the field agrees with its direction.
+    """
+
+    part_scores: Any
+    part_pixels: Any
+    part_cross: Any
+    pair_scores: Any
+    pair_shares: Any
+
+    def image(self, index: int) -> FieldPeaks:
+        """Return the candidates of one image, without the batch axis."""
+        return FieldPeaks(*(field[index] for field in self))
 
 
 class OffsetMaps(NamedTuple):

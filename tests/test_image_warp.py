@@ -117,6 +117,24 @@ def test_test_inputs_have_the_documented_sizes(photo_wh, input_size, divisor, wa
     assert (corners[0] >= -0.5 - 1e-3).all()
 
 
+@pytest.mark.parametrize(
+    ("photo_wh", "wanted_wh"),
+    [
+        ((640, 480), (496, 368)),  # 490.7 rounded up to 8
+        ((480, 640), (368, 368)),  # upright: also by height, and as wide as high
+        ((368, 368), (368, 368)),
+        ((4000, 100), (2944, 80)),  # 8 times 368
+        ((1, 4000), (368, 368)),
+    ],
+)
+def test_inputs_by_height(photo_wh, wanted_wh):
+    plan = plan_inputs(photo_wh, 368, 8, side="height")[0]
+    assert plan.size_wh == wanted_wh
+    corners = warp_points(np.array([[-0.5, -0.5], np.array(photo_wh) - 0.5]), plan.warp)
+    np.testing.assert_allclose(corners.sum(axis=0), np.array(wanted_wh) - 1, atol=1e-2)
+    assert (corners[0] >= -0.5 - 1e-3).all()
+
+
 def test_scales_are_laid_out_as_multiples_of_the_smallest():
     plans = plan_inputs((640, 427), 416, 64, (0.5, 1.0, 1.5))
     # 208 becomes 256; twice that is the size at scale 1, whatever 416 alone would give.

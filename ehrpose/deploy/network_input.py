@@ -21,7 +21,10 @@ def input_plan(photo_wh: Sequence[int], sidecar: Sidecar) -> InputPlan:
     """
     sides = sidecar.sides
     if sides is not None:
-        return plan_inputs(photo_wh, sides["short"], sides["divisor"], max_aspect=sides["max_aspect"])[0]
+        side = sides.get("side", "short")
+        return plan_inputs(
+            photo_wh, sides["short"], sides["divisor"], max_aspect=sides["max_aspect"], side=side
+        )[0]
     plans = [InputPlan(size_wh, letterbox_warp(photo_wh, size_wh)) for size_wh in sidecar.shapes_wh]
     return max(plans, key=lambda plan: (plan.warp[0, 0], -plan.size_wh[0] * plan.size_wh[1]))
 
@@ -30,7 +33,7 @@ def prepare_image(image: Image, sidecar: Sidecar) -> Tuple[np.ndarray, np.ndarra
     """Return one photo as input of the network of ``sidecar``, without the batch axis, and the (2, 3) warp to it."""
     image = check_image(image) if isinstance(image, np.ndarray) else read_image(image)
     size_wh, warp = input_plan(image.shape[1::-1], sidecar)
-    pixels = warp_image(image, warp, size_wh, (0, 0, 0))
+    pixels = warp_image(image, warp, size_wh, sidecar.border)
     if sidecar.input["color"] == "RGB":
         pixels = pixels[:, :, ::-1]
     if sidecar.input["layout"] == "NCHW":

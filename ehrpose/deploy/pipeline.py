@@ -110,7 +110,8 @@ def export(
         backend=options.backend,
         precision="fp32",
         input={"name": INPUT_NAME, "shape": shape, "dtype": options.dtype, "layout": options.layout,
-               "color": "BGR", "range": [0, 255], "dynamic_batch": options.dynamic_batch, **form.varying},
+               "color": "BGR", "range": [0, 255], "dynamic_batch": options.dynamic_batch,
+               **({"border": list(form.border)} if any(form.border) else {}), **form.varying},
         outputs=output_shapes(network, size_wh, options.batch_size),
         codec=_codec_config(model.cfg.codec),
         decode=options.decode,
@@ -176,7 +177,7 @@ def compare_with_model(
             pixels, _ = runtime.prepare(photo)
             ours.append(runtime.run(np.repeat(pixels[None], sidecar.batch_size, axis=0)).image(0))
             size_wh, warp = input_plan(photo.shape[1::-1], sidecar)
-            wanted.append(torch_maps(model, warp_image(photo, warp, size_wh)).image(0))
+            wanted.append(torch_maps(model, warp_image(photo, warp, size_wh, sidecar.border)).image(0))
             sizes_wh.append(size_wh)
         # Drawn scenes of further sizes only show whether the maps follow the size.
         count = len(given) or 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,11 +41,12 @@ class Sidecar:
         precision: ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int8"``: what was asked for.
         input: ``shape`` [B, C, H, W] or [B, H, W, C], ``dtype`` (``"uint8"``, ``"float32"``), ``layout`` (``"NCHW"``,
             ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255; normalisation is
-            part of the network. Height and width are fixed, and photos letterboxed into them, unless there is
-            ``sides`` (``short``, px, ``divisor``, ``max_aspect``: they follow each photo, as ``plan_inputs`` says) or
-            ``shapes`` (list of [H, W], the best of which is chosen for each photo); those in ``shape`` are then one
-            example.
-        outputs: Name to shape, in order; the names are those of ``Maps`` or ``PeakMaps``.
+            part of the network. ``border`` is the colour around the photo, BGR, black if absent. Height and width are
+            fixed, and photos letterboxed into them, unless there is ``sides`` (``short``, px, ``divisor``,
+            ``max_aspect`` and, unless the short one is meant, ``side``: they follow each photo, as ``plan_inputs``
+            says) or ``shapes`` (list of [H, W], the best of which is chosen for each photo); those in ``shape`` are
+            then one example.
+        outputs: Name to shape, in order; the names are those of the codec's maps or candidates.
         decode: ``"none"``: the network outputs maps; ``"peaks"``: keypoint candidates.
         codec: Config of the codec, including the skeleton; each ``type`` is a name registered in CODECS.
         phi: Scaling coefficient, None if the network has none.
@@ -80,6 +82,17 @@ class Sidecar:
         shape = self.input["shape"]
         height, width = shape[2:] if self.input["layout"] == "NCHW" else shape[1:3]
         return int(width), int(height)
+
+    @property
+    def border(self) -> Tuple[int, int, int]:
+        """Colour around the photo, BGR."""
+        blue, green, red = self.input.get("border", (0, 0, 0))
+        return int(blue), int(green), int(red)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of inputs that follow the photo are multiples of, px."""
+        return 32 if self.sides is None else math.gcd(32, self.sides["divisor"])
 
     @property
     def sides(self) -> Optional[Dict[str, Any]]:

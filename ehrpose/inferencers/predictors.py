@@ -230,8 +230,10 @@ def _pipeline(model: Any, letterbox: int | Sequence[int] | None = None) -> Any:
 
     steps = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
     if letterbox is not None:
-        fitted = {"type": "BottomUpLetterbox", "size_wh": letterbox}
-        steps = [fitted if step["type"] == "BottomUpResize" else step for step in steps]
+        for place, step in enumerate(steps):
+            if step["type"] == "BottomUpResize":
+                border = {"border": step["border"]} if "border" in step else {}
+                steps[place] = {"type": "BottomUpLetterbox", "size_wh": letterbox, **border}
     return Compose([TRANSFORMS.build(step) for step in steps])
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.deploy import omz
-from ehrpose.deploy.arrival import import_arrived, omz_kinds
+from ehrpose.deploy import omz, omz_kinds
+from ehrpose.deploy.arrival import import_arrived
 from ehrpose.deploy.omz import KINDS, import_omz
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, read_sidecar

@@ -245,7 +245,10 @@ def test_no_name_in_the_file_is_imported(network, tmp_path, monkeypatch, content
 
 def test_codecs_that_the_process_has_registered_may_be_named(network, monkeypatch):
     path = network(changed(codec={"type": "Own", "part": [{"type": "Own", "width": 2.5}]}))
-    assert "'type' one of AssociativeEmbedding, got \"Own\": if it is your own, import what" in refusal(path)
+    assert (
+        "'type' one of AssociativeEmbedding, PartAffinity, got \"Own\": if it is your own, import what"
+        in refusal(path)
+    )
     monkeypatch.setitem(CODECS.module_dict, "Own", Own)
     with PoseRuntime(path, num_threads=1) as runtime:
         assert isinstance(runtime.codec, Own)

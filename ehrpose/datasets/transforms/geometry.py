@@ -142,19 +142,22 @@ class BottomUpAffine(BaseTransform):
 class BottomUpResize(BaseTransform):
     """Resize the photo for testing, keeping its aspect ratio, and pad it to multiples of ``size_divisor``.
 
-    The photo's short side becomes the codec's input size, rounded up to the divisor; see
+    The photo's short side, or height, becomes the codec's input size, rounded up to the divisor; see
     ``ehrpose.image_warp.plan_inputs`` for the sizes with several scales and for very elongated photos. Keypoints
     and boxes stay in photo px, to which ``warp`` maps predictions back.
 
     Args:
         codec: The codec or its config.
-        size_divisor: A multiple of 32, the network's largest stride; the paper tested with 64.
+        size_divisor: A multiple of 32, the network's largest stride, or of the codec's own ``side_multiple``; the paper
+            tested with 64.
         scales: Test scales, including 1.0; with more than one, ``img`` becomes a list, scale 1.0 first.
         max_aspect: Maximum long side of the input, in input sizes: a photo of 1 x 4000 px is scaled down instead of
             filling the memory.
         border: Fill colour around the photo, BGR, 0 to 255.
         input_size: Short side, px, instead of the codec's: a model may be tested at a higher resolution than it was
             trained at.
+        side: The side of the photo that becomes the input size, ``"short"`` or ``"height"``; with ``"height"`` inputs
+            are at least as wide as high.
 
     Raises:
         ValueError: A value is out of range.
@@ -168,15 +171,20 @@ class BottomUpResize(BaseTransform):
         max_aspect: float = 8.0,
         border: Sequence[int] = (0, 0, 0),
         input_size: int | None = None,
+        side: str = "short",
     ):
-        if size_divisor < 32 or size_divisor % 32:
-            raise ValueError(f"size_divisor must be a multiple of 32, got {size_divisor}")
+        self.codec = build_codec(codec)
+        multiple = getattr(self.codec, "side_multiple", 32)
+        if size_divisor < multiple or size_divisor % multiple:
+            raise ValueError(f"size_divisor must be a multiple of {multiple}, got {size_divisor}")
+        if side not in ("short", "height"):
+            raise ValueError(f"side must be 'short' or 'height', got {side!r}")
         if input_size is not None and input_size < 1:
             raise ValueError(f"input_size must be positive, got {input_size}")
         if max_aspect < 1:
             raise ValueError(f"max_aspect must be at least 1, got {max_aspect}")
-        self.codec = build_codec(codec)
         self.input_size = self.codec.input_size if input_size is None else input_size
+        self.side = side
         self.size_divisor = size_divisor
         self.scales = tuple(float(scale) for scale in scales)
         self.max_aspect = max_aspect
@@ -185,7 +193,14 @@ class BottomUpResize(BaseTransform):
 
     def _plan(self, photo_wh: Sequence[int]) -> list:
         align_corners = getattr(self.codec, "unbiased", False)
-        arguments = (self.input_size, self.size_divisor, self.scales, self.max_aspect, align_corners)
+        arguments = (
+            self.input_size,
+            self.size_divisor,
+            self.scales,
+            self.max_aspect,
+            align_corners,
+            self.side,
+        )
         return plan_inputs(photo_wh, *arguments)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

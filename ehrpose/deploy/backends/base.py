@@ -112,7 +112,7 @@ class Backend:
             channels = shape[1] if sidecar.input["layout"] == "NCHW" else shape[3]
             allowed = sidecar.shapes_wh
             fits = channels == 3 and (
-                size_wh in allowed if allowed else all(s and not s % 32 for s in size_wh)
+                size_wh in allowed if allowed else all(s and not s % sidecar.multiple for s in size_wh)
             )
         if not fits:
             raise ValueError(
@@ -141,4 +141,4 @@ def _accepted(sidecar: Sidecar) -> str:
     sizes = [(str(h), str(w)) for w, h in sidecar.shapes_wh] or [("height", "width")]
     order = "{0}, 3, {1}, {2}" if sidecar.input["layout"] == "NCHW" else "{0}, {1}, {2}, 3"
     texts = [f"[{order.format(batch, *size)}]" for size in sizes]
-    return " or ".join(texts) + ("" if sidecar.shapes_wh else ", multiples of 32 px")
+    return " or ".join(texts) + ("" if sidecar.shapes_wh else f", multiples of {sidecar.multiple} px")

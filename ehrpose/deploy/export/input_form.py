@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,11 +26,13 @@ class InputForm:
     Attributes:
         size_wh: Width and height, px; one example if they vary.
         varying: ``sides`` or ``shapes`` of ``Sidecar.input``; empty if the size is fixed.
+        border: Colour around the photo, BGR.
         losses: What is otherwise than in the config's own test, one sentence each.
     """
 
     size_wh: tuple[int, int]
     varying: dict[str, Any] = field(default_factory=dict)
+    border: tuple[int, int, int] = (0, 0, 0)
     losses: tuple[str, ...] = ()
 
 
@@ -39,8 +42,16 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
     Args:
         model: A model from ``init_model``; the test pipeline of its config says how photos are resized.
         options: Options of the export; ``input_wh`` and ``shapes_wh`` override the config.
+
+    Raises:
+        ValueError: A size is not a multiple of what the backbone asks for.
     """
     resize = _resize_step(model)
+    blue, green, red = resize.get("border", (0, 0, 0))
+    border = (int(blue), int(green), int(red))
+    _check_sizes(
+        (*options.shapes_wh, *([options.input_wh] if options.input_wh else [])), side_multiple(model)
+    )
     fixed = options.shapes_wh[0] if len(options.shapes_wh) == 1 else options.input_wh
     if fixed is None and not options.shapes_wh and resize["type"] == "BottomUpLetterbox":
         size = resize["size_wh"]
@@ -52,7 +63,7 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
                 f"every photo is letterboxed into {fixed[0]} x {fixed[1]} px: people are smaller in it than in the "
                 "config's test if its shape is another; omit `input_size` to keep the shape of each photo"
             )
-        return InputForm(fixed, losses=tuple(losses))
+        return InputForm(fixed, border=border, losses=tuple(losses))
     divisor = int(resize.get("size_divisor", 64))
     given = resize.get("input_size") or model.codec.input_size
     sides: dict[str, Any] = {
@@ -60,14 +71,24 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
         "divisor": divisor,
         "max_aspect": min(float(resize.get("max_aspect", 8.0)), _MAX_ASPECT),
     }
+    if resize.get("side", "short") != "short":
+        sides["side"] = resize["side"]
     shapes = options.shapes_wh
     if options.for_tensorrt and not shapes:
         shapes = _two_shapes(sides["short"], side_multiple(model))
     if shapes:
         wide = max(shapes, key=lambda size_wh: size_wh[0] / size_wh[1])
-        return InputForm(wide, {"shapes": [[h, w] for w, h in shapes]}, tuple(losses))
-    plan = plan_inputs(_TYPICAL_WH, sides["short"], divisor, max_aspect=sides["max_aspect"])[0]
-    return InputForm(plan.size_wh, {"sides": sides}, tuple(losses))
+        return InputForm(wide, {"shapes": [[h, w] for w, h in shapes]}, border, tuple(losses))
+    plan = plan_inputs(
+        _TYPICAL_WH, sides["short"], divisor, max_aspect=sides["max_aspect"], side=sides.get("side", "short")
+    )[0]
+    return InputForm(plan.size_wh, {"sides": sides}, border, tuple(losses))
+
+
+def _check_sizes(sizes_wh: Sequence[tuple[int, int]], multiple: int) -> None:
+    for width, height in sizes_wh:
+        if width % multiple or height % multiple:
+            raise ValueError(f"expected an input size in multiples of {multiple} px, got {width} x {height}")
 
 
 def _resize_step(model: Any) -> dict[str, Any]:

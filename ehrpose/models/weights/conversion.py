@@ -31,6 +31,7 @@ from ehrpose.models.weights.rival_layouts import (
     RIVAL_KINDS,
     build_network,
     find_layout,
+    kept_stages,
     network_sizes,
 )
 from ehrpose.models.weights.state_dict_diff import (
@@ -71,7 +72,7 @@ class Converted:
         sizes: Values for the model's config: phi, or width and depth; num_keypoints and tag_strides, or
             num_classes.
         seen: The network and whose names the file has.
-        dropped: Names of the classifier's tensors, if it was not kept.
+        dropped: Names of tensors that were not kept: those of a classifier, or of refinement stages.
         counters: Number of counters of batch norms that the file lacks and that were added, as 0.
         cut: Names of tensors whose rows that nothing uses were left out.
     """
@@ -96,7 +97,11 @@ class _Candidate:
 
 
 def convert(
-    tensors: Mapping[str, Tensor], kind: str = "auto", phi: float | None = None, keep_classifier: bool = False
+    tensors: Mapping[str, Tensor],
+    kind: str = "auto",
+    phi: float | None = None,
+    keep_classifier: bool = False,
+    refinements: int | None = None,
 ) -> Converted:
     """Rename weights of a supported layout.
 
@@ -107,6 +112,7 @@ def convert(
             names.
         phi: Scaling coefficient, any real number; None detects one of 0 to -4 from the shapes. Not for Lite.
         keep_classifier: Keep the head of a classifier.
+        refinements: Refinement stages of Lightweight OpenPose to keep; None: one, as its authors use it.
 
     Raises:
         ValueError: The layout is unknown, or a tensor is unexpected, missing or of another shape.
@@ -121,8 +127,8 @@ def convert(
         raise ValueError(f"{name} has no phi: omit phi={phi}, its sizes are detected from the shapes")
     if kind not in ("classification", "lite") and keep_classifier:
         raise ValueError("a pose checkpoint has no classifier to keep: omit keep_classifier")
-    if kind in RIVAL_KINDS:
-        return _converted_rival(tensors, kind)
+    if kind in RIVAL_KINDS or refinements is not None:
+        return _converted_rival(tensors, kind, refinements)
     if kind == "classification":
         tensors = one_classifier_form(tensors)
     chosen = _best(_candidates(kind, tensors, phi), tensors)
@@ -160,19 +166,24 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
         raise ValueError(f"unknown layout: the names are those of {other}, which is not supported")
     raise ValueError(
         "unknown layout: expected the names of EfficientHRNet (final_layers.0.weight), EfficientNet "
-        "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), or of HRNet, HigherHRNet, LitePose, ResNet, "
-        f"MobileNetV2 or hourglasses with associative embedding; got {first_names(tuple(tensors))}"
+        "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), of Lightweight OpenPose, or of HRNet, "
+        "HigherHRNet, LitePose, ResNet, MobileNetV2 or hourglasses with associative embedding; got "
+        f"{first_names(tuple(tensors))}"
     )
 
 
-def _converted_rival(tensors: Mapping[str, Tensor], kind: str) -> Converted:
+def _converted_rival(tensors: Mapping[str, Tensor], kind: str, refinements: int | None) -> Converted:
     """Rename the weights of another network; its output's rows that nothing uses are left out."""
+    if refinements is not None and kind != "lwopenpose":
+        raise ValueError(f"{kind} has no refinement stages: omit refinements={refinements}")
     layout = find_layout(tensors)
     if layout is None or layout.kind != kind:
         seen = "unknown ones" if layout is None else f"those of {layout.seen}"
         raise ValueError(f"expected the names of {kind}, got {seen}: omit kind, it is detected")
     sizes = network_sizes(layout, tensors)
     dropped = tuple(name for name in tensors if layout.dropped and re.match(layout.dropped, name))
+    if "num_refinements" in sizes:
+        sizes["num_refinements"], dropped = kept_stages(tensors, sizes["num_refinements"], refinements)
     tensors = {name: value for name, value in tensors.items() if name not in dropped}
     with torch.device("meta"):
         ours = build_network(layout, sizes).state_dict()

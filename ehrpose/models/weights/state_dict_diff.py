@@ -114,7 +114,7 @@ def with_counters(
     for name, tensor in expected.items():
         norm = name[: -len(COUNTER)]
         if name.endswith(COUNTER) and name not in tensors and f"{norm}running_mean" in tensors:
-            added[name] = torch.zeros_like(tensor)
+            added[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)  # ``expected`` may lack data
     return {**tensors, **added}, len(added)
 
 

@@ -311,6 +311,8 @@ def test_flip_after_resize_leaves_the_labels(codec):
         (lambda c: BottomUpAffine(c, prob=2), "prob"),
         (lambda c: BottomUpAffine(c, on_person=1.5), "on_person"),
         (lambda c: BottomUpResize(c, size_divisor=48), "48"),
+        (lambda c: BottomUpResize(c, size_divisor=8), "a multiple of 32, got 8"),
+        (lambda c: BottomUpResize(c, side="width"), "'short' or 'height', got 'width'"),
         (lambda c: BottomUpResize(c, scales=(0.5,)), "1.0"),
         (lambda c: BottomUpResize(c, max_aspect=0.5), "max_aspect"),
         (lambda c: RandomFlip(1.5, c["keypoints"]), "prob"),

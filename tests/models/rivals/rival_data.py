@@ -29,11 +29,12 @@ NETWORKS = (
     "higherhrnet_w32_official", "higherhrnet_w32_mmpose0", "higherhrnet_w32_udp_mmpose0", "higherhrnet_w48_official",
     "higherhrnet_w48_mmpose0", "hrnet_w32_mmpose0", "hrnet_w32_mmpose1", "hrnet_w48_mmpose0", "hrnet_w48_mmpose1",
     "litepose_XS", "litepose_S", "litepose_M", "litepose_L", "mobilenetv2_mmpose0", "res50_mmpose0", "res101_mmpose0",
-    "res152_mmpose0", "hourglass_official", "hourglass_mmpose0", "efficienthrnet_h0", "efficienthrnet_h-1",
+    "res152_mmpose0", "hourglass_official", "hourglass_mmpose0", "lwopenpose", "lwopenpose_3stages",
+    "efficienthrnet_h0", "efficienthrnet_h-1",
     "efficienthrnet_h-2", "efficienthrnet_h-3", "efficienthrnet_h-4",
 )  # fmt: skip
 # Networks that cannot be converted, and must be told apart from those above.
-OTHERS = ("dekr_w32_official", "cid_w32_mmpose1", "lwopenpose")
+OTHERS = ("dekr_w32_official", "cid_w32_mmpose1")
 
 
 @functools.cache

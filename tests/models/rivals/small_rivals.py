@@ -15,6 +15,8 @@ SMALL = {
     "res50_coco-512": {"model.backbone.base_channels": 4, "model.neck.channels": (8, 8, 8)},
     "mobilenetv2_coco-512": {"model.neck.channels": (8, 8, 8)},
     "hourglass_coco-512": {"model.backbone.channels": (8, 12, 16, 20, 24), "model.backbone.num_stacks": 2},
+    "lwopenpose_coco-368": {"model.backbone.channels": 16, "model.backbone.width": 0.125},
+    "lwopenpose-3stages_coco-368": {"model.backbone.channels": 16, "model.backbone.width": 0.125},
     "hourglass-mmpose_coco-512": {"model.backbone.channels": (8, 8, 12, 12, 16), "model.backbone.num_stacks": 3},
 }  # fmt: skip
 
@@ -40,6 +42,9 @@ def enliven(model):
             layer.bias.data.normal_(0, 0.1)
     model.eval()
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
+    if hasattr(model.head, "refinement_stages"):
+        enliven_stages(model, image)
+        return model
     outputs = {
         "heat4": [getattr(model.head, "output4", None)],
         "heat2": [getattr(model.head, "output2", None)],
@@ -55,3 +60,15 @@ def enliven(model):
                 if layer.bias is not None:
                     layer.bias *= 0.4 / field.std()
     return model
+
+
+@torch.no_grad()
+def enliven_stages(model, image):
+    """Give the maps of each stage of fields mean 0, and values of about the size of a trained network's."""
+    features = model.neck(model.backbone(image))
+    for number, stage in enumerate((model.head.initial_stage, *model.head.refinement_stages)):
+        for name, size in (("heat", 0.4), ("field", 0.8)):
+            last = getattr(stage.outputs, name)[-1]
+            last.bias.zero_()
+            last.weight *= size / getattr(model.head.training_maps(features)[number], name).std()
+            last.bias -= getattr(model.head.training_maps(features)[number], name).mean((0, 2, 3))

@@ -39,6 +39,8 @@ CONFIGS = {
     "res152_mmpose0": "res152_coco-512",
     "hourglass_official": "hourglass_coco-512",
     "hourglass_mmpose0": "hourglass-mmpose_coco-512",
+    "lwopenpose": "lwopenpose_coco-368",
+    "lwopenpose_3stages": "lwopenpose-3stages_coco-368",
     "efficienthrnet_h0": "h0_coco-512",
     "efficienthrnet_h-1": "h-1_coco-480",
     "efficienthrnet_h-2": "h-2_coco-448",
@@ -52,13 +54,13 @@ CUT = {"hourglass_official": ("outs.3.conv.weight", "outs.3.conv.bias")}
 
 def test_every_network_is_listed():
     assert set(CONFIGS) == set(rival_data.NETWORKS)
-    assert len(CONFIGS) == 24
+    assert len(CONFIGS) == 26
 
 
 @pytest.mark.parametrize("network", rival_data.NETWORKS)
 def test_the_named_config_builds_a_model_with_just_these_tensors(network):
     tensors = names_and_shapes(network)
-    converted = convert(tensors)
+    converted = convert(tensors, refinements=3 if network.endswith("_3stages") else None)
     family = network.split("_")[0]
     assert converted.kind == KINDS.get(family, family)
     assert ("mmpose" in network) == ("mmpose" in converted.seen)
@@ -71,6 +73,40 @@ def test_the_named_config_builds_a_model_with_just_these_tensors(network):
         model = MODELS.build(cfg.model)
     own = {name: tensor.shape for name, tensor in model.state_dict().items() if "data_pre" not in name}
     assert own == {name: tensor.shape for name, tensor in converted.state_dict.items()}
+
+
+def test_a_file_without_counters_can_be_written(tmp_path):
+    tensors = {
+        name: torch.from_numpy(value) for name, value in rival_data.draw_weights("lwopenpose_3stages").items()
+    }
+    content = {name: value for name, value in tensors.items() if not name.endswith(rival_data.COUNTER)}
+    source, out = tmp_path / "in.pth", tmp_path / "out.pth"
+    torch.save({"state_dict": content, "optimizer": {}, "iter": 1, "current_epoch": 1}, source)
+    load_tool().main([str(source), str(out)])
+    written = torch.load(out, weights_only=True)["state_dict"]
+    assert len(written) == 250
+    assert all(int(value) == 0 for name, value in written.items() if name.endswith(rival_data.COUNTER))
+
+
+def test_one_refinement_stage_is_kept_of_three_unless_asked_otherwise():
+    tensors = names_and_shapes("lwopenpose_3stages")
+    assert len(tensors) == 426
+    converted = convert(tensors)
+    assert converted.sizes["num_refinements"] == 1
+    assert len(converted.state_dict) == 250
+    assert len(converted.dropped) == 176
+    assert {name.split(".")[1] for name in converted.dropped} == {"1", "2"}
+    assert fitting_config(converted, "x.pth")[0] == "configs/rivals/lwopenpose_coco-368.py"
+    two = convert(tensors, refinements=2)
+    assert fitting_config(two, "x.pth")[0] is None
+    for count in (0, 4):
+        with pytest.raises(ValueError, match="expected 1 to 3, the refinement stages in the file, got"):
+            convert(tensors, refinements=count)
+    with pytest.raises(ValueError, match="litepose has no refinement stages: omit refinements=1"):
+        convert(names_and_shapes("litepose_S"), refinements=1)
+    tensors["initial_stage.heatmaps.1.0.weight"] = torch.empty(20, 512, 1, 1, device="meta")
+    with pytest.raises(ValueError, match="has 20 rows, expected 19"):
+        convert(tensors)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +124,9 @@ def test_prefixes_of_wrappers_are_removed(network, prefix):
     assert wrapped.state_dict.keys() == convert(tensors).state_dict.keys()
 
 
-@pytest.mark.parametrize("network", ["higherhrnet_w32_official", "res50_mmpose0", "hourglass_mmpose0"])
+@pytest.mark.parametrize(
+    "network", ["higherhrnet_w32_official", "res50_mmpose0", "hourglass_mmpose0", "lwopenpose"]
+)
 def test_missing_counters_are_added(network):
     tensors = names_and_shapes(network)
     without = {name: value for name, value in tensors.items() if not name.endswith(rival_data.COUNTER)}
@@ -139,7 +177,7 @@ def test_higherhrnet_is_not_taken_for_efficienthrnet():
 
 
 @pytest.mark.parametrize(
-    ("network", "name"), [("dekr_w32_official", "DEKR"), ("cid_w32_mmpose1", "CID"), ("lwopenpose", "")]
+    ("network", "name"), [("dekr_w32_official", "DEKR"), ("cid_w32_mmpose1", "CID")]
 )
 def test_networks_that_only_share_parts_are_refused(network, name):
     with pytest.raises(ValueError, match=f"unknown layout: .*{name}"):

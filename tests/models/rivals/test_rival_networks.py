@@ -33,6 +33,8 @@ COUNTED = {
     "res152_coco-512": "res152_mmpose0",
     "hourglass-mmpose_coco-512": "hourglass_mmpose0",
     "hourglass_coco-512": "hourglass_official",
+    "lwopenpose_coco-368": "lwopenpose",
+    "lwopenpose-3stages_coco-368": "lwopenpose_3stages",
 }
 # The paper's multiply-adds, G, and parameters, M, as printed.
 PRINTED = {
@@ -84,7 +86,7 @@ def test_every_config_is_whole_and_named_after_its_size_and_data(path):
     assert data == f"{cfg.keypoints.dataset_name}-{cfg.codec.input_size}"
     assert cfg.codec.unbiased is True if network.endswith("-udp") else not cfg.codec.get("unbiased")
     assert cfg.codec.mode == "paper"
-    assert cfg.model.flip_test
+    assert cfg.model.flip_test != network.startswith("lwopenpose")
     assert cfg.default_hooks.checkpoint.save_best == f"{cfg.keypoints.dataset_name}/AP"
 
 
@@ -99,7 +101,7 @@ def train_two_steps(model, side=64):
     before = {name: value.clone() for name, value in model.named_parameters()}
     for _ in range(2):
         losses = model(images, [sample, sample], mode="loss")
-        assert set(losses) == {f"loss_heat{s}" for s in model.codec.strides} | {"loss_pull", "loss_push"}
+        assert set(losses) == losses_of(model)
         total = sum(losses.values())
         assert torch.isfinite(total)
         optimizer.zero_grad()
@@ -107,6 +109,13 @@ def train_two_steps(model, side=64):
         assert [name for name, p in model.named_parameters() if p.grad is None] == []
         optimizer.step()
     return [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+
+
+def losses_of(model):
+    if hasattr(model.head, "training_maps"):
+        stages = range(1 + len(model.head.refinement_stages))
+        return {f"loss_{name}_{stage}" for name in ("heat", "field") for stage in stages}
+    return {f"loss_heat{s}" for s in model.codec.strides} | {"loss_pull", "loss_push"}
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -17,7 +17,7 @@ from ehrpose.registry import MODELS
 
 TOLERANCE = 1e-4  # of the largest value; on one thread of one build of torch the difference is 0
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-SMALL = ("litepose_XS", "litepose_L", "mobilenetv2_mmpose0")
+SMALL = ("litepose_XS", "litepose_L", "mobilenetv2_mmpose0", "lwopenpose", "lwopenpose_3stages")
 # Every family once; the others take longer, or differ in names or widths alone.
 QUICK = (
     *SMALL,
@@ -37,7 +37,7 @@ def marked(networks, quick):
 def network_of(network):
     """The model of the config that fits the drawn weights, with these weights, converted to our names."""
     tensors = {name: torch.from_numpy(value) for name, value in rival_data.draw_weights(network).items()}
-    converted = convert(tensors)
+    converted = convert(tensors, refinements=3 if network == "lwopenpose_3stages" else None)
     config, _ = fitting_config(converted, f"{network}.pth")
     model = MODELS.build(resolve(load_config(rival_data.ROOT / config, parts=INFERENCE_PARTS)).model)
     model.load_state_dict(converted.state_dict)
@@ -52,6 +52,13 @@ def outputs_of(model, image):
         maps = model.head(feature)
         stacks = [*earlier, torch.cat([maps.heat4, maps.tag4], 1)]
         return {f"stack{i}": stack.numpy() for i, stack in enumerate(stacks)}
+    if hasattr(model.head, "training_maps"):
+        stages = model.head.training_maps(model.neck(model.backbone(image)))
+        outputs = {}
+        for i, stage in enumerate(stages):
+            outputs |= {f"stage{i}_heatmaps": stage.heat.numpy(), f"stage{i}_pafs": stage.field.numpy()}
+        assert torch.equal(model(image).heat, stages[-1].heat)
+        return outputs
     maps = model(image)
     first = torch.cat([maps.heat4, maps.tag4], 1)
     outputs = {"heat4": maps.heat4, "tag4": maps.tag4, "out4": first, "out0": first}
@@ -84,7 +91,8 @@ def test_the_same_outputs_for_noise_and_a_photo_everywhere(network):
         pytest.skip("the complete outputs are not at hand")
     stored, meta = np.load(folder / f"{network}.npz"), json.loads((folder / f"{network}.json").read_text())
     mean, std = meta.get("mean", IMAGENET_MEAN), meta.get("std", IMAGENET_STD)
-    photo = (stored["photo_bgr"][..., ::-1] - np.float32(mean)) / np.float32(std)
+    photo = stored["photo_bgr"][..., :: -1 if meta.get("rgb", True) else 1]
+    photo = (photo - np.float32(mean)) / np.float32(std)
     inputs = {"noise": stored["noise_input"], "photo": photo.transpose(2, 0, 1)[None]}
     np.testing.assert_array_equal(inputs["noise"], rival_data.noise(network))
     model = network_of(network)
