@@ -24,7 +24,7 @@ class InputPlan(NamedTuple):
     """One network input: its size in px and the warp that fills it.
 
     Attributes:
-        size_wh: Width and height, multiples of 32.
+        size_wh: Width and height, multiples of 32, or as ``plan_inputs`` was asked for.
         warp: (2, 3) float64, photo to input.
     """
 
@@ -139,21 +139,24 @@ def plan_inputs(
     scales: Sequence[float] = (1.0,),
     max_aspect: float = 8.0,
     align_corners: bool = False,
+    offset: int = 0,
 ) -> List[InputPlan]:
     """Lay out the test inputs of one photo.
 
     At the smallest scale the input's short side is ``input_size * scale``, rounded up to ``size_divisor``; the
     photo fills it and is centred along the long side, which is rounded up likewise. The inputs of the other
-    scales show exactly the same content; their sides are the nearest multiples of 32.
+    scales show exactly the same content; their sides are the nearest multiples of 32 (of ``size_divisor`` if that is
+    no multiple of 32), plus ``offset``.
 
     Args:
         photo_wh: Width and height of the photo, px.
         input_size: Short side at scale 1, px.
-        size_divisor: Sides are multiples of this, itself a multiple of 32.
+        size_divisor: Sides are multiples of this, plus ``offset``.
         scales: Test scales, including 1.0.
         max_aspect: The long side is at most this many input sizes; longer photos are scaled down.
         align_corners: Align the scales at the centres of their corner pixels (as unbiased codecs resize maps), not at
             the corners of the images.
+        offset: The codec's ``side_offset``, px: 1 for networks whose sides are multiples plus 1.
 
     Returns:
         One plan per scale, scale 1.0 first, then in the order given.
@@ -165,15 +168,20 @@ def plan_inputs(
         raise ValueError(f"scales must be positive and include 1.0, got {tuple(scales)}")
     short, long = min(photo_wh), max(photo_wh)
     smallest = min(scales)
-    short_side = _round_up(input_size * smallest, size_divisor)
+    short_side = _round_up(input_size * smallest, size_divisor, offset)
     scale = short_side / short
     if scale * long > max_aspect * short_side:
         scale = max_aspect * short_side / long
-        short_side = _round_up(scale * short, size_divisor)
-    long_side = _round_up(scale * long, size_divisor)
+        short_side = _round_up(scale * short, size_divisor, offset)
+    long_side = _round_up(scale * long, size_divisor, offset)
     least_wh = (short_side, long_side) if photo_wh[0] <= photo_wh[1] else (long_side, short_side)
     ordered = [1.0, *(s for s in scales if s != 1.0)]
-    sizes = [(_near_32(least_wh[0] * s / smallest), _near_32(least_wh[1] * s / smallest)) for s in ordered]
+    step = size_divisor if size_divisor % 32 else 32
+    width, height = (side - offset for side in least_wh)
+    sizes = [
+        (_near(width * s / smallest, step) + offset, _near(height * s / smallest, step) + offset)
+        for s in ordered
+    ]
     base_wh = sizes[0]
     base = _between(least_wh, base_wh, False) if base_wh != least_wh else np.eye(2, 3)
     warp = compose_warps(base, centred_warp(photo_wh, least_wh, scale))
@@ -181,20 +189,20 @@ def plan_inputs(
 
 
 def resize_warp(
-    width: int, height: int, input_size: int, size_divisor: int = 64
+    width: int, height: int, input_size: int, size_divisor: int = 64, offset: int = 0
 ) -> Tuple[np.ndarray, Tuple[int, int]]:
     """Return the warp and the (width, height) of a photo's single input; see ``plan_inputs``."""
-    plan = plan_inputs((width, height), input_size, size_divisor)[0]
+    plan = plan_inputs((width, height), input_size, size_divisor, offset=offset)[0]
     return plan.warp, plan.size_wh
 
 
-def _round_up(length: float, divisor: int) -> int:
+def _round_up(length: float, divisor: int, offset: int) -> int:
     # Rounded first: 64.0000001, which is 64 up to floating-point error, must not become 128.
-    return max(1, math.ceil(round(length / divisor, 6))) * divisor
+    return max(1, math.ceil(round((length - offset) / divisor, 6))) * divisor + offset
 
 
-def _near_32(length: float) -> int:
-    return max(1, round(length / 32)) * 32
+def _near(length: float, step: int) -> int:
+    return max(1, round(length / step)) * step
 
 
 def _between(first_wh: Sequence[int], second_wh: Sequence[int], align_corners: bool) -> np.ndarray:

@@ -44,7 +44,8 @@ class BaseCodec:
         peaks_options: Options with which ``decode`` returns the people that ``decode_peaks`` does.
         meta: The skeleton of the people that ``decode`` returns.
         input_size: Side of the square training input, px; also the short side at test time.
-        side_offset: Sides of the input are multiples of the network's largest stride, plus this, px.
+        side_multiple: Sides of the input are multiples of this, plus ``side_offset``, px.
+        side_offset: 0, or what the sides have above a multiple, px.
         map_strides: Name to stride, px, of each map that the network outputs, in the order of ``maps_type``.
         aligned: Map pixel i lies at the input's pixel ``i * stride``; False: amid the pixels that it covers.
     """
@@ -54,6 +55,7 @@ class BaseCodec:
     peaks_options: ClassVar[Dict[str, Any]] = {}
     meta: KeypointMeta
     input_size: int
+    side_multiple: int = 32
     side_offset: int = 0
     map_strides: Dict[str, int]
     aligned: bool = False

@@ -41,7 +41,8 @@ class Sidecar:
         input: ``shape`` [B, C, H, W] or [B, H, W, C], ``dtype`` (``"uint8"``, ``"float32"``), ``layout`` (``"NCHW"``,
             ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255; normalisation is
             part of the network. Height and width are fixed, and photos letterboxed into them, unless there is
-            ``sides`` (``short``, px, ``divisor``, ``max_aspect``: they follow each photo, as ``plan_inputs`` says) or
+            ``sides`` (``short``, px, ``divisor``, ``max_aspect``, ``offset`` if it is not 0: they follow each photo, as
+            ``plan_inputs`` says) or
             ``shapes`` (list of [H, W], the best of which is chosen for each photo); those in ``shape`` are then one
             example.
         outputs: Name to shape, in order; the names are those of ``Maps`` or ``PeakMaps``.
@@ -85,6 +86,14 @@ class Sidecar:
     def sides(self) -> Optional[Dict[str, Any]]:
         """``short``, ``divisor`` and ``max_aspect`` of inputs that follow the photo; None: they do not."""
         return self.input.get("sides")
+
+    def takes(self, size_wh: Tuple[int, int]) -> bool:
+        """Whether the network takes inputs of this width and height, px."""
+        if self.sides is None:
+            return size_wh in self.shapes_wh
+        divisor, offset = self.sides["divisor"], self.sides.get("offset", 0)
+        step = divisor if divisor % 32 else 32
+        return all(side >= step and (side - offset) % step == 0 for side in size_wh)
 
     @property
     def shapes_wh(self) -> List[Tuple[int, int]]:

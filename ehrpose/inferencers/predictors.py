@@ -229,7 +229,7 @@ def _pipeline(model: Any, letterbox: int | Sequence[int] | None = None) -> Any:
 
     steps = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
     if letterbox is not None:
-        fitted = {"type": "BottomUpLetterbox", "size_wh": letterbox}
+        fitted = {"type": "BottomUpLetterbox", "size_wh": letterbox, "codec": model.codec}
         steps = [fitted if step["type"] == "BottomUpResize" else step for step in steps]
     return Compose([TRANSFORMS.build(step) for step in steps])
 

@@ -39,12 +39,18 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
     Args:
         model: A model from ``init_model``; the test pipeline of its config says how photos are resized.
         options: Options of the export; ``input_wh`` and ``shapes_wh`` override the config.
+
+    Raises:
+        ValueError: The network does not take inputs of a size in ``options``.
     """
     resize = _resize_step(model)
     fixed = options.shapes_wh[0] if len(options.shapes_wh) == 1 else options.input_wh
     if fixed is None and not options.shapes_wh and resize["type"] == "BottomUpLetterbox":
         size = resize["size_wh"]
         fixed = (size, size) if isinstance(size, int) else (size[0], size[1])
+    offset = getattr(model.codec, "side_offset", 0)
+    for size_wh in options.shapes_wh if fixed is None else [fixed]:
+        _check_size(size_wh, side_multiple(model), offset)
     losses = _passes_lost(model, resize)
     if fixed is not None:
         if resize["type"] != "BottomUpLetterbox":
@@ -56,18 +62,29 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
     divisor = int(resize.get("size_divisor", 64))
     given = resize.get("input_size") or model.codec.input_size
     sides: dict[str, Any] = {
-        "short": plan_inputs((1, 1), given, divisor)[0].size_wh[0],  # rounded up as it is for every photo
+        # Rounded up as it is for every photo.
+        "short": plan_inputs((1, 1), given, divisor, offset=offset)[0].size_wh[0],
         "divisor": divisor,
         "max_aspect": min(float(resize.get("max_aspect", 8.0)), _MAX_ASPECT),
     }
+    if offset:
+        sides["offset"] = offset
     shapes = options.shapes_wh
     if options.for_tensorrt and not shapes:
-        shapes = _two_shapes(sides["short"], side_multiple(model))
+        shapes = _two_shapes(sides["short"], side_multiple(model), offset)
     if shapes:
         wide = max(shapes, key=lambda size_wh: size_wh[0] / size_wh[1])
         return InputForm(wide, {"shapes": [[h, w] for w, h in shapes]}, tuple(losses))
-    plan = plan_inputs(_TYPICAL_WH, sides["short"], divisor, max_aspect=sides["max_aspect"])[0]
+    plan = plan_inputs(_TYPICAL_WH, sides["short"], divisor, max_aspect=sides["max_aspect"], offset=offset)[0]
     return InputForm(plan.size_wh, {"sides": sides}, tuple(losses))
+
+
+def _check_size(size_wh: tuple[int, int], multiple: int, offset: int) -> None:
+    if any((side - offset) % multiple for side in size_wh):
+        plus = f" plus {offset}" if offset else ""
+        raise ValueError(
+            f"expected an input size in multiples of {multiple}{plus} px, got {size_wh[0]} x {size_wh[1]}"
+        )
 
 
 def _resize_step(model: Any) -> dict[str, Any]:
@@ -90,6 +107,6 @@ def _passes_lost(model: Any, resize: dict[str, Any]) -> list[str]:
     return [f"the file sees each photo once, without {' and '.join(lost)} of the config's test"]
 
 
-def _two_shapes(short: int, multiple: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    long = round(short * _FIXED_ASPECT / multiple) * multiple
+def _two_shapes(short: int, multiple: int, offset: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    long = round(short * _FIXED_ASPECT / multiple) * multiple + offset
     return (long, short), (short, long)
