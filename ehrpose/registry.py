@@ -71,6 +71,8 @@ MODELS = _child(
     "ehrpose.models.backbones.mobilenet_v2",
     "ehrpose.models.necks.deconv",
     "ehrpose.models.backbones.hourglass",
+    "ehrpose.models.backbones.mobilenet_v1",
+    "ehrpose.models.heads.personlab_head",
 )
 DATASETS = _child(
     root.DATASETS,
@@ -97,7 +99,7 @@ RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
 VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
 
 # No counterpart in MMEngine; these work without torch.
-CODECS = StepwiseRegistry("codec", scope="ehrpose", locations=["ehrpose.codecs"])
+CODECS = StepwiseRegistry("codec", scope="ehrpose", locations=["ehrpose.codecs", "ehrpose.codecs.personlab"])
 BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
 TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])
 

@@ -230,7 +230,8 @@ def _pipeline(model: Any, letterbox: int | Sequence[int] | None = None) -> Any:
     steps = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
     if letterbox is not None:
         fitted = {"type": "BottomUpLetterbox", "size_wh": letterbox, "codec": model.codec}
-        steps = [fitted if step["type"] == "BottomUpResize" else step for step in steps]
+        sized = ("BottomUpResize", "BottomUpLetterbox")
+        steps = [fitted if step["type"] in sized else step for step in steps]
     return Compose([TRANSFORMS.build(step) for step in steps])
 
 

@@ -148,7 +148,8 @@ class BottomUpResize(BaseTransform):
 
     Args:
         codec: The codec or its config; sides are multiples of the divisor plus its ``side_offset``.
-        size_divisor: A multiple of the codec's ``side_multiple``, 32 unless it says otherwise; the paper tested with 64.
+        size_divisor: A multiple of 32, the network's largest stride, or of the codec's own ``side_multiple``; the paper
+            tested with 64.
         scales: Test scales, including 1.0; with more than one, ``img`` becomes a list, scale 1.0 first.
         max_aspect: Maximum long side of the input, in input sizes: a photo of 1 x 4000 px is scaled down instead of
             filling the memory.

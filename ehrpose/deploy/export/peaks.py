@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ehrpose.deploy.sidecar import DeployError
-from ehrpose.structures import Maps, PeakMaps
+from ehrpose.structures import Maps, PeakMaps, PeoplePeaks
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
@@ -69,6 +69,10 @@ def peak_extractor(codec: Any) -> nn.Module:
     Raises:
         DeployError: There is none for this codec or its options.
     """
+    if codec.peaks_type is PeoplePeaks and codec.why_no_peaks() is None:
+        from ehrpose.deploy.export.offset_peaks import PeopleExtractor  # other codecs do not need it
+
+        return PeopleExtractor(codec.tree, codec.stride, codec.growth, codec.settings.max_candidates)
     if codec.peaks_type is not PeakMaps:
         raise DeployError(f"`decode='peaks'`: {codec.why_no_peaks() or 'no form is known for this codec'}")
     return PeakExtractor(codec.settings.max_candidates, codec.num_keypoints)

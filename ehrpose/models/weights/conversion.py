@@ -153,8 +153,9 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
         return "classification"
     raise ValueError(
         "unknown layout: expected the names of EfficientHRNet (final_layers.0.weight), EfficientNet "
-        "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), or of HRNet, HigherHRNet, LitePose, ResNet, "
-        f"MobileNetV2 or hourglasses with associative embedding; got {first_names(tuple(tensors))}"
+        "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), of PoseNet, or of HRNet, HigherHRNet, "
+        "LitePose, ResNet, MobileNetV2 or hourglasses with associative embedding; got "
+        f"{first_names(tuple(tensors))}"
     )
 
 

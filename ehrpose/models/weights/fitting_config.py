@@ -73,6 +73,8 @@ def _stem(kind: str, sizes: Mapping[str, Any]) -> str | None:
         return f"res{sizes['depth']}"
     if kind == "hourglass":
         return "hourglass-mmpose" if sizes["with_norm"] else "hourglass"
+    if kind == "posenet":
+        return kind if (sizes["width"], sizes["max_channels"]) == (0.75, 512) else None
     if kind == "lite":
         return "small" if (sizes["width"], sizes["depth"]) == (1.0, 1.0) else None
     if kind == "mobilenetv2":

@@ -16,7 +16,9 @@ from ehrpose.models.backbones.resnet import STAGE_BLOCKS
 from ehrpose.registry import MODELS
 
 Tensors = Mapping[str, Tensor]
-RIVAL_KINDS = ("higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass", "hrnet_imagenet")
+RIVAL_KINDS = (
+    "higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass", "posenet", "hrnet_imagenet",
+)  # fmt: skip
 _OFFICIAL, _MMPOSE0, _MMPOSE1 = "its authors' names", "names of mmpose 0.x", "names of mmpose 1.x"
 
 
@@ -27,7 +29,7 @@ class RivalLayout(NamedTuple):
         kind: One of ``RIVAL_KINDS``.
         seen: The network and whose names, for a message.
         mark: A tensor that tells the layout: all of HRNet's trunk for ``hrnet``, and so on.
-        output: The 1x1 convolution whose rows give the number of keypoints: 2K.
+        output: The 1x1 convolution whose rows give the number of keypoints: 2K, of PoseNet K.
         renamed: Our name to theirs.
         sizes: Sizes of the network from the tensors, without the number of keypoints.
         parts: Configs of backbone, neck and head for these sizes.
@@ -63,7 +65,7 @@ def network_sizes(layout: RivalLayout, tensors: Tensors) -> dict[str, Any]:
     if layout.dropped:
         return layout.sizes(tensors)
     rows = tensors[layout.output].shape[0]
-    per_keypoint = 4 if layout.seen == _HOURGLASS_SEEN else 2
+    per_keypoint = {_HOURGLASS_SEEN: 4, _POSENET_SEEN: 1}.get(layout.seen, 2)
     if rows < per_keypoint or rows % per_keypoint:
         raise ValueError(f"{layout.output} has {rows} rows, expected {per_keypoint} of each keypoint")
     return {**layout.sizes(tensors), "num_keypoints": rows // per_keypoint}
@@ -81,6 +83,11 @@ def build_network(layout: RivalLayout, sizes: dict[str, Any]) -> nn.Module:
     codec = SimpleNamespace(
         num_keypoints=sizes["num_keypoints"], tag_dim=1, strides=strides, tag_strides=(4,)
     )
+    if head_config["type"] == "PersonLabHead":
+        edges = sizes["num_keypoints"] - 1
+        codec = SimpleNamespace(
+            num_keypoints=sizes["num_keypoints"], tree=SimpleNamespace(num_edges=edges), with_long=False
+        )
     head = MODELS.build({"in_channels": neck.out_channels, "codec": codec, **head_config})
     return nn.ModuleDict({"backbone": backbone, "neck": neck, "head": head})
 
@@ -231,6 +238,37 @@ def _hourglass_parts(sizes: dict[str, Any]) -> tuple[dict, dict, dict]:
     return backbone, {"type": "PassThroughNeck"}, {"type": "SingleLevelAEHead"}
 
 
+# ---- PoseNet, in the form in which ``tflite.network_tensors`` returns its files
+
+_POSENET_SEEN = "PoseNet on MobileNetV1, dequantised from TensorFlow Lite"
+_POSENET_HEADS = {"heat": "heatmap_2", "short": "offset_2", "mid_forward": "displacement_fwd_2",
+                  "mid_backward": "displacement_bwd_2"}  # fmt: skip
+
+
+def _posenet_name(name: str, sizes: dict[str, Any]) -> str:
+    match = re.match(r"backbone\.blocks\.(\d+)\.(depthwise|pointwise)\.conv\.(weight|bias)", name)
+    if match:
+        return f"Conv2d_{int(match[1]) + 1}_{match[2]}.{match[3]}"
+    part, layer, rest = name.split(".", 2)
+    return f"{_POSENET_HEADS[layer]}.{rest}" if part == "head" else f"Conv2d_0.{rest.removeprefix('conv.')}"
+
+
+def _posenet_sizes(tensors: Tensors) -> dict[str, Any]:
+    def rows(name: str) -> int:
+        return tensors[name].shape[0] if name in tensors else 0
+
+    return {
+        "width": rows("Conv2d_0.weight") / 32,
+        "max_channels": round(32 * rows("Conv2d_13_pointwise.weight") / max(rows("Conv2d_0.weight"), 1)),
+    }
+
+
+def _posenet_parts(sizes: dict[str, Any]) -> tuple[dict, dict, dict]:
+    backbone = {"type": "MobileNetV1", "width": sizes["width"], "max_channels": sizes["max_channels"],
+                "with_norm": False}  # fmt: skip
+    return backbone, {"type": "PassThroughNeck", "stride": 16}, {"type": "PersonLabHead"}
+
+
 LAYOUTS = (
     _hrnet(_OFFICIAL, "", "", one_level=False),
     _hrnet(_MMPOSE0, "backbone.", "keypoint_head.", one_level=False),
@@ -257,6 +295,10 @@ LAYOUTS = (
         "hourglass", f"stacked hourglasses, {_MMPOSE0}", "backbone.hourglass_modules.0.0.up1.conv.weight",
         "backbone.out_convs.3.conv.weight", _mmpose_hourglass_name, lambda tensors: {"with_norm": True},
         _hourglass_parts,
+    ),
+    RivalLayout(
+        "posenet", _POSENET_SEEN, "Conv2d_0.weight", "heatmap_2.weight",
+        _posenet_name, _posenet_sizes, _posenet_parts,
     ),
     RivalLayout(
         "hrnet_imagenet", f"HRNet for classification, {_OFFICIAL}", "transition1.0.0.weight", "classifier.weight",

@@ -7,13 +7,17 @@ read have had their places since the schema's first release.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
+_LAYER = re.compile(r"([^/]+)/(?:weights|Conv2D|depthwise)[^/]*(?:/FakeQuantWithMinMaxVars)?$")
 _IDENTIFIER = b"TFL3"
 _MAX_BYTES = 1 << 30
 # Types by their number in the schema; the others (text, complex and packed numbers) hold no weights.
@@ -35,8 +39,11 @@ class TfliteTensor(NamedTuple):
 
 
 def is_tflite(filename: str | os.PathLike) -> bool:
-    """Whether a file begins as a TensorFlow Lite model."""
-    with Path(filename).open("rb") as file:
+    """Whether there is a file that begins as a TensorFlow Lite model."""
+    path = Path(filename)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
         return file.read(8)[4:] == _IDENTIFIER
 
 
@@ -57,9 +64,31 @@ def read_tflite(filename: str | os.PathLike) -> dict[str, TfliteTensor]:
     try:
         return {tensor.name: tensor for tensor in _constants(path.read_bytes())}
     except (struct.error, IndexError, UnicodeDecodeError, _DamagedError) as error:
-        raise ValueError(
-            f"{path} is truncated or damaged ({error}): copy or download it again"
-        ) from None
+        raise ValueError(f"{path} is truncated or damaged ({error}): copy or download it again") from None
+
+
+def network_tensors(filename: str | os.PathLike) -> dict[str, Tensor]:
+    """Return the weights of a file's convolutions as torch stores them, called ``LAYER.weight`` and ``LAYER.bias``.
+
+    Layers are called as in TensorFlow, without the scopes around them. Kernels (O, H, W, I), and (1, H, W, C) of
+    depthwise convolutions, become (O, I, H, W) and (C, 1, H, W).
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: As from ``read_tflite``.
+    """
+    tensors = {}
+    for name, (_, values, _) in read_tflite(filename).items():
+        layer = _LAYER.search(name)
+        if layer is None:
+            tensors[name] = torch.from_numpy(values)
+        elif values.ndim == 4:
+            depthwise = len(values) == 1 and layer[1].endswith("depthwise")
+            axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
+            tensors[f"{layer[1]}.weight"] = torch.from_numpy(np.ascontiguousarray(values.transpose(axes)))
+        else:
+            tensors[f"{layer[1]}.bias"] = torch.from_numpy(values)
+    return tensors
 
 
 class _DamagedError(Exception):
@@ -135,7 +164,10 @@ def _constants(data: bytes) -> Iterator[TfliteTensor]:
         dtype = _DTYPES.get(tensor.number(1, "<b"))
         if dtype is None:
             raise _DamagedError(f"{name} has a type that is not supported")
-        if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize != content.size or min(shape, default=1) < 0:
+        if (
+            int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize != content.size
+            or min(shape, default=1) < 0
+        ):
             raise _DamagedError(f"{name} has {content.size} bytes, expected those of shape {shape}")
         values = content.view(dtype).reshape(shape)
         yield _dequantised(name, values, tensor.table(4))
