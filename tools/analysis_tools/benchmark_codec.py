@@ -17,6 +17,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "--codec",
+        default="AssociativeEmbedding",
+        choices=["AssociativeEmbedding", "PersonLab"],
+        help="the second is compared with a plain decoder of its own; sides are rounded to multiples of 16, plus 1 "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--labels", help="COCO keypoint file with the poses (default: synthetic poses)")
     parser.add_argument(
         "--people", type=int, nargs="+", default=[0, 1, 5, 15, 30, 60], help="numbers of people"
@@ -43,6 +50,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.codec == "PersonLab":
+        from ehrpose.analysis.codec.personlab_benchmark import print_personlab_benchmark
+
+        print_personlab_benchmark(
+            args.keypoints, args.labels, args.people, args.sides, args.num_maps, args.rounds, args.threads
+        )
+        return
     if args.kernels:
         from ehrpose.analysis.codec.kernel_worth import print_kernels
 
