@@ -33,8 +33,6 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
 from ehrpose.structures import OffsetMaps, People, PeoplePeaks
 
-__all__ = ["PersonLab"]
-
 _FIELDS = ("heat", "short", "forward", "backward", "long")
 
 
