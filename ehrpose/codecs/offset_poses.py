@@ -12,7 +12,7 @@ from typing import NamedTuple, Tuple
 import numpy as np
 
 from ehrpose.codecs.accelerator import kernel
-from ehrpose.codecs.heatmap import find_peaks
+from ehrpose.codecs.heatmap import rank_peaks
 from ehrpose.codecs.offset_tree import OffsetTree
 
 # A position whose neighbours give less than this in all stays where it is.
@@ -77,14 +77,31 @@ def find_candidates(values: np.ndarray, heat: np.ndarray, min_score: float, most
         min_score: Least probability.
         most: Most candidates of each type.
     """
-    least = float(values[heat >= min_score].min(initial=np.inf))
-    if not np.isfinite(least):
-        return Candidates(np.zeros(0, np.int64), np.zeros((0, 2), np.int64), np.zeros(0, np.float32))
-    # find_peaks takes values above its limit, here from it on.
-    peaks = find_peaks(values, 3, float(np.nextafter(np.float32(least), np.float32(-np.inf))), most)
-    order = np.argsort(-peaks.scores, kind="stable")
-    types, ys, xs = peaks.types[order], peaks.ys[order], peaks.xs[order]
-    return Candidates(types, np.stack([ys, xs], axis=1), heat[types, ys, xs])
+    found = (kernel("local_maxima", "offset_kernels") or _local_maxima)(values, heat, np.float32(min_score))
+    scores = values.reshape(-1)[found]
+    types = found // values[0].size
+    if np.bincount(types, minlength=1).max() > most:
+        peaks = rank_peaks(found, scores, values.shape, most)
+        found = (peaks.types * values.shape[1] + peaks.ys) * values.shape[2] + peaks.xs
+        types, scores = peaks.types, peaks.scores
+    order = np.argsort(-scores, kind="stable")
+    found, types = found[order], types[order]
+    rows, columns = np.divmod(found, values.shape[2])
+    pixels = np.stack([rows - types * values.shape[1], columns], axis=1)
+    return Candidates(types, pixels, heat.reshape(-1)[found])
+
+
+def _local_maxima(values: np.ndarray, heat: np.ndarray, min_score: np.float32) -> np.ndarray:
+    """Return the flat indices, ascending, of pixels from ``min_score`` on that no direct neighbour exceeds."""
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    types, rows, columns = np.nonzero(heat >= min_score)
+    own = values[types, rows, columns]
+    highest = np.ones(len(own), bool)
+    for dy in (0, 1, 2):
+        for dx in (0, 1, 2):
+            highest &= padded[types, rows + dy, columns + dx] <= own
+    found = np.ravel_multi_index((types, rows, columns), values.shape)
+    return np.asarray(found[highest], np.int64)
 
 
 def grow_people(
@@ -230,6 +247,10 @@ def voted(
 
 def counted_scores(poses: np.ndarray, radius: float) -> np.ndarray:
     """Return (N, K) probabilities, 0 where a person before has the same keypoint within ``radius`` px."""
+    loop = kernel("counted_scores", "offset_kernels")
+    if loop is not None:
+        counted: np.ndarray = loop(poses, float(radius))
+        return counted
     dy, dx = (poses[:, None, :, axis] - poses[None, :, :, axis] for axis in (0, 1))
     near = dy * dy + dx * dx <= radius * radius
     before = np.tri(len(poses), k=-1, dtype=bool)[:, :, None]

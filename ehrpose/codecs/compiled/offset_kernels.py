@@ -1,4 +1,4 @@
-"""Numba loops that follow offsets from candidates to whole people, bit-identical to ``offset_poses``.
+"""Numba loops that find candidates and follow offsets to whole people, bit-identical to ``offset_poses``.
 
 Axes: K keypoint types, E edges, M candidates. Positions are (y, x) in input px.
 """
@@ -11,6 +11,43 @@ import numpy as np
 from numba import njit
 
 compiled = njit(cache=True, nogil=True)
+
+
+@compiled
+def local_maxima(values: np.ndarray, heat: np.ndarray, min_score: np.float32) -> np.ndarray:
+    """Return the flat indices, ascending, of pixels that no neighbour exceeds: ``offset_poses._local_maxima``."""
+    num_types, height, width = values.shape
+    found = np.empty(values.size, np.int64)
+    count = 0
+    for k in range(num_types):
+        for y in range(height):
+            for x in range(width):
+                if not heat[k, y, x] >= min_score:
+                    continue
+                own = values[k, y, x]
+                highest = True
+                for i in range(max(y - 1, 0), min(y + 2, height)):
+                    for j in range(max(x - 1, 0), min(x + 2, width)):
+                        if values[k, i, j] > own:
+                            highest = False
+                if highest:
+                    found[count] = (k * height + y) * width + x
+                    count += 1
+    return found[:count].copy()
+
+
+@compiled
+def counted_scores(poses: np.ndarray, radius: float) -> np.ndarray:
+    """Return the probabilities of keypoints that no person before has: ``offset_poses.counted_scores``."""
+    counted = poses[:, :, 2].copy()
+    for n in range(1, len(poses)):
+        for k in range(poses.shape[1]):
+            for other in range(n):
+                dy, dx = poses[n, k, 0] - poses[other, k, 0], poses[n, k, 1] - poses[other, k, 1]
+                if dy * dy + dx * dx <= radius * radius:
+                    counted[n, k] = 0.0
+                    break
+    return counted
 
 
 @compiled

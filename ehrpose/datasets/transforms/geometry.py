@@ -186,7 +186,7 @@ class BottomUpResize(BaseTransform):
         self._plan((32, 32))  # raises on bad scales
 
     def _plan(self, photo_wh: Sequence[int]) -> list:
-        align_corners = getattr(self.codec, "unbiased", False)
+        align_corners = getattr(self.codec, "unbiased", False) or getattr(self.codec, "aligned", False)
         offset = getattr(self.codec, "side_offset", 0)
         arguments = (self.input_size, self.size_divisor, self.scales, self.max_aspect, align_corners, offset)
         return plan_inputs(photo_wh, *arguments)
