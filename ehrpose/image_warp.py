@@ -24,7 +24,7 @@ class InputPlan(NamedTuple):
     """One network input: its size in px and the warp that fills it.
 
     Attributes:
-        size_wh: Width and height, multiples of 32, or of a smaller divisor.
+        size_wh: Width and height, multiples of 32, or as ``plan_inputs`` was asked for.
         warp: (2, 3) float64, photo to input.
     """
 
@@ -140,23 +140,26 @@ def plan_inputs(
     max_aspect: float = 8.0,
     align_corners: bool = False,
     side: str = "short",
+    offset: int = 0,
 ) -> List[InputPlan]:
     """Lay out the test inputs of one photo.
 
     At the smallest scale the input's short side is ``input_size * scale``, rounded up to ``size_divisor``; the
     photo fills it and is centred along the long side, which is rounded up likewise. The inputs of the other
-    scales show exactly the same content; their sides are the nearest multiples of 32, or of a smaller divisor.
+    scales show exactly the same content; their sides are the nearest multiples of 32 (of ``size_divisor`` if that is
+    no multiple of 32), plus ``offset``.
 
     Args:
         photo_wh: Width and height of the photo, px.
         input_size: Short side at scale 1, px.
-        size_divisor: Sides are multiples of this.
+        size_divisor: Sides are multiples of this, plus ``offset``.
         scales: Test scales, including 1.0.
         max_aspect: The long side is at most this many input sizes; longer photos are scaled down.
         align_corners: Align the scales at the centres of their corner pixels (as unbiased codecs resize maps), not at
             the corners of the images.
         side: ``"short"``, or ``"height"``: the photo's height fills the input's, also of upright photos, and the input
             is at least as wide as it is high.
+        offset: The codec's ``side_offset``, px: 1 for networks whose sides are multiples plus 1.
 
     Returns:
         One plan per scale, scale 1.0 first, then in the order given.
@@ -170,20 +173,22 @@ def plan_inputs(
     width, height = photo_wh
     first, second = (height, width) if side == "height" or width > height else (width, height)
     smallest = min(scales)
-    filled = _round_up(input_size * smallest, size_divisor)
+    filled = _round_up(input_size * smallest, size_divisor, offset)
     scale = filled / first
     if scale * second > max_aspect * filled:
         scale = max_aspect * filled / second
-        filled = _round_up(scale * first, size_divisor)
-    other = _round_up(scale * second, size_divisor)
+        filled = _round_up(scale * first, size_divisor, offset)
+    other = _round_up(scale * second, size_divisor, offset)
     if side == "height":
         least_wh = (max(other, filled), filled)
     else:
         least_wh = (filled, other) if width <= height else (other, filled)
     ordered = [1.0, *(s for s in scales if s != 1.0)]
-    unit = math.gcd(32, size_divisor)
+    step = size_divisor if size_divisor % 32 else 32
+    width, height = (side_px - offset for side_px in least_wh)
     sizes = [
-        (_near(least_wh[0] * s / smallest, unit), _near(least_wh[1] * s / smallest, unit)) for s in ordered
+        (_near(width * s / smallest, step) + offset, _near(height * s / smallest, step) + offset)
+        for s in ordered
     ]
     base_wh = sizes[0]
     base = _between(least_wh, base_wh, False) if base_wh != least_wh else np.eye(2, 3)
@@ -192,20 +197,20 @@ def plan_inputs(
 
 
 def resize_warp(
-    width: int, height: int, input_size: int, size_divisor: int = 64
+    width: int, height: int, input_size: int, size_divisor: int = 64, offset: int = 0
 ) -> Tuple[np.ndarray, Tuple[int, int]]:
     """Return the warp and the (width, height) of a photo's single input; see ``plan_inputs``."""
-    plan = plan_inputs((width, height), input_size, size_divisor)[0]
+    plan = plan_inputs((width, height), input_size, size_divisor, offset=offset)[0]
     return plan.warp, plan.size_wh
 
 
-def _round_up(length: float, divisor: int) -> int:
+def _round_up(length: float, divisor: int, offset: int) -> int:
     # Rounded first: 64.0000001, which is 64 up to floating-point error, must not become 128.
-    return max(1, math.ceil(round(length / divisor, 6))) * divisor
+    return max(1, math.ceil(round((length - offset) / divisor, 6))) * divisor + offset
 
 
-def _near(length: float, unit: int) -> int:
-    return max(1, round(length / unit)) * unit
+def _near(length: float, step: int) -> int:
+    return max(1, round(length / step)) * step
 
 
 def _between(first_wh: Sequence[int], second_wh: Sequence[int], align_corners: bool) -> np.ndarray:

@@ -73,6 +73,8 @@ MODELS = _child(
     "ehrpose.models.backbones.hourglass",
     "ehrpose.models.backbones.lightweight_openpose",
     "ehrpose.models.heads.part_affinity_head",
+    "ehrpose.models.backbones.mobilenet_v1",
+    "ehrpose.models.heads.personlab_head",
 )
 DATASETS = _child(
     root.DATASETS,
@@ -100,7 +102,9 @@ VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
 
 # No counterpart in MMEngine; these work without torch.
 CODECS = StepwiseRegistry(
-    "codec", scope="ehrpose", locations=["ehrpose.codecs", "ehrpose.codecs.part_affinity"]
+    "codec",
+    scope="ehrpose",
+    locations=["ehrpose.codecs", "ehrpose.codecs.part_affinity", "ehrpose.codecs.personlab"],
 )
 BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
 TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])

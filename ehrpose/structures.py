@@ -12,7 +12,9 @@ import numpy as np
 
 from ehrpose.oks import extents
 
-__all__ = ["FieldMaps", "FieldPeaks", "Maps", "OffsetMaps", "PeakMaps", "People", "invert_warp"]
+__all__ = [
+    "FieldMaps", "FieldPeaks", "Maps", "OffsetMaps", "PeakMaps", "People", "PeoplePeaks", "invert_warp",
+]  # fmt: skip
 
 
 class Maps(NamedTuple):
@@ -83,8 +85,8 @@ class OffsetMaps(NamedTuple):
     """Output of a network with heatmaps and offsets (``PersonLab``); K keypoints, E edges of the tree of keypoints.
 
     Attributes:
-        heat: (B, K, h, w) logits or probabilities that a keypoint is near, as the codec says.
-        short: (B, 2 K, h, w) offsets to that keypoint, map or input px as the codec says, first all y, then all x.
+        heat: (B, K, h, w) logits: that a keypoint is near.
+        short: (B, 2 K, h, w) offsets to that keypoint, px of the input, first all y, then all x.
         forward: (B, 2 E, h, w) offsets from an edge's parent to its child, likewise.
         backward: (B, 2 E, h, w) offsets from child to parent, likewise.
         long: (B, 2 K, h, w) offsets from any pixel of a person to its keypoints, or None.
@@ -99,6 +101,26 @@ class OffsetMaps(NamedTuple):
     def image(self, index: int) -> OffsetMaps:
         """Return the maps of one image, without the batch axis."""
         return OffsetMaps(*(None if field is None else field[index] for field in self))
+
+
+class PeoplePeaks(NamedTuple):
+    """Output of a network with heatmaps and offsets exported with ``decode="peaks"``: a pose for each candidate.
+
+    M candidates of each keypoint type: local maxima (3 x 3) of its heatmap, highest first, padded with arbitrary pixels
+    of a very low logit.
+
+    Attributes:
+        root_logits: (B, K, M) float32, logits of the heatmap.
+        root_poses: (B, K, M, K, 3) float32: y, x (input px) and probability of all keypoints of the person that each
+            candidate belongs to.
+    """
+
+    root_logits: Any
+    root_poses: Any
+
+    def image(self, index: int) -> PeoplePeaks:
+        """Return the candidates of one image, without the batch axis."""
+        return PeoplePeaks(self.root_logits[index], self.root_poses[index])
 
 
 class PeakMaps(NamedTuple):

@@ -160,6 +160,20 @@ def test_all_scales_show_the_same(scales, align_corners):
             np.testing.assert_allclose((here + 0.5) / size_wh, (there + 0.5) / base_wh, atol=1e-5)
 
 
+@pytest.mark.parametrize("divisor", [16, 32])
+def test_sides_may_be_multiples_plus_an_offset(divisor):
+    for photo_wh in ((640, 480), (333, 500), (481, 481), (4000, 30)):
+        plans = plan_inputs(photo_wh, 353, divisor, (1.0, 0.5, 2.0), 8.0, align_corners=True, offset=1)
+        for size_wh, _ in plans:
+            assert size_wh[0] % divisor == size_wh[1] % divisor == 1
+        corner = np.array([(0.0, 0.0), photo_wh])
+        shares = [warp_points(corner, warp) / (np.array(size_wh) - 1) for size_wh, warp in plans]
+        for share in shares[1:]:
+            np.testing.assert_allclose(share, shares[0], atol=1e-5)
+    assert plan_inputs((640, 480), 481, 16, offset=1)[0].size_wh == (657, 481)
+    assert plan_inputs((641, 481), 481, 16, offset=1)[0].size_wh == (641, 481)
+
+
 @pytest.mark.parametrize("photo_wh", [(640, 480), (333, 500), (500, 333), (77, 41), (1600, 1200)])
 def test_a_mirrored_photo_gives_the_mirrored_input(photo_wh, rng):
     photo = rng.integers(0, 256, (photo_wh[1], photo_wh[0], 3), np.uint8)

@@ -44,9 +44,8 @@ class BaseCodec:
         peaks_options: Options with which ``decode`` returns the people that ``decode_peaks`` does.
         meta: The skeleton of the people that ``decode`` returns.
         input_size: Side of the square training input, px; also the short side at test time.
-        side_multiple: What the sides of a test input are at least rounded up to multiples of, px; the backbone may ask
-            for more.
-        side_offset: Sides of the input are multiples of the network's largest stride, plus this, px.
+        side_multiple: Sides of the input are multiples of this, plus ``side_offset``, px; a backbone may ask for more.
+        side_offset: 0, or what the sides have above a multiple, px.
         map_strides: Name to stride, px, of each map that the network outputs, in the order of ``maps_type``.
         aligned: Map pixel i lies at the input's pixel ``i * stride``; False: amid the pixels that it covers.
     """

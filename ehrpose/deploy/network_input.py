@@ -21,9 +21,13 @@ def input_plan(photo_wh: Sequence[int], sidecar: Sidecar) -> InputPlan:
     """
     sides = sidecar.sides
     if sides is not None:
-        side = sides.get("side", "short")
         return plan_inputs(
-            photo_wh, sides["short"], sides["divisor"], max_aspect=sides["max_aspect"], side=side
+            photo_wh,
+            sides["short"],
+            sides["divisor"],
+            max_aspect=sides["max_aspect"],
+            side=sides.get("side", "short"),
+            offset=sides.get("offset", 0),
         )[0]
     plans = [InputPlan(size_wh, letterbox_warp(photo_wh, size_wh)) for size_wh in sidecar.shapes_wh]
     return max(plans, key=lambda plan: (plan.warp[0, 0], -plan.size_wh[0] * plan.size_wh[1]))

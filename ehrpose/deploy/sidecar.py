@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,9 +42,9 @@ class Sidecar:
             ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255; normalisation is
             part of the network. ``border`` is the colour around the photo, BGR, black if absent. Height and width are
             fixed, and photos letterboxed into them, unless there is ``sides`` (``short``, px, ``divisor``,
-            ``max_aspect`` and, unless the short one is meant, ``side``: they follow each photo, as ``plan_inputs``
-            says) or ``shapes`` (list of [H, W], the best of which is chosen for each photo); those in ``shape`` are
-            then one example.
+            ``max_aspect``; ``side`` unless the short one is meant, ``offset`` unless it is 0: they follow each photo,
+            as ``plan_inputs`` says) or ``shapes`` (list of [H, W], the best of which is chosen for each photo); those
+            in ``shape`` are then one example.
         outputs: Name to shape, in order; the names are those of the codec's maps or candidates.
         decode: ``"none"``: the network outputs maps; ``"peaks"``: keypoint candidates.
         codec: Config of the codec, including the skeleton; each ``type`` is a name registered in CODECS.
@@ -90,14 +89,17 @@ class Sidecar:
         return int(blue), int(green), int(red)
 
     @property
-    def multiple(self) -> int:
-        """What the sides of inputs that follow the photo are multiples of, px."""
-        return 32 if self.sides is None else math.gcd(32, self.sides["divisor"])
-
-    @property
     def sides(self) -> Optional[Dict[str, Any]]:
         """``short``, ``divisor`` and ``max_aspect`` of inputs that follow the photo; None: they do not."""
         return self.input.get("sides")
+
+    def takes(self, size_wh: Tuple[int, int]) -> bool:
+        """Whether the network takes inputs of this width and height, px."""
+        if self.sides is None:
+            return size_wh in self.shapes_wh
+        divisor, offset = self.sides["divisor"], self.sides.get("offset", 0)
+        step = divisor if divisor % 32 else 32
+        return all(side >= step and (side - offset) % step == 0 for side in size_wh)
 
     @property
     def shapes_wh(self) -> List[Tuple[int, int]]:

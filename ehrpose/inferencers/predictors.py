@@ -231,9 +231,10 @@ def _pipeline(model: Any, letterbox: int | Sequence[int] | None = None) -> Any:
     steps = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
     if letterbox is not None:
         for place, step in enumerate(steps):
-            if step["type"] == "BottomUpResize":
+            if step["type"] in ("BottomUpResize", "BottomUpLetterbox"):
                 border = {"border": step["border"]} if "border" in step else {}
-                steps[place] = {"type": "BottomUpLetterbox", "size_wh": letterbox, **border}
+                fitted = {"type": "BottomUpLetterbox", "size_wh": letterbox, "codec": model.codec}
+                steps[place] = {**fitted, **border}
     return Compose([TRANSFORMS.build(step) for step in steps])
 
 

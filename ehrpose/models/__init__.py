@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.models.backbones.hourglass import StackedHourglass
     from ehrpose.models.backbones.hrnet import HRNet
     from ehrpose.models.backbones.litepose import LitePose
+    from ehrpose.models.backbones.mobilenet_v1 import MobileNetV1
     from ehrpose.models.backbones.mobilenet_v2 import MobileNetV2
     from ehrpose.models.backbones.resnet import ResNet
     from ehrpose.models.classifier import ImageClassifier
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.models.estimator import BottomUpEstimator
     from ehrpose.models.heads import AEHead, ClassificationHead, SingleLevelAEHead
     from ehrpose.models.heads.fusion_deconv_head import FusionDeconvHead
+    from ehrpose.models.heads.personlab_head import PersonLabHead
     from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
     from ehrpose.models.necks import HighResolutionNeck, TopDownNeck
     from ehrpose.models.necks.deconv import DeconvNeck
@@ -39,8 +41,10 @@ __all__ = [
     "HighResolutionNeck",
     "ImageClassifier",
     "LitePose",
+    "MobileNetV1",
     "MobileNetV2",
     "PassThroughNeck",
+    "PersonLabHead",
     "PosePreprocessor",
     "ResNet",
     "SideLoss",
@@ -61,11 +65,13 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
             "EfficientNetLite": "ehrpose.models.backbones",
             "HRNet": "ehrpose.models.backbones.hrnet",
             "LitePose": "ehrpose.models.backbones.litepose",
+            "MobileNetV1": "ehrpose.models.backbones.mobilenet_v1",
             "MobileNetV2": "ehrpose.models.backbones.mobilenet_v2",
             "ResNet": "ehrpose.models.backbones.resnet",
             "StackedHourglass": "ehrpose.models.backbones.hourglass",
             "FusionDeconvHead": "ehrpose.models.heads.fusion_deconv_head",
             "DeconvNeck": "ehrpose.models.necks.deconv",
+            "PersonLabHead": "ehrpose.models.heads.personlab_head",
             "PassThroughNeck": "ehrpose.models.necks.pass_through",
             "ImageClassifier": "ehrpose.models.classifier",
             "PosePreprocessor": "ehrpose.models.data_preprocessor",

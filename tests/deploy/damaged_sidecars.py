@@ -58,7 +58,7 @@ KEYS = [
 
 
 def sidecars():
-    """Return the content of a JSON of each kind: fixed, following the photo, several shapes, peaks, engine."""
+    """Return the content of a JSON of each kind: fixed, following the photo, several shapes, peaks, engine, offsets."""
     fixed = json.loads(FIXED)
 
     def changed(given=None, **changes):
@@ -66,6 +66,11 @@ def sidecars():
         content["input"].update(given or {})
         return content
 
+    names = fixed["codec"]["keypoints"]["names"]
+    offsets = {
+        "type": "PersonLab", "input_size": 97, "keypoints": fixed["codec"]["keypoints"], "stride": 16, "radius": 32.0,
+        "edges": [[names[0], name] for name in names[1:]], "nms_oks": None, "hough": False,
+    }  # fmt: skip
     peaks = ("peak_scores", "peak_pixels", "peak_cross", "peak_heat", "peak_tags")
     return {
         "fixed": fixed,
@@ -76,6 +81,10 @@ def sidecars():
             decode="peaks", outputs={name: [1, 5, 30, 4] for name in peaks},
         ),
         "engine": changed(backend="tensorrt", precision="fp16", engine=ENGINE, versions={"ehrpose": "0.2.0"}),
+        "offsets": changed(
+            {"shape": [1, 3, 97, 145], "sides": {**SIDES, "short": 97, "divisor": 16, "offset": 1}},
+            format=2, codec=offsets, outputs={name: [1, 5, 7, 10] for name in ("heat", "short", "forward", "backward")},
+        ),
     }  # fmt: skip
 
 

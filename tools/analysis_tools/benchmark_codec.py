@@ -20,8 +20,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--codec",
         default="AssociativeEmbedding",
-        choices=["AssociativeEmbedding", "PartAffinity"],
-        help="of the second, fast mode is compared with paper mode, which does what its authors' code does (default: "
+        choices=["AssociativeEmbedding", "PartAffinity", "PersonLab"],
+        help="of PartAffinity, fast mode is compared with paper mode, which does what its authors' code does; "
+        "PersonLab with a plain decoder of its own, its sides rounded to multiples of 16, plus 1 (default: "
         "%(default)s)",
     )
     parser.add_argument("--labels", help="COCO keypoint file with the poses (default: synthetic poses)")
@@ -50,10 +51,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    if args.codec == "PartAffinity":
+    if args.codec != "AssociativeEmbedding":
         from ehrpose.analysis.codec.part_benchmark import print_part_benchmark
+        from ehrpose.analysis.codec.personlab_benchmark import print_personlab_benchmark
 
-        print_part_benchmark(
+        benchmark = print_part_benchmark if args.codec == "PartAffinity" else print_personlab_benchmark
+        benchmark(
             args.keypoints, args.labels, args.people, args.sides, args.num_maps, args.rounds, args.threads
         )
         return

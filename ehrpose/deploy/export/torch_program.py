@@ -40,10 +40,10 @@ def export_torch(
     axes: dict[int, object] = {0: torch.export.Dim("batch", min=1)} if dynamic_batch else {}
     if dynamic_sides:
         first = 2 if network.layout == "NCHW" else 1
-        multiple = side_multiple(network)
-        axes |= {
-            first + i: multiple * torch.export.Dim(name, min=1) for i, name in enumerate(("rows", "columns"))
-        }
+        multiple, offset = side_multiple(network), network.side_offset
+        for axis, name in enumerate(("rows", "columns"), first):
+            side = multiple * torch.export.Dim(name, min=1)
+            axes[axis] = side + offset if offset else side
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():

@@ -27,11 +27,11 @@ from ehrpose.models.weights.conversion_names import (
     one_classifier_form,
     public_name,
 )
+from ehrpose.models.weights.field_layouts import kept_stages
 from ehrpose.models.weights.rival_layouts import (
     RIVAL_KINDS,
     build_network,
     find_layout,
-    kept_stages,
     network_sizes,
 )
 from ehrpose.models.weights.state_dict_diff import (
@@ -166,8 +166,8 @@ def detect_kind(tensors: Mapping[str, Tensor]) -> str:
         raise ValueError(f"unknown layout: the names are those of {other}, which is not supported")
     raise ValueError(
         "unknown layout: expected the names of EfficientHRNet (final_layers.0.weight), EfficientNet "
-        "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), of Lightweight OpenPose, or of HRNet, "
-        "HigherHRNet, LitePose, ResNet, MobileNetV2 or hourglasses with associative embedding; got "
+        "(features.0.1.weight), EfficientNet-Lite (_conv_stem.weight), of Lightweight OpenPose or PoseNet, or of "
+        "HRNet, HigherHRNet, LitePose, ResNet, MobileNetV2 or hourglasses with associative embedding; got "
         f"{first_names(tuple(tensors))}"
     )
 

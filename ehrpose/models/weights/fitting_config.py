@@ -78,6 +78,8 @@ def _stem(kind: str, sizes: Mapping[str, Any]) -> str | None:
         return "hourglass-mmpose" if sizes["with_norm"] else "hourglass"
     if kind == "lwopenpose":
         return {1: "lwopenpose", 3: "lwopenpose-3stages"}.get(sizes["num_refinements"])
+    if kind == "posenet":
+        return kind if (sizes["width"], sizes["max_channels"]) == (0.75, 512) else None
     if kind == "lite":
         return "small" if (sizes["width"], sizes["depth"]) == (1.0, 1.0) else None
     if kind == "mobilenetv2":

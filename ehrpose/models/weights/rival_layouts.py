@@ -13,11 +13,23 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from ehrpose.models.backbones.resnet import STAGE_BLOCKS
+from ehrpose.models.weights.field_layouts import (
+    OPENPOSE_LIMBS,
+    OPENPOSE_OUTPUT,
+    OPENPOSE_PARTS,
+    POSENET_SEEN,
+    openpose_name,
+    openpose_parts,
+    openpose_sizes,
+    posenet_name,
+    posenet_parts,
+    posenet_sizes,
+)
 from ehrpose.registry import MODELS
 
 Tensors = Mapping[str, Tensor]
 RIVAL_KINDS = (
-    "higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass", "lwopenpose", "hrnet_imagenet",
+    "higherhrnet", "hrnet", "litepose", "resnet", "mobilenetv2", "hourglass", "lwopenpose", "posenet", "hrnet_imagenet",
 )  # fmt: skip
 _OFFICIAL, _MMPOSE0, _MMPOSE1 = "its authors' names", "names of mmpose 0.x", "names of mmpose 1.x"
 
@@ -29,7 +41,7 @@ class RivalLayout(NamedTuple):
         kind: One of ``RIVAL_KINDS``.
         seen: The network and whose names, for a message.
         mark: A tensor that tells the layout: all of HRNet's trunk for ``hrnet``, and so on.
-        output: The 1x1 convolution whose rows give the number of keypoints: 2K.
+        output: The 1x1 convolution whose rows give the number of keypoints: 2K, of PoseNet K.
         renamed: Our name to theirs.
         sizes: Sizes of the network from the tensors, without the number of keypoints.
         parts: Configs of backbone, neck and head for these sizes.
@@ -67,7 +79,7 @@ def network_sizes(layout: RivalLayout, tensors: Tensors) -> dict[str, Any]:
     if layout.kind == "lwopenpose":
         return layout.sizes(tensors)
     rows = tensors[layout.output].shape[0]
-    per_keypoint = 4 if layout.seen == _HOURGLASS_SEEN else 2
+    per_keypoint = {_HOURGLASS_SEEN: 4, POSENET_SEEN: 1}.get(layout.seen, 2)
     if rows < per_keypoint or rows % per_keypoint:
         raise ValueError(f"{layout.output} has {rows} rows, expected {per_keypoint} of each keypoint")
     return {**layout.sizes(tensors), "num_keypoints": rows // per_keypoint}
@@ -86,7 +98,12 @@ def build_network(layout: RivalLayout, sizes: dict[str, Any]) -> nn.Module:
         num_keypoints=sizes["num_keypoints"], tag_dim=1, strides=strides, tag_strides=(4,)
     )
     if head_config["type"] == "PartAffinityHead":
-        codec = SimpleNamespace(num_parts=_OPENPOSE_PARTS, num_limbs=_OPENPOSE_LIMBS)
+        codec = SimpleNamespace(num_parts=OPENPOSE_PARTS, num_limbs=OPENPOSE_LIMBS)
+    if head_config["type"] == "PersonLabHead":
+        edges = sizes["num_keypoints"] - 1
+        codec = SimpleNamespace(
+            num_keypoints=sizes["num_keypoints"], tree=SimpleNamespace(num_edges=edges), with_long=False
+        )
     head = MODELS.build({"in_channels": neck.out_channels, "codec": codec, **head_config})
     return nn.ModuleDict({"backbone": backbone, "neck": neck, "head": head})
 
@@ -237,66 +254,6 @@ def _hourglass_parts(sizes: dict[str, Any]) -> tuple[dict, dict, dict]:
     return backbone, {"type": "PassThroughNeck"}, {"type": "SingleLevelAEHead"}
 
 
-# ---- Lightweight OpenPose
-
-_OPENPOSE_PARTS, _OPENPOSE_LIMBS = 18, 19  # COCO's 17 keypoints and a neck
-
-
-def _refinement_stage(name: str) -> int:
-    """Return the refinement stage that a tensor belongs to, from 0; -1: to none."""
-    match = re.match(r"refinement_stages\.(\d+)\.", name)
-    return int(match[1]) if match else -1
-
-
-def kept_stages(tensors: Tensors, found: int, asked: int | None) -> tuple[int, tuple[str, ...]]:
-    """Return how many of the refinement stages are kept, one unless asked otherwise, and the tensors of the others.
-
-    Raises:
-        ValueError: There are not as many.
-    """
-    kept = 1 if asked is None else asked
-    if not 1 <= kept <= found:
-        raise ValueError(
-            f"`refinements`: expected 1 to {found}, the refinement stages in the file, got {kept}"
-        )
-    return kept, tuple(name for name in tensors if _refinement_stage(name) >= kept)
-
-
-def _openpose_name(name: str, sizes: dict[str, Any]) -> str:
-    part, name = name.split(".", 1)
-    if part == "backbone":
-        name = re.sub(r"^blocks\.(\d+)", lambda m: f"model.{int(m[1]) + 1}", name)
-        for ours, theirs in (("stem", "model.0"), ("align", "cpm.align"), ("context", "cpm.trunk"),
-                             ("output", "cpm.conv")):  # fmt: skip
-            name = re.sub(rf"^{ours}\.", f"{theirs}.", name)
-        return name
-    name = re.sub(r"\.trunk\.(\d)\.trunk\.([0134])", lambda m: f".trunk.{m[1]}.trunk.{int(m[2]) // 3}.{int(m[2]) % 3}",
-                  name)  # fmt: skip
-    output = re.search(r"\.outputs\.(heat|field)\.([02])", name)
-    if output:
-        theirs = {"heat": "heatmaps", "field": "pafs"}[output[1]]
-        name = name.replace(output[0], f".{theirs}.{int(output[2]) // 2}.0", 1)
-    return name
-
-
-def _openpose_sizes(tensors: Tensors) -> dict[str, Any]:
-    rows = tensors[_OPENPOSE_OUTPUT].shape[0]
-    if rows != _OPENPOSE_PARTS + 1:
-        raise ValueError(
-            f"{_OPENPOSE_OUTPUT} has {rows} rows, expected {_OPENPOSE_PARTS + 1}: 18 parts of COCO's people and the "
-            "background"
-        )
-    stages = {stage for stage in map(_refinement_stage, tensors) if stage >= 0}
-    return {"num_keypoints": 17, "num_refinements": len(stages)}
-
-
-def _openpose_parts(sizes: dict[str, Any]) -> tuple[dict, dict, dict]:
-    head = {"type": "PartAffinityHead", "num_refinements": sizes["num_refinements"]}
-    return {"type": "LightweightOpenPose"}, {"type": "PassThroughNeck", "stride": 8}, head
-
-
-_OPENPOSE_OUTPUT = "initial_stage.heatmaps.1.0.weight"
-
 LAYOUTS = (
     _hrnet(_OFFICIAL, "", "", one_level=False),
     _hrnet(_MMPOSE0, "backbone.", "keypoint_head.", one_level=False),
@@ -325,8 +282,12 @@ LAYOUTS = (
         _hourglass_parts,
     ),
     RivalLayout(
-        "lwopenpose", f"Lightweight OpenPose, {_OFFICIAL}", "cpm.align.0.weight", _OPENPOSE_OUTPUT,
-        _openpose_name, _openpose_sizes, _openpose_parts,
+        "lwopenpose", f"Lightweight OpenPose, {_OFFICIAL}", "cpm.align.0.weight", OPENPOSE_OUTPUT,
+        openpose_name, openpose_sizes, openpose_parts,
+    ),
+    RivalLayout(
+        "posenet", POSENET_SEEN, "Conv2d_0.weight", "heatmap_2.weight",
+        posenet_name, posenet_sizes, posenet_parts,
     ),
     RivalLayout(
         "hrnet_imagenet", f"HRNet for classification, {_OFFICIAL}", "transition1.0.0.weight", "classifier.weight",

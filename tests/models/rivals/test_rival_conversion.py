@@ -176,9 +176,7 @@ def test_higherhrnet_is_not_taken_for_efficienthrnet():
     assert fitting_config(ours, "a.pth")[0] == "configs/ehrnet/h-4_coco-384.py"
 
 
-@pytest.mark.parametrize(
-    ("network", "name"), [("dekr_w32_official", "DEKR"), ("cid_w32_mmpose1", "CID")]
-)
+@pytest.mark.parametrize(("network", "name"), [("dekr_w32_official", "DEKR"), ("cid_w32_mmpose1", "CID")])
 def test_networks_that_only_share_parts_are_refused(network, name):
     with pytest.raises(ValueError, match=f"unknown layout: .*{name}"):
         convert(names_and_shapes(network))
