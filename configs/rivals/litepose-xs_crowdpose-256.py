@@ -1,16 +1,10 @@
 """LitePose-XS on CrowdPose at 256 px."""
 
 _base_ = [
-    "../_base_/models/litepose.py",
+    "../_base_/models/litepose_xs.py",
     "../_base_/datasets/crowdpose.py",
     "../_base_/schedules/300e.py",
     "../_base_/runtime/default.py",
 ]
-
-codec = dict(input_size=256)
-model = dict(
-    backbone=dict(stem_channels=16, channels=(16, 32, 48, 80)),
-    head=dict(channels=(16, 24, 24)),
-)
 
 default_hooks = dict(checkpoint=dict(save_best="crowdpose/AP"))

@@ -3,31 +3,10 @@
 Configs that inherit from this set `model.backbone`.
 """
 
-codec = dict(
-    type="AssociativeEmbedding",
-    keypoints="$keypoints",
-    input_size=512,
-    strides=(4,),
-    sigma=2.0,
-    max_people=30,
-    mode="paper",
-)
+_base_ = ["rival_ae.py"]
 
+codec = dict(input_size=512, strides=(4,))
 model = dict(
-    _scope_="ehrpose",
-    type="BottomUpEstimator",
-    data_preprocessor=dict(
-        type="PosePreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-    ),
     neck=dict(type="DeconvNeck", channels=(256, 256, 256)),
-    head=dict(
-        type="SingleLevelAEHead",
-        codec="$codec",
-        heatmap_loss=dict(type="HeatmapLoss"),
-        tag_loss=dict(type="AELoss", pull=1e-3, push=1e-3),
-    ),
-    flip_test=True,
+    head=dict(type="SingleLevelAEHead"),
 )

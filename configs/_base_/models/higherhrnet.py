@@ -1,31 +1,6 @@
 """HigherHRNet. Configs that inherit from this set `model.backbone.width` and `codec.input_size`."""
 
-codec = dict(
-    type="AssociativeEmbedding",
-    keypoints="$keypoints",
-    input_size=512,
-    sigma=2.0,
-    max_people=30,
-    mode="paper",
-)
+_base_ = ["rival_ae.py"]
 
-model = dict(
-    _scope_="ehrpose",
-    type="BottomUpEstimator",
-    data_preprocessor=dict(
-        type="PosePreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-    ),
-    backbone=dict(type="HRNet", width=32),
-    neck=dict(type="PassThroughNeck"),
-    head=dict(
-        type="AEHead",
-        codec="$codec",
-        num_blocks=4,
-        heatmap_loss=dict(type="HeatmapLoss"),
-        tag_loss=dict(type="AELoss", pull=1e-3, push=1e-3),
-    ),
-    flip_test=True,
-)
+codec = dict(input_size=512)
+model = dict(backbone=dict(type="HRNet", width=32), head=dict(type="AEHead", num_blocks=4))
