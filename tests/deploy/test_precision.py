@@ -125,7 +125,7 @@ def _weights_of(path):
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_half_range_leaves_weights_of_seven_bits(
-    config, weights, again, photos, tmp_path, monkeypatch, backend
+    config, weights, again, photos, tmp_path, two_parts, backend
 ):
     if backend == "openvino":
         pytest.importorskip("openvino")
