@@ -22,6 +22,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 FOREIGN = {
     "git",
     "sudo",
+    "taskset",
     "cd",
     ".",
     "apt",

@@ -74,7 +74,7 @@ def _decoding_with(loops: Mapping[str, Any]) -> AbstractContextManager[Any]:
     """Decode with these loops; None stands for a loop's NumPy form."""
     module = SimpleNamespace(**loops)
     # Calling a mock would take longer than some of the loops.
-    return mock.patch.object(accelerator, "kernels", lambda: module)  # noqa: PT008
+    return mock.patch.object(accelerator, "kernels", lambda file="kernels": module)  # noqa: PT008
 
 
 def _used(loops: Mapping[str, Any], case: Case, codec: AssociativeEmbedding) -> list[str]:

@@ -171,12 +171,12 @@ def test_ap_of_an_exported_network(root, tmp_path, capsys, monkeypatch):
             people[ann["image_id"]].append(np.array(ann["keypoints"]).reshape(-1, 3)[:, :2])
     order = iter(sorted(images.items(), key=lambda item: item[1]))
 
-    def answer(runtime, photo):
+    def answer(runtime, photos):
         found = np.array(people[next(order)[1]], np.float32).reshape(-1, 17, 2)
         scores = np.ones(found.shape[:2], np.float32)
-        return People(found, scores, scores[:, 0])
+        return [People(found, scores, scores[:, 0])]
 
-    monkeypatch.setattr(PoseRuntime, "__call__", answer)
+    monkeypatch.setattr(PoseRuntime, "predict", answer)
     with PoseRuntime(path) as runtime:
         found = exported_ap.evaluate_runtime(runtime, labels, tmp_path / "data/val2017")
     assert found["coco/AP"] == pytest.approx(1.0)
