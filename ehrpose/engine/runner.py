@@ -23,6 +23,7 @@ from ehrpose.engine.allocator import keep_freed_memory
 from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
+from ehrpose.engine.hooks.pending_validation import PendingValidationHook
 from ehrpose.engine.log_files import guard_logger, guard_visualizer
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
 from ehrpose.files import explained, put_in_place, write_text
@@ -36,7 +37,8 @@ class PoseRunner(Runner):
     """MMEngine's Runner with these differences.
 
     Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
-    validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``). Checkpoints are
+    validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``), and first makes up for a
+    validation that was cut off. Checkpoints are
     written to a temporary file and renamed, and so is the copy of the config; logs that cannot be written do not end
     a run (``ehrpose.engine.log_files``). The top-level key ``channels_last=True`` puts the model into
     channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
@@ -105,6 +107,7 @@ class PoseRunner(Runner):
             self.register_hook(ExactResumeHook())
         if not any(isinstance(hook, CheckpointFitHook) for hook in self.hooks):
             self.register_hook(CheckpointFitHook())
+        self.register_hook(PendingValidationHook())
         if self.distributed:
             self.register_hook(SyncStatisticsHook())
 

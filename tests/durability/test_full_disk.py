@@ -110,3 +110,20 @@ def test_a_disk_that_is_full_keeps_the_old_file(small_disk, name, write):
         write(path)
     assert path.read_bytes() == b"old"
     assert [file.name for file in small_disk.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("place", ["full", "failing"])
+def test_openvino_names_file_and_reason(tmp_path, monkeypatch, place):
+    openvino = pytest.importorskip("openvino", reason="openvino is in the extra 'deploy'")
+    from ehrpose.deploy.export.openvino_files import save_openvino
+
+    def fails(*_, **__):
+        raise RuntimeError("Check 'file' failed at serialize.cpp:124:\nbasic_ios::clear: iostream error\n")
+
+    monkeypatch.setattr(openvino, "save_model", fails)
+    reason = (
+        r"No space left" if place == "full" else r"Input/output error \(basic_ios::clear: iostream error\)"
+    )
+    fault = Faults(tmp_path, 1 if place == "full" else None, "ENOSPC")
+    with fault, pytest.raises(WriteError, match=rf"net\.xml could not be written: {reason}"):
+        save_openvino(None, tmp_path / "net.xml", True)

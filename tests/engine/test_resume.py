@@ -183,3 +183,71 @@ def test_code_in_a_checkpoint_is_refused(tmp_path):
     runner = build_runner(toy_config(tmp_path / "run", resume=True, load_from=str(tmp_path / "evil.pth")))
     with pytest.raises(ValueError, match=r"evil\.pth is refused: it refers to .*print"):
         runner.train()
+
+
+def validations(runner):
+    """Count the validations of a runner that is yet to train."""
+    seen = []
+    run = runner.val_loop.run
+    runner.val_loop.run = lambda: seen.append(runner.iter) or run()
+    return seen
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_validation_that_was_cut_off_is_made_up_for(tmp_path, is_cut):
+    runner = build_runner(toy_config(tmp_path))
+    metric = runner.val_loop.evaluator.metrics[0]
+    compute = metric.compute_metrics
+
+    def interrupted(results):
+        if runner.iter > 9:  # the second validation
+            raise InterruptionError
+        return {**compute(results), "AP": runner.iter}
+
+    metric.compute_metrics = interrupted
+    if is_cut:
+        with pytest.raises(InterruptionError):
+            runner.train()
+    else:
+        metric.compute_metrics = lambda results: {**compute(results), "AP": runner.iter}
+        train_until = runner.model.train_step
+
+        def stop(*args, **kwargs):
+            if runner.iter >= 12:
+                raise InterruptionError
+            return train_until(*args, **kwargs)
+
+        runner.model.train_step = stop
+        with pytest.raises(InterruptionError):
+            runner.train()
+    assert (tmp_path / "last_checkpoint").read_text().endswith("epoch_2.pth")
+    resumed = build_runner(toy_config(tmp_path, resume=True))
+    seen = validations(resumed)
+    metric = resumed.val_loop.evaluator.metrics[0]
+    original = metric.compute_metrics
+    metric.compute_metrics = lambda results: {**original(results), "AP": 100 - resumed.iter}
+    resumed.train()
+    assert seen == ([10, 15] if is_cut else [15])
+    # 90 after epoch 2 is better than 85 after epoch 3; where epoch 2 was validated before, with 10, 85 is the best.
+    assert [path.name for path in tmp_path.glob("best*")] == [f"best_toy_AP_epoch_{2 if is_cut else 3}.pth"]
+
+
+@pytest.mark.parametrize("in_epochs", [True, False])
+def test_a_run_that_begins_or_is_within_an_epoch_does_not_validate_first(tmp_path, in_epochs):
+    checkpoint = {"type": "SafeCheckpointHook", "interval": 3, "by_epoch": False}
+    changes = {"default_hooks": {"checkpoint": checkpoint}, "max_epochs": 2}
+    if not in_epochs:
+        changes |= {
+            "train_cfg": {"type": "ResumableIterBasedTrainLoop", "max_iters": 7, "val_interval": 4},
+            "log_processor": {"by_epoch": False},
+        }
+    runner = build_runner(toy_config(tmp_path, **changes))
+    seen = validations(runner)
+    runner.train()
+    assert seen == ([5, 10] if in_epochs else [4, 7])
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_3.pth"))
+    resumed = build_runner(toy_config(tmp_path, resume=True, **changes))
+    seen = validations(resumed)
+    resumed.train()
+    # An epoch begins again.
+    assert seen == ([8, 13] if in_epochs else [4, 7])

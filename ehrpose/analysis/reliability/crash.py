@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ehrpose.analysis.reliability import crash_data, crash_models
-from ehrpose.analysis.reliability.crash_job import Job, is_hidden
+from ehrpose.analysis.reliability.crash_job import Job, visible
 from ehrpose.analysis.reliability.results import Result
 from ehrpose.analysis.reliability.warm import Ended, Warm
 from ehrpose.files import temporary_folder
@@ -213,7 +213,8 @@ def disturb(job: Job, reference: Reference, point: Point, warm: Warm, tally: Tal
     tally.kinds[point.fault] += 1
     wrong, lost = judge(job, reference, point, ended)
     tally.endings[ending_of(point, ended)] += 1
-    if ended.code and not wrong:
+    is_done = job.once and visible(job.state()) == reference.new  # killed after its output was complete
+    if ended.code and not wrong and not is_done:
         following = warm.run(job.run(job.again()))
         if following.code:
             last = (following.stderr.strip().splitlines() or ["no message"])[-1]
@@ -253,8 +254,8 @@ def _states(job: Job, reference: Reference, ended: Ended) -> tuple:
     if ended.code:
         return reference.old, reference.new
     # A disk that became read-only at the end keeps partial files until the next run.
-    hidden = {name: content for name, content in job.state().items() if is_hidden(name)}
-    return ({**reference.new, **hidden},)
+    found = job.state()
+    return ({**reference.new, **{name: found[name] for name in found.keys() - visible(found).keys()}},)
 
 
 def wrong_message(job: Job, point: Point, stderr: str) -> str:

@@ -19,6 +19,8 @@ from ehrpose.analysis.reliability.warm import Warm
 class Labelme(Job):
     """Photos labelled with labelme become a COCO folder."""
 
+    once = True
+
     def make_inputs(self, warm: Warm) -> None:
         photos = self.inputs / "labels"
         write_scenes(photos, 4, 0)
@@ -44,6 +46,8 @@ class Labelme(Job):
 class Cvat(Job):
     """A zip file of CVAT becomes a COCO folder; it is unpacked to a temporary folder first."""
 
+    once = True
+
     def make_inputs(self, warm: Warm) -> None:
         write_scenes(self.inputs / "photos", 3, 0)
         names = list(SKELETON["names"])
@@ -67,6 +71,8 @@ class Cvat(Job):
 
 class Synthetic(Job):
     """The synthetic data set as a COCO folder."""
+
+    once = True
 
     def words(self) -> list[str]:
         return [tool("dataset_converters/synthetic_to_coco.py"), "--out", str(self.case / "out"), "--length", "3",

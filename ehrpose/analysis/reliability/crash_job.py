@@ -26,6 +26,7 @@ class Job:
 
     Attributes:
         before: See ``Run``.
+        once: Whether the command refuses to run where its output is complete.
 
     Args:
         inputs: New folder for what the command reads.
@@ -33,6 +34,7 @@ class Job:
     """
 
     before: tuple[str, Any] | None = None
+    once = False
 
     def __init__(self, inputs: Path, case: Path):
         self.inputs, self.case = inputs, case
@@ -74,7 +76,7 @@ class Job:
 
     def kept(self, old: Mapping[str, str], new: Mapping[str, str]) -> str:
         """Say what is wrong after a run that failed; nothing if the old files, or whole new ones, are there."""
-        found = {name: content for name, content in self.state().items() if not is_hidden(name)}
+        found = visible(self.state())
         for name, content in found.items():
             if content not in (old.get(name), new.get(name)):
                 return f"{name} is neither the old file nor the new one"
@@ -89,6 +91,11 @@ class Job:
                 state = "is left" if name not in new else "differs" if name in found else "is missing"
                 return f"{name} {state}"
         return ""
+
+
+def visible(state: Mapping[str, str]) -> dict[str, str]:
+    """Return a state without partial files."""
+    return {name: content for name, content in state.items() if not is_hidden(name)}
 
 
 def is_hidden(name: str) -> bool:

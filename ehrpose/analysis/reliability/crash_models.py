@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ehrpose.analysis.reliability.crash_job import ROOT, Job, is_hidden, write_scenes
+from ehrpose.analysis.reliability.crash_job import ROOT, Job, is_hidden, visible, write_scenes
 from ehrpose.analysis.reliability.warm import Run, Warm
 from ehrpose.image_io import read_image
 
@@ -60,7 +60,7 @@ class Train(Job):
 
     def kept(self, old: Mapping[str, str], new: Mapping[str, str]) -> str:
         """Demand that each checkpoint is whole, and that the last one is there once there was any."""
-        found = {name: content for name, content in self.state().items() if not is_hidden(name)}
+        found = visible(self.state())
         for name, content in found.items():
             if name != "run/last_checkpoint" and content != self.known.get(name):
                 return f"{name} is not that of an undisturbed run"
@@ -165,7 +165,7 @@ class Deploy(Job):
         for name, digest in sidecar.sha256.items():
             if file_hash(path.with_name(name)) != digest:
                 return f"{name} does not belong to its JSON"
-        found = {name: content for name, content in self.state().items() if not is_hidden(name)}
+        found = visible(self.state())
         return "" if found in (dict(old), dict(new)) else "neither the old network nor the new one"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ehrpose.counted import counted
+from ehrpose.deploy.export.openvino_files import save_openvino
 from ehrpose.deploy.export.parity import same_candidates
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
@@ -263,7 +264,7 @@ def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
         raise DeployError(f"openvino is not installed ({error}): pip install openvino") from error
     with temporary_folder() as folder, kept_signal_stack():
         target = folder / f"{name}.xml"
-        openvino.save_model(openvino.Core().read_model(str(path)), str(target), compress_to_fp16=True)
+        save_openvino(openvino.Core().read_model(str(path)), target, compress_to_fp16=True)
         return {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
 
 
@@ -294,7 +295,7 @@ def quantize_openvino(
         network, dataset, subset_size=len(batches), preset=nncf.QuantizationPreset.MIXED,
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
     )  # fmt: skip
-    openvino.save_model(quantized, str(target), compress_to_fp16=False)
+    save_openvino(quantized, target, compress_to_fp16=False)
 
 
 def float16_onnx(content: bytes) -> bytes:
