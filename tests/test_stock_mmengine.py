@@ -10,6 +10,7 @@ import mmengine.registry as root_registry
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.utils import manager
 
 from ehrpose.config import resolve
 
@@ -78,6 +79,8 @@ def test_a_forgotten_resolve_is_one_clear_error(root, config, part, registry):
     ):
         getattr(root_registry, registry).build(node, default_args={"in_channels": (16, 24)}
                                                if part == "model.head" else None)  # fmt: skip
+    # MMEngine would keep its lock, and every other thread that logs would wait for ever.
+    assert not manager._lock._is_owned()
 
 
 def test_a_runner_without_resolve_says_so(root, tmp_path):
@@ -88,6 +91,7 @@ def test_a_runner_without_resolve_says_so(root, tmp_path):
         pytest.raises(ValueError, match=r"unresolved reference '\$\w+': load"),
     ):
         Runner.from_cfg(cfg)
+    assert not manager._lock._is_owned()
 
 
 def test_stock_registry_builds_the_model_without_a_scope(root, monkeypatch):

@@ -25,6 +25,7 @@ from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
 from ehrpose.engine.hooks.pending_validation import PendingValidationHook
 from ehrpose.engine.log_files import guard_logger, guard_visualizer
+from ehrpose.engine.manager_lock import manager_lock_freed
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
 from ehrpose.files import explained, put_in_place, write_text
 from ehrpose.registry import RUNNERS
@@ -209,7 +210,8 @@ def build_runner(
     cfg.launcher = launcher or cfg.get("launcher", "none")
     check_launcher(cfg.launcher)
     cfg.setdefault("default_scope", "ehrpose")
-    return RUNNERS.get(cfg.get("runner_type") or "PoseRunner").from_cfg(cfg)
+    with manager_lock_freed():
+        return RUNNERS.get(cfg.get("runner_type") or "PoseRunner").from_cfg(cfg)
 
 
 def evaluate_checkpoint(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.visualization import Visualizer
 
+from ehrpose.engine.manager_lock import manager_lock_freed
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import VISUALIZERS
 from ehrpose.visualization.drawing import draw_people, write_picture
@@ -27,6 +28,12 @@ class PoseVisualizer(Visualizer):
             ``black_background``, ``show_kpt_idx``.
         kwargs: Arguments of MMEngine's Visualizer (``vis_backends``, ``save_dir``).
     """
+
+    @classmethod
+    def get_instance(cls, name: str, **kwargs: Any) -> PoseVisualizer:
+        """Return the visualizer of that name, made with ``kwargs`` if there is none; see MMEngine."""
+        with manager_lock_freed():
+            return super().get_instance(name, **kwargs)
 
     def __init__(
         self,
