@@ -21,7 +21,7 @@ from ehrpose.codecs.fast_decoding import decode_fast
 from ehrpose.codecs.heatmap import coarsest, draw_gaussians
 from ehrpose.codecs.paper_decoding import decode_paper, merge_scales
 from ehrpose.codecs.peak_decoding import decode_peaks
-from ehrpose.codecs.settings import DecodeSettings, takes_decode_options
+from ehrpose.codecs.settings import DecodeSettings, takes_options
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import extents
 from ehrpose.registry import CODECS
@@ -65,7 +65,7 @@ class AssociativeEmbedding(BaseCodec):
     peaks_type = PeakMaps
     peaks_options: ClassVar[Dict[str, Any]] = {"fill_missing": False}
 
-    @takes_decode_options
+    @takes_options(DecodeSettings)
     def __init__(
         self,
         input_size: int,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import math
-from dataclasses import dataclass, fields
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from ehrpose.codecs.argument_checks import positive_int
-
-Constructor = TypeVar("Constructor", bound=Callable[..., None])
+from ehrpose.codecs.settings import checked_number, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,7 @@ class OffsetSettings:
             TypeError: An option does not exist; the message names the nearest one.
             ValueError: A value is out of range; the message names the option and what was expected.
         """
-        known = [parameter.name for parameter in option_parameters()]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-                raise TypeError(f"unknown codec option {name!r}; {hint}")
+        refuse_unknown(cls, options)
         return cls(**options)
 
     def __post_init__(self) -> None:
@@ -78,41 +70,3 @@ _NUMBERS: Dict[str, Tuple[str, Callable[[float], bool]]] = {
     "score_size": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
     "nms_oks": ("a number from 0 to 1, or None", lambda value: 0 <= value <= 1),
 }
-
-
-def checked_number(
-    value: Any, name: str, expected: str, is_valid: Callable[[float], bool]
-) -> Optional[float]:
-    """Return ``value`` as a float, or None where that is allowed.
-
-    Raises:
-        ValueError: It is not what is expected.
-    """
-    if value is None and expected.endswith("or None"):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, str) or not is_valid(number):
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
-    return number
-
-
-def option_parameters() -> List[inspect.Parameter]:
-    """Return the options as keyword-only parameters of a constructor."""
-    return [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
-        )
-        for field in fields(OffsetSettings)
-    ]
-
-
-def takes_offset_options(constructor: Constructor) -> Constructor:
-    """Show the options in a constructor's signature, in place of its ``**options``; configs' keys are read there."""
-    signature = inspect.signature(constructor)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shown = signature.replace(parameters=[*own, *option_parameters()])
-    constructor.__signature__ = shown  # type: ignore[attr-defined]
-    return constructor

@@ -10,7 +10,7 @@ Map pixel i covers ``stride`` input pixels and stands for the middle of them.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, ClassVar, Dict, Mapping, Optional, Sequence, Tuple, Union, cast
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from ehrpose.codecs.part_checks import checked_field_maps, checked_field_peaks, 
 from ehrpose.codecs.part_fast import decode_fast, decode_peaks
 from ehrpose.codecs.part_layout import build_layout
 from ehrpose.codecs.part_paper import decode_paper
-from ehrpose.codecs.part_settings import PartSettings, checked_number, takes_part_options
+from ehrpose.codecs.part_settings import PartSettings
 from ehrpose.codecs.part_targets import draw_field, draw_heat, part_positions
+from ehrpose.codecs.settings import checked_number, takes_options
 from ehrpose.codecs.target_widths import shrink_mask
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
@@ -58,7 +59,7 @@ class PartAffinity(BaseCodec):
     peaks_type = FieldPeaks
     peaks_options: ClassVar[Dict[str, Any]] = {}
 
-    @takes_part_options
+    @takes_options(PartSettings)
     def __init__(
         self,
         input_size: int,
@@ -78,8 +79,8 @@ class PartAffinity(BaseCodec):
         if self.input_size % self.stride:
             raise ValueError(f"input_size: expected a multiple of the stride, {stride}, got {input_size}")
         positive = ("a finite number above 0", lambda value: 0 < value < math.inf)
-        self.sigma = checked_number(sigma, "sigma", *positive)
-        self.field_width = checked_number(field_width, "field_width", *positive)
+        self.sigma = cast(float, checked_number(sigma, "sigma", *positive))
+        self.field_width = cast(float, checked_number(field_width, "field_width", *positive))
         if mode not in ("fast", "paper"):
             raise ValueError(f"mode: expected 'fast' or 'paper', got {mode!r}")
         self.mode = mode

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import math
-from dataclasses import dataclass, fields
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Tuple
 
 from ehrpose.codecs.argument_checks import positive_int
-
-Constructor = TypeVar("Constructor", bound=Callable[..., None])
+from ehrpose.codecs.settings import checked_number, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,7 @@ class PartSettings:
             TypeError: An option does not exist; the message names the nearest one.
             ValueError: A value is out of range; the message names the option and what was expected.
         """
-        known = [parameter.name for parameter in option_parameters()]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-                raise TypeError(f"unknown codec option {name!r}; {hint}")
+        refuse_unknown(cls, options)
         return cls(**options)
 
     def __post_init__(self) -> None:
@@ -73,37 +65,3 @@ _NUMBERS: Dict[str, Tuple[str, Callable[[float], bool]]] = {
     "piece_distance": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
     "min_person_score": ("a finite number", math.isfinite),
 }
-
-
-def checked_number(value: Any, name: str, expected: str, is_valid: Callable[[float], bool]) -> float:
-    """Return ``value`` as a float.
-
-    Raises:
-        ValueError: It is no number, or not as ``expected`` says.
-    """
-    try:
-        number: Optional[float] = float(value)
-    except (TypeError, ValueError):
-        number = None
-    if number is None or isinstance(value, (str, bool)) or not is_valid(number):
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
-    return number
-
-
-def option_parameters() -> List[inspect.Parameter]:
-    """Return the options as keyword-only parameters of a constructor."""
-    return [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
-        )
-        for field in fields(PartSettings)
-    ]
-
-
-def takes_part_options(constructor: Constructor) -> Constructor:
-    """Show the options in a constructor's signature, in place of its ``**options``."""
-    signature = inspect.signature(constructor)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shown = signature.replace(parameters=[*own, *option_parameters()])
-    constructor.__signature__ = shown  # type: ignore[attr-defined]
-    return constructor

@@ -26,9 +26,10 @@ from ehrpose.codecs.offset_poses import (
     hough_maps,
     keep_apart,
 )
-from ehrpose.codecs.offset_settings import OffsetSettings, takes_offset_options
+from ehrpose.codecs.offset_settings import OffsetSettings
 from ehrpose.codecs.offset_tree import OffsetTree
 from ehrpose.codecs.selection import distinct_people, person_scores
+from ehrpose.codecs.settings import takes_options
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.registry import CODECS
 from ehrpose.structures import OffsetMaps, People, PeoplePeaks
@@ -66,7 +67,7 @@ class PersonLab(BaseCodec):
     side_offset = 1
     aligned = True
 
-    @takes_offset_options
+    @takes_options(OffsetSettings)
     def __init__(
         self,
         input_size: int,

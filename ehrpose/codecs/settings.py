@@ -6,7 +6,7 @@ import difflib
 import inspect
 import math
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
 
 import numpy as np
 
@@ -96,12 +96,7 @@ class DecodeSettings:
             TypeError: An option does not exist; the message names the nearest one.
             ValueError: A value is out of range; the message names the option and what was expected.
         """
-        known = [parameter.name for parameter in option_parameters()]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-                raise TypeError(f"unknown codec option {name!r}; {hint}")
+        refuse_unknown(cls, options)
         return cls(
             tuple(meta.order), meta.sigmas, paired_limbs(meta), bool(unbiased), float(cell_offset), **options
         )
@@ -110,7 +105,7 @@ class DecodeSettings:
         for name in ("max_candidates", "min_keypoints"):
             object.__setattr__(self, name, positive_int(getattr(self, name), name))
         for name, (expected, is_valid) in _NUMBERS.items():
-            object.__setattr__(self, name, _number(getattr(self, name), name, expected, is_valid))
+            object.__setattr__(self, name, checked_number(getattr(self, name), name, expected, is_valid))
         for name in ("fill_missing", "dist_reweight"):
             object.__setattr__(self, name, bool(getattr(self, name)))
         for name, allowed in _CHOICES.items():
@@ -140,36 +135,57 @@ _CHOICES: Dict[str, Tuple[str, str]] = {
 }
 
 
-def _number(value: Any, name: str, expected: str, is_valid: Callable[[float], bool]) -> Optional[float]:
+def checked_number(
+    value: Any, name: str, expected: str, is_valid: Callable[[float], bool]
+) -> Optional[float]:
+    """Return ``value`` as a float, or None where ``expected`` ends in "or None".
+
+    Raises:
+        ValueError: It is no number, or not as ``expected`` says.
+    """
     if value is None and expected.endswith("or None"):
         return None
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if isinstance(value, str) or not is_valid(number):
+    if isinstance(value, (str, bool)) or not is_valid(number):
         raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return number
 
 
-def option_parameters() -> List[inspect.Parameter]:
-    """Return the options as keyword-only parameters of a constructor."""
+def refuse_unknown(settings: type, options: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option that a dataclass of settings has not; the message names the nearest one."""
+    known = [parameter.name for parameter in option_parameters(settings)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+            raise TypeError(f"unknown codec option {name!r}; {hint}")
+
+
+def option_parameters(settings: type) -> List[inspect.Parameter]:
+    """Return the options, the fields with a default, as keyword-only parameters of a constructor."""
     return [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
         )
-        for field in fields(DecodeSettings)
+        for field in fields(settings)
         if field.default is not MISSING
     ]
 
 
-def takes_decode_options(constructor: Constructor) -> Constructor:
-    """Show the decoding options in a constructor's signature, in place of its ``**options``.
+def takes_options(settings: type) -> Callable[[Constructor], Constructor]:
+    """Show the options of ``settings`` in a constructor's signature, in place of its ``**options``.
 
     ``ehrpose.config`` reads the allowed config keys from there, and ``help`` what it prints.
     """
-    signature = inspect.signature(constructor)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shown = signature.replace(parameters=[*own, *option_parameters()])
-    constructor.__signature__ = shown  # type: ignore[attr-defined]
-    return constructor
+
+    def decorate(constructor: Constructor) -> Constructor:
+        signature = inspect.signature(constructor)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shown = signature.replace(parameters=[*own, *option_parameters(settings)])
+        constructor.__signature__ = shown  # type: ignore[attr-defined]
+        return constructor
+
+    return decorate

@@ -324,8 +324,11 @@ def _foreign(model: Any, weights: Any, device: str | None, backend: str | None, 
 
 
 def _refuse_foreign(name: str, options: dict[str, Any]) -> None:
-    options.pop("mode", None) if options.get("mode") == "fast" else None  # the command's default
-    given = sorted(key for key, value in options.items() if value not in (None, False))
+    given = sorted(
+        key
+        for key, value in options.items()
+        if value not in (None, False) and (key, value) != ("mode", "fast")  # the command's default
+    )
     if given:
         raise ValueError(f"{name} does not accept {', '.join(given)}: it is not a network of ehrpose")
 
