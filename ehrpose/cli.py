@@ -37,7 +37,10 @@ def run_cli(main: Callable[[], None]) -> None:
         return
     try:
         main()
+        sys.stdout.flush()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(141)
         code = _exit_code(error)
         if code is None:
             raise
@@ -46,6 +49,17 @@ def run_cli(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of stdout, such as ``head``, has ended; if so, what is left of the output is dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would flush into the closed pipe once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _let_stdout_print_any_name() -> None:

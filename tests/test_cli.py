@@ -186,3 +186,14 @@ def test_names_in_bytes_stay_as_they_are_where_they_can_be_printed():
     env = {**os.environ, "PYTHONIOENCODING": "utf-8:surrogateescape"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=300, check=True)
     assert done.stdout.split() == [b"caf\x82"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_reader_that_ends_early_gets_no_traceback():
+    code = "from ehrpose.cli import run_cli\nrun_cli(lambda: print('line\\n' * 100000))"
+    done = subprocess.run(
+        f"{sys.executable} -c \"$CODE\" | head -1; echo ${{PIPESTATUS[0]}}", shell=True, executable="/bin/bash",
+        env={**os.environ, "CODE": code}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.split() == ["line", "141"]
