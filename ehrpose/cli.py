@@ -6,6 +6,7 @@ import argparse
 import difflib
 import errno
 import os
+import select
 import re
 import sys
 from typing import Any, Callable, Optional, Sequence
@@ -53,13 +54,15 @@ def run_cli(main: Callable[[], None]) -> None:
 
 def _nobody_reads() -> bool:
     """Whether the reader of stdout, such as ``head``, has ended; if so, what is left of the output is dropped."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would flush into the closed pipe once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    if not hasattr(select, "poll"):
+        return False
+    stdout = select.poll()
+    stdout.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in stdout.poll(0)):
+        return False
+    # Python would flush into the closed pipe once more at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _let_stdout_print_any_name() -> None:
