@@ -6,8 +6,8 @@ import argparse
 import difflib
 import errno
 import os
-import select
 import re
+import select
 import sys
 from typing import Any, Callable, Optional, Sequence
 
