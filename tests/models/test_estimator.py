@@ -73,8 +73,8 @@ def predict(model, images, **meta):
 
 def assert_same(first, second, atol=1e-4):
     assert len(first.keypoints) == len(second.keypoints) > 0
-    np.testing.assert_allclose(first.keypoints, second.keypoints, atol=atol)
-    np.testing.assert_allclose(first.keypoint_scores, second.keypoint_scores, atol=atol)
+    np.testing.assert_allclose(first.keypoints, second.keypoints, rtol=1e-5, atol=atol)
+    np.testing.assert_allclose(first.keypoint_scores, second.keypoint_scores, rtol=1e-5, atol=atol)
 
 
 VARIANTS = {
