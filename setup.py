@@ -35,6 +35,7 @@ extras = {
     name: read_requirements(name)
     for name in (
         "train",
+        "video",
         "deploy",
         "web",
         "pretrained",
@@ -63,7 +64,7 @@ setup(
         "Intended Audience :: Science/Research",
         "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
-        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(8, 14)),
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(8, 15)),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Recognition",
         "Typing :: Typed",

@@ -62,6 +62,12 @@ class ZooModel:
         return self.aliases[0] if self.aliases else self.name
 
     @property
+    def network(self) -> Path | None:
+        """The exported form beside the included checkpoint, by which it runs without torch; None if there is none."""
+        path = None if self.checkpoint is None else self.checkpoint.with_suffix(".onnx")
+        return path if path is not None and path.is_file() else None
+
+    @property
     def licence(self) -> str:
         """Licence of the weights, as their authors state it; empty if the metafile does not say."""
         return str(self.metadata.get("Licence", {}).get("Weights", ""))

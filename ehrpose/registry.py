@@ -1,16 +1,30 @@
 """Registries: every replaceable component of ehrpose is looked up by name in one of them.
 
-Each is a child of MMEngine's registry of the same kind, so MMEngine's own components are found too.
-``locations`` are imported on lookup, one by one until the name is found; those needed for inference come first.
+``locations`` are imported on lookup, one by one until the name is found; those needed for inference come first. The
+registries of training are children of MMEngine's and are made on first use: devices have neither MMEngine nor torch.
 """
 
 from __future__ import annotations
 
+import difflib
 from importlib import import_module
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Type, Union
 
-import mmengine.registry as root
-from mmengine.registry import Registry
+from ehrpose.lazy import lazy_attributes
+
+if TYPE_CHECKING:  # static types of the names that __getattr__ loads
+    from ehrpose.training_registries import (
+        DATA_SAMPLERS,
+        DATASETS,
+        HOOKS,
+        LOOPS,
+        METRICS,
+        MODELS,
+        OPTIM_WRAPPERS,
+        RUNNERS,
+        TRANSFORMS,
+        VISUALIZERS,
+    )
 
 __all__ = [
     "BACKENDS",
@@ -28,18 +42,77 @@ __all__ = [
     "VISUALIZERS",
 ]
 
+SCOPE = "ehrpose"
 
-class StepwiseRegistry(Registry):
-    """Registry that imports only as many locations as a lookup needs; an unknown name imports all of them."""
+
+class PluginRegistry:
+    """Components by name, with the methods of MMEngine's ``Registry`` that configs need, and without MMEngine.
+
+    Args:
+        name: What its components are, for messages.
+        locations: Modules that register components; imported one by one until a name is found.
+    """
+
+    scope = SCOPE
+
+    def __init__(self, name: str, locations: Sequence[str]):
+        self.name = name
+        self._locations = list(locations)
+        self._module_dict: Dict[str, Any] = {}
+
+    @property
+    def module_dict(self) -> Dict[str, Any]:
+        """Name to component of all that are registered; those of locations not imported yet are missing."""
+        return self._module_dict
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) is not None
+
+    def __len__(self) -> int:
+        return len(self._module_dict)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, components={sorted(self._module_dict)})"
+
+    def register_module(
+        self,
+        name: Union[str, Sequence[str], None] = None,
+        force: bool = False,
+        module: Optional[Type[Any]] = None,
+    ) -> Any:
+        """Register a class or function, as a decorator with parentheses or by ``module``.
+
+        Args:
+            name: Name or names; None takes that of the component.
+            force: Replace what is registered under the name.
+            module: The component; None returns a decorator.
+
+        Raises:
+            KeyError: The name is taken.
+            TypeError: The component is neither a class nor a function.
+        """
+        if module is None:
+            return lambda component: self.register_module(name, force, component)
+        if not callable(module):
+            raise TypeError(f"expected a class or a function to register in {self.name}s, got {module!r}")
+        names = [module.__name__] if name is None else [name] if isinstance(name, str) else list(name)
+        for one in names:
+            if not force and one in self._module_dict:
+                taken = self._module_dict[one]
+                raise KeyError(
+                    f"{one} is already in the {self.name} registry, as {taken.__module__}.{taken.__qualname__}: choose "
+                    "another name, or replace it with force=True"
+                )
+            self._module_dict[one] = module
+        return module
 
     def get(self, key: str) -> Any:
-        """Return the component registered as ``key``, or None; see MMEngine's ``Registry.get``."""
-        scope, name = self.split_scope_key(key)
-        found = self.own(name) if scope in (None, self.scope) else None
-        return super().get(key) if found is None else found
+        """Return the component registered as ``key``, with or without the scope ``ehrpose.``, or None."""
+        scope, dot, name = key.rpartition(".")
+        return self.own(name if dot and scope == SCOPE else key)
 
     def own(self, name: str) -> Any:
-        """Return what is registered here as ``name``, or None; nothing is imported but the registry's locations."""
+        """Return what is registered as ``name``, or None; nothing is imported but the registry's locations."""
         for location in (None, *self._locations):
             if location is not None:
                 import_module(location)
@@ -47,67 +120,46 @@ class StepwiseRegistry(Registry):
                 return self._module_dict[name]
         return None
 
+    def import_from_location(self) -> None:
+        """Import all locations."""
+        for location in self._locations:
+            import_module(location)
 
-def _child(parent: Registry, *locations: str) -> Registry:
-    return StepwiseRegistry(parent.name, parent=parent, scope="ehrpose", locations=list(locations))
+    def build(self, cfg: Mapping[str, Any], **defaults: Any) -> Any:
+        """Return the component that a config describes.
+
+        Args:
+            cfg: Arguments, and ``type``: a name, or the class itself.
+            **defaults: Arguments that the config may override.
+
+        Raises:
+            TypeError: ``cfg`` is no mapping with a ``type``, or the component does not take an argument.
+            KeyError: The name is not in the registry.
+        """
+        if not isinstance(cfg, Mapping) or "type" not in cfg:
+            raise TypeError(f"expected a mapping with the key 'type' to build a {self.name}, got {cfg!r}")
+        arguments = {**defaults, **cfg}
+        kind = arguments.pop("type")
+        component: Optional[Callable[..., Any]] = self.get(kind) if isinstance(kind, str) else kind
+        if component is None:
+            near = difflib.get_close_matches(kind, self._module_dict, n=1)
+            raise KeyError(
+                f"{kind} is not in the {self.name} registry: expected one of {', '.join(sorted(self._module_dict))}"
+                + (f"; did you mean {near[0]}?" if near else "")
+            )
+        return component(**arguments)
 
 
-# Estimators, backbones, necks, heads, losses and data preprocessors; the folder tells which is which.
-MODELS = _child(
-    root.MODELS,
-    "ehrpose.models.estimator",
-    "ehrpose.models.data_preprocessor",
-    "ehrpose.models.backbones",
-    "ehrpose.models.necks",
-    "ehrpose.models.heads",
-    "ehrpose.models.losses",
-    "ehrpose.models.heads.classification",
-    "ehrpose.models.classifier",
-    "ehrpose.models.backbones.hrnet",
-    "ehrpose.models.necks.pass_through",
-    "ehrpose.models.backbones.litepose",
-    "ehrpose.models.heads.fusion_deconv_head",
-    "ehrpose.models.backbones.resnet",
-    "ehrpose.models.backbones.mobilenet_v2",
-    "ehrpose.models.necks.deconv",
-    "ehrpose.models.backbones.hourglass",
-    "ehrpose.models.backbones.lightweight_openpose",
-    "ehrpose.models.heads.part_affinity_head",
-    "ehrpose.models.backbones.mobilenet_v1",
-    "ehrpose.models.heads.personlab_head",
+CODECS = PluginRegistry(
+    "codec", ["ehrpose.codecs", "ehrpose.codecs.part_affinity", "ehrpose.codecs.personlab"]
 )
-DATASETS = _child(
-    root.DATASETS,
-    "ehrpose.datasets.coco",
-    "ehrpose.datasets.combined",
-    "ehrpose.datasets.crowdpose",
-    "ehrpose.datasets.synthetic.dataset",
-)
-TRANSFORMS = _child(
-    root.TRANSFORMS,
-    "ehrpose.datasets.transforms.loading",
-    "ehrpose.datasets.transforms.geometry",
-    "ehrpose.datasets.transforms.packing",
-    "ehrpose.datasets.transforms.encoding",
-    "ehrpose.datasets.transforms.mixing",
-    "ehrpose.datasets.transforms.photometric",
-)
-METRICS = _child(root.METRICS, "ehrpose.evaluation")
-HOOKS = _child(root.HOOKS, "ehrpose.engine")
-OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "ehrpose.engine")
-LOOPS = _child(root.LOOPS, "ehrpose.engine")
-DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "mmengine.dataset", "ehrpose.engine")
-RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
-VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
+BACKENDS = PluginRegistry("backend", ["ehrpose.deploy.backends"])
+TRACKERS = PluginRegistry("tracker", ["ehrpose.tracking"])
 
-# No counterpart in MMEngine; these work without torch.
-CODECS = StepwiseRegistry(
-    "codec",
-    scope="ehrpose",
-    locations=["ehrpose.codecs", "ehrpose.codecs.part_affinity", "ehrpose.codecs.personlab"],
-)
-BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
-TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
+    _TRAINING = "ehrpose.training_registries"
+    _LAZY = {name: _TRAINING for name in __all__ if name not in ("BACKENDS", "CODECS", "TRACKERS")}
+    __getattr__ = lazy_attributes(__name__, _LAZY)
 
 
 def is_reference(value: Any) -> bool:

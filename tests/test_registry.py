@@ -7,13 +7,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from mmengine.registry import Registry
 
 from ehrpose import registry
 
-REGISTRIES = {
-    name: value for name, value in vars(registry).items() if name.isupper() and isinstance(value, Registry)
-}
+REGISTRIES = {name: getattr(registry, name) for name in registry.__all__}
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRIES))
@@ -59,3 +56,34 @@ def test_every_registered_component_is_found_by_a_registry_that_has_imported_not
         [sys.executable, "-c", code], input=lines, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_devices_need_no_mmengine():
+    code = "import sys; import ehrpose.deploy.runtime, ehrpose.codecs, ehrpose.tracking; print('mmengine' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_components_of_devices_are_registered_by_name_and_by_class():
+    own = registry.PluginRegistry("toy", [])
+
+    @own.register_module()
+    class First:
+        def __init__(self, size=1):
+            self.size = size
+
+    own.register_module(name=["second", "deuxieme"], module=First)
+    assert own.get("ehrpose.First") is own.get("second") is First
+    assert "deuxieme" in own
+    assert (own.build({"type": "First", "size": 3}).size, own.build({"type": First}, size=2).size) == (3, 2)
+    with pytest.raises(KeyError, match=r"First is already in the toy registry, as .*: choose"):
+        own.register_module(module=First)
+    own.register_module(module=First, force=True)
+    with pytest.raises(
+        KeyError, match=r"Frist is not in the toy registry: expected one of .*; did you mean First\?"
+    ):
+        own.build({"type": "Frist"})
+    with pytest.raises(TypeError, match="expected a mapping with the key 'type' to build a toy"):
+        own.build({"size": 3})
+    with pytest.raises(TypeError, match="expected a class or a function to register"):
+        own.register_module(module=3)

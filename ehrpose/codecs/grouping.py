@@ -1,4 +1,4 @@
-"""Group keypoint candidates into people by their tags (NumPy and SciPy only).
+"""Group keypoint candidates into people by their tags (NumPy only).
 
 Source: Newell et al., Associative Embedding, arXiv:1611.05424, section 3.3.
 Axes: K keypoint types, M candidates of a type (differs by type), T tag length, N people.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from ehrpose.assignment import linear_sum_assignment
 
 from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.argument_checks import LARGEST

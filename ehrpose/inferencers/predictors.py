@@ -12,6 +12,7 @@ import numpy as np
 
 from ehrpose.image_io import check_image
 from ehrpose.inferencers.model_spec import EXPORTED, is_exported
+from ehrpose.inferencers.zoo_form import network_or_name
 from ehrpose.model_zoo import find_model, is_model_name
 from ehrpose.structures import People
 from ehrpose.torch_threads import before_torch_computes, set_torch_threads
@@ -77,7 +78,8 @@ class RuntimePredictor:
                 f"{sidecar.precision}",
                 file=sys.stderr,
             )
-        self.runtime.warm_up(1)
+        if self.runtime.backend.first_run_is_slow:
+            self.runtime.warm_up(1)
 
     def predict(self, images: Sequence[np.ndarray]) -> list[People]:
         """Return the people of each photo, which is fitted whole into the network's fixed input."""
@@ -265,11 +267,13 @@ def open_predictor(
 
     Args:
         model: Zoo model name, config file, Config, model from ``init_model``, or exported file; an object with
-            ``predict`` and ``meta`` (``OwnPredictor``); or ``movenet:FILE.onnx``, a file of another project.
+            ``predict`` and ``meta`` (``OwnPredictor``); or ``movenet:FILE.onnx``, a file of another project. Zoo models
+            that are included also have an exported form, which is taken where no option needs torch, see
+            ``network_or_name``.
         weights: Checkpoint of a config.
         device: Device to run on; an exported file refuses one that its backend does not run on. None takes the best of
             a torch model, and the backend's of an exported file.
-        backend: Backend of an exported file.
+        backend: Backend of an exported file; ``"torch"`` runs a zoo model with torch.
         **options: Options of TorchPredictor or RuntimePredictor; None is ignored.
 
     Raises:
@@ -282,13 +286,15 @@ def open_predictor(
             from ehrpose.deploy.arrival import local_network
 
             model = local_network(zoo_model)
+        elif weights is None:
+            model = network_or_name(zoo_model, model, device, backend, options)
     given = {name: value for name, value in options.items() if value is not None}
     own = _foreign(model, weights, device, backend, given)
     if own is not None:
         return own
     trust_pt2 = given.pop("trust_pt2", False)  # says nothing about other files
     if not is_exported(model):
-        if backend is not None:
+        if backend not in (None, "torch"):
             raise ValueError(f"backend is for exported files ({', '.join(EXPORTED)}), got model {model!r}")
         return TorchPredictor(model, weights, device, **given)
     if weights is not None:

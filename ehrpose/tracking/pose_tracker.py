@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from ehrpose.assignment import linear_sum_assignment
 
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import keypoint_boxes, pairwise_oks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,24 +15,117 @@ from ehrpose.deploy.sidecar import DeployError
 from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.inferencers.predictors import open_predictor
 
-CPU_BACKENDS = {"onnxruntime": r"the CPU \(CPUExecutionProvider\)", "openvino": "the CPU"}
-
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda", "nonsense", "cpu:1", ""])
-@pytest.mark.parametrize("backend", CPU_BACKENDS)
-def test_backends_of_the_cpu_refuse_other_devices(exported, backend, device):
-    pytest.importorskip(backend)
+def test_openvino_refuses_other_devices_than_the_cpu(exported, device):
+    pytest.importorskip("openvino")
     path = exported()
     message = (
-        rf"{backend} runs end2end\.onnx on {CPU_BACKENDS[backend]}: expected `device` 'cpu' or none, got '{device}'; "
+        rf"openvino runs end2end\.onnx on the CPU: expected `device` 'cpu' or none, got '{device}'; "
         "export it for the backend tensorrt or torch for a GPU"
     )
     for build in (PoseRuntime, PoseInferencer, open_predictor):
         with pytest.raises(DeployError, match=message):
-            build(path, backend=backend, device=device)
+            build(path, backend="openvino", device=device)
 
 
-@pytest.mark.parametrize("backend", CPU_BACKENDS)
+@pytest.mark.parametrize("device", ["nonsense", "cpu:1", ""])
+def test_onnxruntime_refuses_unknown_devices(exported, device):
+    path = exported()
+    message = rf"one of cpu, cuda, tensorrt, .* some with a number \(cuda:0\), got '{device}'"
+    for build in (PoseRuntime, PoseInferencer, open_predictor):
+        with pytest.raises(DeployError, match=message):
+            build(path, backend="onnxruntime", device=device)
+
+
+@pytest.mark.parametrize(
+    ("device", "provider", "package"),
+    [
+        ("cuda:0", "CUDAExecutionProvider", "onnxruntime-gpu"),
+        ("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu"),
+        ("openvino:GPU", "OpenVINOExecutionProvider", "onnxruntime-openvino"),
+        ("directml:1", "DmlExecutionProvider", "onnxruntime-directml"),
+        ("qnn", "QNNExecutionProvider", "onnxruntime-qnn"),
+    ],
+)
+def test_a_provider_that_is_not_installed_is_named_with_its_package(exported, device, provider, package):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if provider in onnxruntime.get_available_providers():
+        pytest.skip(f"{provider} is installed")
+    message = (
+        rf"has no {provider}, only .*CPUExecutionProvider.*: pip install {package}, .*CPUExecutionProvider"
+    )
+    with pytest.raises(DeployError, match=message):
+        PoseRuntime(exported(), "onnxruntime", device=device)
+
+
+class Session:
+    """Stands for ONNX Runtime with a GPU: what it is opened with, and which providers it says that it has."""
+
+    def __init__(self, works=True):
+        self.works = works
+
+    def __call__(self, path, options, providers):
+        self.options, self.asked = options, providers
+        self.providers = [p if isinstance(p, str) else p[0] for p in providers]
+        return self
+
+    def get_providers(self):
+        return self.providers if self.works else ["CPUExecutionProvider"]
+
+    def get_outputs(self):
+        return [SimpleNamespace(name=name) for name in ("heat4", "tag4", "heat2")]
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="input")]
+
+
+@pytest.fixture
+def gpu_machine(monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    installed = ["CUDAExecutionProvider", "OpenVINOExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: installed)
+
+    def with_session(session):
+        monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+        return session
+
+    return with_session
+
+
+def test_devices_become_providers_with_the_cpu_behind_them(exported, gpu_machine):
+    path, session = exported(), gpu_machine(Session())
+    with PoseRuntime(path, device="cuda:1") as runtime:
+        assert session.asked == [("CUDAExecutionProvider", {"device_id": "1"}), "CPUExecutionProvider"]
+        assert runtime.backend.device == "cuda:1"
+        assert runtime.backend.providers == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    PoseRuntime(path, device="openvino:GPU").close()
+    assert session.asked[0] == ("OpenVINOExecutionProvider", {"device_type": "GPU"})
+    PoseRuntime(
+        path, providers=[("CUDAExecutionProvider", {"arena_extend_strategy": "kSameAsRequested"})]
+    ).close()
+    assert session.asked[0][1] == {"arena_extend_strategy": "kSameAsRequested"}
+    with pytest.raises(ValueError, match="expected `device` or `providers`, got both"):
+        PoseRuntime(path, device="cpu", providers=["CUDAExecutionProvider"])
+
+
+def test_a_provider_that_does_not_start_is_an_error(exported, gpu_machine):
+    gpu_machine(Session(works=False))
+    with pytest.raises(DeployError, match="could not start CUDAExecutionProvider .* on CPUExecutionProvider"):
+        PoseRuntime(exported(), device="cuda")
+
+
+def test_threads_follow_the_containers_share(exported, gpu_machine, monkeypatch):
+    path, session = exported(), gpu_machine(Session())
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("ehrpose.deploy.backends.onnxruntime.available_cores", lambda: 3)
+    PoseRuntime(path).close()
+    assert session.options.intra_op_num_threads == 3
+    PoseRuntime(path, num_threads=2).close()
+    assert session.options.intra_op_num_threads == 2
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_backends_of_the_cpu_accept_its_names(exported, backend):
     pytest.importorskip(backend)
     for device in (None, "cpu", "cpu:0"):
@@ -65,5 +159,5 @@ def test_the_command_line_ends_with_one_line(exported, tmp_path):
     assert result.returncode == 2
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
-    assert "expected --device 'cpu' or none, got 'cuda:0'" in line
+    assert "runs on CPUExecutionProvider with --device 'cpu' or none" in line
     assert not (tmp_path / "out").exists()

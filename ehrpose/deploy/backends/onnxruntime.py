@@ -2,23 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+import os
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from ehrpose.cpu import available_cores
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.registry import BACKENDS
 
+Provider = Union[str, Tuple[str, Dict[str, Any]]]
+
+# Device to execution provider, the option that takes the number after a colon, and the package that has it.
+_PROVIDERS = {
+    "cpu": ("CPUExecutionProvider", "", "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "device_id", "onnxruntime-gpu"),
+    "tensorrt": ("TensorrtExecutionProvider", "device_id", "onnxruntime-gpu"),
+    "openvino": ("OpenVINOExecutionProvider", "device_type", "onnxruntime-openvino"),
+    "directml": ("DmlExecutionProvider", "device_id", "onnxruntime-directml"),
+    "coreml": ("CoreMLExecutionProvider", "", "onnxruntime"),
+    "qnn": ("QNNExecutionProvider", "", "onnxruntime-qnn"),
+    "rocm": ("MIGraphXExecutionProvider", "device_id", "onnxruntime-migraphx"),
+}
+_CPU = "CPUExecutionProvider"
+
 
 @BACKENDS.register_module(name="onnxruntime")
 class OnnxRuntimeBackend(Backend):
-    """Run an ``.onnx`` file with ONNX Runtime on the CPU; see ``Backend``."""
+    """Run an ``.onnx`` file with ONNX Runtime; see ``Backend``.
+
+    Args:
+        path, num_threads, check_hashes: See ``Backend``. By default at most as many threads as there are cores that
+            this process may use, also in a container.
+        device: ``"cpu"``, ``"cuda:0"``, ``"tensorrt:0"``, ``"openvino:GPU"``, ``"directml:0"``, ``"coreml"``,
+            ``"qnn"`` or ``"rocm:0"``: the execution provider, which the installed package must have. None: the CPU.
+        providers: Execution providers by ONNX Runtime's names, alone or with a dict of options, instead of ``device``.
+
+    Attributes:
+        providers: Names of the providers that the session really has, in order; the CPU takes what the first cannot.
+
+    Raises:
+        DeployError: Also if the first provider is not installed, or falls back to another without an error.
+    """
 
     name = "onnxruntime"
     package = "onnxruntime"
     suffixes = (".onnx",)
-    processor = "the CPU (CPUExecutionProvider)"
+    first_run_is_slow = False
+
+    def __init__(
+        self,
+        path: Union[str, os.PathLike[str]],
+        num_threads: Optional[int] = None,
+        check_hashes: bool = True,
+        device: Optional[str] = None,
+        providers: Optional[Sequence[Provider]] = None,
+    ):
+        if device is not None and providers:
+            raise ValueError(
+                f"expected `device` or `providers`, got both: {device!r} and {list(providers)!r}"
+            )
+        self._wanted: List[Provider] = list(providers or [])
+        self.providers: List[str] = []
+        super().__init__(path, num_threads, check_hashes, device)
+
+    def _checked_device(self, device: Optional[str]) -> str:
+        if self._wanted:
+            return ", ".join(_name(provider) for provider in self._wanted)
+        device = "cpu" if device is None else str(device)
+        kind, _, place = device.partition(":")
+        if kind not in _PROVIDERS or (kind == "cpu" and place not in ("", "0")):
+            raise DeployError(
+                f"onnxruntime runs {self.path.name} on the CPU ({_CPU}) unless another device is named: expected "
+                f"`device` as one of {', '.join(_PROVIDERS)}, some with a number (cuda:0), got {device!r}"
+            )
+        name, option, _ = _PROVIDERS[kind]
+        self._wanted = [(name, {option: place}) if place and option else name]
+        return "cpu" if kind == "cpu" else device
 
     def _load(self) -> None:
         try:
@@ -27,14 +88,22 @@ class OnnxRuntimeBackend(Backend):
             raise self._missing(error) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if self.num_threads is not None:
-            options.intra_op_num_threads = self.num_threads
+        cores = available_cores()
+        if self.num_threads is not None or cores < (os.cpu_count() or 1):
+            options.intra_op_num_threads = self.num_threads or cores
+        first = _name(self._wanted[0])
+        self._check_installed(first, onnxruntime.get_available_providers())
+        wanted = self._wanted if _CPU in map(_name, self._wanted) else [*self._wanted, _CPU]
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = onnxruntime.InferenceSession(str(self.path), options, providers=wanted)
         except Exception as error:  # ONNX Runtime does not export its exception types
             raise DeployError(f"ONNX Runtime cannot load {self.path}: {_first_line(error)}") from error
+        self.providers = list(self._session.get_providers())
+        if self.providers[0] != first:  # it prints why and goes on with what is left
+            raise DeployError(
+                f"ONNX Runtime could not start {first} for {self.path.name} and would run on {self.providers[0]}: "
+                "install what that provider needs, or choose `device` 'cpu'"
+            )
         self._names = [output.name for output in self._session.get_outputs()]
         (self._input,) = (i.name for i in self._session.get_inputs())
         if self._names != list(self.sidecar.outputs):
@@ -42,6 +111,16 @@ class OnnxRuntimeBackend(Backend):
                 f"{self.path}: expected outputs {list(self.sidecar.outputs)} as in its JSON, got {self._names}: "
                 "export again"
             )
+
+    def _check_installed(self, provider: str, installed: Sequence[str]) -> None:
+        if provider in installed:
+            return
+        package = next((p for name, _, p in _PROVIDERS.values() if name == provider), None)
+        advice = f"pip install {package}, in place of onnxruntime" if package else "choose one of these"
+        raise DeployError(
+            f"the installed onnxruntime has no {provider}, only {', '.join(installed)}: {advice}; {self.path.name} runs on "
+            f"{_CPU} with `device` 'cpu' or none"
+        )
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
         session = self._session  # another thread may close it; runs themselves share no state
@@ -59,6 +138,10 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         self._session = None
+
+
+def _name(provider: Provider) -> str:
+    return provider if isinstance(provider, str) else provider[0]
 
 
 def _first_line(error: Exception) -> str:

@@ -56,7 +56,7 @@ class DeployNetwork(nn.Module):
         if decode == "peaks":
             self.names = model.codec.peaks_type._fields
             self.peaks = peak_extractor(model.codec)
-        self.num_folded = fold_batch_norms(self)
+        self.folded = fold_batch_norms(self)
         _write_padding_into_convs(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -81,19 +81,23 @@ def _normalisation(preprocessor: Any) -> nn.Conv2d:
     return conv.eval()
 
 
-def fold_batch_norms(network: nn.Module) -> int:
-    """Fold every batch norm that follows a convolution into it, in place; return their number.
+def fold_batch_norms(network: nn.Module) -> dict[str, tuple[str, float]]:
+    """Fold every batch norm that follows a convolution into it, in place.
 
     A norm belongs to the convolution that was registered just before it in the same module.
+
+    Returns:
+        Name of each of these convolutions to the name of its norm and the norm's epsilon.
     """
-    folded = 0
-    for parent in list(network.modules()):
+    folded = {}
+    for prefix, parent in list(network.named_modules()):
         for (name, conv), (norm_name, norm) in _neighbours(parent):
             if isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(norm, nn.BatchNorm2d):
                 transposed = isinstance(conv, nn.ConvTranspose2d)
                 setattr(parent, name, fuse_conv_bn_eval(conv, norm, transpose=transposed))
                 setattr(parent, norm_name, nn.Identity())
-                folded += 1
+                names = [f"{prefix}.{child}" if prefix else child for child in (name, norm_name)]
+                folded[names[0]] = (names[1], norm.eps)
     return folded
 
 

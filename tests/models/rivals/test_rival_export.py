@@ -52,7 +52,7 @@ def export_and_compare(name, options, folder, backend="onnxruntime", decode="non
     norms = sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules())
     # The sums in LitePose's head come before their batch norms, so these three stay.
     kept = len(getattr(model.head, "norms", ()))
-    assert DeployNetwork(model).num_folded == norms - kept
+    assert len(DeployNetwork(model).folded) == norms - kept
     weights = str(folder / "weights.pth")
     path, errors, _ = export(
         config, weights, folder / "out", ExportOptions(backend=backend, decode=decode), (), options

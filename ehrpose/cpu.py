@@ -1,0 +1,45 @@
+"""CPU cores that this process may really use: a container's share and the affinity, not what the machine has."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import List, Optional, Union
+
+CGROUP = "/sys/fs/cgroup"
+
+
+def available_cores(root: Union[str, Path] = CGROUP) -> int:
+    """Return the number of logical cores that this process may use, at least 1.
+
+    Args:
+        root: Folder of the control groups, version 1 or 2, as a container sees its own.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:  # macOS, Windows
+        cores = os.cpu_count() or 1
+    quota = cpu_quota(root)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def cpu_quota(root: Union[str, Path] = CGROUP) -> Optional[float]:
+    """Return the cores' worth of time that the container may use, such as 1.5; None without a limit."""
+    folder = Path(root)
+    limits = _numbers(folder / "cpu.max")  # version 2: "150000 100000", or "max 100000"
+    if limits is None:
+        quota, period = (
+            _numbers(folder / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")
+        )  # version 1: -1 is no limit
+        limits = None if quota is None or period is None else [*quota, *period]
+    if limits is None or len(limits) != 2 or min(limits) <= 0:
+        return None
+    return limits[0] / limits[1]
+
+
+def _numbers(path: Path) -> Optional[List[float]]:
+    try:
+        return [float(word) for word in path.read_text(encoding="ascii").split()]
+    except (OSError, ValueError):
+        return None
