@@ -59,7 +59,7 @@ def test_every_registered_component_is_found_by_a_registry_that_has_imported_not
 
 
 def test_devices_need_no_mmengine():
-    code = "import sys; import ehrpose.deploy.runtime, ehrpose.codecs, ehrpose.tracking; print('mmengine' in sys.modules)"
+    code = "import sys, ehrpose.deploy.runtime, ehrpose.codecs, ehrpose.tracking; print('mmengine' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

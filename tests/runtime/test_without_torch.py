@@ -118,7 +118,7 @@ def test_threads_get_what_one_thread_gets(runtime, photo):
 
 
 def test_a_gpu_is_refused_and_the_precision_named(photo):
-    with pytest.raises(DeployError, match="has no CUDAExecutionProvider, only .*CPUExecutionProvider"):
+    with pytest.raises(DeployError, match=r"has no CUDAExecutionProvider, only .*CPUExecutionProvider"):
         PoseInferencer(NETWORK, device="cuda:0")
     with PoseInferencer(NETWORK, device="cpu") as inferencer:
         assert inferencer.predictor.name.endswith(" onnxruntime fp32")
