@@ -41,6 +41,7 @@ extras = {
         "speed",
         "heic",
         "completion",
+        "labels",
         "tracking",
         "tests",
         "docs",

@@ -18,6 +18,7 @@ __all__ = [
     "DATASETS",
     "DATA_SAMPLERS",
     "HOOKS",
+    "LABEL_FORMATS",
     "LOOPS",
     "METRICS",
     "MODELS",
@@ -108,6 +109,7 @@ CODECS = StepwiseRegistry(
 )
 BACKENDS = Registry("backend", scope="ehrpose", locations=["ehrpose.deploy.backends"])
 TRACKERS = Registry("tracker", scope="ehrpose", locations=["ehrpose.tracking"])
+LABEL_FORMATS = Registry("label format", scope="ehrpose", locations=["ehrpose.labels"])
 
 
 def is_reference(value: Any) -> bool:
