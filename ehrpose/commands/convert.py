@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     written = [name for name in FORMATS if name not in READ_ONLY]
     parser.add_argument("--to", required=True, choices=written, help="format to write")
     parser.add_argument(
-        "--from", dest="source", choices=("auto", *FORMATS), default="auto", help="format to read (default: auto)"
+        "--from",
+        dest="source",
+        choices=("auto", *FORMATS),
+        default="auto",
+        help="format to read (default: auto)",
     )
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="folder with the images, if not next to the labels"

@@ -30,7 +30,15 @@ class CvatLabels(LabelFormat):
         "upload the photos, then upload the XML as annotations."
     )
     holds = frozenset(
-        ("hidden keypoints", "boxes", "outlines", "crowds", "people without keypoints", "order of keypoints", "limbs")
+        (
+            "hidden keypoints",
+            "boxes",
+            "outlines",
+            "crowds",
+            "people without keypoints",
+            "order of keypoints",
+            "limbs",
+        )
     )
 
     def check(self, path: Path) -> Optional[str]:
@@ -131,7 +139,11 @@ def _raw_labels(meta: KeypointMeta, layout: np.ndarray) -> List[Dict[str, Any]]:
 
 
 def _add_photo(
-    root: ElementTree.Element, named: Tuple[int, str], photo: LabelledPhoto, size: Tuple[int, int], new: NewLabels
+    root: ElementTree.Element,
+    named: Tuple[int, str],
+    photo: LabelledPhoto,
+    size: Tuple[int, int],
+    new: NewLabels,
 ) -> None:
     number, name = named
     image = _new(root, "image", id=number, name=name, width=size[0], height=size[1])

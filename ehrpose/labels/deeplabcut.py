@@ -85,7 +85,9 @@ class DeepLabCutLabels(LabelFormat):
         tail = short.split("/")[-1]
         path = file.parent / tail
         path = path if path.is_file() and how.photos is None else search.find(tail)
-        return LabelledPhoto(path, short, None, [LabelledPerson(p) for p in people.values()], f"{file}: {name}")
+        return LabelledPhoto(
+            path, short, None, [LabelledPerson(p) for p in people.values()], f"{file}: {name}"
+        )
 
     def _write(self, labels: LabelSet, new: NewLabels) -> None:
         photos = [photo for photos in labels.splits.values() for photo in photos]
@@ -139,7 +141,9 @@ def _read(file: Path) -> _Table:
             rows = list(csv.reader(stream))
         except csv.Error as error:
             raise ValueError(f"{file} is not a valid csv: {error}") from error
-    heads = {row[0]: row for row in rows[:4] if row and row[0] in ("scorer", "individuals", "bodyparts", "coords")}
+    heads = {
+        row[0]: row for row in rows[:4] if row and row[0] in ("scorer", "individuals", "bodyparts", "coords")
+    }
     if not {"scorer", "bodyparts", "coords"} <= set(heads):
         raise ValueError(f"{file}: expected DeepLabCut's first lines scorer, bodyparts and coords")
     coords = heads["coords"]
@@ -147,7 +151,9 @@ def _read(file: Path) -> _Table:
     start = next((i for i, cell in enumerate(coords) if cell == "x"), len(coords))
     pairs = coords[start:]
     if not pairs or pairs != ["x", "y"] * (len(pairs) // 2):
-        raise ValueError(f"{file}: expected pairs of x and y as coords, got {shown(pairs)}; is it a file of predictions?")
+        raise ValueError(
+            f"{file}: expected pairs of x and y as coords, got {shown(pairs)}; is it a file of predictions?"
+        )
     individuals = heads.get("individuals", [""] * len(coords))
     columns = list(zip(individuals[start::2], heads["bodyparts"][start::2]))
     repeated = [name for name, count in Counter(columns).items() if count > 1]

@@ -45,7 +45,9 @@ def detect_format(path: Union[str, Path]) -> str:
     raise ValueError(f"{path} is none of the label formats. {told}")
 
 
-def read_labels(path: Union[str, Path], keypoints: Any = None, format: str = "auto", **options: Any) -> LabelSet:
+def read_labels(
+    path: Union[str, Path], keypoints: Any = None, format: str = "auto", **options: Any
+) -> LabelSet:
     """Read labels in any format.
 
     Args:

@@ -59,7 +59,10 @@ class LabelFormat:
         raise NotImplementedError
 
     def read(
-        self, path: Union[str, Path], keypoints: Union[KeypointMeta, Mapping[str, Any], None] = None, **options: Any
+        self,
+        path: Union[str, Path],
+        keypoints: Union[KeypointMeta, Mapping[str, Any], None] = None,
+        **options: Any,
     ) -> LabelSet:
         """Read labels.
 

@@ -21,7 +21,7 @@ class LabelSet:
 
     Attributes:
         meta: The skeleton; the keypoints of all people are in its order.
-        splits: Name of each split (``train``, ``val``, ``test``) to its photos. Coordinates are px of the upright photo.
+        splits: Name of each split (``train``, ``val``, ``test``) to its photos; coordinates are px, upright.
         notes: What the user should know about the files read, one line each.
         losses: What the last format written could not hold, by name and count, one line each.
     """

@@ -35,7 +35,15 @@ class LabelStudioLabels(LabelFormat):
         "`tasks.json` with `images/` and `labeling_config.xml`; people with a score become predictions."
     )
     holds = frozenset(
-        ("hidden keypoints", "boxes", "outlines", "crowds", "people without keypoints", "scores", "order of keypoints")
+        (
+            "hidden keypoints",
+            "boxes",
+            "outlines",
+            "crowds",
+            "people without keypoints",
+            "scores",
+            "order of keypoints",
+        )
     )
 
     def check(self, path: Path) -> Optional[str]:

@@ -74,7 +74,7 @@ class Tasks:
             "shapes": "shapes left out that are not keypoints, rectangles or polygons",
             "alone": "photos without rectangles, whose keypoints are one person",
         }
-        told = [f"{count} x {texts[key]}" for key, count in self._counts.items()]
+        told = [f"{count} x {texts[key]}" for key, count in self._counts.items() if count]
         return [*self._notes, *told]
 
     def labels(self) -> Iterator[str]:
@@ -86,7 +86,9 @@ class Tasks:
 
     def _result(self, task: Mapping[str, Any], count: bool = False) -> Tuple[List[Mapping[str, Any]], bool]:
         """Return the shapes of a task, and whether they are predicted."""
-        done = [a for a in task.get("annotations") or [] if isinstance(a, Mapping) and not a.get("was_cancelled")]
+        done = [
+            a for a in task.get("annotations") or [] if isinstance(a, Mapping) and not a.get("was_cancelled")
+        ]
         predicted = not done
         chosen = done or [p for p in task.get("predictions") or [] if isinstance(p, Mapping)]
         if not chosen:
@@ -127,7 +129,9 @@ class Tasks:
         """Return the shapes of each person: a rectangle and what has it as parent."""
         crowds = [[shape] for shape in shapes if _label(shape) in _CROWD]
         own = [shape for shape in shapes if _label(shape) not in _CROWD]
-        heads = {s.get("id"): [s] for s in own if s["type"] == "rectanglelabels" and s.get("parentID") is None}
+        heads = {
+            s.get("id"): [s] for s in own if s["type"] == "rectanglelabels" and s.get("parentID") is None
+        }
         loose: List[Mapping[str, Any]] = []
         for shape in own:
             if shape.get("id") in heads and shape is heads[shape.get("id")][0]:
@@ -159,7 +163,9 @@ class Tasks:
                 if k is None:
                     continue
                 if keypoints[k, 2]:
-                    raise ValueError(f"two points {meta.names[k]!r} of one person: give each person a rectangle")
+                    raise ValueError(
+                        f"two points {meta.names[k]!r} of one person: give each person a rectangle"
+                    )
                 x, y = _percent(value, ("x", "y"), size)
                 keypoints[k] = (x, y, 1 if shape.get("id") in hidden else 2)
             elif shape["type"] == "rectanglelabels":

@@ -45,7 +45,11 @@ def _task(photo: LabelledPhoto, place: str, size: Tuple[int, int], new: NewLabel
         result += shapes
     if predicted:
         scores = [person.score for person in photo.people if person.score is not None]
-        prediction = {"model_version": "ehrpose", "score": min(1.0, sum(scores) / len(scores)), "result": result}
+        prediction = {
+            "model_version": "ehrpose",
+            "score": min(1.0, sum(scores) / len(scores)),
+            "result": result,
+        }
         return {**task, "predictions": [prediction]}
     return {**task, "annotations": [{"result": result}]}
 
@@ -67,10 +71,14 @@ def _shapes(person: LabelledPerson, name: str, size: Tuple[int, int], new: NewLa
         value = {**percent({"x": x, "y": y}, size), "width": _DOT}
         point = f"{name}-{k}"
         shapes.append(
-            _shape(point, "keypointlabels", {**value, "keypointlabels": [new.meta.names[k]]}, size, parent=name)
+            _shape(
+                point, "keypointlabels", {**value, "keypointlabels": [new.meta.names[k]]}, size, parent=name
+            )
         )
         if v == 1:
-            shapes.append(_shape(point, "choices", {**value, "choices": ["hidden"]}, size, source="visibility"))
+            shapes.append(
+                _shape(point, "choices", {**value, "choices": ["hidden"]}, size, source="visibility")
+            )
     for number, polygon in enumerate(person.polygons):
         points = [[100 * px / size[0], 100 * py / size[1]] for px, py in zip(polygon[0::2], polygon[1::2])]
         parent = None if person.crowd else name

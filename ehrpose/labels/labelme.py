@@ -23,8 +23,8 @@ class LabelmeLabels(LabelFormat):
 
     title = "labelme"
     docs = (
-        "JSON beside each photo: points, rectangles and polygons with a `group_id` for each person, the flag `occluded` "
-        "for hidden keypoints. Names are in order of appearance: give the skeleton for your own."
+        "JSON beside each photo: points, rectangles and polygons with a `group_id` for each person, the flag "
+        "`occluded` for hidden keypoints. Names are in order of appearance: give the skeleton for your own."
     )
     holds = frozenset(("hidden keypoints", "boxes", "outlines", "crowds", "people without keypoints"))
 
@@ -45,7 +45,9 @@ class LabelmeLabels(LabelFormat):
             photos = [p if p.path.is_file() else p._replace(path=search.find(p.name)) for p in photos]
         notes = [f"{path}: left out {count} x {what}" for what, count in reader.ignored.items()]
         if how.keypoints is None:
-            notes.append(f"{path}: keypoints in the order of their first appearance; `keypoints` gives your own")
+            notes.append(
+                f"{path}: keypoints in the order of their first appearance; `keypoints` gives your own"
+            )
         return LabelSet(meta, {"train": photos}, notes)
 
     def _keypoints(self, path: Path, how: Reading) -> Dict[str, Any]:
@@ -59,7 +61,9 @@ class LabelmeLabels(LabelFormat):
                     if label not in how.ignore:
                         names[how.name_of(label)] = None
         if not names:
-            raise ValueError(f"{path}: expected points as keypoints, got none; give the skeleton with `keypoints`")
+            raise ValueError(
+                f"{path}: expected points as keypoints, got none; give the skeleton with `keypoints`"
+            )
         return guess_keypoints("person", list(names))
 
     def _write(self, labels: LabelSet, new: NewLabels) -> None:
@@ -108,7 +112,9 @@ def _shapes(person: LabelledPerson, group: int, new: NewLabels) -> List[Dict[str
     return shapes + [_shape("polygon", label, outline, group) for outline in outlines]
 
 
-def _shape(kind: str, label: str, points: List[List[float]], group: int, hidden: bool = False) -> Dict[str, Any]:
+def _shape(
+    kind: str, label: str, points: List[List[float]], group: int, hidden: bool = False
+) -> Dict[str, Any]:
     return {
         "label": label,
         "points": points,

@@ -32,7 +32,9 @@ class NewLabels:
         skip_bad: Skip photos that cannot be used; False: raise an error at the first one.
     """
 
-    def __init__(self, folder: Path, out: Path, meta: KeypointMeta, symlink: bool = False, skip_bad: bool = False):
+    def __init__(
+        self, folder: Path, out: Path, meta: KeypointMeta, symlink: bool = False, skip_bad: bool = False
+    ):
         self.folder = folder
         self.out = out
         self.meta = meta

@@ -55,7 +55,9 @@ class Predictions(LabelFormat):
         meta = how.keypoints
         if meta is None:
             meta = _coco_keypoints(path, people)
-            notes.append(f"{path}: 17 keypoints without names are taken as COCO's; `keypoints` gives other ones")
+            notes.append(
+                f"{path}: 17 keypoints without names are taken as COCO's; `keypoints` gives other ones"
+            )
         root = path if path.is_dir() else path.parent
         photos = [self._photo(file, root, found, meta, how) for file, found in people.items()]
         return LabelSet(meta, {"train": photos}, notes)
@@ -83,7 +85,9 @@ def _is_video(content: Any) -> bool:
 
 
 def _coco_keypoints(path: Path, people: Mapping[Path, List[Mapping[str, Any]]]) -> KeypointMeta:
-    counts = {len(p["keypoints"]) for found in people.values() for p in found if isinstance(p["keypoints"], list)}
+    counts = {
+        len(p["keypoints"]) for found in people.values() for p in found if isinstance(p["keypoints"], list)
+    }
     if counts - {_COCO}:
         raise ValueError(
             f"{path}: predictions do not name their keypoints; they have {sorted(counts)}, expected COCO's 17 or the "
@@ -111,7 +115,9 @@ def _photo_of(stem: str, file: Path, how: Reading, root: Path) -> Path:
     if not found and how.skip_bad:
         return folder / f"{stem}.jpg"
     if not found:
-        raise FileNotFoundError(f"{file}: no photo named {stem} in or below {folder}; give its folder with `folders`")
+        raise FileNotFoundError(
+            f"{file}: no photo named {stem} in or below {folder}; give its folder with `folders`"
+        )
     return found[0]
 
 
@@ -122,7 +128,9 @@ def _suffixes() -> List[str]:
 def _person(stored: Mapping[str, Any], meta: KeypointMeta, kpt_thr: float) -> LabelledPerson:
     keypoints, scores = stored["keypoints"], stored["keypoint_scores"]
     num = meta.num_keypoints
-    fits = isinstance(keypoints, list) and all(isinstance(p, list) and len(p) == 2 and are_finite(p) for p in keypoints)
+    fits = isinstance(keypoints, list) and all(
+        isinstance(p, list) and len(p) == 2 and are_finite(p) for p in keypoints
+    )
     if not fits or len(keypoints) != num:
         raise ValueError(f"expected {num} pairs of numbers as 'keypoints', got {shown(keypoints)}")
     if not isinstance(scores, list) or len(scores) != num or not are_finite(scores):

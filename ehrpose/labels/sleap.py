@@ -26,8 +26,8 @@ class SleapLabels(LabelFormat):
 
     title = "SLEAP"
     docs = (
-        "`.slp` and `.pkg.slp`, through sleap-io (`pip install ehrpose[labels]`). A point that is not visible is a hidden "
-        "keypoint."
+        "`.slp` and `.pkg.slp`, through sleap-io (`pip install ehrpose[labels]`). A point that is not visible is a "
+        "hidden keypoint."
     )
     holds = frozenset(("hidden keypoints", "order of keypoints", "limbs", "mirror pairs"))
 
@@ -36,7 +36,11 @@ class SleapLabels(LabelFormat):
         if file is None:
             return "expected an .slp file, or a folder with one"
         with file.open("rb") as stream:
-            return None if stream.read(len(_MAGIC)) == _MAGIC else "expected an .slp file in HDF5, got another content"
+            return (
+                None
+                if stream.read(len(_MAGIC)) == _MAGIC
+                else "expected an .slp file in HDF5, got another content"
+            )
 
     def _read(self, path: Path, how: Reading) -> LabelSet:
         file = _find(path)
@@ -65,18 +69,22 @@ class SleapLabels(LabelFormat):
         skeleton = sio.Skeleton(
             nodes=nodes,
             edges=[sio.Edge(nodes[i], nodes[j]) for i, j in new.meta.skeleton],
-            symmetries=[sio.Symmetry([nodes[i], nodes[j]]) for i, j in enumerate(new.meta.flip_indices) if i < j],
+            symmetries=[
+                sio.Symmetry([nodes[i], nodes[j]]) for i, j in enumerate(new.meta.flip_indices) if i < j
+            ],
             name="person",
         )
-        placed = []
+        placed, size = [], (0, 0)
         for split, photos in labels.splits.items():
             folder = f"images/{split}" if len(labels.splits) > 1 else "images"
             for photo in photos:
-                if new.place(photo, folder) is not None:
+                found = new.place(photo, folder)
+                if found is not None:
+                    size = size if placed else found
                     placed.append((photo, f"{folder}/{photo.name}"))
         # The file names photos by their full paths.
         root = new.out.resolve()
-        video = sio.Video(filename=[str(root / place) for _, place in placed], open_backend=False)
+        video = _video(sio, [str(root / place) for _, place in placed], size)
         frames = []
         for number, (photo, _) in enumerate(placed):
             people = [p for p in photo.people if not p.crowd]
@@ -166,3 +174,10 @@ def _instance(sio: Any, person: LabelledPerson, skeleton: Any) -> Any:
     for k, _, _, v in found:
         instance.points["visible"][k] = v == 2
     return instance
+
+
+def _video(sio: Any, paths: List[str], size: Tuple[int, int]) -> Any:
+    """Return a sequence of photos, which are not opened: they come to these paths when all is written."""
+    video = sio.Video.from_filename(paths)
+    video.backend_metadata = {"shape": [len(paths), size[1], size[0], 3], "grayscale": False}
+    return video

@@ -18,7 +18,10 @@ _BODY = (
     "right_ankle",
 )  # fmt: skip
 _FOOT = ("big_toe", "small_toe", "heel")
-_FINGERS = ("root", *(f"{finger}{i}" for finger in ("thumb", "forefinger", "middle", "ring", "pinky") for i in range(1, 5)))
+_FINGERS = (
+    "root",
+    *(f"{finger}{i}" for finger in ("thumb", "forefinger", "middle", "ring", "pinky") for i in range(1, 5)),
+)
 NAMES: Tuple[str, ...] = (
     *_BODY,
     *(f"{side}_{part}" for side in ("left", "right") for part in _FOOT),
@@ -77,7 +80,9 @@ def joined(content: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[str]]:
     ]
     note = ", ".join(f"{key} of {count}" for key, count in lost.items())
     notes = [f"COCO-WholeBody's boxes of parts are left out: {note}"] if note else []
-    notes.append("COCO-WholeBody's face and hands get the tolerance of an elbow (sigmas): set your own for AP")
+    notes.append(
+        "COCO-WholeBody's face and hands get the tolerance of an elbow (sigmas): set your own for AP"
+    )
     return {**content, "annotations": annotations, "categories": categories}, notes
 
 

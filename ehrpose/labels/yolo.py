@@ -23,18 +23,24 @@ from ehrpose.labels.yolo_lines import YoloLines
 from ehrpose.registry import LABEL_FORMATS
 
 
-
 @LABEL_FORMATS.register_module(name="yolo")
 class YoloLabels(LabelFormat):
     """YOLO-pose as ultralytics reads it, and as CVAT, Roboflow, Label Studio and others export it."""
 
     title = "YOLO-pose"
     docs = (
-        "`data.yaml` with `kpt_shape` [K, 3] or [K, 2] and `flip_idx`, `images/` and `labels/*.txt`. Written with three "
-        "values; of two values, `0 0` is read as not labelled. Names come from `kpt_names`, or give the skeleton."
+        "`data.yaml` with `kpt_shape` [K, 3] or [K, 2] and `flip_idx`, `images/` and `labels/*.txt`. Written with "
+        "three values; of two values, `0 0` is read as not labelled. Names come from `kpt_names`, or give the skeleton."
     )
     holds = frozenset(
-        ("hidden keypoints", "boxes", "people without keypoints", "splits", "order of keypoints", "mirror pairs")
+        (
+            "hidden keypoints",
+            "boxes",
+            "people without keypoints",
+            "splits",
+            "order of keypoints",
+            "mirror pairs",
+        )
     )
 
     def check(self, path: Path) -> Optional[str]:
@@ -55,7 +61,9 @@ class YoloLabels(LabelFormat):
         try:
             meta = how.meta_or(data.keypoints)
             names = data.names_or(meta)
-            lines = YoloLines(data, how.columns(names, meta), meta.num_keypoints, data.person_class(how.label))
+            lines = YoloLines(
+                data, how.columns(names, meta), meta.num_keypoints, data.person_class(how.label)
+            )
             splits: Dict[str, List[LabelledPhoto]] = {}
             for split, photos in data.photos(how.photos).items():
                 splits[split] = [self._photo(p.path, p.name, p.labels, lines, how) for p in photos]
@@ -96,7 +104,10 @@ class YoloLabels(LabelFormat):
         clipped = np.clip(corners, 0, [*size, *size])
         if not np.allclose(clipped, corners, atol=0.005):
             new.lose("parts of boxes outside their photo")
-        values: List[float] = [*((clipped[:2] + clipped[2:]) / 2 / size), *((clipped[2:] - clipped[:2]) / size)]
+        values: List[float] = [
+            *((clipped[:2] + clipped[2:]) / 2 / size),
+            *((clipped[2:] - clipped[:2]) / size),
+        ]
         keypoints = np.zeros((new.meta.num_keypoints, 3))
         for k, x, y, v in labelled_keypoints(person):
             if 0 <= x <= size[0] and 0 <= y <= size[1]:
@@ -112,7 +123,6 @@ def _yaml(meta: KeypointMeta, splits: List[str]) -> str:
     places = {"train": f"images/{first}", "val": f"images/{'val' if 'val' in splits else first}"}
     places.update({split: f"images/{split}" for split in splits if split not in places})
     content: Dict[str, Any] = {
-        "path": ".",
         **places,
         "kpt_shape": [meta.num_keypoints, 3],
         "flip_idx": list(meta.flip_indices),
@@ -122,6 +132,6 @@ def _yaml(meta: KeypointMeta, splits: List[str]) -> str:
     head = (
         "# Keypoints are x, y, visibility: 0 (not labelled), 1 (hidden) or 2 (visible).\n"
         f"# {counted(meta.num_keypoints, 'keypoint')} in the order of kpt_names.\n"
-        "# If ultralytics does not find the photos, replace path by this folder's absolute path.\n"
+        "# Without path, ultralytics takes this file's folder.\n"
     )
     return head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, allow_unicode=True)

@@ -74,7 +74,9 @@ class YoloData:
         """
         fitting = [i for i, name in self.classes.items() if label in (name, str(i))]
         if label is None:
-            fitting = [i for i, name in self.classes.items() if name.casefold() == "person" or len(self.classes) == 1]
+            fitting = [
+                i for i, name in self.classes.items() if name.casefold() == "person" or len(self.classes) == 1
+            ]
         if not fitting:
             known = sorted(self.classes.values())
             raise ValueError(
@@ -90,7 +92,11 @@ class YoloData:
             names = next(iter(names.values()))
         if not names:
             return None
-        if not isinstance(names, list) or len(names) != self.num_keypoints or len({*map(str, names)}) != len(names):
+        if (
+            not isinstance(names, list)
+            or len(names) != self.num_keypoints
+            or len({*map(str, names)}) != len(names)
+        ):
             raise ValueError(
                 f"expected {self.num_keypoints} distinct names as kpt_names, as kpt_shape says, got {shown(names)}"
             )

@@ -91,7 +91,9 @@ class YoloLines:
                 continue
             people.append(self._person(values, size, f"{path}, line {number}"))
             points = self._points(values)[:, :2]
-            beyond |= bool(max(points.max(), max(values[1:5])) > _HIGH or min(points.min(), *values[1:5]) < _LOW)
+            beyond |= bool(
+                max(points.max(), max(values[1:5])) > _HIGH or min(points.min(), *values[1:5]) < _LOW
+            )
         self._counts["beyond"] += beyond
         return people
 
@@ -130,7 +132,9 @@ class YoloLines:
                 keypoints[column] = (*point, v)
         cx, cy, w, h = values[1:5]
         if w < 0 or h < 0:
-            raise ValueError(f"{place}: expected a box of a width and height of at least 0, got {w:g} and {h:g}")
+            raise ValueError(
+                f"{place}: expected a box of a width and height of at least 0, got {w:g} and {h:g}"
+            )
         width, height = size
         box = [(cx - w / 2) * width, (cy - h / 2) * height, w * width, h * height]
         return LabelledPerson(keypoints, [round(value, 5) for value in box] if w and h else None)

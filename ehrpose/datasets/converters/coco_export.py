@@ -32,8 +32,8 @@ class CocoExport:
     """A JSON file of people with keypoints in COCO format.
 
     Keypoints may come in another order than in the skeleton. Keypoints that the file lacks count as not labelled.
-    Outlines are kept as polygons and run-length masks, the latter with their boxes and areas. If no category names its keypoints, they
-    are taken in the skeleton's order. Null and empty fields count as missing.
+    Outlines are kept as polygons and run-length masks, the latter with their boxes and areas. If no category names its
+    keypoints, they are taken in the skeleton's order. Null and empty fields count as missing.
 
     Label Studio's COCO export merges all people of a photo into one annotation; what the file shows of it is noted.
 
