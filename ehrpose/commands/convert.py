@@ -102,11 +102,12 @@ def _read(args: argparse.Namespace, path: Path) -> Any:
 
 
 def _report(args: argparse.Namespace, labels: Any, notes: list, skipped: Dict[str, str]) -> None:
+    from ehrpose.cli import as_options
     from ehrpose.counted import counted
     from ehrpose.datasets.converters.skeleton_config import one_sided
 
     for note in notes:
-        print(f"warning: {note}")
+        print(f"warning: {as_options(note)}")
     for split, photos in labels.splits.items():
         kept = [photo for photo in photos if photo.name not in skipped]
         people = sum(len(photo.people) for photo in kept)

@@ -121,8 +121,5 @@ def annotation_files(path: Path) -> List[Path]:
 
 def split_of(file: Path) -> Optional[str]:
     """Return the split that a file's or its folder's name says, or None."""
-    for text in (file.stem, file.parent.name):
-        found = re.search(r"(?:^|[^a-z])(train|valid|val|test)(?:$|[^a-z])", text.lower())
-        if found:
-            return _SPLITS[found[1]]
-    return None
+    found = re.search(r"(?:^|[^a-z])(train|valid|val|test)(?:$|[^a-z])", file.stem.lower())
+    return _SPLITS[found[1]] if found else _SPLITS.get(file.parent.name.lower())

@@ -169,7 +169,8 @@ class CocoFolderWriter:
         self, person: LabelledPerson, width: int, height: int, image_id: Any
     ) -> dict[str, Any] | None:
         """Return the COCO annotation; None if nothing of the person is labelled."""
-        box = person.box or box_around(person.keypoints.ravel().tolist(), person.polygons, (width, height))
+        outline = person.mask or person.polygons
+        box = person.box or box_around(person.keypoints.ravel().tolist(), outline, (width, height))
         if box is None:
             return None
         labelled = person.keypoints[:, 2] > 0
@@ -183,7 +184,7 @@ class CocoFolderWriter:
             ],
             "num_keypoints": int(labelled.sum()),
             "bbox": [round(float(value), 2) for value in box],
-            "area": round(person.area or mask_area(person.polygons) or AREA_OF_BOX * box[2] * box[3], 2),
+            "area": round(person.area or mask_area(outline) or AREA_OF_BOX * box[2] * box[3], 2),
             "iscrowd": int(person.crowd),
             "segmentation": person.mask or [list(map(float, polygon)) for polygon in person.polygons],
         }
