@@ -27,8 +27,8 @@ class Predictions(LabelFormat):
 
     title = "ehrpose predictions"
     docs = (
-        "The JSON files of `ehrpose predict PHOTOS` (read only), with the folder of the photos. Keypoints below a score count "
-        "as not labelled. 17 keypoints are COCO's unless the skeleton is given."
+        "The JSON files of `ehrpose predict PHOTOS` (read only), with the folder of the photos. Keypoints below a score "
+        "count as not labelled. 17 keypoints are COCO's unless the skeleton is given."
     )
     holds = frozenset(("boxes", "scores", "keypoint scores", "track ids"))
     can_write = False

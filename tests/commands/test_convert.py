@@ -91,7 +91,9 @@ def test_bad_photos_are_skipped_and_named(coco, tmp_path, capsys):
 
 def test_pre_labels_from_predictions(tmp_path, capsys):
     write_photo(tmp_path / "photos/a.png")
-    people = [{"keypoints": [[5, 5]] * 17, "keypoint_scores": [0.9] * 17, "bbox": [[1, 1, 9, 9]], "bbox_score": 0.7}]
+    people = [
+        {"keypoints": [[5, 5]] * 17, "keypoint_scores": [0.9] * 17, "bbox": [[1, 1, 9, 9]], "bbox_score": 0.7}
+    ]
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs/a.json").write_text(json.dumps(people))
     words = [tmp_path / "outputs", tmp_path / "out", "--to", "label-studio", "--photos", tmp_path / "photos"]

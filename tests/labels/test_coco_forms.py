@@ -15,8 +15,12 @@ THREE = {"dataset_name": "three", "names": ["a", "b", "c"], "swap": [], "skeleto
 def coco(annotations, names=("a", "b", "c"), size=(64, 48), file="a.png", **image):
     return {
         "images": [{"id": 1, "file_name": file, "width": size[0], "height": size[1], **image}],
-        "annotations": [{"id": i, "image_id": 1, "category_id": 1, **ann} for i, ann in enumerate(annotations, 1)],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(names)} if names else {"id": 1, "name": "person"}],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": 1, **ann} for i, ann in enumerate(annotations, 1)
+        ],
+        "categories": [
+            {"id": 1, "name": "person", "keypoints": list(names)} if names else {"id": 1, "name": "person"}
+        ],
     }
 
 
@@ -24,7 +28,14 @@ def wholebody_annotation(**changes):
     parts = {name: [10.0, 20.0, 0.0] * number for name, number in wholebody.PARTS.items()}
     parts["foot_kpts"] = [5, 6, 2] * 6
     parts["lefthand_kpts"] = [7.0, 8.0, 0.83] * 21
-    return {"keypoints": [1, 2, 2] * 17, "num_keypoints": 17, "bbox": [0, 0, 40, 40], "area": 900.0, **parts, **changes}
+    return {
+        "keypoints": [1, 2, 2] * 17,
+        "num_keypoints": 17,
+        "bbox": [0, 0, 40, 40],
+        "area": 900.0,
+        **parts,
+        **changes,
+    }
 
 
 def test_wholebody_is_133_keypoints_with_its_mirror(tmp_path):
@@ -51,10 +62,14 @@ def test_wholebody_is_133_keypoints_with_its_mirror(tmp_path):
 
 def test_wholebodys_invalid_parts_are_not_labelled_and_wrong_ones_named(tmp_path):
     write_photo(tmp_path / "a.png")
-    path = write_json(tmp_path / "w.json", coco([wholebody_annotation(foot_valid=False)], wholebody.NAMES[:17]))
+    path = write_json(
+        tmp_path / "w.json", coco([wholebody_annotation(foot_valid=False)], wholebody.NAMES[:17])
+    )
     assert not next(read_labels(path).people()).keypoints[17:23, 2].any()
     write_json(path, coco([wholebody_annotation(face_kpts=[1, 2, 3])], wholebody.NAMES[:17]))
-    with pytest.raises(ValueError, match=r"w\.json: annotation 1: expected 204 numbers as 'face_kpts', got 3"):
+    with pytest.raises(
+        ValueError, match=r"w\.json: annotation 1: expected 204 numbers as 'face_kpts', got 3"
+    ):
         read_labels(path)
 
 
@@ -73,7 +88,9 @@ def test_crowdposes_index_stays(tmp_path):
 def test_fiftyones_file_without_names_boxes_and_areas_needs_the_skeleton(tmp_path):
     write_photo(tmp_path / "a.png")
     path = write_json(tmp_path / "labels.json", coco([{"keypoints": [10, 10, 2, 20, 20, 2, 0, 0, 0]}], None))
-    with pytest.raises(ValueError, match="no category has keypoints; give their names and order with `keypoints`"):
+    with pytest.raises(
+        ValueError, match="no category has keypoints; give their names and order with `keypoints`"
+    ):
         read_labels(path)
     find_format("coco").write(read_labels(path, THREE), tmp_path / "out")
     (one,) = read_labels(tmp_path / "out").people()
@@ -102,7 +119,9 @@ def test_several_files_that_are_no_splits_are_refused(tmp_path):
 
 def test_the_stored_size_of_a_turned_photo_is_read_upright_where_labels_show_it(tmp_path):
     write_turned_photo(tmp_path / "a.png")  # 40 x 20 stored, 20 x 40 upright
-    path = write_json(tmp_path / "l.json", coco([{"keypoints": [10, 35, 2] * 3, "bbox": [5, 5, 10, 30]}], size=(40, 20)))
+    path = write_json(
+        tmp_path / "l.json", coco([{"keypoints": [10, 35, 2] * 3, "bbox": [5, 5, 10, 30]}], size=(40, 20))
+    )
     find_format("coco").write(read_labels(path), tmp_path / "out")
     content = json.loads((tmp_path / "out/annotations/person_keypoints_train2017.json").read_text())
     assert (content["images"][0]["width"], content["images"][0]["height"]) == (20, 40)

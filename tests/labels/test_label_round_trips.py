@@ -88,7 +88,9 @@ def test_order_and_mirror_pairs_of_the_skeleton_return_where_they_are_held(name,
     if "mirror pairs" in one.holds:
         assert meta.flip_indices == labels.meta.flip_indices
     if "limbs" in one.holds:
-        assert {tuple(sorted(limb)) for limb in meta.skeleton} == {tuple(sorted(limb)) for limb in labels.meta.skeleton}
+        assert {tuple(sorted(limb)) for limb in meta.skeleton} == {
+            tuple(sorted(limb)) for limb in labels.meta.skeleton
+        }
 
 
 def test_a_skeletons_mirror_pairs_that_names_do_not_tell_survive_yolo(tmp_path, five_keypoints):
@@ -106,7 +108,10 @@ def test_coco_keeps_ids_areas_masks_scores_and_crowd_index(tmp_path, five_keypoi
         tmp_path / "photos",
         five_keypoints,
         [],
-        train=[person(points, id=7, area=123.5, track_id=3, score=0.5), person([(0, 0, 0)] * 5, id=3, crowd=True, mask=mask)],
+        train=[
+            person(points, id=7, area=123.5, track_id=3, score=0.5),
+            person([(0, 0, 0)] * 5, id=3, crowd=True, mask=mask),
+        ],
         val=[person(points, id=7, area=2000.0, box=[1, 2, 30, 40])],
     )
     for split, number in (("train", 70), ("val", 4)):

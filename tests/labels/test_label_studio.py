@@ -66,7 +66,7 @@ def test_keypoints_without_parent_are_refused_where_there_are_several_people(tmp
     result = two_people()
     del result[1]["parentID"]
     path = write_tasks(tmp_path, result)
-    told = r"export\.json: task 5: 1 shape, such as 'nose', without the rectangle of a person as parentID, in a photo of 2"
+    told = r"task 5: 1 shape, such as 'nose', without the rectangle of a person as parentID, in a photo of 2"
     with pytest.raises(ValueError, match=told):
         read_labels(path)
     alone = [{k: v for k, v in s.items() if k != "parentID"} for s in two_people()[:4]]
@@ -77,7 +77,9 @@ def test_keypoints_without_parent_are_refused_where_there_are_several_people(tmp
 def test_a_rectangle_is_turned_about_its_upper_left_corner(tmp_path):
     rect = {"x": 50, "y": 50, "width": 10, "height": 10, "rotation": 90}
     points = [shape("keypointlabels", n, n, parent="b", x=50, y=50, width=1) for n in NAMES]
-    (one,) = read_labels(write_tasks(tmp_path, [shape("rectanglelabels", "person", "b", **rect), *points])).people()
+    (one,) = read_labels(
+        write_tasks(tmp_path, [shape("rectanglelabels", "person", "b", **rect), *points])
+    ).people()
     # 40 x 20 px at (200, 100): turned clockwise by 90 degrees, it reaches from x = 180 to 200 and y = 100 to 140.
     assert np.allclose(one.box, [180, 100, 20, 40])
 

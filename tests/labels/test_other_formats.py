@@ -54,7 +54,10 @@ def test_a_cvat_task_can_be_made_with_the_labels_written(tmp_path, five_keypoint
     drawing = ElementTree.fromstring(f"<svg>{raw['person']['svg']}</svg>")
     assert [node.get("data-label-name") for node in drawing.iter("circle")] == list(labels.meta.names)
     assert len(list(drawing.iter("line"))) == len(labels.meta.skeleton)
-    used = {e.get("label") for e in ElementTree.parse(tmp_path / "out/annotations.xml").getroot().iterfind("image/*")}
+    used = {
+        e.get("label")
+        for e in ElementTree.parse(tmp_path / "out/annotations.xml").getroot().iterfind("image/*")
+    }
     assert used == {"person", "person_box"} <= set(raw)
 
 
@@ -84,7 +87,9 @@ def test_deeplabcuts_order_individuals_and_gaps(tmp_path):
 
 def test_deeplabcuts_h5_and_broken_cells_are_named(tmp_path):
     (tmp_path / "CollectedData_me.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(ValueError, match="expected DeepLabCut's csv, got an h5 file: give the csv next to it"):
+    with pytest.raises(
+        ValueError, match="expected DeepLabCut's csv, got an h5 file: give the csv next to it"
+    ):
         read_labels(tmp_path / "CollectedData_me.h5", format="deeplabcut")
     path = tmp_path / "CollectedData_me.csv"
     path.write_text(CSV.replace("1.5", "one"))

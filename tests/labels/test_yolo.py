@@ -126,10 +126,16 @@ def test_without_names_the_skeleton_says_the_order(tmp_path, five_keypoints):
     folder = write_yolo(tmp_path, [line([(0.25, 0.5, 2)] * 5)], kpt_names=None)
     assert read_labels(folder, five_keypoints).meta.names == KeypointMeta.build(five_keypoints).names
     with pytest.raises(ValueError, match="kpt_shape says 5 keypoints, without names; `keypoints` has 4"):
-        read_labels(folder, {"dataset_name": "x", "names": list("abcd"), "swap": [], "skeleton": [], "sigmas": [0.1] * 4})
+        read_labels(
+            folder,
+            {"dataset_name": "x", "names": list("abcd"), "swap": [], "skeleton": [], "sigmas": [0.1] * 4},
+        )
 
 
 def test_a_photo_without_labels_stays(tmp_path):
     folder = write_yolo(tmp_path, [line([(0.25, 0.5, 2)] * 5)])
     write_photo(tmp_path / "images/train/empty.png", WIDTH, HEIGHT)
-    assert {photo.name: len(photo.people) for photo in read_labels(folder).photos()} == {"a.png": 1, "empty.png": 0}
+    assert {photo.name: len(photo.people) for photo in read_labels(folder).photos()} == {
+        "a.png": 1,
+        "empty.png": 0,
+    }
