@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 from ehrpose.counted import counted
 from ehrpose.datasets.coco_json import load_json
@@ -34,7 +34,7 @@ class CocoLabels(LabelFormat):
     )
     holds = frozenset(FIELDS) - {"keypoint scores", "mirror pairs"}
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         path = Path(path)
         if any(_is_coco(content) for content in json_contents(path)):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 from xml.etree import ElementTree
 
 import numpy as np
@@ -41,7 +41,7 @@ class CvatLabels(LabelFormat):
         )
     )
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         file = _find(Path(path))
         if file is None:
             return "expected an XML file, or a folder with annotations.xml"

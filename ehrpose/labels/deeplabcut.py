@@ -9,7 +9,7 @@ import csv
 import io
 from collections import Counter
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class DeepLabCutLabels(LabelFormat):
     )
     holds = frozenset(("order of keypoints",))
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         path = Path(path)
         if path.suffix.lower() == ".h5":
             return "expected DeepLabCut's csv, got an h5 file: give the csv next to it"
@@ -71,7 +71,7 @@ class DeepLabCutLabels(LabelFormat):
         return LabelSet(meta, {"train": photos})
 
     @staticmethod
-    def _photo(file: Path, table: _Table, row: Tuple[str, List[str]], meta, how: Reading) -> LabelledPhoto:  # type: ignore[no-untyped-def]
+    def _photo(file: Path, table: _Table, row: Tuple[str, List[str]], meta, how: Reading) -> LabelledPhoto:
         name, values = row
         people: Dict[str, np.ndarray] = {}
         for (individual, part), x, y in zip(table.columns, values[0::2], values[1::2]):

@@ -8,7 +8,7 @@ corner, clockwise.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Union
 from xml.etree import ElementTree
 
 from ehrpose.counted import counted
@@ -46,7 +46,7 @@ class LabelStudioLabels(LabelFormat):
         )
     )
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         if _find(Path(path)) is None:
             return "expected a JSON list of tasks with 'data' and 'annotations' or 'predictions'"
         return None

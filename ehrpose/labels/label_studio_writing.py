@@ -82,8 +82,8 @@ def _shapes(person: LabelledPerson, name: str, size: Tuple[int, int], new: NewLa
     for number, polygon in enumerate(person.polygons):
         points = [[100 * px / size[0], 100 * py / size[1]] for px, py in zip(polygon[0::2], polygon[1::2])]
         parent = None if person.crowd else name
-        value = {"points": points, "closed": True, "polygonlabels": [label]}
-        shapes.append(_shape(f"{name}-outline{number}", "polygonlabels", value, size, parent=parent))
+        drawn = {"points": points, "closed": True, "polygonlabels": [label]}
+        shapes.append(_shape(f"{name}-outline{number}", "polygonlabels", drawn, size, parent=parent))
     return shapes
 
 

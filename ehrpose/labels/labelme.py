@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class LabelmeLabels(LabelFormat):
     )
     holds = frozenset(("hidden keypoints", "boxes", "outlines", "crowds", "people without keypoints"))
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         path = Path(path)
         if not path.is_dir():
             return "expected a folder with labelme's JSON files, got a file"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 import numpy as np
 
@@ -27,13 +27,13 @@ class Predictions(LabelFormat):
 
     title = "ehrpose predictions"
     docs = (
-        "The JSON files of `ehrpose predict PHOTOS` (read only), with the folder of the photos. Keypoints below a score "
-        "count as not labelled. 17 keypoints are COCO's unless the skeleton is given."
+        "The JSON files of `ehrpose predict PHOTOS` (read only), with the folder of the photos. Keypoints below a "
+        "score count as not labelled. 17 keypoints are COCO's unless the skeleton is given."
     )
     holds = frozenset(("boxes", "scores", "keypoint scores", "track ids"))
     can_write = False
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         contents = list(json_contents(Path(path)))
         if any(_is_video(content) for content in contents):
             return "expected predictions of photos, got those of a video: split it into photos first"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class SleapLabels(LabelFormat):
     )
     holds = frozenset(("hidden keypoints", "order of keypoints", "limbs", "mirror pairs"))
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         file = _find(Path(path))
         if file is None:
             return "expected an .slp file, or a folder with one"

@@ -7,7 +7,7 @@ What ultralytics 8.4.190 does with the numbers was measured: of two values a key
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 import yaml
@@ -43,7 +43,7 @@ class YoloLabels(LabelFormat):
         )
     )
 
-    def check(self, path: Path) -> Optional[str]:
+    def check(self, path: Union[str, Path]) -> Optional[str]:
         path = Path(path)
         file = find_yaml(path)
         if file is None:
