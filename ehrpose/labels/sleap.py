@@ -74,7 +74,8 @@ class SleapLabels(LabelFormat):
             ],
             name="person",
         )
-        placed, size = [], (0, 0)
+        placed: List[Tuple[LabelledPhoto, str]] = []
+        size = (0, 0)
         for split, photos in labels.splits.items():
             folder = f"images/{split}" if len(labels.splits) > 1 else "images"
             for photo in photos:
