@@ -107,9 +107,7 @@ def annotation_files(path: Path) -> List[Path]:
         near = sorted([*path.glob("*.json"), *path.glob("annotations/*.json"), *path.glob("json/*.json")])
         found = [file for file in near if _is_coco(load(file))]
     if not found:
-        raise ValueError(
-            f"{path}: expected a COCO file in the folder or its folder `annotations`, got none there"
-        )
+        raise ValueError(f"{path}: expected a COCO file in the folder or in its annotations folder, got none")
     splits = [split_of(file) for file in found]
     if len(found) > 1 and (None in splits or len(set(splits)) < len(splits)):
         raise ValueError(
