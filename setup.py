@@ -42,6 +42,7 @@ extras = {
         "speed",
         "heic",
         "completion",
+        "labels",
         "tracking",
         "tests",
         "docs",

@@ -24,6 +24,7 @@ COMMANDS = {
     "test": "evaluate a model on a dataset",
     "deploy": "export a model for a device",
     "benchmark": "compare the speed of models, backends and precisions",
+    "convert": "convert labels between formats of labelling tools",
     "models": "list zoo models; fetch, verify and remove published weights",
     "info": "print versions, devices and models for a bug report",
 }

@@ -141,7 +141,7 @@ def _colors(given: Any, count: int, what: str) -> np.ndarray:
     if given is None:
         hues = [colorsys.hsv_to_rgb(i / max(count, 1), 0.85, 1.0) for i in range(count)]
         return np.asarray(np.round(np.asarray(hues).reshape(-1, 3) * 255), np.uint8)
-    colors = np.asarray(given)
+    colors = np.asarray(given) if len(given) else np.zeros((0, 3))
     if colors.shape != (count, 3) or colors.min(initial=0) < 0 or colors.max(initial=0) > 255:
         raise ValueError(f"{what}: expected {count} RGB triples of 0 to 255, got shape {colors.shape}")
     return colors.astype(np.uint8)

@@ -32,6 +32,7 @@ __all__ = [
     "DATASETS",
     "DATA_SAMPLERS",
     "HOOKS",
+    "LABEL_FORMATS",
     "LOOPS",
     "METRICS",
     "MODELS",
@@ -155,10 +156,11 @@ CODECS = PluginRegistry(
 )
 BACKENDS = PluginRegistry("backend", ["ehrpose.deploy.backends"])
 TRACKERS = PluginRegistry("tracker", ["ehrpose.tracking"])
+LABEL_FORMATS = PluginRegistry("label format", ["ehrpose.labels"])
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept any name
     _TRAINING = "ehrpose.training_registries"
-    _LAZY = {name: _TRAINING for name in __all__ if name not in ("BACKENDS", "CODECS", "TRACKERS")}
+    _LAZY = {name: _TRAINING for name in __all__ if name not in ("BACKENDS", "CODECS", "LABEL_FORMATS", "TRACKERS")}
     __getattr__ = lazy_attributes(__name__, _LAZY)
 
 

@@ -22,6 +22,7 @@ from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, 
 from ehrpose.datasets.converters.merged_people import merged_note
 from ehrpose.datasets.converters.photo_search import PhotoSearch
 from ehrpose.datasets.converters.skeleton_config import guess_keypoints
+from ehrpose.datasets.json_values import is_number
 from ehrpose.keypoint_meta import KeypointMeta
 
 _IDS = ("id", "image_id", "category_id")
@@ -31,8 +32,8 @@ class CocoExport:
     """A JSON file of people with keypoints in COCO format.
 
     Keypoints may come in another order than in the skeleton. Keypoints that the file lacks count as not labelled.
-    Outlines are kept as polygons, run-length masks as their boxes and areas. If no category names its keypoints, they
-    are taken in the skeleton's order. Null and empty fields count as missing.
+    Outlines are kept as polygons and run-length masks, the latter with their boxes and areas. If no category names its
+    keypoints, they are taken in the skeleton's order. Null and empty fields count as missing.
 
     Label Studio's COCO export merges all people of a photo into one annotation; what the file shows of it is noted.
 
@@ -42,18 +43,19 @@ class CocoExport:
     Args:
         path: The JSON file.
         label: Name or id of the category, if several have keypoints.
+        content: What the file holds, if it was read and changed already.
 
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: It is not in COCO format, or the category is not clear.
     """
 
-    def __init__(self, path: Path, label: str | None = None):
+    def __init__(self, path: Path, label: str | None = None, content: Mapping[str, Any] | None = None):
         if not path.is_file():
             raise FileNotFoundError(f"file not found: {path}")
         self.path = path
         self.notes: list[str] = []
-        self._content = load_json(path)
+        self._content = load_json(path) if content is None else content
         lists = ("images", "annotations", "categories")
         if not all(isinstance(self._content.get(k), list) for k in lists):
             raise ValueError(f"{path}: expected COCO format with the lists {', '.join(lists)}")
@@ -147,6 +149,8 @@ class CocoExport:
                     size if all(size) else None,
                     people[image_id],
                     f"{self.path}: {name}",
+                    id=image_id,
+                    crowd_index=image.get("crowd_index"),
                 )
             )
         return photos
@@ -230,7 +234,18 @@ def _person(
     if box is None and not isinstance(outline, list):
         box = box_around((), outline, size)
     area = clean.get("area") or mask_area(outline) or None
-    return LabelledPerson(keypoints, box, polygons, bool(clean["iscrowd"]), area)
+    mask = outline if isinstance(outline, Mapping) else None
+    score = clean.get("score")
+    return LabelledPerson(
+        keypoints, box, polygons, bool(clean["iscrowd"]), area, mask, ann["id"], _track(clean),
+        float(score) if is_number(score) else None,
+    )  # fmt: skip
+
+
+def _track(clean: Mapping[str, Any]) -> Any:
+    """Return the id of the person over several photos, from where COCO's relatives and CVAT store it."""
+    stored = clean.get("track_id", clean["attributes"].get("track_id") if _has_attributes(clean) else None)
+    return stored if type(stored) in (int, str) else None
 
 
 def _has_attributes(clean: Mapping[str, Any]) -> bool:

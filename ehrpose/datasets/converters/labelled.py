@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,11 @@ class LabelledPerson(NamedTuple):
         polygons: Outlines, each x0, y0, x1, y1, ... in px.
         crowd: A region with people who are not labelled individually.
         area: Area as stored in the file, px^2; None: that of the polygons, or a fraction of the box.
+        mask: Outline as a run-length mask in COCO's form, or None.
+        id: The file's id of the person, or None.
+        track_id: The file's id of the person over several photos, or None.
+        score: How sure a model was of the person, or None.
+        keypoint_scores: (K,) float64, how sure a model was of each keypoint, or None.
     """
 
     keypoints: np.ndarray
@@ -25,6 +30,11 @@ class LabelledPerson(NamedTuple):
     polygons: Sequence[Sequence[float]] = ()
     crowd: bool = False
     area: float | None = None
+    mask: Mapping[str, Any] | None = None
+    id: Any = None
+    track_id: Any = None
+    score: float | None = None
+    keypoint_scores: np.ndarray | None = None
 
 
 class LabelledPhoto(NamedTuple):
@@ -37,6 +47,8 @@ class LabelledPhoto(NamedTuple):
         people: The people in it.
         source: The file with the labels, for messages.
         content: Bytes of the photo if the label file contains it and ``path`` does not exist.
+        id: The file's id of the photo, or None.
+        crowd_index: CrowdPose's crowdIndex, 0 to 1, or None.
     """
 
     path: Path
@@ -45,6 +57,8 @@ class LabelledPhoto(NamedTuple):
     people: list[LabelledPerson]
     source: str
     content: bytes | None = None
+    id: Any = None
+    crowd_index: float | None = None
 
 
 def empty_keypoints(num_keypoints: int) -> np.ndarray:
