@@ -25,6 +25,7 @@ COMMANDS = {
     "deploy": "export a model for a device",
     "benchmark": "compare the speed of models, backends and precisions",
     "models": "list zoo models; fetch, verify and remove published weights",
+    "check": "look for faults in the labels and photos of a data set",
     "info": "print versions, devices and models for a bug report",
 }
 
