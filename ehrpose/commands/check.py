@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", type=Path, metavar="DATA", help="COCO folder with annotations/ and photos, or one label file"
     )
-    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="folder of the photos, if it is elsewhere")
+    parser.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="folder of the photos, if it is elsewhere"
+    )
     parser.add_argument(
         "--keypoints", type=Path, metavar="FILE", help="skeleton (default: the names in the label file)"
     )

@@ -26,7 +26,9 @@ def find_boxes_without_keypoints(labels: DataLabels) -> List[Finding]:
     known = labels.labelled
     own = np.nan_to_num(keypoint_boxes(labels.keypoints[..., :2], known), nan=0.0)
     low, high = own[:, :2] - 0.5, own[:, 2:] + 0.5  # a single keypoint has an area, too
-    shared = np.minimum(high, labels.boxes[:, :2] + labels.boxes[:, 2:]) - np.maximum(low, labels.boxes[:, :2])
+    shared = np.minimum(high, labels.boxes[:, :2] + labels.boxes[:, 2:]) - np.maximum(
+        low, labels.boxes[:, :2]
+    )
     beyond = np.nan_to_num(1 - np.maximum(shared, 0).prod(axis=1) / (high - low).prod(axis=1), nan=0.0)
     findings = []
     for row in np.flatnonzero((beyond >= _HINT) & known.any(axis=1)):

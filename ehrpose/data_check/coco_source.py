@@ -9,7 +9,14 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 import numpy as np
 
 from ehrpose.data_check.data_labels import DataLabels
-from ehrpose.datasets.coco_fields import clean_annotation, name_of, objects, person_categories, read_categories, read_images
+from ehrpose.datasets.coco_fields import (
+    clean_annotation,
+    name_of,
+    objects,
+    person_categories,
+    read_categories,
+    read_images,
+)
 from ehrpose.datasets.coco_json import annotations_of, load_json
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto, empty_keypoints
 from ehrpose.datasets.converters.skeleton_config import guess_keypoints
@@ -30,8 +37,7 @@ def find_label_files(data: Path, photos: Optional[Path] = None) -> List[LabelFil
     """Return the label files of a data set.
 
     Args:
-        data: Folder with ``annotations/*train*.json`` and ``annotations/*val*.json``, of which one may be missing; or one
-            label file.
+        data: Folder with ``annotations/*train*.json`` or ``annotations/*val*.json`` or both; or one label file.
         photos: Folder of the photos; None: next to the labels, as in COCO.
 
     Raises:
@@ -42,7 +48,7 @@ def find_label_files(data: Path, photos: Optional[Path] = None) -> List[LabelFil
         raise FileNotFoundError(f"`photos`: folder not found: {photos}")
     if data.is_file():
         split = _split_of(data.stem) or data.stem
-        folders = [photos] if photos else _photo_folders(data.parent.parent, data.stem) + [data.parent]
+        folders = [photos] if photos else [*_photo_folders(data.parent.parent, data.stem), data.parent]
         return [LabelFile(split, data, folders)]
     if not data.is_dir():
         raise FileNotFoundError(f"{data} not found; expected a COCO folder or its label file")
@@ -129,12 +135,20 @@ def skeleton_of(content: Mapping[str, Any]) -> KeypointMeta:
     skeletons = [(entry, names) for entry, names in zip(entries, read_categories(entries).values()) if names]
     if len(skeletons) != 1:
         raise ValueError(
-            f"expected one category with keypoint names, got {len(skeletons)}; give the skeleton's file with `keypoints`"
+            f"expected one category with keypoint names, got {len(skeletons)}; "
+            "give the skeleton's file with `keypoints`"
         )
     entry, names = skeletons[0]
-    limbs = entry.get("skeleton") if isinstance(entry.get("skeleton"), list) else []
-    ends = [limb for limb in limbs if isinstance(limb, list) and len(limb) == 2 and all(type(k) is int for k in limb)]
-    known = [(names[i - 1], names[j - 1]) for i, j in ends if 0 < min(i, j) and max(i, j) <= len(names) and i != j]
+    stored = entry.get("skeleton")
+    limbs: List[Any] = stored if isinstance(stored, list) else []
+    ends = [
+        limb
+        for limb in limbs
+        if isinstance(limb, list) and len(limb) == 2 and all(type(k) is int for k in limb)
+    ]
+    known = [
+        (names[i - 1], names[j - 1]) for i, j in ends if min(i, j) > 0 and max(i, j) <= len(names) and i != j
+    ]
     return KeypointMeta.build(guess_keypoints("data", names, known))
 
 
@@ -151,7 +165,9 @@ def _people_by_photo(
         if "keypoints" in clean:
             keypoints = np.array(clean["keypoints"], np.float64).reshape(-1, 3)
         count = clean.get("num_keypoints")
-        person = LabelledPerson(keypoints, clean.get("bbox"), crowd=bool(clean["iscrowd"]), area=clean.get("area"))
+        person = LabelledPerson(
+            keypoints, clean.get("bbox"), crowd=bool(clean["iscrowd"]), area=clean.get("area")
+        )
         people[ann["image_id"]].append((ann["id"], person, -1 if count is None else int(count)))
     return people
 
@@ -165,4 +181,6 @@ def _photo_folder(file: LabelFile, images: Mapping[Any, Mapping[str, Any]]) -> P
     if not names:
         return file.folders[0]
     looked = ", ".join(map(str, file.folders))
-    raise FileNotFoundError(f"{file.path}: none of its first photos is in {looked}; give their folder with `photos`")
+    raise FileNotFoundError(
+        f"{file.path}: none of its first photos is in {looked}; give their folder with `photos`"
+    )

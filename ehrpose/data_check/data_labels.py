@@ -70,7 +70,14 @@ class DataLabels(NamedTuple):
             stored: Likewise, the stated numbers of keypoints, -1 if not stated; None: not stated.
         """
         photos: List[PhotoEntry] = []
-        rows: Dict[str, List[Any]] = {"photo": [], "ids": [], "keypoints": [], "boxes": [], "stored": [], "crowd": []}
+        rows: Dict[str, List[Any]] = {
+            "photo": [],
+            "ids": [],
+            "keypoints": [],
+            "boxes": [],
+            "stored": [],
+            "crowd": [],
+        }
         for split, entries in splits.items():
             for place, entry in enumerate(entries):
                 for number, person in enumerate(entry.people):

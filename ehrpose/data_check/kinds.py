@@ -28,14 +28,18 @@ class Kind(NamedTuple):
 
 KINDS: Dict[str, Kind] = {
     photo_files.BROKEN: Kind("photos missing or broken", "error", photo_files.find_broken_photos, True),
-    photo_files.SIZE: Kind("photos of another size than labelled", "error", photo_files.find_wrong_sizes, True),
+    photo_files.SIZE: Kind(
+        "photos of another size than labelled", "error", photo_files.find_wrong_sizes, True
+    ),
     same_photos.LEAKED: Kind("photos in two splits", "error", same_photos.find_leaked_photos, True),
     people.COUNT: Kind("people with fewer keypoints than stated", "error", people.find_wrong_counts),
     people.TWICE: Kind("people annotated twice", "error", people.find_people_twice),
     same_photos.WITHIN: Kind("photos twice in a split", "warning", same_photos.find_duplicate_photos, True),
     boxes.KIND: Kind("boxes that do not hold their keypoints", "warning", boxes.find_boxes_without_keypoints),
     boxes.OUTSIDE: Kind("keypoints outside the photo", "warning", boxes.find_keypoints_outside),
-    misplaced.KIND: Kind("misplaced keypoints, impossible limbs", "warning", misplaced.find_misplaced_keypoints),
+    misplaced.KIND: Kind(
+        "misplaced keypoints, impossible limbs", "warning", misplaced.find_misplaced_keypoints
+    ),
     sides.KIND: Kind("left and right exchanged", "warning", sides.find_swapped_sides),
     photo_files.TURNED: Kind("photos turned by EXIF", "hint", photo_files.find_turned_photos, True),
     people.EMPTY: Kind("people without keypoints", "hint", people.find_people_without_keypoints),

@@ -7,6 +7,7 @@ data set are so part of what it knows, which a limit on limb lengths is not.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import List, Tuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from ehrpose.data_check.small_network import SmallNetwork, batches
 
 KIND = "misplaced-keypoint"
 # Log odds that the keypoint was moved, where every second person had one moved: a warning, a hint.
-WARNING, HINT = 7.5, 3.0
+WARNING, HINT = 8.0, 3.0
 LEAST_KEYPOINTS, LEAST_PEOPLE = 4, 100
 # Distances by which keypoints are moved to learn from, as fractions of the longer side of the box.
 _NEAR, _FAR = 0.3, 1.0
@@ -35,7 +36,9 @@ def find_misplaced_keypoints(labels: DataLabels) -> List[Finding]:
             name = labels.meta.names[k]
             text = f"{name} is far from where the other keypoints put it{_limb(labels, row, k, length[row])}"
             level = "warning" if each[k] > WARNING else "hint"
-            findings.append(Finding(KIND, level, int(labels.photo[row]), text, float(each[k]), int(row), int(k)))
+            findings.append(
+                Finding(KIND, level, int(labels.photo[row]), text, float(each[k]), int(row), int(k))
+            )
     return findings
 
 
@@ -86,7 +89,7 @@ def _learn(people: np.ndarray, frames: np.ndarray, flip: np.ndarray, seed: int) 
             moved, which = _move_one(people, frames, rng)
             wrong = _features(moved, frames)
         truth = np.concatenate([np.full(len(rows), num_keypoints), which[rows]])
-        network.step(np.concatenate([right[rows], wrong[rows]]), lambda out, t=truth: _slope(out, t), rate)
+        network.step(np.concatenate([right[rows], wrong[rows]]), partial(_slope, truth=truth), rate)
     return network
 
 

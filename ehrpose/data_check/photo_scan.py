@@ -75,9 +75,8 @@ def _examine(data: bytes) -> PhotoFacts:
     check_complete(data)
     turned = _is_turned(data, kind)
     size = (header.height, header.width) if turned else (header.width, header.height)
-    grey = cv2.imdecode(np.frombuffer(data, np.uint8), _flags(min(size)))
-    if grey is None:
-        grey = cv2.cvtColor(read_image(data), cv2.COLOR_BGR2GRAY)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _flags(min(size)))
+    grey = cv2.cvtColor(read_image(data), cv2.COLOR_BGR2GRAY) if decoded is None else decoded
     return PhotoFacts("", size, turned, _small(grey))
 
 

@@ -26,7 +26,9 @@ def counts_of(findings: Sequence[Finding]) -> Dict[str, int]:
     return {level: sum(finding.level == level for finding in findings) for level in LEVELS}
 
 
-def as_lines(labels: DataLabels, summary: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> List[str]:
+def as_lines(
+    labels: DataLabels, summary: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]
+) -> List[str]:
     """Return the lines of the text report: counts, then a line for each kind with the worst that are not hints."""
     lines = [
         f"{split}: {counted(each['photos'], 'photo')}, {counted(each['people'], 'person', 'people')}, "

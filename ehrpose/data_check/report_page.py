@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from typing import Any, List, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -66,7 +66,9 @@ def _picture(labels: DataLabels, photo: int, person: Any) -> str:
     return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}'>"
 
 
-def _drawn(image: np.ndarray, labels: DataLabels, person: int, corner: np.ndarray, scale: float) -> np.ndarray:
+def _drawn(
+    image: np.ndarray, labels: DataLabels, person: int, corner: np.ndarray, scale: float
+) -> np.ndarray:
     points = (labels.keypoints[[person], :, :2] - corner) * scale
     shown = (labels.keypoints[[person], :, 2] > 0).astype(np.float64)
     boxes = labels.boxes[[person]].copy()

@@ -17,7 +17,7 @@ from ehrpose.data_check.photo_scan import PhotoFacts
 
 WITHIN, LEAKED = "duplicate-photo", "leaked-photo"
 # Bits of 128 that may differ; the least correlation, and the largest mean difference of grey levels, of small pictures.
-_BITS, _CORRELATION, _DIFFERENCE = 16, 0.99, 4.0
+_BITS, _CORRELATION, _DIFFERENCE = 16, 0.93, 12.0
 # Photos with less contrast, grey levels, have no hash that means something.
 _CONTRAST = 4.0
 _ROWS = 2048
@@ -26,7 +26,14 @@ _ROWS = 2048
 def find_leaked_photos(labels: DataLabels, facts: Sequence[PhotoFacts]) -> List[Finding]:
     """Return photos that equal one of an earlier split."""
     return [
-        Finding(LEAKED, "error", b, f"the same picture as {labels.photos[a].name} of {labels.photos[a].split}", r, other=a)
+        Finding(
+            LEAKED,
+            "error",
+            b,
+            f"the same picture as {labels.photos[a].name} of {labels.photos[a].split}",
+            r,
+            other=a,
+        )
         for a, b, r in same_pairs(facts)
         if labels.photos[a].split != labels.photos[b].split
     ]
@@ -43,10 +50,11 @@ def find_duplicate_photos(labels: DataLabels, facts: Sequence[PhotoFacts]) -> Li
 
 def same_pairs(facts: Sequence[PhotoFacts]) -> List[Tuple[int, int, float]]:
     """Return (first, second, correlation) of the same photos, each second with the earliest of its like."""
-    index = [i for i, each in enumerate(facts) if each.small is not None and each.small.std() >= _CONTRAST]
-    if not index:
+    usable = [(i, each.small) for i, each in enumerate(facts) if each.small is not None]
+    usable = [(i, small) for i, small in usable if small.std() >= _CONTRAST]
+    if not usable:
         return []
-    small = [facts[i].small for i in index]
+    index, small = zip(*usable)
     pairs: List[Tuple[int, int, float]] = []
     seen = set()
     for a, b in _near(np.stack([_signs(each) for each in small])):

@@ -18,7 +18,7 @@ from ehrpose.data_check.small_network import SmallNetwork, batches, temperature
 
 KIND = "swapped-sides"
 # Log odds that the exchanged person is the right one: above the first a warning, above the second a hint.
-WARNING, HINT = 7.8, 3.0
+WARNING, HINT = 8.0, 3.0
 # People with fewer labelled keypoints are not judged; with fewer such people in a half nothing is learned.
 LEAST_KEYPOINTS, LEAST_PEOPLE = 5, 100
 _PARTS, _HIDDEN, _EPOCHS, _MEMBERS, _LEAST_STEPS = 2, 64, 15, 4, 400
@@ -77,7 +77,7 @@ def _slope(outputs: np.ndarray) -> np.ndarray:
 
 
 def _margins(network: SmallNetwork, people: np.ndarray, flip: np.ndarray) -> np.ndarray:
-    """Return (P,) log odds of the labelled sides over the exchanged ones, the mean of the person and its mirror image."""
+    """Return (P,) log odds of the labelled sides over the exchanged ones, the mean over the mirror image too."""
     total = np.zeros(len(people))
     for each in (people, _mirrored(people, flip)):
         total += (network(_features(each)) - network(_features(each[:, flip])))[:, 0] / 2

@@ -78,7 +78,9 @@ def batches(count: int, epochs: int, seed: int) -> List[Tuple[np.ndarray, float]
         seed: Seed of their order.
     """
     rng = np.random.default_rng(seed)
-    rows = [part for _ in range(epochs) for part in np.array_split(rng.permutation(count), -(-count // _BATCH))]
+    rows = [
+        part for _ in range(epochs) for part in np.array_split(rng.permutation(count), -(-count // _BATCH))
+    ]
     turn = np.pi / max(len(rows), 1)
     return [(part, _RATE * 0.5 * (1 + np.cos(turn * number))) for number, part in enumerate(rows)]
 

@@ -32,12 +32,15 @@ def summarise(labels: DataLabels) -> Dict[str, Any]:
             "keypoints": int(labels.labelled[rows].sum()),
         }
     visibility = labels.keypoints[~labels.crowd, :, 2]
-    counts = [[int((visibility[:, k] == v).sum()) for v in (0, 1, 2)] for k in range(labels.meta.num_keypoints)]
+    counts = [
+        [int((visibility[:, k] == v).sum()) for v in (0, 1, 2)] for k in range(labels.meta.num_keypoints)
+    ]
     sigmas, source = propose_sigmas(labels)
     return {
         "splits": splits,
         "keypoints": {
-            name: dict(zip(("unlabelled", "hidden", "visible"), each)) for name, each in zip(labels.meta.names, counts)
+            name: dict(zip(("unlabelled", "hidden", "visible"), each))
+            for name, each in zip(labels.meta.names, counts)
         },
         "sigmas": dict(zip(labels.meta.names, sigmas)),
         "sigmas_from": source,
@@ -47,9 +50,9 @@ def summarise(labels: DataLabels) -> Dict[str, Any]:
 def propose_sigmas(labels: DataLabels) -> Tuple[List[float], str]:
     """Return K tolerances and where they come from.
 
-    Two annotations of one person differ by the annotators' errors: sigma^2 is the mean of half their squared distance over
-    the area. Without enough people who were annotated twice these are the skeleton's own, which say nothing about the
-    data: COCO's for body parts of the same name, 0.072 for others, unless a skeleton was given.
+    Two annotations of one person differ by the annotators' errors: sigma^2 is the mean of half their squared distance
+    over the area. Without enough people who were annotated twice these are the skeleton's own, which say nothing about
+    the data: COCO's for body parts of the same name, 0.072 for others, unless a skeleton was given.
 
     Returns:
         The tolerances, rounded to 0.001; ``"repeated annotations"`` or ``"skeleton, not measured"``.

@@ -21,6 +21,7 @@ from ehrpose.data_check.findings import as_record, key_of
 from ehrpose.data_check.kinds import find_all
 from ehrpose.data_check.photo_scan import scan_photos
 from ehrpose.files import write_bytes, write_text
+from ehrpose.image_io import read_image
 
 _LEAST_KEYPOINTS = 8
 _LABELS = "annotations/person_keypoints_{}2017.json"
@@ -42,7 +43,8 @@ class _Copy:
     def __init__(self, data: Path, out: Path, seed: int):
         self.data, self.out, self.rng = data, out, np.random.default_rng(seed)
         self.content = {
-            split: json.loads((data / _LABELS.format(split)).read_text(encoding="utf-8")) for split in ("train", "val")
+            split: json.loads((data / _LABELS.format(split)).read_text(encoding="utf-8"))
+            for split in ("train", "val")
         }
         self.flip = skeleton_of(self.content["train"]).flip_indices
         self.used: set[Any] = set()
@@ -105,7 +107,9 @@ def plant_faults(data: Path, out: Path, seed: int, each: int = 5) -> list[Plant]
 
 def _orders(each: int) -> list[tuple[Callable[..., Plant], int | None]]:
     single = (_exchange_sides, _move_box, _move_keypoint, _copy_photo, _leak_photo, _truncate)
-    orders: list[tuple[Callable[..., Plant], int | None]] = [(fault, None) for fault in single for _ in range(each)]
+    orders: list[tuple[Callable[..., Plant], int | None]] = [
+        (fault, None) for fault in single for _ in range(each)
+    ]
     return orders + [(fault, number) for fault in (_change_size, _change_people) for number in range(each)]
 
 
@@ -141,7 +145,10 @@ def _move_keypoint(data: _Copy) -> Plant:
         for _ in range(20):
             k = int(data.rng.choice(known))
             angle, reach = data.rng.uniform(0, 2 * np.pi), data.rng.uniform(0.5, 1.0) * max(ann["bbox"][2:])
-            x, y = ann["keypoints"][3 * k] + reach * np.cos(angle), ann["keypoints"][3 * k + 1] + reach * np.sin(angle)
+            x, y = (
+                ann["keypoints"][3 * k] + reach * np.cos(angle),
+                ann["keypoints"][3 * k + 1] + reach * np.sin(angle),
+            )
             if 0 <= x <= image["width"] and 0 <= y <= image["height"]:
                 ann["keypoints"][3 * k : 3 * k + 2] = [float(x), float(y)]
                 return _person_plant("keypoint moved", ("misplaced-keypoint",), image, ann["id"])
@@ -149,7 +156,13 @@ def _move_keypoint(data: _Copy) -> Plant:
 
 def _add_copy(data: _Copy, split: str, image: Mapping, name: str, size: tuple[int, int]) -> None:
     scale = size[0] / image["width"]
-    new = {**image, "id": data.new_id(split, "images"), "file_name": name, "width": size[0], "height": size[1]}
+    new = {
+        **image,
+        "id": data.new_id(split, "images"),
+        "file_name": name,
+        "width": size[0],
+        "height": size[1],
+    }
     data.content[split]["images"].append(new)
     for ann in data.by_photo.get(image["id"], ()):
         twin = copy.deepcopy(ann)
@@ -172,7 +185,7 @@ def _copy_photo(data: _Copy) -> Plant:
 def _leak_photo(data: _Copy) -> Plant:
     """Put a photo of train into val, at 0.5 to 1 of its size, compressed with a quality of 40 to 90."""
     image = data.take_photo()
-    pixels = cv2.imdecode(np.frombuffer(data.read(image), np.uint8), cv2.IMREAD_COLOR)
+    pixels = read_image(data.read(image))
     scale = data.rng.uniform(0.5, 1.0)
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
@@ -196,7 +209,7 @@ def _change_size(data: _Copy, number: int) -> Plant:
     while number % 2 and image["width"] == image["height"]:
         image = data.take_photo()
     if number % 2:
-        pixels = cv2.imdecode(np.frombuffer(data.read(image), np.uint8), cv2.IMREAD_COLOR)
+        pixels = read_image(data.read(image))
         data.write("train", image["file_name"], cv2.imencode(".jpg", np.rot90(pixels))[1].tobytes())
     else:
         scale = data.rng.uniform(0.5, 0.95)
@@ -235,7 +248,9 @@ class Score(NamedTuple):
     old: int
 
 
-def score(plants: Sequence[Plant], records: Sequence[Mapping], before: Sequence[Mapping]) -> Score:
+def score(
+    plants: Sequence[Plant], records: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]
+) -> Score:
     """Return how many plants are named.
 
     A plant counts as named only by an error or warning of its kind for its person, or for its photo if it has none.
@@ -253,7 +268,9 @@ def score(plants: Sequence[Plant], records: Sequence[Mapping], before: Sequence[
         hits = [r for r in told if (r["split"], r["photo"], r["person"]) == plant[2:]]
         named[plant.fault] += any(record["kind"] in plant.kinds for record in hits)
     others = [
-        r for r in told if not places & {(r["split"], r["photo"], r["person"]), (r["split"], r["photo"], None)}
+        r
+        for r in told
+        if not places & {(r["split"], r["photo"], r["person"]), (r["split"], r["photo"], None)}
     ]
     known = {key_of(record) for record in before}
     return Score(named, len(others), sum(key_of(record) in known for record in others))
