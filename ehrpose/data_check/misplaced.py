@@ -19,7 +19,7 @@ from ehrpose.data_check.small_network import SmallNetwork, batches
 KIND = "misplaced-keypoint"
 # Log odds that the keypoint was moved, where every second person had one moved: a warning, a hint.
 WARNING, HINT = 8.0, 3.0
-LEAST_KEYPOINTS, LEAST_PEOPLE = 4, 100
+LEAST_KEYPOINTS, LEAST_PEOPLE = 4, 500
 # Distances by which keypoints are moved to learn from, as fractions of the longer side of the box.
 _NEAR, _FAR = 0.3, 1.0
 _PARTS, _HIDDEN, _EPOCHS, _MEMBERS, _LEAST_STEPS = 2, 128, 50, 1, 800
