@@ -26,6 +26,7 @@ COMMANDS = {
     "benchmark": "compare the speed of models, backends and precisions",
     "convert": "convert labels between formats of labelling tools",
     "models": "list zoo models; fetch, verify and remove published weights",
+    "check": "look for faults in the labels and photos of a data set",
     "info": "print versions, devices and models for a bug report",
 }
 

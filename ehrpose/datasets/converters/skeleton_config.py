@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ehrpose.config import read_config
 from ehrpose.files import write_text
 from ehrpose.keypoint_meta import KeypointMeta
 
@@ -37,6 +36,8 @@ def load_keypoints(path: str | Path) -> KeypointMeta:
         FileNotFoundError: The file does not exist.
         ValueError: The file cannot be read, the variable is missing, or is not a skeleton.
     """
+    from ehrpose.config import read_config  # needs MMEngine, which the rest does not
+
     content = read_config(path)
     if "keypoints" not in content:
         raise ValueError(
