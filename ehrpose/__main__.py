@@ -9,18 +9,21 @@ run without it.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Sequence
 
-from ehrpose.cli import refuse_unknown, run_cli
+from ehrpose.cli import USER_ERROR, refuse_unknown, run_cli
 from ehrpose.version import __version__
 
 # Command, which is also the module with ``add_arguments`` and ``run``, and what it does.
 COMMANDS = {
     "predict": "detect people in images, videos and camera streams",
     "train": "train a model",
+    "config": "list configs, or print one to start your own from",
     "test": "evaluate a model on a dataset",
     "deploy": "export a model for a device",
     "benchmark": "compare the speed of models, backends and precisions",
@@ -51,9 +54,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; ``run`` of the result is the command's function."""
     words = list(sys.argv[1:] if argv is None else argv)
     completes = "_ARGCOMPLETE" in os.environ
+    if words and not completes and not words[0].startswith("-") and words[0] not in COMMANDS:
+        _refuse(words[0])
     parser = build_parser(list(COMMANDS) if completes else words[:1])
     if completes:
         _complete(parser)
+    if not words:
+        parser.print_help()
+        raise SystemExit(0)
     args, rest = parser.parse_known_args(words)
     refuse_unknown(args.parser, rest)
     return args
@@ -63,6 +71,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen command; user errors end it with one line."""
     args = parse_args(argv)
     run_cli(lambda: args.run(args))
+
+
+def _refuse(command: str) -> None:
+    """End with one line about a command that does not exist."""
+    near = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.5)
+    if near:
+        hint = f"did you mean {near[0]}?"
+    elif Path(command).exists():
+        hint = f"to find people in it: ehrpose predict {command}"
+    else:
+        hint = f"expected one of {', '.join(COMMANDS)}"
+    print(f"error: no command {command!r}; {hint}", file=sys.stderr)
+    raise SystemExit(USER_ERROR)
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

@@ -23,6 +23,13 @@ _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryE
 # Exit codes: 2 for errors that the user can fix on the command line or in the config, 1 for a failed run.
 USER_ERROR, RUN_ERROR = 2, 1
 _RUN_ERRORS = ("CheckpointError", "NonFiniteLossError", "WriteError")
+# Packages that are optional, and the extra that has them.
+_EXTRAS = {
+    **dict.fromkeys(("mmcv", "mmengine", "pycocotools", "scipy", "tensorboard", "torch"), "train"),
+    **dict.fromkeys(("nncf", "onnx", "onnxscript", "openvino"), "deploy"),
+    **dict.fromkeys(("starlette", "uvicorn"), "web"),
+    "av": "video",
+}
 # What a disk that is full, failing, read-only or over its quota raises where nobody has named the file yet.
 _DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -78,12 +85,21 @@ def _exit_code(error: Exception) -> int | None:
     """Return the exit code of an error, None for a bug."""
     if type(error).__name__ in _RUN_ERRORS or (isinstance(error, OSError) and error.errno in _DISK_ERRORS):
         return RUN_ERROR
+    if isinstance(error, ModuleNotFoundError) and _package(error) in _EXTRAS:
+        return USER_ERROR
     if isinstance(error, _USER_ERRORS) or (isinstance(error, KeyError) and "registry" in str(error)):
         return USER_ERROR
     return None
 
 
+def _package(error: ModuleNotFoundError) -> str:
+    return (error.name or "").split(".")[0]
+
+
 def _one_line(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        package = _package(error)
+        return f'this needs {package}, which is not installed: pip install "ehrpose[{_EXTRAS[package]}]"'
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:

@@ -16,10 +16,8 @@ def available_cores(root: Union[str, Path] = CGROUP) -> int:
     Args:
         root: Folder of the control groups, version 1 or 2, as a container sees its own.
     """
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:  # macOS, Windows
-        cores = os.cpu_count() or 1
+    # macOS and Windows have no affinity to ask for.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(root)
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 

@@ -160,7 +160,9 @@ LABEL_FORMATS = PluginRegistry("label format", ["ehrpose.labels"])
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept any name
     _TRAINING = "ehrpose.training_registries"
-    _LAZY = {name: _TRAINING for name in __all__ if name not in ("BACKENDS", "CODECS", "LABEL_FORMATS", "TRACKERS")}
+    _LAZY = {
+        name: _TRAINING for name in __all__ if name not in ("BACKENDS", "CODECS", "LABEL_FORMATS", "TRACKERS")
+    }
     __getattr__ = lazy_attributes(__name__, _LAZY)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
-from ehrpose.assignment import linear_sum_assignment
 
+from ehrpose.assignment import linear_sum_assignment
 from ehrpose.codecs.accelerator import kernel
 from ehrpose.codecs.argument_checks import LARGEST
 

@@ -11,7 +11,7 @@ from ehrpose.counted import counted
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("configs", nargs="+", help="config files")
+    parser.add_argument("configs", nargs="+", help="config files, zoo models, or config names such as h-3")
     parser.add_argument(
         "--backends",
         nargs="+",
@@ -55,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export, time and print."""
+    from ehrpose.config_names import find_config
+
+    args.configs = [find_config(config) for config in args.configs]
     from ehrpose.analysis.speed.benchmark_report import (
         describe_machine,
         describe_power,

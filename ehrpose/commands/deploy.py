@@ -10,8 +10,12 @@ from ehrpose.cli import add_cfg_options, as_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file, zoo model, or 'none' for random weights")
+    parser.add_argument("config", help="config file, zoo model, or config name such as h-3")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="checkpoint file, zoo model, or 'none' for random weights; default: the zoo model's own",
+    )
     parser.add_argument(
         "--backend",
         default="onnxruntime",
@@ -74,6 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export, check, and print what was written."""
+    from ehrpose.config_names import find_config, weights_of
+
+    args.checkpoint = weights_of(args.config, args.checkpoint)
+    args.config = find_config(args.config)
     from ehrpose.deploy.export.options import ExportOptions
     from ehrpose.deploy.pipeline import build_or_explain, export
 

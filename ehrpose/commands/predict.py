@@ -23,7 +23,9 @@ _SEQUENCE_FPS = 30.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``ehrpose predict``."""
-    parser.add_argument("input", help="image, folder of images, glob, video, or webcam:N")
+    parser.add_argument(
+        "input", nargs="+", help="image, several, folder of images, glob, video, or webcam:N (0 is webcam:0)"
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument("--weights", help=WEIGHTS_HELP)
     add_options(parser)
@@ -117,9 +119,10 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
     from ehrpose.media.inputs import is_moving, open_inputs
     from ehrpose.media.stopping import StopRequest
 
-    if as_video and args.fps is None and not is_moving(args.input):
+    inputs = inputs_of(args.input)
+    if as_video and args.fps is None and not is_moving(inputs):
         args.fps = _SEQUENCE_FPS
-    with open_inputs(args.input, args.fps) as source:  # before the model, which takes longer to load
+    with open_inputs(inputs, args.fps) as source:  # before the model, which takes longer to load
         model, weights = ModelSpec.parse(args.model, args.weights).files()
         draw, write = pick(DrawOptions, vars(args)), _output_options(args, source.kind)
         inferencer = PoseInferencer(
@@ -157,6 +160,30 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         raise SystemExit(1)
 
 
+def inputs_of(words: str | list[str]) -> str | list[Path]:
+    """Return what the words of the command line name, as ``open_inputs`` takes it: one input, or several photos.
+
+    Raises:
+        FileNotFoundError: One of several is not there.
+        ValueError: One of several is a video or a camera (VideoError).
+    """
+    from ehrpose.media.inputs import CAMERA, VIDEO_SUFFIXES, list_images
+    from ehrpose.media.video import VideoError
+
+    names = [words] if isinstance(words, str) else words
+    names = [f"{CAMERA}:{name}" if name.isdigit() and not Path(name).exists() else name for name in names]
+    if len(names) == 1:
+        return names[0]
+    photos = []
+    for name in names:
+        if name.split(":")[0] == CAMERA or "://" in name or Path(name).suffix.lower() in VIDEO_SUFFIXES:
+            raise VideoError(
+                f"{name} is a video or a camera: expected photos only where several inputs are given"
+            )
+        photos += list_images(name)
+    return photos
+
+
 def _output_options(args: argparse.Namespace, kind: str) -> OutputOptions:
     """Return what to write and show; by default, files in ``outputs``, or a window for a camera."""
     shows = args.show or (kind == "camera" and not args.no_window)
@@ -167,9 +194,8 @@ def _output_options(args: argparse.Namespace, kind: str) -> OutputOptions:
     if args.out_file is not None:
         json_dir = json_dir or str(Path(args.out_file).parent)
     elif not (shows or out_dir or json_dir):
-        raise ValueError(
-            f"{args.input} would be neither shown nor written: drop --no-window, or add --out-file"
-        )
+        named = args.input if isinstance(args.input, str) else " ".join(args.input)
+        raise ValueError(f"{named} would be neither shown nor written: drop --no-window, or add --out-file")
     # One folder, where out_dir in Python makes two.
     folders = {"out_dir": None, "vis_out_dir": out_dir, "pred_out_dir": json_dir}
     return pick(OutputOptions, {**vars(args), **folders, "show": shows})

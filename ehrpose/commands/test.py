@@ -15,8 +15,10 @@ if TYPE_CHECKING:  # help must not wait for MMEngine
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file or zoo model")
+    parser.add_argument("config", help="config file, zoo model, or config name such as h-3")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="checkpoint file or zoo model; default: the zoo model's own"
+    )
     parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<config name>)")
     parser.add_argument("--out", metavar="JSON", help="write the results in COCO submission format")
     parser.add_argument(
@@ -42,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Test a checkpoint with the config and the options."""
+    from ehrpose.config_names import find_config, weights_of
+
+    args.checkpoint = weights_of(args.config, args.checkpoint)
+    args.config = find_config(args.config)
     from ehrpose.config import load_config
     from ehrpose.engine.runner import evaluate_checkpoint
 

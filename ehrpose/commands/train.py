@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # help must not wait for MMEngine
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, zoo model, or config name such as h-3")
     parser.add_argument(
         "--work-dir", help="folder for logs and checkpoints (default: work_dirs/<config name>)"
     )
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train with the config and the options."""
+    from ehrpose.config_names import find_config
+
+    args.config = find_config(args.config)
     from ehrpose.config import load_config
     from ehrpose.engine import build_runner
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from ehrpose.image_io import check_image
 from ehrpose.inferencers.model_spec import EXPORTED, is_exported
-from ehrpose.inferencers.zoo_form import network_or_name
-from ehrpose.model_zoo import find_model, is_model_name
+from ehrpose.inferencers.zoo_form import model_or_file
+from ehrpose.model_zoo import is_model_name
 from ehrpose.structures import People
 from ehrpose.torch_threads import before_torch_computes, set_torch_threads
 
@@ -267,12 +267,10 @@ def open_predictor(
 
     Args:
         model: Zoo model name, config file, Config, model from ``init_model``, or exported file; an object with
-            ``predict`` and ``meta`` (``OwnPredictor``); or ``movenet:FILE.onnx``, a file of another project. Zoo models
-            that are included also have an exported form, which is taken where no option needs torch, see
-            ``network_or_name``.
+            ``predict`` and ``meta`` (``OwnPredictor``); or ``movenet:FILE.onnx``, a file of another project. Included
+            zoo models run by their exported form where no option needs torch, see ``network_or_name``.
         weights: Checkpoint of a config.
-        device: Device to run on; an exported file refuses one that its backend does not run on. None takes the best of
-            a torch model, and the backend's of an exported file.
+        device: Device to run on; an exported file refuses one that its backend does not run on. None takes the best.
         backend: Backend of an exported file; ``"torch"`` runs a zoo model with torch.
         **options: Options of TorchPredictor or RuntimePredictor; None is ignored.
 
@@ -281,13 +279,7 @@ def open_predictor(
         ValueError: Arguments do not fit the kind of model, or it cannot be used.
     """
     if is_model_name(model) and not is_exported(model):
-        zoo_model = find_model(model)
-        if zoo_model.is_exported:
-            from ehrpose.deploy.arrival import local_network
-
-            model = local_network(zoo_model)
-        elif weights is None:
-            model = network_or_name(zoo_model, model, device, backend, options)
+        model = model_or_file(model, weights, device, backend, options)
     given = {name: value for name, value in options.items() if value is not None}
     own = _foreign(model, weights, device, backend, given)
     if own is not None:

@@ -9,7 +9,23 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from ehrpose.model_zoo import ZooModel
+from ehrpose.model_zoo import ZooModel, find_model
+
+
+def model_or_file(
+    name: str, weights: Any, device: str | None, backend: str | None, options: Mapping[str, Any]
+) -> str | Path:
+    """Return what opens the zoo model ``name``: the file of an exported network, or its name for torch.
+
+    Raises:
+        ValueError: There is no such model, or it could not be fetched (DownloadError).
+    """
+    model = find_model(name)
+    if model.is_exported:
+        from ehrpose.deploy.arrival import local_network
+
+        return local_network(model)
+    return name if weights is not None else network_or_name(model, name, device, backend, options)
 
 
 def network_or_name(

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
-from ehrpose.assignment import linear_sum_assignment
 
+from ehrpose.assignment import linear_sum_assignment
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import keypoint_boxes, pairwise_oks
 from ehrpose.registry import TRACKERS

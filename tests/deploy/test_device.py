@@ -105,13 +105,15 @@ def test_devices_become_providers_with_the_cpu_behind_them(exported, gpu_machine
         path, providers=[("CUDAExecutionProvider", {"arena_extend_strategy": "kSameAsRequested"})]
     ).close()
     assert session.asked[0][1] == {"arena_extend_strategy": "kSameAsRequested"}
-    with pytest.raises(ValueError, match="expected `device` or `providers`, got both"):
+    with pytest.raises(ValueError, match="expected a device or a list of providers, got both"):
         PoseRuntime(path, device="cpu", providers=["CUDAExecutionProvider"])
 
 
 def test_a_provider_that_does_not_start_is_an_error(exported, gpu_machine):
     gpu_machine(Session(works=False))
-    with pytest.raises(DeployError, match="could not start CUDAExecutionProvider .* on CPUExecutionProvider"):
+    with pytest.raises(
+        DeployError, match=r"could not start CUDAExecutionProvider .* on CPUExecutionProvider"
+    ):
         PoseRuntime(exported(), device="cuda")
 
 

@@ -43,7 +43,7 @@ class Backend:
     #: Names of the only device that it runs on, and what computes there.
     devices: Tuple[str, ...] = ("cpu", "cpu:0")
     processor = "the CPU"
-    #: Whether the first run of an input size takes much longer than the next, so that it is done before the first photo.
+    #: Whether the first run of an input size takes much longer than the next, so that it is done while opening.
     first_run_is_slow = True
 
     def __init__(
