@@ -11,13 +11,15 @@ from ehrpose.version import __version__
 if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.apis import PoseInferencer, inference, init_model
     from ehrpose.deploy.runtime import PoseRuntime
+    from ehrpose.results.results import Results
 
-__all__ = ["PoseInferencer", "PoseRuntime", "__version__", "inference", "init_model"]
+__all__ = ["PoseInferencer", "PoseRuntime", "Results", "__version__", "inference", "init_model"]
 
-# Loaded on first access. The first two work without torch.
+# Loaded on first access. The first three work without torch.
 _LAZY = {
     "PoseInferencer": "ehrpose.inferencers.inferencer",
     "PoseRuntime": "ehrpose.deploy.runtime",
+    "Results": "ehrpose.results.results",
     "inference": "ehrpose.apis",
     "init_model": "ehrpose.models.loading",
 }

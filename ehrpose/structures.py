@@ -158,12 +158,15 @@ class People:
         keypoint_scores: (N, K) float32, heatmap value at each keypoint; 0 where none was found.
         scores: (N,) float32, score of each person, descending.
         tags: (N, T) float32 tag of each person, or None.
+        filled: (N, K) bool, keypoints that no candidate supports and that were read from the heatmap instead; None if
+            the codec does not tell.
     """
 
     keypoints: np.ndarray
     keypoint_scores: np.ndarray
     scores: np.ndarray
     tags: Optional[np.ndarray] = None
+    filled: Optional[np.ndarray] = None
 
     def __post_init__(self) -> None:
         n = len(self.keypoints)
@@ -205,7 +208,8 @@ class People:
     def select(self, chosen: np.ndarray) -> People:
         """Return the people selected by an index array or a mask (N,)."""
         tags = None if self.tags is None else self.tags[chosen]
-        return People(self.keypoints[chosen], self.keypoint_scores[chosen], self.scores[chosen], tags)
+        filled = None if self.filled is None else self.filled[chosen]
+        return People(self.keypoints[chosen], self.keypoint_scores[chosen], self.scores[chosen], tags, filled)
 
     def warped(self, warp: np.ndarray) -> People:
         """Return the same people with keypoints transformed by ``warp``, a (2, 3) affine matrix."""
@@ -213,7 +217,7 @@ class People:
         if warp.shape != (2, 3):
             raise ValueError(f"warp has shape {warp.shape}, expected (2, 3)")
         moved = self.keypoints.astype(np.float64) @ warp[:, :2].T + warp[:, 2]
-        return People(moved.astype(np.float32), self.keypoint_scores, self.scores, self.tags)
+        return People(moved.astype(np.float32), self.keypoint_scores, self.scores, self.tags, self.filled)
 
 
 def invert_warp(warp: np.ndarray) -> np.ndarray:

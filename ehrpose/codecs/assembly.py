@@ -54,6 +54,7 @@ def by_score(people: People, tags: np.ndarray) -> People:
         people.keypoint_scores[best],
         people.scores[best],
         tags[best].astype(np.float32),
+        None if people.filled is None else people.filled[best],
     )
 
 
@@ -101,13 +102,11 @@ def people_of(
                 f"scores of people overflow, or are roots of negative numbers, with score_power "
                 f"{settings.score_power} and score_size {settings.score_size}: set them closer to 1 and 0"
             )
+    people.filled = (groups.candidate < 0) & (people.keypoint_scores > 0)
     people = by_score(people, groups.tags)
     if settings.nms_oks is not None:
         kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
-        assert people.tags is not None
-        people = People(
-            people.keypoints[kept], people.keypoint_scores[kept], people.scores[kept], people.tags[kept]
-        )
+        people = people.select(kept)
     if settings.pair_ratio is not None:
         separate_sides(
             people, positions, scores, tags, peaks.offsets, settings.paired_limbs, settings.sigmas,

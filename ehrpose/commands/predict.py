@@ -11,7 +11,7 @@ from typing import Any
 from ehrpose.cli import add_cfg_options, add_trust_pt2
 from ehrpose.counted import counted
 from ehrpose.inferencers.model_spec import ModelSpec
-from ehrpose.inferencers.options import DrawOptions, OutputOptions, pick
+from ehrpose.inferencers.options import PREDICTION_FORMATS, DrawOptions, OutputOptions, pick
 from ehrpose.visualization import COLORINGS, STYLES
 
 DEFAULT_MODEL = "ehrnet-small"
@@ -96,7 +96,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--out-dir", help="folder for images, video and JSON files (default: outputs; none for a camera)"
     )
-    output.add_argument("--pred-out-dir", help="folder for the JSON files (default: next to the images)")
+    output.add_argument("--pred-out-dir", help="folder for the predictions (default: next to the images)")
+    output.add_argument(
+        "--format",
+        dest="pred_format",
+        choices=PREDICTION_FORMATS,
+        default="json",
+        help="format of the predictions (default: %(default)s)",
+    )
+    output.add_argument(
+        "--gallery", action="store_true", help="also write gallery.html: all photos, the least certain first"
+    )
     window = output.add_mutually_exclusive_group()
     window.add_argument("--show", action="store_true", help="show a window; q or Escape closes it")
     window.add_argument("--no-window", action="store_true", help="do not open the default window of a camera")

@@ -129,7 +129,8 @@ class PoseInferencer:
 
         Yields:
             A dict per batch: ``model``, the predictor's name (of an exported file also its backend and the precision
-            that really ran); ``predictions``, for each photo a list of people (``people_to_dicts``);
+            that really ran); ``predictions``, for each photo a list of people (``people_to_dicts``); ``results``, for
+            each photo the same as ``Results``;
             ``visualization``, for each photo the (H, W, 3) uint8 BGR picture if requested, else an empty list;
             ``frames``, for each photo its Frame: image, file, index, time.
 
@@ -168,18 +169,20 @@ class PoseInferencer:
         write: OutputOptions,
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the results of ``__call__``; nothing is opened before the first one is requested."""
+        from ehrpose.inferencers.writing import open_writers, results_of
         from ehrpose.media.outputs import Outputs
 
         self.failed, self.written = [], []
         rate = Rate() if write.draws and draw.show_fps else None
         with open_source() as source, Outputs(
-            source, write.picture_folder, write.json_folder, write.out_file, write.video_codec, write.keep_sound
+            source, write.picture_folder, write.json_folder, write.out_file, write.video_codec, write.keep_sound,
+            *open_writers(source, write),
         ) as outputs:  # fmt: skip
             self.written = outputs.written
             follower = self._tracker(tracker, source)
             for batch in read(source):
                 frames = self._readable(batch)
-                pictures, predictions = [], []
+                pictures, predictions, found_results = [], [], []
                 images = [frame.image for frame in frames if frame.image is not None]
                 found = self.predictor.predict(images) if images else []
                 for frame, people in zip(frames, map(choose, found)):
@@ -187,12 +190,14 @@ class PoseInferencer:
                     if follower is not None:
                         people, ids = follower.update(people, frame.timestamp)
                     predictions.append(people_to_dicts(people, track_ids=ids))
-                    outputs.add(frame, predictions[-1])
+                    found_results.append(results_of(frame, people, ids, self.predictor.meta, source))
+                    outputs.add(frame, predictions[-1], found_results[-1])
                     if not write.draws:
                         continue
                     canvas = self._canvas(frame.image, draw)
                     speed = None if rate is None else rate.step()
-                    drawn = outputs.draw(frame, partial(self._draw, canvas, people, ids, draw, speed))
+                    paint = partial(self._draw, canvas, people, ids, draw, speed)
+                    drawn = outputs.draw(frame, paint, found_results[-1])
                     if write.return_vis:
                         pictures.append(drawn.result())
                     if write.show and not _show(drawn.result(), source, write.wait_time):
@@ -201,6 +206,7 @@ class PoseInferencer:
                     yield {
                         "model": self.predictor.name,
                         "predictions": predictions,
+                        "results": found_results,
                         "visualization": pictures,
                         "frames": frames,
                     }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # the help of a command needs no NumPy
 __all__ = ["DrawOptions", "OutputOptions"]
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
+# Formats of predictions; ``ehrpose.results.writers`` has all but the first.
+PREDICTION_FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "openpose", "yolo")
 # MMPose's names of options.
 _ALIASES = {"skeleton_style": "style"}
 
@@ -108,6 +110,8 @@ class OutputOptions:
         vis_out_dir: Folder for one picture per photo, or for the video (.mp4).
         pred_out_dir: Folder for one JSON file per photo (a list of people), or per video (a list of frames, each with
             ``frame_id``, ``timestamp`` in seconds and ``instances``).
+        pred_format: ``"json"``, or another format of docs/results.md for the files in ``pred_out_dir``.
+        gallery: Page (.html) of the drawn photos, the least certain first; True: ``gallery.html`` in ``out_dir``.
         out_file: Picture (of a single photo) or video to write, instead of ``vis_out_dir``.
         return_vis: Include the pictures in the results.
         show: Show each picture in a window.
@@ -119,12 +123,34 @@ class OutputOptions:
     out_dir: Union[str, Path, None] = None
     vis_out_dir: Union[str, Path, None] = None
     pred_out_dir: Union[str, Path, None] = None
+    pred_format: str = "json"
+    gallery: Union[str, Path, bool, None] = None
     out_file: Union[str, Path, None] = None
     return_vis: bool = False
     show: bool = False
     wait_time: float = 0
     video_codec: Optional[str] = None
     keep_sound: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pred_format not in PREDICTION_FORMATS:
+            raise ValueError(
+                f"expected `pred_format` as one of {', '.join(PREDICTION_FORMATS)}, got {self.pred_format!r}"
+            )
+
+    @property
+    def gallery_file(self) -> Union[str, Path, None]:
+        """The page; None if none is written.
+
+        Raises:
+            ValueError: It has neither a name nor a folder.
+        """
+        if self.gallery is not True:
+            return self.gallery or None
+        folder = self.picture_folder or self.json_folder
+        if folder is None:
+            raise ValueError("expected `gallery` as a file name, or `out_dir` for its folder")
+        return Path(folder) / "gallery.html"
 
     @property
     def picture_folder(self) -> Union[str, Path, None]:
@@ -139,7 +165,8 @@ class OutputOptions:
     @property
     def draws(self) -> bool:
         """Whether any option requires pictures."""
-        return self.return_vis or self.show or self.picture_folder is not None or self.out_file is not None
+        needed = self.return_vis or self.show or bool(self.gallery)
+        return needed or self.picture_folder is not None or self.out_file is not None
 
 
 def names_of(options: Type[Options]) -> List[str]:

@@ -35,6 +35,8 @@ class Outputs:
         out_file: Picture (of a single photo) or video, instead of ``vis_out_dir``.
         codec: FourCC of the video encoder; None takes one that is always available.
         keep_sound: Copy the source's sound into the video.
+        writer: A ``results.writers.PredictionWriter``, instead of ``pred_out_dir``.
+        gallery: A ``results.gallery.Gallery``.
 
     Attributes:
         written: Files that are finished.
@@ -52,6 +54,8 @@ class Outputs:
         out_file: str | Path | None = None,
         codec: str | None = None,
         keep_sound: bool = True,
+        writer: Any = None,
+        gallery: Any = None,
     ):
         self.source, self.keep_sound = source, keep_sound
         self.written: list[Path] = []
@@ -63,6 +67,7 @@ class Outputs:
         self._rows: FrameFile | None = None
         self._start: float | None = None
         self._files = FileGroup()
+        self._writer, self._gallery = writer, gallery
         if source.fps is None:
             if self._out_file is not None and len(source.photos) > 1:
                 raise ValueError(
@@ -78,9 +83,11 @@ class Outputs:
         self._painter = ThreadPoolExecutor(1, thread_name_prefix="draw")
         self._waiting: deque[Future[np.ndarray]] = deque()
 
-    def add(self, frame: Frame, people: list[dict[str, Any]]) -> None:
-        """Write the people of one frame."""
-        if self._rows is not None:
+    def add(self, frame: Frame, people: list[dict[str, Any]], results: Any = None) -> None:
+        """Write the people of one frame, as dicts and as Results."""
+        if self._writer is not None:
+            self._writer.add(results, frame.name)
+        elif self._rows is not None:
             seconds = round(frame.timestamp or 0.0, 4)
             self._rows.add({"frame_id": frame.index, "timestamp": seconds, "instances": people})
         elif self._pred_dir is not None:
@@ -88,19 +95,20 @@ class Outputs:
             write_predictions(people, path, self._files)
             self.written.append(path)
 
-    def draw(self, frame: Frame, draw: Callable[[], np.ndarray]) -> Future[np.ndarray]:
+    def draw(self, frame: Frame, draw: Callable[[], np.ndarray], results: Any = None) -> Future[np.ndarray]:
         """Draw and write a picture in another thread; an error of an earlier one is raised here.
 
         Args:
             frame: What the picture shows.
             draw: Returns the (H, W, 3) uint8 BGR picture.
+            results: The people on it.
 
         Returns:
             Future of the picture.
         """
         while len(self._waiting) >= _MAX_WAITING or (self._waiting and self._waiting[0].done()):
             self._waiting.popleft().result()
-        self._waiting.append(self._painter.submit(self._draw_and_write, frame, draw))
+        self._waiting.append(self._painter.submit(self._draw_and_write, frame, draw, results))
         return self._waiting[-1]
 
     def __enter__(self) -> Outputs:
@@ -123,6 +131,8 @@ class Outputs:
             self._waiting.popleft().result()
         self._painter.shutdown()
         self._files.settle()
+        for part in (self._writer, self._gallery):
+            self.written += [] if part is None else part.close()
         if self._video is not None:
             self._video.close()
         if self._rows is not None and self._rows.close():
@@ -137,6 +147,9 @@ class Outputs:
         self._painter.shutdown()
         with contextlib.suppress(OSError):  # it would hide the error that led here
             self._files.settle()
+        for part in (self._writer, self._gallery):
+            if part is not None:
+                part.abort()
         if self._video is not None:
             self._video.abort()
         if self._rows is not None:
@@ -150,8 +163,10 @@ class Outputs:
             raise ValueError(f"{target} would overwrite its input: choose another folder or name")
         return target
 
-    def _draw_and_write(self, frame: Frame, draw: Callable[[], np.ndarray]) -> np.ndarray:
+    def _draw_and_write(self, frame: Frame, draw: Callable[[], np.ndarray], results: Any) -> np.ndarray:
         picture = draw()
+        if self._gallery is not None:
+            self._gallery.add(results, str(frame.path or frame.name), picture)
         if self._video is not None:
             for _ in range(self._copies(frame)):
                 self._write(self._video, picture, frame)

@@ -118,8 +118,8 @@ class OnnxRuntimeBackend(Backend):
         package = next((p for name, _, p in _PROVIDERS.values() if name == provider), None)
         advice = f"pip install {package}, in place of onnxruntime" if package else "choose one of these"
         raise DeployError(
-            f"the installed onnxruntime has no {provider}, only {', '.join(installed)}: {advice}; {self.path.name} runs "
-            f"on {_CPU} with `device` 'cpu' or none"
+            f"the installed onnxruntime has no {provider}, only {', '.join(installed)}: {advice}; {self.path.name} "
+            f"runs on {_CPU} with `device` 'cpu' or none"
         )
 
     def _run(self, images: np.ndarray) -> Dict[str, np.ndarray]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Optional, Tuple
 
+from ehrpose.results.supervision_keypoints import from_supervision, to_supervision
+
 __all__ = [
     "MoveNetPredictor",
     "RtmoPredictor",
@@ -23,8 +25,6 @@ _MODULES = {
     "MoveNetPredictor": "movenet",
     "RtmoPredictor": "rtmo",
     "YoloPosePredictor": "yolo_pose",
-    "from_supervision": "supervision_keypoints",
-    "to_supervision": "supervision_keypoints",
 }
 
 

@@ -1,0 +1,292 @@
+"""Formats in which results are written. A file appears when it is whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Optional, TextIO, Type, Union
+
+import numpy as np
+
+from ehrpose.file_sets import FileGroup
+from ehrpose.files import PartialFile, make_parent, write_text
+from ehrpose.results.results import COLUMNS, Results
+
+# Rows of a table that are collected before they are written.
+_CHUNK = 5000
+_NOTHING: Any = object()
+
+
+class PredictionWriter:
+    """Writes the results of one run.
+
+    ``add`` is called for each photo or frame in order, then ``close`` or ``abort`` once.
+
+    Args:
+        folder: Where the files belong; made if missing.
+        name: Name of a file for the whole run, without suffix.
+
+    Raises:
+        NotADirectoryError, IsADirectoryError, PermissionError: The folder cannot be written to.
+        WriteError: The disk is full or fails.
+    """
+
+    def __init__(self, folder: Union[str, Path], name: str):
+        self.folder, self.name = Path(folder), name
+
+    def add(self, results: Results, stem: str) -> None:
+        """Write one photo or frame.
+
+        Args:
+            results: Its people.
+            stem: Name for a file of its own, without suffix.
+        """
+        raise NotImplementedError
+
+    def close(self) -> List[Path]:
+        """Put the files in place; return them."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Remove what is not in place."""
+
+
+class _OneFile(PredictionWriter):
+    """A text file for the whole run, written as the results come."""
+
+    suffix = ""
+    start = end = ""
+
+    def __init__(self, folder: Union[str, Path], name: str):
+        super().__init__(folder, name)
+        self.path = self.folder / f"{name}{self.suffix}"
+        self._partial = PartialFile(self.path)
+        self._file: Optional[TextIO] = None
+
+    def text(self, results: Results) -> str:
+        """Return what is added to the file for a photo or frame."""
+        raise NotImplementedError
+
+    def add(self, results: Results, stem: str) -> None:
+        with self._partial.explained():
+            self._open().write(self.text(results))
+
+    def close(self) -> List[Path]:
+        try:
+            with self._partial.explained():
+                file = self._open()
+                file.write(self.end)
+                file.close()
+        except OSError:
+            self.abort()
+            raise
+        self._file = None
+        self._partial.commit()
+        return [self.path]
+
+    def abort(self) -> None:
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):  # on a full disk, the final flush fails too
+            self._file.close()
+        self._file = None
+        self._partial.abort()
+
+    def _open(self) -> TextIO:
+        if self._file is None:
+            make_parent(self.path)
+            self._file = self._partial.create().open("w", encoding="utf-8", newline="")
+            self._file.write(self.start)
+        return self._file
+
+
+class JsonLinesWriter(_OneFile):
+    """One line of JSON for each photo or frame, as ``Results.to_dict`` returns it."""
+
+    suffix = ".jsonl"
+
+    def text(self, results: Results) -> str:
+        return results.to_json() + "\n"
+
+
+class CsvWriter(_OneFile):
+    """A row for each keypoint, with the columns of docs/results.md."""
+
+    suffix = ".csv"
+    start = ",".join(COLUMNS) + "\n"
+
+    def text(self, results: Results) -> str:
+        buffer = io.StringIO()
+        rows = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+        rows.writerows(results.to_rows())
+        return buffer.getvalue()
+
+
+class CocoWriter(_OneFile):
+    """COCO's list of keypoint results."""
+
+    suffix = ".json"
+    start, end = "[", "]\n"
+
+    def __init__(self, folder: Union[str, Path], name: str):
+        super().__init__(folder, f"{name}_coco")
+        self._between = ""
+
+    def text(self, results: Results) -> str:
+        parts = []
+        for row in results.to_coco():
+            parts.append(self._between + json.dumps(row))
+            self._between = ",\n"
+        return "".join(parts)
+
+
+class ParquetWriter(PredictionWriter):
+    """The rows of ``CsvWriter`` as Parquet, by pyarrow.
+
+    Raises:
+        ValueError: pyarrow is not installed.
+    """
+
+    def __init__(self, folder: Union[str, Path], name: str):
+        super().__init__(folder, name)
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise ValueError("Parquet needs pyarrow, which is not installed: pip install pyarrow") from error
+        self._arrow = pyarrow
+        kinds = {
+            "frame": pyarrow.int64(), "file": pyarrow.string(), "time": pyarrow.float64(), "person": pyarrow.int32(),
+            "id": pyarrow.int64(), "person_score": pyarrow.float32(), "keypoint": pyarrow.string(),
+            "x": pyarrow.float32(), "y": pyarrow.float32(), "score": pyarrow.float32(), "filled": pyarrow.bool_(),
+        }  # fmt: skip
+        self._schema = pyarrow.schema([(column, kinds[column]) for column in COLUMNS])
+        self.path = self.folder / f"{name}.parquet"
+        self._partial = PartialFile(self.path)
+        self._file: Any = None
+        self._rows: List[Dict[str, Any]] = []
+
+    def add(self, results: Results, stem: str) -> None:
+        self._rows += results.to_rows()
+        if len(self._rows) >= _CHUNK:
+            self._flush()
+
+    def close(self) -> List[Path]:
+        try:
+            self._flush()
+            with self._partial.explained():
+                self._file.close()
+        except OSError:
+            self.abort()
+            raise
+        self._file = None
+        self._partial.commit()
+        return [self.path]
+
+    def abort(self) -> None:
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):  # on a full disk, the final flush fails too
+            self._file.close()
+        self._file = None
+        self._partial.abort()
+
+    def _flush(self) -> None:
+        with self._partial.explained():
+            if self._file is None:
+                make_parent(self.path)
+                target = self._partial.create()
+                self._file = self._arrow.parquet.ParquetWriter(str(target), self._schema)
+            self._file.write_table(self._arrow.Table.from_pylist(self._rows, self._schema))
+        self._rows = []
+
+
+class _FileEach(PredictionWriter):
+    """A file for each photo or frame."""
+
+    def __init__(self, folder: Union[str, Path], name: str):
+        super().__init__(folder, name)
+        self._files = FileGroup()
+        self._written: List[Path] = []
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of the run."""
+        self._files.write(path, text.encode("utf-8"))
+        self._written.append(path)
+
+    def close(self) -> List[Path]:
+        self._files.settle()
+        return self._written
+
+    def abort(self) -> None:
+        self._files.settle()
+
+
+class OpenPoseWriter(_FileEach):
+    """OpenPose's JSON, ``NAME_keypoints.json``; of a video in a folder of its name."""
+
+    def add(self, results: Results, stem: str) -> None:
+        folder = self.folder if results.time is None else self.folder / self.name
+        self.write(folder / f"{stem}_keypoints.json", json.dumps(results.to_openpose()))
+
+
+class YoloWriter(_FileEach):
+    """YOLO's labels, ``labels/NAME.txt``, and ``data.yaml`` with the skeleton.
+
+    Each line is ``0 cx cy w h`` and ``x y v`` for each keypoint, as fractions of the photo; v is 2, or 0 where a
+    keypoint was not found or lies outside of the photo.
+    """
+
+    def __init__(self, folder: Union[str, Path], name: str):
+        super().__init__(folder, name)
+        self._meta: Any = _NOTHING
+
+    def add(self, results: Results, stem: str) -> None:
+        self._meta = results.meta
+        self.write(self.folder / "labels" / f"{stem}.txt", "".join(map(_yolo_line, *_yolo_arrays(results))))
+
+    def close(self) -> List[Path]:
+        written = super().close()
+        if self._meta is _NOTHING:
+            return written
+        path = self.folder / "data.yaml"
+        content = (
+            "# Labels that a network proposed, not a person: check them before training on them.\n"
+            "path: .\ntrain: images\nval: images\n"
+            f"kpt_shape: [{self._meta.num_keypoints}, 3]\n"
+            f"flip_idx: {list(map(int, self._meta.flip_indices))}\n"
+            f"names:\n  0: person\nkpt_names:\n  0: {json.dumps(list(self._meta.names))}\n"
+        )
+        write_text(path, content)
+        return [*written, path]
+
+
+def _yolo_arrays(results: Results) -> List[np.ndarray]:
+    """Return (N, 4) centre and size of the boxes and (N, K, 3) keypoints, as fractions of the photo."""
+    size = np.array(results.size_wh, np.float64)
+    low, high = results.boxes[:, :2] / size, results.boxes[:, 2:] / size
+    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    places = results.keypoints.astype(np.float64) / size
+    inside = ((places >= 0) & (places <= 1)).all(axis=2) & (results.keypoint_scores > 0)
+    points = np.concatenate([places * inside[..., None], 2.0 * inside[..., None]], axis=2)
+    return [np.concatenate([(low + high) / 2, high - low], axis=1), points]
+
+
+def _yolo_line(box: np.ndarray, points: np.ndarray) -> str:
+    words = [f"{value:.6f}" for value in box] + [f"{x:.6f} {y:.6f} {int(v)}" for x, y, v in points]
+    return " ".join(["0", *words]) + "\n"
+
+
+# ``json`` is the format of MMPose's inferencer, which ``media.outputs`` writes itself.
+JSON = "json"
+WRITERS: Dict[str, Type[PredictionWriter]] = {
+    "jsonl": JsonLinesWriter,
+    "csv": CsvWriter,
+    "parquet": ParquetWriter,
+    "coco": CocoWriter,
+    "openpose": OpenPoseWriter,
+    "yolo": YoloWriter,
+}
