@@ -22,6 +22,7 @@ from ehrpose.engine import compat
 from ehrpose.engine.allocator import keep_freed_memory
 from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
+from ehrpose.engine.console import quieten_console
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
 from ehrpose.engine.hooks.pending_validation import PendingValidationHook
 from ehrpose.engine.log_files import guard_logger, guard_visualizer
@@ -43,7 +44,8 @@ class PoseRunner(Runner):
     written to a temporary file and renamed, and so is the copy of the config; logs that cannot be written do not end
     a run (``ehrpose.engine.log_files``). The top-level key ``channels_last=True`` puts the model into
     channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
-    Runs that start within the same second have separate logs. A data loader that would give no batch is a ValueError
+    The console shows less than the log file, at least of the level ``console_level``
+    (``ehrpose.engine.console``). Runs that start within the same second have separate logs. A data loader that would give no batch is a ValueError
     before anything starts.
     """
 
@@ -75,6 +77,7 @@ class PoseRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         guard_logger(logger)
+        quieten_console(logger, self.cfg.get("console_level"))
         return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
@@ -128,6 +131,7 @@ class PoseRunner(Runner):
 
     def train(self) -> nn.Module:
         self._check_loaders("train", "val")
+        self.logger.info(f"The config and the whole log are in {self._log_dir}")
         try:
             return super().train()
         finally:
