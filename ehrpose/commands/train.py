@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size"
     )
+    parser.add_argument(
+        "--freeze",
+        nargs="+",
+        metavar="PART",
+        help="parts of the model that stay as they are: backbone, backbone.stem, neck, head",
+    )
     add_config_options(parser)
 
 
@@ -45,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
     set_no_validate(cfg, args.no_validate)
+    set_freeze(cfg, args.freeze)
     set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
     build_runner(cfg, args.work_dir, args.launcher).train()
 
@@ -89,6 +97,12 @@ def set_auto_scale_lr(cfg: Config, auto_scale_lr: bool) -> None:
     if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
         raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
     cfg.auto_scale_lr.enable = True
+
+
+def set_freeze(cfg: Config, parts: Sequence[str] | None) -> None:
+    """Freeze parts of the model, by name; None leaves it to the config."""
+    if parts is not None:
+        cfg.frozen_parts = list(parts)
 
 
 def set_no_validate(cfg: Config, no_validate: bool) -> None:

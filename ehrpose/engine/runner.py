@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.console import quieten_console
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
+from ehrpose.engine.freezing import FROZEN, freeze, frozen_before
 from ehrpose.engine.hooks.pending_validation import PendingValidationHook
 from ehrpose.engine.log_files import guard_logger, guard_visualizer
 from ehrpose.engine.manager_lock import manager_lock_freed
@@ -40,13 +42,12 @@ class PoseRunner(Runner):
 
     Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
     validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``), and first makes up for a
-    validation that was cut off. Checkpoints are
-    written to a temporary file and renamed, and so is the copy of the config; logs that cannot be written do not end
-    a run (``ehrpose.engine.log_files``). The top-level key ``channels_last=True`` puts the model into
+    validation that was cut off. Checkpoints are written to a temporary file and renamed, and so is the copy of the
+    config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The top-level key ``channels_last=True`` puts the model into
     channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
-    The console shows less than the log file, at least of the level ``console_level``
-    (``ehrpose.engine.console``). Runs that start within the same second have separate logs. A data loader that would give no batch is a ValueError
-    before anything starts.
+    ``frozen_parts=[part, ...]`` leaves parts of the model untrained (``ehrpose.engine.freezing``). The console shows less than
+    the log file, at least of the level ``console_level`` (``ehrpose.engine.console``). Runs that start within the same
+    second have separate logs. A data loader that would give no batch is a ValueError before anything starts.
     """
 
     _timestamps: ClassVar[set[str]] = set()
@@ -103,7 +104,13 @@ class PoseRunner(Runner):
         if self.distributed and not torch.cuda.is_available():
             extra = {} if model_wrapper_cfg is None else dict(model_wrapper_cfg)
             model_wrapper_cfg = {**CPU_MODEL_WRAPPER, **extra, "device_ids": None}
+        self._freeze(model, self.cfg.get(FROZEN) or ())
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _freeze(self, model: nn.Module, parts: Sequence[str]) -> None:
+        self.message_hub.update_info(FROZEN, list(parts))
+        if parts:
+            self.logger.info(freeze(model, parts))
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         super().register_hooks(default_hooks, custom_hooks)
@@ -174,7 +181,13 @@ class PoseRunner(Runner):
                 loader._iterator = None
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        asked = list(self.message_hub.get_info(FROZEN, ()))
         super().resume(filename, *args, **kwargs)
+        parts = frozen_before(asked, self.message_hub.get_info(FROZEN, ()))
+        if parts != asked and is_model_wrapper(self.model):
+            raise ValueError(f"a distributed run resumes with the same frozen_parts: give {', '.join(parts)}")
+        if parts != asked:
+            self._freeze(self.model, parts)
         # Without a seed in the config this run drew one, which the checkpoint's has replaced.
         sampler = getattr(self.train_dataloader, "sampler", None)
         if isinstance(sampler, SeededSampler) and sampler.seed != self.seed:
