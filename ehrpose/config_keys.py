@@ -24,7 +24,7 @@ TOP_LEVEL_KEYS = (
     "default_hooks", "custom_hooks", "visualizer", "vis_backends", "log_processor", "log_level",
     "default_scope", "env_cfg", "randomness", "launcher", "model_wrapper_cfg", "custom_imports", "runner_type",
     "channels_last", "keep_freed_memory", "console_level",
-    "frozen_parts",
+    "frozen_parts", "auto_batch_size",
 )  # fmt: skip
 _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
                "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip

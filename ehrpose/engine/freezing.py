@@ -14,8 +14,7 @@ FROZEN = "frozen_parts"
 def freeze(model: nn.Module, parts: Sequence[str]) -> str:
     """Freeze parts of a model in place: their parameters get no gradient, and the parts stay in evaluation mode.
 
-    So the statistics of their batch norms stay too, and they drop nothing at random. Other parts that are frozen already
-    stay so.
+    So the statistics of their batch norms stay too, and they drop nothing at random. What is frozen already stays so.
 
     Args:
         model: The model, not wrapped.
@@ -53,8 +52,8 @@ def frozen_before(asked: Sequence[str], stored: Sequence[str]) -> list[str]:
     if asked and set(asked) != set(stored):
         before = ", ".join(stored) or "nothing"
         raise ValueError(
-            f"frozen_parts: expected the parts of the run that is resumed ({before}), got {', '.join(asked)}; leave it out, or "
-            "start a new run from the weights: load_from=CHECKPOINT without `resume`"
+            f"frozen_parts: expected the parts of the run that is resumed ({before}), got "
+            f"{', '.join(asked)}; leave it out, or start a new run from the weights: load_from=CHECKPOINT without `resume`"
         )
     return list(stored)
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from ehrpose.config import resolve
 from ehrpose.engine import compat
 from ehrpose.engine.allocator import keep_freed_memory
+from ehrpose.engine.batch_size import AUTO_BATCH
 from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.console import quieten_console
@@ -43,11 +44,12 @@ class PoseRunner(Runner):
     Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
     validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``), and first makes up for a
     validation that was cut off. Checkpoints are written to a temporary file and renamed, and so is the copy of the
-    config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The top-level key ``channels_last=True`` puts the model into
-    channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
-    ``frozen_parts=[part, ...]`` leaves parts of the model untrained (``ehrpose.engine.freezing``). The console shows less than
-    the log file, at least of the level ``console_level`` (``ehrpose.engine.console``). Runs that start within the same
-    second have separate logs. A data loader that would give no batch is a ValueError before anything starts.
+    config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The top-level key
+    ``channels_last=True`` puts the model into channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster
+    (see ``ehrpose.engine.allocator``), ``frozen_parts=[part, ...]`` leaves parts of the model untrained
+    (``ehrpose.engine.freezing``). The console shows less than the log file, at least of the level ``console_level``
+    (``ehrpose.engine.console``). Runs that start within the same second have separate logs. A data loader that would
+    give no batch is a ValueError before anything starts.
     """
 
     _timestamps: ClassVar[set[str]] = set()
@@ -139,6 +141,7 @@ class PoseRunner(Runner):
     def train(self) -> nn.Module:
         self._check_loaders("train", "val")
         self.logger.info(f"The config and the whole log are in {self._log_dir}")
+        self.message_hub.update_info(AUTO_BATCH, self.cfg.get(AUTO_BATCH))
         try:
             return super().train()
         finally:

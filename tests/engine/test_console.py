@@ -40,7 +40,7 @@ def test_console_level_leaves_the_file_complete(logged):
 
 
 def test_unknown_console_level_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="console_level must be one of .*, got 'quiet'"):
+    with pytest.raises(ValueError, match=r"console_level must be one of .*, got 'quiet'"):
         build_runner(toy_config(tmp_path, console_level="quiet"))
 
 

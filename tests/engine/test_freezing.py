@@ -24,7 +24,9 @@ def changed(before, after):
 
 @pytest.mark.parametrize("hooks", [[], [{"type": "EMAHook", "momentum": 0.1, "update_buffers": True}]])
 def test_frozen_weights_and_statistics_stay_bit_equal(tmp_path, hooks):
-    runner = build_runner(toy_config(tmp_path, frozen_parts=["net.0", "net.1"], custom_hooks=hooks, max_epochs=2))
+    runner = build_runner(
+        toy_config(tmp_path, frozen_parts=["net.0", "net.1"], custom_hooks=hooks, max_epochs=2)
+    )
     frozen, rest = tensors(runner, ("net.0", "net.1")), tensors(runner, "net.5")
     assert any(name.endswith("running_mean") for name in frozen)
     runner.train()
