@@ -42,6 +42,7 @@ extras = {
         "heic",
         "completion",
         "tracking",
+        "experiments",
         "tests",
         "docs",
     )

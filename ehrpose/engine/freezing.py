@@ -53,7 +53,7 @@ def frozen_before(asked: Sequence[str], stored: Sequence[str]) -> list[str]:
         before = ", ".join(stored) or "nothing"
         raise ValueError(
             f"frozen_parts: expected the parts of the run that is resumed ({before}), got "
-            f"{', '.join(asked)}; leave it out, or start a new run from the weights: load_from=CHECKPOINT without `resume`"
+            f"{', '.join(asked)}; leave it out, or start a new run with load_from=CHECKPOINT"
         )
     return list(stored)
 
