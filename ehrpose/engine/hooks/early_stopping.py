@@ -60,7 +60,7 @@ class EarlyStoppingHook(StockEarlyStoppingHook):
             self.best_score, self.wait_count = state["best_score"], state["wait_count"]
             runner.train_loop.stop_training = state["stopped"]
 
-    def after_val_epoch(self, runner: Any, metrics: dict) -> None:  # type: ignore[override]
+    def after_val_epoch(self, runner: Any, metrics: dict) -> None:
         """Decide whether to stop, and keep the decision for checkpoints."""
         if self.strict and self.monitor not in metrics:
             raise ValueError(
