@@ -37,7 +37,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage test-all test-web test-deploy test-runtime fuzz-codec fuzz soak crash audit lint format docs dist clean
+.PHONY: help install demo demo-plan test coverage test-all test-web test-deploy test-runtime fuzz-codec fuzz soak crash audit lint format docs dist clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -54,7 +54,7 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	  { echo "This Python cannot create virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV) (a minute or more on first use) ..."
 	@"$(PYTHON)" -m venv "$(VENV)"
-	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train]"
+	@$(BIN)/python -m pip --disable-pip-version-check install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train]"
 	@touch "$@"
 
 $(TEST_STAMP): $(STAMP)
@@ -62,8 +62,16 @@ $(TEST_STAMP): $(STAMP)
 	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[train,deploy,web,tests]"
 	@touch "$@"
 
-demo: $(STAMP)
-	$(BIN)/python demo/synthetic_demo.py
+# Before the installation, which takes most of a first run's waiting.
+demo-plan:
+	@echo "make demo trains a small model on drawn people, tests it on scenes it has not seen, and draws what it finds:"
+	@echo "about 10 minutes on two CPU cores, no GPU and no photos needed. Everything stays in $(VENV) and work_dirs/demo."
+	@if [ -e "$(STAMP)" ]; then echo "Already installed: nothing is downloaded."; else \
+	  echo "First it installs into $(VENV). On Linux, PyPI's PyTorch brings the CUDA libraries: about 3 GB of downloads."; \
+	  echo "An index with CPU builds (make demo PIP_ARGS=\"--index-url URL\") makes that about 0.5 GB."; fi
+
+demo: demo-plan $(STAMP)
+	@$(BIN)/python demo/synthetic_demo.py
 
 test: $(TEST_STAMP)
 	$(PYTEST) -m "not slow and not gpu" $(if $(COVERED),$(COVERAGE))

@@ -44,6 +44,7 @@ extras = {
         "completion",
         "labels",
         "tracking",
+        "experiments",
         "tests",
         "docs",
     )

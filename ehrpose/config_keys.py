@@ -23,7 +23,8 @@ TOP_LEVEL_KEYS = (
     "val_evaluator", "test_evaluator", "optim_wrapper", "param_scheduler", "auto_scale_lr",
     "default_hooks", "custom_hooks", "visualizer", "vis_backends", "log_processor", "log_level",
     "default_scope", "env_cfg", "randomness", "launcher", "model_wrapper_cfg", "custom_imports", "runner_type",
-    "channels_last", "keep_freed_memory",
+    "channels_last", "keep_freed_memory", "console_level",
+    "frozen_parts", "auto_batch_size",
 )  # fmt: skip
 _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
                "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
@@ -41,7 +42,8 @@ _REGISTRY_OF_PATH = (
 )
 # Modules that replace components of MMEngine by their own of the same name, and so must be imported first.
 _REPLACING = {"WEIGHT_INITIALIZERS": "ehrpose.models.weights.checkpoint"}
-_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "visualization")
+_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint", "visualization",
+          "early_stopping")  # fmt: skip
 _LOOP_ARGUMENTS = {"runner", "dataloader", "evaluator"}
 
 

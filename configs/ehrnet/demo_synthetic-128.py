@@ -57,4 +57,4 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", begin=0, end="$max_iters", by_epoch=False, eta_min=1e-6),
 ]
 custom_hooks = [dict(type="NonFiniteLossHook"), dict(type="ProgressBarHook")]
-log_level = "WARNING"
+console_level = "WARNING"  # the log file has the rest

@@ -10,5 +10,5 @@ train_dataloader = dict(batch_size=8, dataset=dict(length=4000))
 train_cfg = dict(val_interval=1750)
 default_hooks = dict(checkpoint=dict(interval=1750))
 model = dict(flip_test=True)
-log_level = "INFO"
+console_level = "INFO"
 custom_hooks = [dict(type="NonFiniteLossHook")]

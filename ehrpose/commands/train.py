@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale the learning rate to the batch size"
     )
+    parser.add_argument(
+        "--batch",
+        type=batch_size,
+        metavar="N|auto",
+        help="photos per step; auto tries what fits into memory (default: from the config)",
+    )
+    parser.add_argument(
+        "--freeze",
+        nargs="+",
+        metavar="PART",
+        help="parts of the model that stay as they are: backbone, backbone.stem, neck, head",
+    )
     add_config_options(parser)
 
 
@@ -48,6 +61,8 @@ def run(args: argparse.Namespace) -> None:
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
     set_no_validate(cfg, args.no_validate)
+    set_freeze(cfg, args.freeze)
+    set_batch(cfg, args.batch, args.work_dir, args.launcher)
     set_display(cfg, args.show_dir, args.show, args.interval, args.wait_time)
     build_runner(cfg, args.work_dir, args.launcher).train()
 
@@ -92,6 +107,64 @@ def set_auto_scale_lr(cfg: Config, auto_scale_lr: bool) -> None:
     if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
         raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
     cfg.auto_scale_lr.enable = True
+
+
+def set_freeze(cfg: Config, parts: Sequence[str] | None) -> None:
+    """Freeze parts of the model, by name; None leaves it to the config."""
+    if parts is not None:
+        cfg.frozen_parts = list(parts)
+
+
+def batch_size(text: str) -> int | str:
+    """Return a number of photos, or ``"auto"``."""
+    if text == "auto" or (text.isdecimal() and int(text) > 0):
+        return text if text == "auto" else int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from 1, or auto, got {text}")
+
+
+def set_batch(
+    cfg: Config, batch: int | str | None, work_dir: str | None = None, launcher: str = "none"
+) -> None:
+    """Set the photos per step; a run that was begun with ``"auto"`` resumes with the same number.
+
+    Args:
+        cfg: Config, with the decision whether to resume.
+        batch: Number, ``"auto"`` for the largest power of two that fits into memory, or None for the config's.
+        work_dir: Folder of the run; None: the config's, or ``work_dirs/<name of the config>``.
+        launcher: As for ``build_runner``; ``"auto"`` needs ``"none"``.
+
+    Raises:
+        ValueError: The number differs from that of the run that is resumed, or cannot be found.
+    """
+    if batch is None and not cfg.get("resume"):
+        return
+    from ehrpose.engine.batch_size import batch_to_resume, find_batch_size
+
+    folder = work_dir or cfg.get("work_dir") or f"work_dirs/{Path(cfg.filename or 'run').stem}"
+    stored = batch_to_resume(cfg, batch, folder)
+    if stored is not None:
+        print(f"batch size {stored}, as in the run that is resumed")
+        cfg.auto_batch_size = batch = stored
+    elif batch == "auto":
+        if launcher != "none":
+            raise ValueError(
+                "--batch auto needs --launcher none: try it in one process, then give the number"
+            )
+        print("trying batch sizes ...", flush=True)
+        choice = find_batch_size(cfg)
+        print(f"{choice.describe()}. {_said_of_learning_rate(cfg, choice.batch)}", flush=True)
+        cfg.auto_batch_size = batch = choice.batch
+    if batch is not None:
+        cfg.train_dataloader.batch_size = batch
+
+
+def _said_of_learning_rate(cfg: Config, batch: int) -> str:
+    scaling = cfg.get("auto_scale_lr") or {}
+    base = scaling.get("base_batch_size")
+    if scaling.get("enable"):
+        return f"The learning rate is scaled by {batch}/{base}"
+    advice = f"; --auto-scale-lr would scale it by {batch}/{base}" if base else ""
+    return f"The learning rate stays as in the config{advice}"
 
 
 def set_no_validate(cfg: Config, no_validate: bool) -> None:

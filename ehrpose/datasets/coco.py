@@ -21,6 +21,7 @@ from ehrpose.registry import DATASETS, TRANSFORMS
 
 # Fill value of the placeholder for an unreadable test image.
 _GREY = 128
+_COCO_SOURCE = ". For COCO itself: python tools/misc/download_dataset.py (20 GB), or by hand from https://cocodataset.org/#download"
 
 
 @DATASETS.register_module()
@@ -138,19 +139,27 @@ class CocoPoseDataset(OtherItems, BaseDataset):
         twin = os.path.join(self.data_root, "images", os.path.relpath(folder, self.data_root or "."))
         if not os.path.isdir(twin):
             raise FileNotFoundError(
-                f"photo folder not found: neither {folder} nor {twin} exists; check data_root and data_prefix"
+                f"photo folder not found: neither {folder} nor {twin} exists; check data_root and "
+                f"data_prefix{self._where_from()}"
             )
         self._warn(f"{folder} does not exist, reading photos from {twin}", logging.INFO)
         return twin
+
+    def _where_from(self) -> str:
+        """Return what to add to an error about missing files: where COCO itself is to be had."""
+        return _COCO_SOURCE if self.meta.dataset_name == "coco" else ""
 
     def load_data_list(self) -> list[dict]:
         """Read the annotation file; one item per photo."""
         # Inference checks the arguments of this class and reads no labels.
         from ehrpose.datasets.coco_json import read_coco_json
 
-        items, num_outside, example, num_made = read_coco_json(
-            self.ann_file, self.meta, not self.test_mode, self.stored_counts, self.keep_outlines
-        )
+        try:
+            items, num_outside, example, num_made = read_coco_json(
+                self.ann_file, self.meta, not self.test_mode, self.stored_counts, self.keep_outlines
+            )
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}{self._where_from()}") from None
         if num_made:
             self._warn(
                 f"{self.ann_file}: {counted(num_made, 'annotation')} without 'bbox' or 'area': boxes are made from the "

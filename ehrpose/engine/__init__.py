@@ -2,6 +2,7 @@ from ehrpose.engine.amp import AutocastOptimWrapper
 from ehrpose.engine.checkpoint import CheckpointError, CheckpointFitHook, SafeCheckpointHook
 from ehrpose.engine.distributed import SyncStatisticsHook
 from ehrpose.engine.hooks.badcase import BadCaseHook
+from ehrpose.engine.hooks.early_stopping import EarlyStoppingHook
 from ehrpose.engine.hooks.finite import NonFiniteLossError, NonFiniteLossHook
 from ehrpose.engine.hooks.progress import ProgressBarHook
 from ehrpose.engine.hooks.visualization import PoseVisualizationHook
@@ -13,6 +14,7 @@ __all__ = [
     "BadCaseHook",
     "CheckpointError",
     "CheckpointFitHook",
+    "EarlyStoppingHook",
     "ExactResumeHook",
     "NonFiniteLossError",
     "NonFiniteLossHook",

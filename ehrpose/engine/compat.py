@@ -5,6 +5,11 @@ MMEngine itself needs setuptools below 81 for ``pkg_resources``; that is pinned 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import mmengine.config.config
 import mmengine.registry
 import torch
 from mmengine.registry import Registry
@@ -23,6 +28,7 @@ def apply() -> None:
     load_checkpoints_safely()
     complete_scope()
     write_whole_files()
+    format_configs_once()
 
 
 def allow_resume() -> None:
@@ -55,3 +61,23 @@ def complete_scope() -> None:
     for registry in list(vars(mmengine.registry).values()):
         if isinstance(registry, Registry) and registry.parent is None and SCOPE not in registry.children:
             Registry(registry.name, parent=registry, scope=SCOPE)
+
+
+def format_configs_once() -> None:
+    """Let MMEngine format each config's text once: it does so again for every checkpoint, for a second or more."""
+    module = mmengine.config.config
+    if not hasattr(module.FormatCode, "cache_clear"):
+        module.FormatCode = _cached(module.FormatCode)
+
+
+def _cached(format_code: Callable) -> Callable:
+    @functools.lru_cache(maxsize=8)
+    def format_styled(text: str, style: tuple, options: tuple) -> Any:
+        return format_code(text, style_config=dict(style), **dict(options))
+
+    @functools.wraps(format_code)
+    def call(text: str, style_config: dict, **options: Any) -> Any:
+        return format_styled(text, tuple(style_config.items()), tuple(options.items()))
+
+    call.cache_clear = format_styled.cache_clear  # type: ignore[attr-defined]
+    return call

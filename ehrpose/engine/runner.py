@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,9 +21,12 @@ from torch.utils.data import DataLoader
 from ehrpose.config import resolve
 from ehrpose.engine import compat
 from ehrpose.engine.allocator import keep_freed_memory
+from ehrpose.engine.batch_size import AUTO_BATCH
 from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
+from ehrpose.engine.console import quieten_console
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
+from ehrpose.engine.freezing import FROZEN, freeze, frozen_before
 from ehrpose.engine.hooks.pending_validation import PendingValidationHook
 from ehrpose.engine.log_files import guard_logger, guard_visualizer
 from ehrpose.engine.manager_lock import manager_lock_freed
@@ -39,12 +43,13 @@ class PoseRunner(Runner):
 
     Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
     validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``), and first makes up for a
-    validation that was cut off. Checkpoints are
-    written to a temporary file and renamed, and so is the copy of the config; logs that cannot be written do not end
-    a run (``ehrpose.engine.log_files``). The top-level key ``channels_last=True`` puts the model into
-    channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster (see ``ehrpose.engine.allocator``).
-    Runs that start within the same second have separate logs. A data loader that would give no batch is a ValueError
-    before anything starts.
+    validation that was cut off. Checkpoints are written to a temporary file and renamed, and so is the copy of the
+    config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The top-level key
+    ``channels_last=True`` puts the model into channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster
+    (see ``ehrpose.engine.allocator``), ``frozen_parts=[part, ...]`` leaves parts of the model untrained
+    (``ehrpose.engine.freezing``). The console shows less than the log file, at least of the level ``console_level``
+    (``ehrpose.engine.console``). Runs that start within the same second have separate logs. A data loader that would
+    give no batch is a ValueError before anything starts.
     """
 
     _timestamps: ClassVar[set[str]] = set()
@@ -75,6 +80,7 @@ class PoseRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         guard_logger(logger)
+        quieten_console(logger, self.cfg.get("console_level"))
         return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
@@ -100,7 +106,13 @@ class PoseRunner(Runner):
         if self.distributed and not torch.cuda.is_available():
             extra = {} if model_wrapper_cfg is None else dict(model_wrapper_cfg)
             model_wrapper_cfg = {**CPU_MODEL_WRAPPER, **extra, "device_ids": None}
+        self._freeze(model, self.cfg.get(FROZEN) or ())
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _freeze(self, model: nn.Module, parts: Sequence[str]) -> None:
+        self.message_hub.update_info(FROZEN, list(parts))
+        if parts:
+            self.logger.info(freeze(model, parts))
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         super().register_hooks(default_hooks, custom_hooks)
@@ -128,6 +140,8 @@ class PoseRunner(Runner):
 
     def train(self) -> nn.Module:
         self._check_loaders("train", "val")
+        self.logger.info(f"The config and the whole log are in {self._log_dir}")
+        self.message_hub.update_info(AUTO_BATCH, self.cfg.get(AUTO_BATCH))
         try:
             return super().train()
         finally:
@@ -170,7 +184,13 @@ class PoseRunner(Runner):
                 loader._iterator = None
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        asked = list(self.message_hub.get_info(FROZEN, ()))
         super().resume(filename, *args, **kwargs)
+        parts = frozen_before(asked, self.message_hub.get_info(FROZEN, ()))
+        if parts != asked and is_model_wrapper(self.model):
+            raise ValueError(f"a distributed run resumes with the same frozen_parts: give {', '.join(parts)}")
+        if parts != asked:
+            self._freeze(self.model, parts)
         # Without a seed in the config this run drew one, which the checkpoint's has replaced.
         sampler = getattr(self.train_dataloader, "sampler", None)
         if isinstance(sampler, SeededSampler) and sampler.seed != self.seed:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 
 import cv2
 import pytest
@@ -67,3 +68,22 @@ def test_image_demo_without_a_model_lists_those_with_weights(root, scene_photos,
         run_cli(lambda: demo(root, "image_demo")([str(scene_photos)]))
     assert exit_.value.code == 2
     assert "models with weights: none" in capsys.readouterr().err
+
+
+def test_make_demo_says_first_what_it_will_do(root):
+    done = subprocess.run(["make", "-n", "demo-plan"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for words in ("about 10 minutes", "3 GB", "PIP_ARGS"):
+        assert words in done.stdout
+
+
+def test_synthetic_demo_says_what_to_type_next(root, capsys, monkeypatch, tmp_path):
+    from ehrpose.analysis.training.demo import DemoResult
+
+    result = DemoResult(0.7, 0.9, 200, tmp_path / "iter_1800.pth", tmp_path / "predictions.jpg")
+    monkeypatch.setattr("ehrpose.analysis.training.demo.run_demo", lambda *_: result)
+    demo(root, "synthetic_demo")([])
+    before, after = capsys.readouterr().out.split("\nAP on 200 scenes")
+    assert "5 to 10 minutes" in before
+    assert "Expected AP: about 0.7" in after
+    assert "-m ehrpose predict" in after

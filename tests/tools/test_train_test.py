@@ -263,3 +263,26 @@ def test_leaf_as_typed_trains_resumes_and_tests_on_real_photos(train, test, root
     assert checkpoint["meta"]["iter"] == 4
     test([leaf, "run/epoch_2.pth", "--work-dir", "test", "--out", "people.json", *changes])
     assert isinstance(json.loads(Path("people.json").read_text()), list)
+
+
+def test_automatic_batch_size_is_that_of_the_whole_run(train, toy_file, monkeypatch, capsys):
+    from ehrpose.engine import batch_size
+
+    choice = batch_size.choose((batch_size.Step(4, 10, 0.1),), "cpu", 20, "a reason")
+    monkeypatch.setattr(batch_size, "find_batch_size", lambda cfg: choice)
+    train([str(toy_file), "--work-dir", "run", "--batch", "auto"])
+    said = capsys.readouterr().out
+    assert "batch size 4 on cpu" in said
+    assert "The learning rate stays as in the config" in said
+    more = ["--resume", "--cfg-options", "train_cfg.max_epochs=2"]
+    with pytest.raises(ValueError, match="trained with batches of 4"):
+        train([str(toy_file), "--work-dir", "run", "--batch", "8", *more])
+    train([str(toy_file), "--work-dir", "run", *more])
+    assert "batch size 4, as in the run that is resumed" in capsys.readouterr().out
+    assert torch.load("run/epoch_2.pth", weights_only=True)["meta"]["iter"] == 2 * 3
+    train([str(toy_file), "--work-dir", "other", "--batch", "5"])
+    assert torch.load("other/epoch_1.pth", weights_only=True)["meta"]["iter"] == 2
+    with pytest.raises(ValueError, match=r"trained without `batch=auto`"):
+        train([str(toy_file), "--work-dir", "other", "--batch", "auto", *more])
+    with pytest.raises(SystemExit):
+        train([str(toy_file), "--batch", "0"])
