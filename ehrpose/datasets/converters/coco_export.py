@@ -238,7 +238,7 @@ def _person(
     score = clean.get("score")
     return LabelledPerson(
         keypoints, box, polygons, bool(clean["iscrowd"]), area, mask, ann["id"], _track(clean),
-        float(score) if is_number(score) else None,
+        float(score) if score is not None and is_number(score) else None,
     )  # fmt: skip
 
 
