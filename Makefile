@@ -94,7 +94,7 @@ test-runtime:
 	@command -v "$(PYTHON38)" >/dev/null && "$(PYTHON38)" --version >/dev/null 2>&1 || \
 	  { echo "'$(PYTHON38)' not found. Specify it: make test-runtime PYTHON38=/path/to/python3.8"; exit 1; }
 	@"$(PYTHON38)" -m venv "$(VENV)-runtime"
-	@"$(VENV)-runtime/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) . onnxruntime pytest
+	@"$(VENV)-runtime/bin/python" -m pip --disable-pip-version-check --quiet --quiet install $(PIP_ARGS) ".[video]" pytest
 	@! "$(VENV)-runtime/bin/python" -c 'import torch' 2>/dev/null
 	"$(VENV)-runtime/bin/python" -m pytest tests/runtime
 
