@@ -13,7 +13,7 @@ from ehrpose.codecs.grouping import Groups, group_candidates
 from ehrpose.codecs.heatmap import Peaks
 from ehrpose.codecs.selection import distinct_people, far_members, person_scores
 from ehrpose.codecs.settings import DecodeSettings
-from ehrpose.codecs.sides import separate_sides
+from ehrpose.codecs.sides import filled_after, separate_sides
 from ehrpose.structures import People
 
 
@@ -108,10 +108,13 @@ def people_of(
         kept = distinct_people(people.keypoints, people.keypoint_scores, settings.sigmas, settings.nms_oks)
         people = people.select(kept)
     if settings.pair_ratio is not None:
+        before = people.keypoints.copy()
         separate_sides(
             people, positions, scores, tags, peaks.offsets, settings.paired_limbs, settings.sigmas,
             settings.max_tag_dist, settings.pair_ratio, settings.limb_weight,
         )  # fmt: skip
+        assert people.filled is not None
+        people.filled = filled_after(people.filled, before, people.keypoints, settings.paired_limbs)
     return people
 
 

@@ -114,6 +114,31 @@ def separate_sides(
     people.keypoint_scores[:] = keypoint_scores
 
 
+def filled_after(
+    filled: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    pairs: Tuple[Tuple[int, int, int, int], ...],
+) -> np.ndarray:
+    """Return which keypoints are filled once sides are separated: a place keeps its flag, a new one has a candidate.
+
+    Args:
+        filled: (N, K) bool, before.
+        before: (N, K, 2) keypoints before ``separate_sides``.
+        after: (N, K, 2) and after.
+        pairs: As returned by ``paired_limbs``.
+    """
+    if not pairs:
+        return filled
+    sides = np.asarray(pairs, np.int64)[:, :2]
+    own, other = np.concatenate([sides, sides[:, ::-1]]).T
+    stays = (after[:, own] == before[:, own]).all(axis=2)
+    swapped = (after[:, own] == before[:, other]).all(axis=2)
+    found = filled.copy()
+    found[:, own] = np.where(stays, filled[:, own], swapped & filled[:, other])
+    return found
+
+
 def _separate(
     keypoints: np.ndarray, keypoint_scores: np.ndarray, person_tags: np.ndarray, area: np.ndarray,
     positions: np.ndarray, scores: np.ndarray, tags: np.ndarray, offsets: np.ndarray, pairs: np.ndarray,

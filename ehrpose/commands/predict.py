@@ -19,6 +19,8 @@ MODEL_HELP = f"zoo model, CONFIG.py:CHECKPOINT, or exported file (.onnx, ...); d
 WEIGHTS_HELP = "checkpoint file, or 'none' for random weights; default: those of the zoo model"
 # Frame rate of an image sequence.
 _SEQUENCE_FPS = 30.0
+# Maximum number of a video's files that the summary names.
+_NAMED_FILES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -228,12 +230,11 @@ class _Report:
     def end(self, written: list[Path], model: str) -> None:
         """Print the counts, the rate, what ran (of an exported file with the precision) and where the output is."""
         rate = self.frames / max(time.perf_counter() - self.start, 1e-9)
-        if self.kind == "images":
-            folders = sorted({str(path.parent) for path in written})
-            where = str(written[0]) if len(written) == 1 else ", ".join(folders)
-            what = "image"
-        else:
-            where, what = ", ".join(map(str, written)), "frame"
+        what = "image" if self.kind == "images" else "frame"
+        # A video has its files named, unless there is one for each frame.
+        most = 1 if self.kind == "images" else _NAMED_FILES
+        named = written if len(written) <= most else sorted({path.parent for path in written})
+        where = ", ".join(map(str, named))
         print(
             f"{counted(self.frames, what)}, {counted(self.people, 'person', 'people')}, {rate:.1f} {what}s/s, {model}"
             + (f" -> {where}" if where else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import tempfile
 from pathlib import Path
@@ -79,10 +80,11 @@ class Gallery:
         size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-        if self._spool is None:
-            self._spool = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close and abort)
-        start = self._spool.tell()
-        self._spool.write(content)
+        with self._partial.explained():
+            if self._spool is None:
+                self._spool = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close and abort)
+            start = self._spool.tell()
+            self._spool.write(content)
         worst = float(results.scores.min()) if len(results) else 0.0
         self._entries.append(_Entry(name, len(results), worst, start, len(content)))
 
@@ -98,19 +100,24 @@ class Gallery:
         )
         with self._partial.explained():
             make_parent(self.path)
-            with self._partial.create().open("w", encoding="utf-8") as page:
+            with self._partial.create().open("w", encoding="utf-8", errors="backslashreplace") as page:
                 page.write(_HEAD.format(title=html.escape(self.title), summary=summary))
                 for entry in sorted(self._entries, key=lambda entry: (entry.worst, entry.name)):
                     page.write(_figure(entry, self._read(entry)))
                 page.write(_TAIL)
-        self.abort()
+        self._close_spool()
         self._partial.commit()
         return [self.path]
 
     def abort(self) -> None:
-        """Forget the photos."""
+        """Forget the photos; remove a page that is not whole."""
+        self._close_spool()
+        self._partial.abort()
+
+    def _close_spool(self) -> None:
         if self._spool is not None:
-            self._spool.close()
+            with contextlib.suppress(OSError):  # on a full disk, the final flush fails too
+                self._spool.close()
             self._spool = None
 
     def _read(self, entry: _Entry) -> bytes:

@@ -39,7 +39,7 @@ class Person:
     id: Optional[int] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays are not compared: each object equals itself
 class Results:
     """The people of one photo or frame. It holds arrays and names only, so it can be kept, pickled and sent.
 
@@ -109,7 +109,8 @@ class Results:
 
         Args:
             image: The photo; None takes the kept one, or reads the file.
-            **options: Options of ``ehrpose.visualization.drawing.draw_people``, such as ``kpt_thr`` and ``style``.
+            **options: ``draw_bbox=True`` and ``show_score=True`` as in ``DrawOptions``, and the options of
+                ``ehrpose.visualization.drawing.draw_people``, such as ``kpt_thr`` and ``style``.
 
         Raises:
             ValueError: There is no photo to draw on.
@@ -118,6 +119,10 @@ class Results:
         from ehrpose.visualization.drawing import draw_people
 
         options.setdefault("ids", self.ids)
+        if options.pop("draw_bbox", False):
+            options["bboxes"] = self.boxes
+        if options.pop("show_score", False):
+            options["person_scores"] = self.scores
         return draw_people(
             self._photo(image), self.people.keypoints, self.people.keypoint_scores, self.meta, **options
         )
@@ -254,7 +259,9 @@ class Results:
             return image
         if self.image is not None:
             return self.image
-        if self.file is None or self.time is not None:
+        from ehrpose.media.video import VIDEO_SUFFIXES
+
+        if self.file is None or Path(self.file).suffix.lower() in VIDEO_SUFFIXES:
             raise ValueError(
                 f"{self!r} has no photo to draw on: give it as `image`, or keep it with with_image(image)"
             )

@@ -20,6 +20,11 @@ _CHUNK = 5000
 _NOTHING: Any = object()
 
 
+def printable(name: str) -> str:
+    """Return a file name with escapes for bytes that are not UTF-8, which a text file cannot hold."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class PredictionWriter:
     """Writes the results of one run.
 
@@ -98,7 +103,9 @@ class _OneFile(PredictionWriter):
     def _open(self) -> TextIO:
         if self._file is None:
             make_parent(self.path)
-            self._file = self._partial.create().open("w", encoding="utf-8", newline="")
+            self._file = self._partial.create().open(
+                "w", encoding="utf-8", errors="backslashreplace", newline=""
+            )
             self._file.write(self.start)
         return self._file
 
@@ -170,7 +177,10 @@ class ParquetWriter(PredictionWriter):
         self._rows: List[Dict[str, Any]] = []
 
     def add(self, results: Results, stem: str) -> None:
-        self._rows += results.to_rows()
+        rows = results.to_rows()
+        for row in rows:
+            row["file"] = None if row["file"] is None else printable(row["file"])
+        self._rows += rows
         if len(self._rows) >= _CHUNK:
             self._flush()
 
@@ -234,7 +244,7 @@ class OpenPoseWriter(_FileEach):
 
 
 class YoloWriter(_FileEach):
-    """YOLO's labels, ``labels/NAME.txt``, and ``data.yaml`` with the skeleton.
+    """YOLO's labels, ``labels/NAME.txt``, of a video ``labels/VIDEO_FRAME.txt``; ``data.yaml`` has the skeleton.
 
     Each line is ``0 cx cy w h`` and ``x y v`` for each keypoint, as fractions of the photo; v is 2, or 0 where a
     keypoint was not found or lies outside of the photo.
@@ -246,6 +256,7 @@ class YoloWriter(_FileEach):
 
     def add(self, results: Results, stem: str) -> None:
         self._meta = results.meta
+        stem = stem if results.time is None else f"{self.name}_{stem}"
         self.write(self.folder / "labels" / f"{stem}.txt", "".join(map(_yolo_line, *_yolo_arrays(results))))
 
     def close(self) -> List[Path]:

@@ -257,7 +257,7 @@ class PoseTracker:
         smoothed = self._filter.update(points, seen, self._time, tracks.sizes, shifts)  # type: ignore[union-attr]
         keypoints = people.keypoints.copy()
         keypoints[found] = np.where(present[found][..., None], smoothed[rows[found]], keypoints[found])
-        return People(keypoints, people.keypoint_scores, people.scores, people.tags)
+        return People(keypoints, people.keypoint_scores, people.scores, people.tags, people.filled)
 
 
 def _build_filter(options: Mapping[str, Any]) -> OneEuroFilter:

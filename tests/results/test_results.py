@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import pickle
 import tracemalloc
 
@@ -19,7 +20,7 @@ from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.results.gallery import Gallery
 from ehrpose.results.openpose import BODY_25
 from ehrpose.results.results import COLUMNS, Results
-from ehrpose.results.writers import JSON, WRITERS, CsvWriter
+from ehrpose.results.writers import JSON, WRITERS
 from ehrpose.structures import People
 
 SIZE_WH = (200, 100)
@@ -240,19 +241,23 @@ def test_unknown_formats_are_refused(photos, meta):
         PoseInferencer(Finder(meta))(str(photos), pred_format="xml")
 
 
-def test_long_videos_take_little_memory(meta, tmp_path):
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "coco"])
+def test_long_videos_take_little_memory(meta, tmp_path, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
     one = Results(people(1), meta, SIZE_WH, "clip.mp4", 0, 0.0)
-    writer = CsvWriter(tmp_path, "clip")
-    for _ in range(50):
+    writer = WRITERS[kind](tmp_path, "clip")
+    for _ in range(400):  # a chunk of Parquet, and more
         writer.add(one, "")
     tracemalloc.start()
-    for _ in range(1500):
+    tracemalloc.reset_peak()
+    for _ in range(1000):
         writer.add(one, "")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 500_000
+    assert peak < (5_000_000 if kind == "parquet" else 200_000)  # a chunk of 5000 rows
     (path,) = writer.close()
-    assert len(path.read_text().splitlines()) == 1550 * 16 + 1
+    assert path.stat().st_size > 0
 
 
 def test_the_page_shows_the_least_certain_first(photos, meta, tmp_path):
@@ -280,3 +285,90 @@ def test_names_cannot_break_the_page(meta, tmp_path):
 def test_a_page_of_a_video_is_refused(meta, photos, tmp_path):
     with pytest.raises(ValueError, match="expected photos for `gallery`"):
         list(PoseInferencer(Finder(meta))(str(photos), fps=5, gallery=tmp_path / "a.html"))
+
+
+def test_objects_are_compared_as_themselves(results, meta):
+    other = Results(people(), meta, SIZE_WH, "photos/000000000139.jpg", 4)
+    assert results in [other, results]
+    assert len({results, other}) == 2
+
+
+def test_boxes_and_scores_are_drawn_as_by_the_inferencer(results):
+    image = np.zeros((100, 200, 3), np.uint8)
+    plain = results.plot(image)
+    for name in ("draw_bbox", "show_score"):
+        assert (results.plot(image, **{name: True}) != plain).any()
+        np.testing.assert_array_equal(results.plot(image, **{name: False}), plain)
+
+
+def test_photos_of_a_sequence_are_read_again(photos, meta):
+    found = [one for batch in PoseInferencer(Finder(meta))(str(photos), fps=5) for one in batch["results"]]
+    assert found[2].time == pytest.approx(0.4)
+    assert found[2].plot().shape == (100, 200, 3)
+
+
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_names_that_are_not_utf8_are_escaped(meta, tmp_path, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    one = Results(people(1), meta, SIZE_WH, os.fsdecode(b"caf\xe9.jpg"))
+    writer = WRITERS[kind](tmp_path, "predictions")
+    writer.add(one, "photo")
+    assert all(path.stat().st_size for path in writer.close())
+    page = Gallery(tmp_path / "page.html")
+    page.add(one, one.file, np.zeros((8, 8, 3), np.uint8))
+    page.close()
+    assert r"caf\udce9.jpg" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_fails_leaves_nothing(meta, tmp_path, monkeypatch):
+    page = Gallery(tmp_path / "page.html")
+    page.add(Results(people(1), meta, SIZE_WH), "a", np.zeros((8, 8, 3), np.uint8))
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(page, "_read", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        page.close()
+    page.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_of_two_videos_do_not_meet(meta, tmp_path):
+    for name in ("a", "b"):
+        writer = WRITERS["yolo"](tmp_path, name)
+        writer.add(Results(people(1), meta, SIZE_WH, f"{name}.mp4", 0, 0.0), "000000")
+        writer.close()
+    assert {path.name for path in (tmp_path / "labels").iterdir()} == {"a_000000.txt", "b_000000.txt"}
+
+
+def test_the_summary_names_folders_in_place_of_many_files(tmp_path, capsys):
+    from ehrpose.commands.predict import _Report
+
+    files = [tmp_path / "clip.mp4", *(tmp_path / "clip" / f"{i:06d}_keypoints.json" for i in range(9))]
+    _Report("video").end(files, "net")
+    assert capsys.readouterr().out.endswith(f"net -> {tmp_path}, {tmp_path / 'clip'}\n")
+    _Report("video").end(files[:2], "net")
+    assert capsys.readouterr().out.endswith(f"net -> {files[0]}, {files[1]}\n")
+
+
+def test_smoothing_keeps_what_is_filled(meta):
+    from ehrpose.tracking.pose_tracker import PoseTracker
+
+    tracker = PoseTracker(meta, smoothing={})
+    for seconds in (0.0, 0.1, 0.2):
+        tracked = tracker.update(people(), seconds)
+    np.testing.assert_array_equal(tracked.people.filled, people().filled)
+
+
+def test_filled_follows_a_keypoint_to_the_other_side():
+    from ehrpose.codecs.sides import filled_after
+
+    before = np.arange(16, dtype=np.float32).reshape(2, 4, 2)
+    after, filled = before.copy(), np.array([[True, False, False, False], [False, False, True, False]])
+    after[0, [0, 1]] = before[0, [1, 0]]  # swapped
+    after[1, 2] = 99  # moved to another candidate
+    found = filled_after(filled, before, after, ((0, 1, 2, 3), (2, 3, 0, 1)))
+    assert found.tolist() == [[False, True, False, False], [False] * 4]
+    assert filled_after(filled, before, after, ()) is filled
