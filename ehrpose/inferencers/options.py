@@ -133,10 +133,7 @@ class OutputOptions:
     keep_sound: bool = True
 
     def __post_init__(self) -> None:
-        if self.pred_format not in PREDICTION_FORMATS:
-            raise ValueError(
-                f"expected `pred_format` as one of {', '.join(PREDICTION_FORMATS)}, got {self.pred_format!r}"
-            )
+        _check_choice("pred_format", self.pred_format, PREDICTION_FORMATS)
 
     @property
     def gallery_file(self) -> Union[str, Path, None]:

@@ -263,7 +263,7 @@ class Results:
 
         if self.file is None or Path(self.file).suffix.lower() in VIDEO_SUFFIXES:
             raise ValueError(
-                f"{self!r} has no photo to draw on: give it as `image`, or keep it with with_image(image)"
+                f"{self!r} has no photo to draw on: pass the image, or keep it with with_image(image)"
             )
         from ehrpose.image_io import read_image
 

@@ -237,7 +237,7 @@ def test_an_error_leaves_no_file_for_the_run(photos, meta, tmp_path, kind):
 
 def test_unknown_formats_are_refused(photos, meta):
     assert list(PREDICTION_FORMATS) == [JSON, *WRITERS]
-    with pytest.raises(ValueError, match=r"expected `pred_format` as one of json, jsonl, .*, got 'xml'"):
+    with pytest.raises(ValueError, match=r"pred_format: expected one of 'json', 'jsonl', .*, got 'xml'"):
         PoseInferencer(Finder(meta))(str(photos), pred_format="xml")
 
 
