@@ -222,12 +222,16 @@ def compare_people(ours: People, wanted: People) -> float:
         return 0.0
     allowed = 1e-2 * max(1.0, float(np.abs(wanted.scores).max(initial=0)))
     apart = []
-    for person, score in zip(wanted.keypoints, wanted.scores):
+    for person, found, score in zip(wanted.keypoints, wanted.keypoint_scores > 0, wanted.scores):
         near = np.abs(ours.scores - score) < allowed
-        distances = np.linalg.norm(ours.keypoints[near] - person, axis=2)
-        nearest = np.median(distances, axis=1).argmin() if len(distances) else None
-        apart.append(np.full(len(person), np.inf) if nearest is None else distances[nearest])
-    return float(np.quantile(np.concatenate(apart), _MIN_ALIKE, method="higher"))
+        distances = np.linalg.norm(ours.keypoints[near][:, found] - person[found], axis=2)
+        if distances.size:
+            # The same person is the one with the fewest keypoints elsewhere.
+            elsewhere = (distances > MAX_PIXEL_ERROR).sum(axis=1)
+            apart.append(distances[np.lexsort((distances.max(axis=1), elsewhere))[0]])
+        elif found.any():
+            apart.append(np.full(found.sum(), np.inf))
+    return float(np.quantile(np.concatenate(apart), _MIN_ALIKE, method="higher")) if apart else 0.0
 
 
 def check_parity(
