@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -57,6 +56,8 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def coco_keypoints() -> dict:
     """Config of the COCO skeleton."""
+    from mmengine.config import Config  # which a device does not have
+
     return Config.fromfile(str(ROOT / "configs/_base_/keypoints/coco.py")).keypoints.to_dict()
 
 
