@@ -194,6 +194,7 @@ def check_runtime(wheel: Path, wanted: list[str], pip_args: list[str], scratch: 
             )
             env.run_code(DRAW_NOISE, "picture.png")
             env.predict(network)
+            shutil.copy(ROOT / "docs" / "images" / "portraits.jpg", env.work / "picture.png")
             env.predict("ehrnet-small")  # by its own .onnx, which reads the weights of the .pth beside it
             shutil.rmtree(env.folder)
     return skipped
