@@ -33,8 +33,10 @@ class OnnxRuntimeBackend(Backend):
     """Run an ``.onnx`` file with ONNX Runtime; see ``Backend``.
 
     Args:
-        path, num_threads, check_hashes: See ``Backend``. By default at most as many threads as there are cores that
-            this process may use, also in a container.
+        path: See ``Backend``.
+        num_threads: CPU threads; None: at most as many as there are cores that this process may use, also in a
+            container.
+        check_hashes: See ``Backend``.
         device: ``"cpu"``, ``"cuda:0"``, ``"tensorrt:0"``, ``"openvino:GPU"``, ``"directml:0"``, ``"coreml"``,
             ``"qnn"`` or ``"rocm:0"``: the execution provider, which the installed package must have. None: the CPU.
         providers: Execution providers by ONNX Runtime's names, alone or with a dict of options, instead of ``device``.
