@@ -13,6 +13,7 @@ import numpy as np
 
 from ehrpose.files import DISK_ERRORS, PartialFile, make_parent
 from ehrpose.media.facts import as_ratio, load_av
+from ehrpose.media.scheduling import kept_scheduling
 from ehrpose.media.sound import Sound
 from ehrpose.media.video import VideoError
 
@@ -198,7 +199,8 @@ class VideoWriter:
         encoder.time_base = 1 / self._ticks
         if name in ("mpeg4", "mjpeg"):
             encoder.options = dict(_QUALITY)
-        encoder.open()
+        with kept_scheduling():
+            encoder.open()
         return stream
 
     def _write_all(self) -> None:

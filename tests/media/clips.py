@@ -7,6 +7,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from ehrpose.media.scheduling import kept_scheduling
+
 RATE = 48000
 
 
@@ -51,6 +53,8 @@ def make_clip(
             video.codec_context.options = {"flags": "+qscale", "global_quality": "590"}
         if aspect is not None:
             video.codec_context.sample_aspect_ratio = aspect
+        with kept_scheduling():
+            video.codec_context.open()
         tracks = []
         for start, end, beep, name in sounds:
             track = file.add_stream(name, rate=RATE)

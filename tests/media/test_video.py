@@ -295,26 +295,6 @@ def test_a_video_that_was_turned_comes_upright(tmp_path, degrees):
     assert image.mean() < 80
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_av1_is_read(tmp_path, suffix, capfd):
-    if "libsvtav1" not in av.codecs_available:
-        pytest.skip("this PyAV cannot write AV1")
-    path = make_clip(tmp_path / f"a{suffix}", [0, 0.1, 0.25, 0.3], codec="libsvtav1", flash=0.25)
-    with VideoReader(path) as reader:
-        read = list(reader)
-        assert (reader.num_frames, reader.num_missing, reader.size_wh) == (4, 0, (64, 48))
-    assert [time for _, time in read] == pytest.approx([0, 0.1, 0.25, 0.3], abs=0.0015)
-    assert [image.mean() > 150 for image, _ in read] == [False, False, True, True]
-
-
-def test_a_video_that_cannot_be_decoded_is_named(tmp_path):
-    """As an AV1 video is where PyAV lacks its decoder."""
-    path = make_clip(tmp_path / "a.mp4", [0, 0.1])
-    path.write_bytes(path.read_bytes().replace(b"mp4v", b"av99").replace(b"esds", b"av99"))
-    with pytest.raises(VideoError, match=r"a\.mp4 has no readable frames: its format is not supported"):
-        VideoReader(path)
-
-
 def test_a_file_with_sound_only_is_named(tmp_path):
     path = tmp_path / "only.mp4"
     with av.open(str(path), "w") as file:
