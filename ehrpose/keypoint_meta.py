@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Sequence, Set, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
 from ehrpose.registry import refuse_reference
 
 _REQUIRED = ("dataset_name", "names", "swap", "skeleton", "sigmas")
-_OPTIONAL = ("order", "keypoint_colors", "limb_colors")
+_OPTIONAL = ("order", "keypoint_colors", "limb_colors", "limb_lengths")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,7 @@ class KeypointMeta:
         order: Permutation of ``range(K)``: the order in which grouping visits the types.
         keypoint_colors: (K, 3) uint8 RGB.
         limb_colors: (L, 3) uint8 RGB.
+        limb_lengths: (L,) float64, usual lengths of the limbs relative to one another; None if they are not known.
     """
 
     dataset_name: str
@@ -41,6 +42,7 @@ class KeypointMeta:
     order: Tuple[int, ...]
     keypoint_colors: np.ndarray
     limb_colors: np.ndarray
+    limb_lengths: Optional[np.ndarray] = None
 
     @property
     def num_keypoints(self) -> int:
@@ -54,7 +56,7 @@ class KeypointMeta:
         Args:
             keypoints: A KeypointMeta (returned unchanged), or a mapping with ``dataset_name``, ``names``,
                 ``swap`` (pairs of names that a mirror exchanges), ``skeleton`` (pairs of names), ``sigmas``
-                and optionally ``order`` (names; default: as in ``names``) and RGB colours.
+                and optionally ``order`` (names; default: as in ``names``), RGB colours and ``limb_lengths``.
 
         Raises:
             ValueError: A key is missing or unknown, a name is unknown or used twice, or lengths disagree.
@@ -94,11 +96,13 @@ class KeypointMeta:
             order=order,
             keypoint_colors=_colors(keypoints.get("keypoint_colors"), len(names), "keypoint_colors"),
             limb_colors=_colors(keypoints.get("limb_colors"), len(skeleton), "limb_colors"),
+            limb_lengths=_limb_lengths(keypoints.get("limb_lengths"), len(skeleton)),
         )
 
     def to_dict(self) -> Dict[str, Any]:
         """Return a plain mapping from which ``build`` restores the same metadata."""
         names = self.names
+        known = {} if self.limb_lengths is None else {"limb_lengths": self.limb_lengths.tolist()}
         return {
             "dataset_name": self.dataset_name,
             "names": list(names),
@@ -108,6 +112,7 @@ class KeypointMeta:
             "order": [names[i] for i in self.order],
             "keypoint_colors": self.keypoint_colors.tolist(),
             "limb_colors": self.limb_colors.tolist(),
+            **known,
         }
 
 
@@ -135,6 +140,15 @@ def _flip_indices(swap: Sequence[Sequence[str]], index: Mapping[str, int]) -> Tu
         seen.update((i, j))
         flipped[i], flipped[j] = j, i
     return tuple(flipped)
+
+
+def _limb_lengths(given: Any, count: int) -> Optional[np.ndarray]:
+    if given is None:
+        return None
+    lengths = np.asarray(given, np.float64)
+    if lengths.shape != (count,) or not ((lengths > 0) & np.isfinite(lengths)).all():
+        raise ValueError(f"limb_lengths: expected {count} positive numbers, one for each limb, got {given}")
+    return lengths
 
 
 def _colors(given: Any, count: int, what: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ehrpose.codecs.grouping import Groups, group_candidates
 from ehrpose.codecs.heatmap import Peaks
+from ehrpose.codecs.limbs import GUESS, cut_groups, drop_far_parts
 from ehrpose.codecs.selection import distinct_people, far_members, person_scores
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.codecs.sides import filled_after, separate_sides
@@ -82,6 +83,11 @@ def people_of(
         ValueError: The tags or the scores overflow.
     """
     groups = _group_by_tag_and_place(peaks, positions, scores, tags, input_wh, settings)
+    if settings.max_limb is not None and settings.limb_lengths is not None:
+        groups = cut_groups(
+            groups, peaks.offsets, positions, scores, tags, settings.skeleton, settings.limb_lengths,
+            settings.max_limb,
+        )  # fmt: skip
     if settings.min_keypoints > 1:
         enough = (groups.candidate >= 0).sum(axis=1) >= settings.min_keypoints
         groups = Groups(groups.candidate[enough], groups.tags[enough])
@@ -115,6 +121,8 @@ def people_of(
         )  # fmt: skip
         assert people.filled is not None
         people.filled = filled_after(people.filled, before, people.keypoints, settings.paired_limbs)
+    if settings.max_limb is not None and settings.limb_lengths is not None:
+        drop_far_parts(people, settings.skeleton, settings.limb_lengths, GUESS * settings.max_limb)
     return people
 
 

@@ -19,7 +19,7 @@ Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """Settings of decoding: five fields that follow from the codec, and options with a default.
+    """Settings of decoding: seven fields that follow from the codec, and options with a default.
 
     Every field with a default is an option of ``AssociativeEmbedding`` and a key of ``codec`` in configs.
 
@@ -27,6 +27,8 @@ class DecodeSettings:
         order: Keypoint types in the order in which they are grouped.
         sigmas: (K,) OKS tolerances.
         paired_limbs: As returned by ``sides.paired_limbs``.
+        skeleton: (L, 2) int64, keypoint types at the ends of the limbs.
+        limb_lengths: (L,) usual lengths of the limbs relative to one another, or None.
         unbiased: Whether the training targets were unbiased (UDP).
         cell_offset: As in ``AssociativeEmbedding``.
         max_candidates: Peaks per keypoint type.
@@ -49,6 +51,9 @@ class DecodeSettings:
             swapped where that is more likely (see ``separate_sides``); None: they stay.
         limb_weight: ``fast`` with ``pair_ratio`` only: in the choice between left and right, limbs longer by the
             square root of the person's area cost as much as this score difference; 0: scores alone decide.
+        max_limb: ``fast`` only: keypoints at the end of a limb longer than this multiple of its usual length, at the
+            person's scale, are cut off, and dropped if they are fewer than three; half as much again for keypoints
+            that are filled in (see ``codecs.limbs``). None, or ``keypoints`` without ``limb_lengths``: all are kept.
         dist_reweight: In grouping, a tag distance up to ``max_tag_dist`` counts as many times as the candidate is
             farther from the person's centre than the nearest candidate of its type (Open Model Zoo's rule).
         scale_tags: With several test scales: ``"first"`` takes the tags of scale 1, ``"all"`` concatenates all.
@@ -61,6 +66,8 @@ class DecodeSettings:
     order: Tuple[int, ...]
     sigmas: np.ndarray
     paired_limbs: Tuple[Tuple[int, int, int, int], ...]
+    skeleton: np.ndarray
+    limb_lengths: Optional[np.ndarray]
     unbiased: bool
     cell_offset: float
     max_candidates: int = 30
@@ -75,6 +82,7 @@ class DecodeSettings:
     score_size: float = 0.0
     pair_ratio: Optional[float] = None
     limb_weight: float = 0.3
+    max_limb: Optional[float] = None
     dist_reweight: bool = False
     scale_tags: str = "first"
     resize: str = "direct"
@@ -97,9 +105,11 @@ class DecodeSettings:
             ValueError: A value is out of range; the message names the option and what was expected.
         """
         refuse_unknown(cls, options)
+        skeleton = np.asarray(meta.skeleton, np.int64).reshape(-1, 2)
         return cls(
-            tuple(meta.order), meta.sigmas, paired_limbs(meta), bool(unbiased), float(cell_offset), **options
-        )
+            tuple(meta.order), meta.sigmas, paired_limbs(meta), skeleton, meta.limb_lengths, bool(unbiased),
+            float(cell_offset), **options,
+        )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in ("max_candidates", "min_keypoints"):
@@ -125,6 +135,7 @@ _NUMBERS: Dict[str, Tuple[str, Callable[[float], bool]]] = {
     "score_power": ("a finite number above 0", lambda value: 0 < value < math.inf),
     "score_size": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
     "pair_ratio": ("a number from 0 to 1, or None", lambda value: 0 <= value <= 1),
+    "max_limb": ("a number above 1, or None", lambda value: value > 1),
     "limb_weight": ("a finite number of at least 0", lambda value: 0 <= value < math.inf),
 }
 

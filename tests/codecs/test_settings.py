@@ -19,7 +19,7 @@ KEYS = {
     "strides": (4, 2), "tag_strides": (4,), "tag_dim": 1, "sigma": 2.0, "oks_sigma": 0.0, "max_people": 30,
     "unbiased": False, "cell_offset": 0.5, "mode": "fast", "max_candidates": 30, "min_score": 0.1, "max_tag_dist": 1.0,
     "fill_missing": True, "min_keypoints": 1, "max_spread": None, "nms_oks": None, "place_weight": 0.0,
-    "score_power": 1.0, "score_size": 0.0, "pair_ratio": None, "limb_weight": 0.3,
+    "score_power": 1.0, "score_size": 0.0, "pair_ratio": None, "limb_weight": 0.3, "max_limb": None,
     "dist_reweight": False, "scale_tags": "first", "resize": "direct", "refine": "quarter",
 }  # fmt: skip
 
@@ -39,8 +39,8 @@ def test_every_option_reaches_the_settings(five_keypoints):
     options = {
         "max_candidates": 7, "min_score": 0.2, "max_tag_dist": 2.0, "fill_missing": False, "min_keypoints": 3,
         "max_spread": 2.5, "nms_oks": 0.5, "place_weight": 1.5, "score_power": 2.0, "score_size": 0.25,
-        "pair_ratio": 0.5, "limb_weight": 0.1, "dist_reweight": True, "scale_tags": "all", "resize": "two_step",
-        "refine": "dark",
+        "pair_ratio": 0.5, "limb_weight": 0.1, "max_limb": 2.0, "dist_reweight": True, "scale_tags": "all",
+        "resize": "two_step", "refine": "dark",
     }  # fmt: skip
     codec = {"type": "AssociativeEmbedding", "input_size": 64, "keypoints": five_keypoints, "unbiased": True}
     settings = CODECS.build({**codec, **options}).settings
@@ -77,6 +77,7 @@ def test_whole_numbers_become_floats(five_keypoints):
         ({"pair_ratio": 1.5}, "pair_ratio: expected a number from 0 to 1, or None, got 1.5"),
         ({"pair_ratio": -0.1}, "pair_ratio: expected a number from 0 to 1, or None, got -0.1"),
         ({"limb_weight": -1.0}, "limb_weight: expected a finite number of at least 0, got -1.0"),
+        ({"max_limb": 1}, "max_limb: expected a number above 1, or None, got 1"),
         ({"limb_weight": float("inf")}, "limb_weight: expected a finite number of at least 0, got inf"),
     ],
 )

@@ -35,6 +35,7 @@ SKELETON = {
     "swap": [(f"left_{part}", f"right_{part}") for part in _PARTS],
     "skeleton": [(f"{s}_{a}", f"{s}_{b}") for s in _SIDES for a, b in zip(_PARTS, _PARTS[1:])],
     "sigmas": [0.1] * 6,
+    "limb_lengths": [1.0] * 4,
 }
 NUM_TYPES = 6
 # float32 values at which arithmetic changes: zeros, subnormal numbers, limits of float16 and float32, what is refused.
@@ -56,6 +57,7 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
     "score_size": (0.0, 0.0, 0.25, 1e300),
     "pair_ratio": (None, 0.5, 0.5, 0.0),
     "limb_weight": (0.3, 0.0, 1e300),
+    "max_limb": (None, 2.0, 1.01, 1e300),
     "dist_reweight": (False, False, True),
     "scale_tags": ("first", "first", "all"),
     "resize": ("direct", "two_step"),
