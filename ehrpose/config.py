@@ -27,6 +27,7 @@ import yaml
 from mmengine.config import Config
 from mmengine.fileio import YamlHandler, register_handler
 
+import ehrpose.training_registries  # noqa: F401  (MMEngine's own registries and Runner find our components)
 from ehrpose.config_keys import TOP_LEVEL_KEYS, find_class, known_names, untyped_nodes
 from ehrpose.files import DISK_ERRORS, WriteError
 from ehrpose.model_zoo import zoo_root

@@ -1,9 +1,9 @@
-"""Package attributes that are imported on first access."""
+"""Names that are imported on first use: attributes of a package, components of a registry."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Dict, Mapping
 
 
 def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
@@ -20,3 +20,19 @@ def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str],
         return getattr(import_module(modules[name]), name)
 
     return get
+
+
+class StepwiseLookup:
+    """Lookup that imports only as many locations as it needs; an unknown name imports all of them."""
+
+    _locations: Any  # a list of module names; MMEngine types it its own way
+    _module_dict: Dict[str, Any]
+
+    def own(self, name: str) -> Any:
+        """Return what is registered as ``name``, or None; nothing is imported but the registry's locations."""
+        for location in (None, *self._locations):
+            if location is not None:
+                import_module(location)
+            if name in self._module_dict:
+                return self._module_dict[name]
+        return None

@@ -10,7 +10,7 @@ import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Type, Union
 
-from ehrpose.lazy import lazy_attributes
+from ehrpose.lazy import StepwiseLookup, lazy_attributes
 
 if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.training_registries import (
@@ -46,7 +46,7 @@ __all__ = [
 SCOPE = "ehrpose"
 
 
-class PluginRegistry:
+class PluginRegistry(StepwiseLookup):
     """Components by name, with the methods of MMEngine's ``Registry`` that configs need, and without MMEngine.
 
     Args:
@@ -111,15 +111,6 @@ class PluginRegistry:
         """Return the component registered as ``key``, with or without the scope ``ehrpose.``, or None."""
         scope, dot, name = key.rpartition(".")
         return self.own(name if dot and scope == SCOPE else key)
-
-    def own(self, name: str) -> Any:
-        """Return what is registered as ``name``, or None; nothing is imported but the registry's locations."""
-        for location in (None, *self._locations):
-            if location is not None:
-                import_module(location)
-            if name in self._module_dict:
-                return self._module_dict[name]
-        return None
 
     def import_from_location(self) -> None:
         """Import all locations."""

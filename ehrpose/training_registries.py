@@ -5,30 +5,22 @@ So MMEngine's own components are found too. ``ehrpose.registry`` gives them to o
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import mmengine.registry as root
 from mmengine.registry import Registry
 
+from ehrpose.lazy import StepwiseLookup
 
-class StepwiseRegistry(Registry):
-    """Registry that imports only as many locations as a lookup needs; an unknown name imports all of them."""
+
+class StepwiseRegistry(StepwiseLookup, Registry):
+    """MMEngine's registry with our lookup."""
 
     def get(self, key: str) -> Any:
         """Return the component registered as ``key``, or None; see MMEngine's ``Registry.get``."""
         scope, name = self.split_scope_key(key)
         found = self.own(name) if scope in (None, self.scope) else None
         return super().get(key) if found is None else found
-
-    def own(self, name: str) -> Any:
-        """Return what is registered here as ``name``, or None; nothing is imported but the registry's locations."""
-        for location in (None, *self._locations):
-            if location is not None:
-                import_module(location)
-            if name in self._module_dict:
-                return self._module_dict[name]
-        return None
 
 
 def _child(parent: Registry, *locations: str) -> Registry:

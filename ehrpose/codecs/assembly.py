@@ -11,7 +11,6 @@ import numpy as np
 
 from ehrpose.codecs.grouping import Groups, group_candidates
 from ehrpose.codecs.heatmap import Peaks
-from ehrpose.codecs.limbs import GUESS, cut_groups, drop_far_parts
 from ehrpose.codecs.selection import distinct_people, far_members, person_scores
 from ehrpose.codecs.settings import DecodeSettings
 from ehrpose.codecs.sides import filled_after, separate_sides
@@ -84,6 +83,8 @@ def people_of(
     """
     groups = _group_by_tag_and_place(peaks, positions, scores, tags, input_wh, settings)
     if settings.max_limb is not None and settings.limb_lengths is not None:
+        from ehrpose.codecs.limbs import cut_groups  # most models do without
+
         groups = cut_groups(
             groups, peaks.offsets, positions, scores, tags, settings.skeleton, settings.limb_lengths,
             settings.max_limb,
@@ -122,6 +123,8 @@ def people_of(
         assert people.filled is not None
         people.filled = filled_after(people.filled, before, people.keypoints, settings.paired_limbs)
     if settings.max_limb is not None and settings.limb_lengths is not None:
+        from ehrpose.codecs.limbs import GUESS, drop_far_parts
+
         drop_far_parts(people, settings.skeleton, settings.limb_lengths, GUESS * settings.max_limb)
     return people
 
