@@ -7,6 +7,7 @@ from typing import Any
 from ehrpose.inferencers.options import OutputOptions
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.media.inputs import Frame, InputSource
+from ehrpose.media.outputs import run_name
 from ehrpose.results.results import Results, as_ids
 from ehrpose.results.writers import JSON, WRITERS
 from ehrpose.structures import People
@@ -46,5 +47,5 @@ def open_writers(source: InputSource, write: OutputOptions) -> tuple[Any, Any]:
     folder = write.json_folder
     if folder is None or write.pred_format == JSON:
         return None, gallery
-    name = _PREDICTIONS if source.fps is None else source.name
+    name = _PREDICTIONS if source.fps is None else run_name(source, write.out_file)
     return WRITERS[write.pred_format](folder, name), gallery

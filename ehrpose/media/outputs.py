@@ -23,6 +23,11 @@ from ehrpose.visualization.drawing import write_picture
 _MAX_WAITING = 8
 
 
+def run_name(source: InputSource, out_file: str | Path | None) -> str:
+    """Return the name, without suffix, of a file for all frames: that of the drawn video, else the input's."""
+    return source.name if out_file is None else Path(out_file).stem
+
+
 class Outputs:
     """Output files of one source; an error within the ``with`` block leaves no video file.
 
@@ -75,7 +80,7 @@ class Outputs:
                 )
         else:
             if self._pred_dir is not None:
-                self._rows = FrameFile(self._pred_dir / f"{source.name}.json")
+                self._rows = FrameFile(self._pred_dir / f"{run_name(source, out_file)}.json")
             if self._out_file is not None or self._vis_dir is not None:
                 target = self._target(f"{source.name}.mp4")
                 steady = source.video is None or source.video.is_camera or source.video.steady

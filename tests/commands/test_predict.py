@@ -95,7 +95,7 @@ def test_part_of_a_video_as_one_file(clip, model, tmp_path):
           "--kpt-thr", "1e9", "--no-audio", "--codec", "MJPG", *model])  # fmt: skip
     assert len(frames_of(target)) == 3
     assert frames_of(target)[0].mean() < 1
-    assert [row["frame_id"] for row in json.loads((tmp_path / "sub/clip.json").read_text())] == [2, 3, 4]
+    assert [row["frame_id"] for row in json.loads((tmp_path / "sub/part.json").read_text())] == [2, 3, 4]
 
 
 def test_the_sound_goes_along(clip, model, tmp_path, capsys):
