@@ -25,8 +25,10 @@ from ehrpose.oks import keypoint_boxes
 from ehrpose.registry import TRACKERS
 from ehrpose.structures import People
 from ehrpose.tracking import Tracked
+from ehrpose.tracking.offline import OfflineSmoother
 from ehrpose.tracking.similarity import pairwise_iou
 
+_OFFLINE = "PoseTracker, smoothing offline"
 # First seed of the videos for choosing parameters; the benchmark's seeds start at 0.
 SWEEP_SEED = 1000
 
@@ -76,18 +78,31 @@ class Result:
 
 
 def run_tracker(
-    make_tracker: Callable[[], Any], recordings: Sequence[Recording], keypoints: KeypointMeta
+    make_tracker: Callable[[], Any],
+    recordings: Sequence[Recording],
+    keypoints: KeypointMeta,
+    smoother: OfflineSmoother | None = None,
 ) -> Result:
-    """Track the people of all recordings, each with a new tracker."""
+    """Track the people of all recordings, each with a new tracker, and smooth them once they are all known."""
     metric, ms = TrackingMetric(keypoints), []
     errors: list[np.ndarray] = []
     bends: list[np.ndarray] = []
     for number, recording in enumerate(recordings):
-        tracker, paths = make_tracker(), _Paths(keypoints)
-        for timestamp, truth, found in zip(recording.timestamps, recording.truth, recording.found):
+        tracker, paths, frames, spent = make_tracker(), _Paths(keypoints), [], []
+        for timestamp, found in zip(recording.timestamps, recording.found):
             start = time.perf_counter()
-            tracked = tracker.update(found, timestamp)
-            ms.append(1000 * (time.perf_counter() - start))
+            frames.append(tracker.update(found, timestamp))
+            spent.append(1000 * (time.perf_counter() - start))
+        if smoother is not None:
+            start = time.perf_counter()
+            smoothed = smoother.smooth_video(
+                recording.timestamps, [frame.people for frame in frames], [frame.ids for frame in frames]
+            )
+            frames = [Tracked(*frame) for frame in zip(*smoothed)]
+            share = 1000 * (time.perf_counter() - start) / max(len(frames), 1)
+            spent = [value + share for value in spent]
+        ms += spent
+        for truth, tracked in zip(recording.truth, frames):
             metric.add(number, truth, tracked.people, tracked.ids)
             paths.add(truth, tracked)
         errors.append(paths.errors())
@@ -137,7 +152,10 @@ class _Paths:
 
 
 def print_table(
-    rows: Mapping[str, Callable[[], Any]], recordings: Sequence[Recording], keypoints: KeypointMeta
+    rows: Mapping[str, Callable[[], Any]],
+    recordings: Sequence[Recording],
+    keypoints: KeypointMeta,
+    offline: Mapping[str, OfflineSmoother] | None = None,
 ) -> None:
     """Print a row for each tracker."""
     head = [
@@ -154,7 +172,7 @@ def print_table(
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     result = None
     for name, make_tracker in rows.items():
-        result = run_tracker(make_tracker, recordings, keypoints)
+        result = run_tracker(make_tracker, recordings, keypoints, (offline or {}).get(name))
         numbers = result.numbers
         cells = [name, f"{numbers['IDF1']:.3f}", f"{numbers['switches']}", f"{numbers['fragmentations']}"]
         cells += [f"{numbers['MOTA']:.3f}", f"{numbers['HOTA']:.3f}", f"{statistics.median(result.ms):.2f}"]
@@ -216,6 +234,7 @@ def print_benchmark(
             "OKS, no motion": {**plain, "motion": False},
             "PoseTracker": plain,
             "PoseTracker, smoothing": {**options, "smoothing": options.get("smoothing") or {}},
+            _OFFLINE: plain,
         }
     configs = {name: {"type": "PoseTracker", "keypoints": keypoints, **o} for name, o in variants.items()}
     rows: dict[str, Callable[[], Any]] = {} if sweep else {"greedy IoU": GreedyIouTracker}
@@ -235,7 +254,7 @@ def print_benchmark(
         f"people from {source}; "
         f"{1000 * seconds / (num_videos * num_frames):.0f} ms to generate a frame"
     )
-    print_table(rows, recordings, keypoints)
+    print_table(rows, recordings, keypoints, {_OFFLINE: OfflineSmoother()})
 
 
 def _build(config: Mapping[str, Any]) -> Any:
