@@ -51,7 +51,7 @@ class RuntimePredictor:
         trust_pt2: Open a ``.pt2`` file, which may run any code in it; without, it is refused.
 
     Attributes:
-        name: Name of the config, backend, and the precision that really runs.
+        name: Name of the config, backend, the precision that really runs, and the device unless it is the CPU.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class RuntimePredictor:
         self.meta = self.codec.meta
         sidecar = self.runtime.sidecar
         self.name = f"{sidecar.name} {backend or sidecar.backend} {self.runtime.precision}"
+        if self.runtime.backend.device != "cpu":
+            self.name += f" on {self.runtime.backend.device}"
         used = self.runtime.backend.used_precision
         if self.runtime.precision != used:
             print(

@@ -13,7 +13,7 @@ import pytest
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.inferencers.inferencer import PoseInferencer
-from ehrpose.inferencers.predictors import open_predictor
+from ehrpose.inferencers.predictors import RuntimePredictor, open_predictor
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda", "nonsense", "cpu:1", ""])
@@ -107,6 +107,18 @@ def test_devices_become_providers_with_the_cpu_behind_them(exported, gpu_machine
     assert session.asked[0][1] == {"arena_extend_strategy": "kSameAsRequested"}
     with pytest.raises(ValueError, match="expected a device or a list of providers, got both"):
         PoseRuntime(path, device="cpu", providers=["CUDAExecutionProvider"])
+
+
+def test_the_device_is_part_of_the_name_that_is_shown(exported, gpu_machine):
+    path = exported()
+    gpu_machine(Session())
+    names = []
+    for device in (None, "cuda:1"):
+        predictor = RuntimePredictor(path, device=device)
+        names.append(predictor.name)
+        predictor.close()
+    assert names[0].endswith(" onnxruntime fp32")
+    assert names[1] == f"{names[0]} on cuda:1"
 
 
 def test_a_provider_that_does_not_start_is_an_error(exported, gpu_machine):
