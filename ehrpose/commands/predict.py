@@ -21,6 +21,7 @@ WEIGHTS_HELP = "checkpoint file, or 'none' for random weights; default: those of
 _SEQUENCE_FPS = 30.0
 # Maximum number of a video's files that the summary names.
 _NAMED_FILES = 3
+_SMOOTHING: dict[str, Any] = {"causal": {}, "offline": "offline"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--codec", dest="video_codec", metavar="FOURCC", help="encoder of the output video, such as MJPG"
     )
     video.add_argument("--track", action="store_true", help="track people: each gets a persistent id")
-    video.add_argument("--smooth", action="store_true", help="track people and smooth their keypoints")
+    video.add_argument(
+        "--smooth",
+        nargs="?",
+        const="causal",
+        choices=("causal", "offline"),
+        help="track people and smooth their keypoints: as they come (--smooth alone), or once the whole video is known, "
+        "without lag and with gaps filled (--smooth offline)",
+    )
     video.add_argument(
         "--no-audio",
         dest="keep_sound",
@@ -149,7 +157,7 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
                 bbox_thr=args.bbox_thr,
                 skip=args.skip,
                 max_frames=args.max_frames,
-                tracker={"smoothing": {}} if args.smooth else args.track,
+                tracker={"smoothing": _SMOOTHING[args.smooth]} if args.smooth else args.track,
                 show_progress=source.kind != "images" and sys.stderr.isatty(),
                 draw=draw,
                 write=write,

@@ -20,6 +20,7 @@ from ehrpose.progress import Progress, Rate
 from ehrpose.structures import People
 
 if TYPE_CHECKING:  # imported with the first photos, and when people are tracked
+    from ehrpose.inferencers.two_passes import Find
     from ehrpose.media.inputs import Frame, InputSource
     from ehrpose.tracking.open_tracker import Tracker
 
@@ -118,7 +119,8 @@ class PoseInferencer:
             max_frames: Maximum number of frames or photos; None takes all.
             fps: Treat photos as the frames of a video at this rate; see ``ehrpose.media.open_inputs``.
             tracker: Track people from frame to frame (videos and cameras): True, options of PoseTracker such as
-                ``dict(smoothing={})``, or a tracker. Each person gets a ``track_id`` (-1: not yet tracked), drawn as a
+                ``dict(smoothing={})``, or a tracker. ``dict(smoothing="offline")``, for recorded videos: find everyone
+                first, then smooth with past and future and fill gaps (``OfflineSmoother``). Each person gets a ``track_id`` (-1: not yet tracked), drawn as a
                 label, and as a color with ``color_by="id"``.
             show_progress: Show a progress line.
             draw: How people are drawn.
@@ -162,7 +164,7 @@ class PoseInferencer:
     def _results(
         self,
         open_source: Callable[[], InputSource],
-        read: Callable[[InputSource], Iterator[list[Frame]]],
+        read: Callable[..., Iterator[list[Frame]]],
         choose: Callable[[People], People],
         tracker: Tracker | dict[str, Any] | bool | None,
         draw: DrawOptions,
@@ -179,16 +181,15 @@ class PoseInferencer:
             *open_writers(source, write),
         ) as outputs:  # fmt: skip
             self.written = outputs.written
-            follower = self._tracker(tracker, source)
+            find: Find = partial(self._find, choose, self._tracker(tracker, source))
+            if isinstance(tracker, dict) and tracker.get("smoothing") == "offline":
+                from ehrpose.inferencers.two_passes import smoothed_find
+
+                find = smoothed_find(find, source, partial(read, warns=False))
             for batch in read(source):
                 frames = self._readable(batch)
                 pictures, predictions, found_results = [], [], []
-                images = [frame.image for frame in frames if frame.image is not None]
-                found = self.predictor.predict(images) if images else []
-                for frame, people in zip(frames, map(choose, found)):
-                    ids = None
-                    if follower is not None:
-                        people, ids = follower.update(people, frame.timestamp)
+                for frame, (people, ids) in zip(frames, find(frames)):
                     predictions.append(people_to_dicts(people, track_ids=ids))
                     found_results.append(results_of(frame, people, ids, self.predictor.meta, source))
                     outputs.add(frame, predictions[-1], found_results[-1])
@@ -221,6 +222,16 @@ class PoseInferencer:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
+    def _find(
+        self, choose: Callable[[People], People], follower: Tracker | None, frames: list[Frame]
+    ) -> list[tuple[People, Any]]:
+        """Return the people of readable frames, and their ids if there is a tracker."""
+        images = [frame.image for frame in frames if frame.image is not None]
+        found = map(choose, self.predictor.predict(images) if images else [])
+        if follower is None:
+            return [(people, None) for people in found]
+        return [follower.update(people, frame.timestamp) for frame, people in zip(frames, found)]
+
     def _readable(self, frames: list[Frame]) -> list[Frame]:
         for frame in frames:
             if frame.image is None:
@@ -233,6 +244,8 @@ class PoseInferencer:
             return None
         from ehrpose.tracking.open_tracker import open_tracker
 
+        if isinstance(tracker, dict) and tracker.get("smoothing") == "offline":
+            tracker = {**tracker, "smoothing": None}  # smoothed once all frames are known
         return open_tracker(tracker, self.predictor.meta, source.fps)
 
     def _canvas(self, image: Any, draw: DrawOptions) -> np.ndarray:
@@ -274,7 +287,12 @@ def _best(people: People, min_score: float, most: int) -> People:
 
 
 def _batches(
-    source: InputSource, batch_size: int, skip: int, max_frames: int | None, show_progress: bool
+    source: InputSource,
+    batch_size: int,
+    skip: int,
+    max_frames: int | None,
+    show_progress: bool,
+    warns: bool = True,
 ) -> Iterator[list[Frame]]:
     """Yield lists of frames, read ahead in a thread; for a camera, always just the newest frame."""
     from ehrpose.media.prefetch import prefetch
@@ -309,7 +327,7 @@ def _batches(
         raise ValueError(
             f"nothing is left after `skip` {skip}: expected fewer than the input's {counted(has or 0, what)}"
         )
-    if max_frames is None or done < max_frames:
+    if warns and (max_frames is None or done < max_frames):
         _warn_of_missing(source)
 
 

@@ -63,7 +63,7 @@ class InputSource:
     ):
         if fps is not None and not 0 < fps < 1000:
             raise ValueError(f"fps must be between 0 and 1000, got {fps}")
-        self.photos, self.video = list(photos), video
+        self.photos, self.video, self._given_fps = list(photos), video, fps
         self.fps = fps if video is None else video.fps
         if video is not None:
             self.kind = "camera" if video.is_camera else "video"
@@ -96,6 +96,19 @@ class InputSource:
                 yield Frame(None, name, index, path, timestamp, str(error))
                 continue
             yield Frame(image, name, index, path, timestamp)
+
+    def again(self) -> InputSource:
+        """Return a new source of the same frames, from the first one.
+
+        Raises:
+            ValueError: This is a camera.
+            VideoError: The video cannot be opened any more.
+        """
+        if self.video is None:
+            return InputSource(self.photos, fps=self._given_fps, name=self.name)
+        if self.video.path is None:
+            raise ValueError("expected a recorded video or photos, got a camera, whose frames pass once")
+        return InputSource(video=VideoReader(self.video.path, self._given_fps), fps=self._given_fps)
 
     def close(self) -> None:
         """Release the video or camera."""
@@ -142,7 +155,7 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
     if "://" in text:
         raise ValueError(f"{text} is a URL: download it first and give the file name")
     if Path(text).is_file() and Path(text).suffix.lower() in VIDEO_SUFFIXES:
-        return InputSource(video=VideoReader(text, fps))
+        return InputSource(video=VideoReader(text, fps), fps=fps)
     found = list_images(text)
     if fps is None:
         return InputSource(found)
