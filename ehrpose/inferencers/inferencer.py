@@ -180,11 +180,12 @@ class PoseInferencer:
         ) as outputs:  # fmt: skip
             self.written = outputs.written
             follower = self._tracker(tracker, source)
+            predict = self.predictor.predict if source.kind == "images" else self._watched()
             for batch in read(source):
                 frames = self._readable(batch)
                 pictures, predictions, found_results = [], [], []
                 images = [frame.image for frame in frames if frame.image is not None]
-                found = self.predictor.predict(images) if images else []
+                found = predict(images) if images else []
                 for frame, people in zip(frames, map(choose, found)):
                     ids = None
                     if follower is not None:
@@ -234,6 +235,23 @@ class PoseInferencer:
         from ehrpose.tracking.open_tracker import open_tracker
 
         return open_tracker(tracker, self.predictor.meta, source.fps)
+
+    def _watched(self) -> Callable[[list[np.ndarray]], list[People]]:
+        """Return the predictor's function; it says on stderr if frames become slow. Photos differ too much for that."""
+        from ehrpose.slow_steps import SlowSteps
+
+        steps = SlowSteps("frames")
+
+        def predict(images: list[np.ndarray]) -> list[People]:
+            steps.pause()  # waiting for a camera, or for the caller
+            steps.begin()
+            found = self.predictor.predict(images)
+            line = steps.end()
+            if line is not None:
+                print(line, file=sys.stderr)
+            return found
+
+        return predict
 
     def _canvas(self, image: Any, draw: DrawOptions) -> np.ndarray:
         """Return the image that people are drawn on; runs in the thread of the network."""
