@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from ehrpose.threads import SETTINGS
@@ -40,6 +41,7 @@ class Measured(NamedTuple):
     Attributes:
         backend: What runs the network.
         busy: Busy loops beside it.
+        others: Cores that other programs used meanwhile, the loops among them; None where that is not known.
         way: How it runs.
         wall_ms: Time per photo.
         cpu_ms: Processor time per photo, of all threads.
@@ -49,6 +51,7 @@ class Measured(NamedTuple):
 
     backend: str
     busy: int
+    others: float | None
     way: Way
     wall_ms: float
     cpu_ms: float
@@ -82,7 +85,7 @@ def measure(
         ValueError: A process cannot open the model; the message is its last line.
     """
     compared = ways(num_threads)
-    found: list[list[tuple[float, float]]] = [[] for _ in compared]
+    found: list[list[_Turn]] = [[] for _ in compared]
     with ExitStack() as stack:
         turns = [stack.enter_context(_Turns(model, backend, way)) for way in compared]
         for turn in turns:  # what is loaded and compiled at the first photos
@@ -95,41 +98,59 @@ def measure(
     return [_summary(backend, busy, way, times, found[0]) for way, times in zip(compared, found, strict=True)]
 
 
-def _summary(
-    backend: str, busy: int, way: Way, times: list[tuple[float, float]], first: list[tuple[float, float]]
-) -> Measured:
-    walls, cpus = zip(*times, strict=True)
-    ratios = [(wall / w, cpu / c) for (wall, cpu), (w, c) in zip(times, first, strict=True)]
+def _summary(backend: str, busy: int, way: Way, turns: Sequence[_Turn], first: Sequence[_Turn]) -> Measured:
+    others = [turn.others for turn in turns if turn.others is not None]
+    pairs = list(zip(turns, first, strict=True))
     return Measured(
         backend,
         busy,
+        statistics.median(others) if others else None,
         way,
-        1000 * statistics.median(walls),
-        1000 * statistics.median(cpus),
-        statistics.median(wall for wall, _ in ratios),
-        statistics.median(cpu for _, cpu in ratios),
+        1000 * statistics.median(turn.wall for turn in turns),
+        1000 * statistics.median(turn.cpu for turn in turns),
+        statistics.median(turn.wall / base.wall for turn, base in pairs),
+        statistics.median(turn.cpu / base.cpu for turn, base in pairs),
     )
+
+
+class _Turn(NamedTuple):
+    """Seconds and processor seconds of a photo, and the cores that others used."""
+
+    wall: float
+    cpu: float
+    others: float | None
 
 
 def table(rows: Sequence[Measured]) -> str:
     """Return the rows as a table; ratios are to the first way."""
     lines = [
-        "| backend | busy loops | threads | ms | ratio | processor ms | ratio |",
-        "|---|---|---|---|---|---|---|",
+        "| backend | busy loops | others, cores | threads | ms | ratio | processor ms | ratio |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.backend} | {row.busy} | {row.way.name} | {row.wall_ms:.0f} | {row.wall_ratio:.2f} | "
+        f"| {row.backend} | {row.busy} | {_cores(row.others)} | {row.way.name} | {row.wall_ms:.0f} | {row.wall_ratio:.2f} | "
         f"{row.cpu_ms:.0f} | {row.cpu_ratio:.2f} |"
         for row in rows
     ]
     return "\n".join(lines)
 
 
+def _cores(number: float | None) -> str:
+    return "" if number is None else f"{number:.1f}"
+
+
 class _Turns:
     """A process that waits for its turn; a context manager that ends it."""
 
     def __init__(self, model: str, backend: str, way: Way):
-        self._command = [sys.executable, "-m", __name__, model, backend, str(way.num_threads)]
+        self._command = [
+            sys.executable,
+            "-m",
+            "ehrpose.analysis.speed.thread_benchmark",
+            model,
+            backend,
+            str(way.num_threads),
+        ]
         kept = {name: value for name, value in os.environ.items() if name not in SETTINGS}
         self._env = {**kept, **way.settings}
 
@@ -141,10 +162,11 @@ class _Turns:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def take(self, photos: int) -> tuple[float, float]:
-        """Return the seconds and the processor seconds of a photo."""
+    def take(self, photos: int) -> _Turn:
+        """Find the people of so many photos."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        start, busy = time.perf_counter(), busy_seconds()
         try:
             self._process.stdin.write(f"{photos}\n")
             self._process.stdin.flush()
@@ -155,7 +177,20 @@ class _Turns:
             _, errors = self._process.communicate()
             raise ValueError((errors or "").strip().splitlines()[-1] if errors else "the process ended")
         wall, cpu = map(float, line.split())
-        return wall, cpu
+        seconds, others = time.perf_counter() - start, None
+        if busy is not None:
+            others = max(0.0, (busy_seconds() or busy) - busy - cpu * photos) / seconds
+        return _Turn(wall, cpu, others)
+
+
+def busy_seconds() -> float | None:
+    """Return how long the machine's cores have worked since its start, summed up; None where it is not counted."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split(maxsplit=9)[1:9]
+        user, nice, system, _, _, irq, soft_irq, steal = map(int, words)
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
