@@ -128,8 +128,8 @@ def table(rows: Sequence[Measured]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.backend} | {row.busy} | {_cores(row.others)} | {row.way.name} | {row.wall_ms:.0f} | {row.wall_ratio:.2f} | "
-        f"{row.cpu_ms:.0f} | {row.cpu_ratio:.2f} |"
+        f"| {row.backend} | {row.busy} | {_cores(row.others)} | {row.way.name} | {row.wall_ms:.0f} | "
+        f"{row.wall_ratio:.2f} | {row.cpu_ms:.0f} | {row.cpu_ratio:.2f} |"
         for row in rows
     ]
     return "\n".join(lines)
