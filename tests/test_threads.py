@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from ehrpose import threads
+from ehrpose.machine_info import threads_in_use
 from ehrpose.threads import default_threads, prepare_process, waits_asleep
 
 
@@ -108,6 +109,13 @@ def test_a_command_sets_them_up_for_itself_and_its_processes(root):
     )
     assert run(root, code) == ["passive"]
     assert run(root, code, OMP_WAIT_POLICY="active") == ["active"]
+
+
+def test_info_says_what_decides_about_threads(monkeypatch):
+    monkeypatch.setattr("ehrpose.machine_info.available_cores", lambda: 3)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads_in_use() == "3 cores may be used, OMP_NUM_THREADS not set, OMP_WAIT_POLICY passive"
 
 
 def test_no_script_loads_torch_before_its_threads_are_set_up(root):

@@ -175,7 +175,8 @@ class _Turns:
         line = self._process.stdout.readline()
         if not line:
             _, errors = self._process.communicate()
-            raise ValueError((errors or "").strip().splitlines()[-1] if errors else "the process ended")
+            last = (errors.strip().splitlines() or ["the process ended"])[-1]
+            raise ValueError(last.split("Error: ", 1)[-1])
         wall, cpu = map(float, line.split())
         seconds, others = time.perf_counter() - start, None
         if busy is not None:
