@@ -5,7 +5,6 @@ from ehrpose.engine.hooks.badcase import BadCaseHook
 from ehrpose.engine.hooks.early_stopping import EarlyStoppingHook
 from ehrpose.engine.hooks.finite import NonFiniteLossError, NonFiniteLossHook
 from ehrpose.engine.hooks.progress import ProgressBarHook
-from ehrpose.engine.hooks.slow_steps import SlowStepHook
 from ehrpose.engine.hooks.visualization import PoseVisualizationHook
 from ehrpose.engine.runner import PoseRunner, build_runner
 from ehrpose.engine.seeding import ExactResumeHook, ResumableIterBasedTrainLoop
@@ -24,7 +23,6 @@ __all__ = [
     "ProgressBarHook",
     "ResumableIterBasedTrainLoop",
     "SafeCheckpointHook",
-    "SlowStepHook",
     "SyncStatisticsHook",
     "build_runner",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from toy_parts import toy_config
 
-from ehrpose.engine import SlowStepHook, build_runner
+from ehrpose.engine import build_runner
+from ehrpose.engine.hooks.slow_steps import SlowStepHook
 from ehrpose.slow_steps import SlowSteps
 
 
