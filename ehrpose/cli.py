@@ -12,6 +12,7 @@ import sys
 from typing import Any, Callable, Optional, Sequence
 
 from ehrpose.option_values import TypedText
+from ehrpose.threads import prepare_process
 
 DEBUG_VARIABLE = "EHRPOSE_DEBUG"
 # Below the command line, errors name arguments: `calib_data`, or `decode="none"` with a value.
@@ -37,8 +38,10 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", e
 def run_cli(main: Callable[[], None]) -> None:
     """Run a tool; user errors end with one line on stderr and exit code 2, failed runs with exit code 1.
 
-    With EHRPOSE_DEBUG=1 in the environment, errors keep their traceback.
+    With EHRPOSE_DEBUG=1 in the environment, errors keep their traceback. The threads of this process are set up first,
+    see ``ehrpose.threads``.
     """
+    prepare_process()
     _let_stdout_print_any_name()
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         main()

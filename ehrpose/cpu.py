@@ -17,9 +17,26 @@ def available_cores(root: Union[str, Path] = CGROUP) -> int:
         root: Folder of the control groups, version 1 or 2, as a container sees its own.
     """
     # macOS and Windows have no affinity to ask for.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine_cores()
     quota = cpu_quota(root)
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def machine_cores() -> int:
+    """Return the number of logical cores that the machine has, at least 1."""
+    return os.cpu_count() or 1
+
+
+def throttled_seconds(root: Union[str, Path] = CGROUP) -> Optional[float]:
+    """Return how long the container was held back so far, as its time was used up; None where that is not counted."""
+    folder = Path(root)
+    for path, name, unit in ((folder, "throttled_usec", 1e-6), (folder / "cpu", "throttled_time", 1e-9)):
+        try:
+            lines = (path / "cpu.stat").read_text(encoding="ascii").splitlines()
+            return next(unit * float(line.split()[1]) for line in lines if line.startswith(name))
+        except (OSError, ValueError, IndexError, StopIteration):
+            continue
+    return None
 
 
 def cpu_quota(root: Union[str, Path] = CGROUP) -> Optional[float]:

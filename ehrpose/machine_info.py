@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ehrpose.counted import counted
+from ehrpose.cpu import available_cores
+from ehrpose.threads import NUM_THREADS, WAIT_POLICY
 from ehrpose.version import __version__
 
 ABSENT = "not installed"
@@ -55,6 +57,7 @@ def collect_info() -> dict[str, Any]:
         "system": _system(),
         "processor": f"{processor_name()}, {counted(os.cpu_count() or 1, 'core')}",
     }
+    info["threads"] = threads_in_use()
     info.update({name: _version(name, names) for name, names in _PACKAGES.items()})
     info["cv2 has"] = _opencv_parts()
     info["ffmpeg"] = _ffmpeg()
@@ -92,6 +95,12 @@ def _system() -> str:
     except OSError:
         pass
     return f"{name}, {platform.platform()}" if name else platform.platform()
+
+
+def threads_in_use() -> str:
+    """Return what decides about CPU threads: the cores that may be used, and OpenMP's settings."""
+    settings = [f"{name} {os.environ.get(name) or 'not set'}" for name in (NUM_THREADS, WAIT_POLICY)]
+    return f"{counted(available_cores(), 'core')} may be used, {', '.join(settings)}"
 
 
 def processor_name() -> str:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 import torch
 
 from ehrpose.config import load_config
-from ehrpose.model_zoo import find_model, is_model_name, list_models, zoo_root
+from ehrpose.model_zoo import ZooModel, find_model, is_model_name, list_models, zoo_root
 from ehrpose.models.loading import init_model
+from ehrpose.zoo_card import CARD, weights_card
 from ehrpose.zoo_tables import OTHERS, others_table, with_table, zoo_table
 
 INDEX = "Import: [metafile.yml]\n"
@@ -113,6 +115,40 @@ def test_page_of_the_docs_is_what_the_metafiles_say(root):
     page = (root / "docs/model_zoo.md").read_text(encoding="utf-8")
     assert with_table(page, zoo_table(list_models(), zoo_root())) == page
     assert with_table(page, others_table(list_models(), zoo_root()), OTHERS) == page
+
+
+def test_the_card_of_the_weights_is_what_the_metafiles_and_files_say(root):
+    card = (root / "checkpoints/README.md").read_text(encoding="utf-8")
+    assert with_table(card, weights_card(list_models(), zoo_root()), CARD) == card
+
+
+def test_the_card_names_every_included_file_with_its_hash(root):
+    card = (root / "checkpoints/README.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(checkpoints/[^`]+)` \| ([\d,]+) \| `([0-9a-f]{64})` \|$", card, re.MULTILINE)
+    files = [path for path in sorted((root / "checkpoints").iterdir()) if path.name != "README.md"]
+    assert len(files) == 6
+    contents = {f"checkpoints/{path.name}": path.read_bytes() for path in files}
+    assert sorted(named) == sorted(
+        (name, f"{len(content):,}", hashlib.sha256(content).hexdigest()) for name, content in contents.items()
+    )
+
+
+def test_what_a_metafile_does_not_say_is_unknown(tmp_path):
+    weights = tmp_path / "checkpoints" / "bare.pth"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    card = weights_card([ZooModel("bare", None, weights), ZooModel("none", None)], tmp_path)
+    assert f"| `checkpoints/bare.pth` | 7 | `{hashlib.sha256(b'weights').hexdigest()}` |" in card
+    for name in (
+        "trained on",
+        "started from",
+        "licence of the start",
+        "licence of these files",
+        "parameters",
+    ):
+        assert f"- {name}: unknown\n" in card
+    assert "- measured: nothing\n" in card
+    assert "none" not in card.split("config: none")[1]
 
 
 def test_a_page_without_marks_is_refused():

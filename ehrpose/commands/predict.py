@@ -64,8 +64,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="causal",
         choices=("causal", "offline"),
-        help="track people and smooth their keypoints: as they come (--smooth alone), or once the whole video is known, "
-        "without lag and with gaps filled (--smooth offline)",
+        help="track people and smooth their keypoints: as they come (--smooth alone), or once all of a video is known: "
+        "without lag, gaps filled (--smooth offline)",
     )
     video.add_argument(
         "--no-audio",

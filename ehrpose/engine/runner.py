@@ -28,6 +28,7 @@ from ehrpose.engine.console import quieten_console
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
 from ehrpose.engine.freezing import FROZEN, freeze, frozen_before
 from ehrpose.engine.hooks.pending_validation import PendingValidationHook
+from ehrpose.engine.hooks.slow_steps import SlowStepHook
 from ehrpose.engine.log_files import guard_logger, guard_visualizer
 from ehrpose.engine.manager_lock import manager_lock_freed
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
@@ -121,6 +122,8 @@ class PoseRunner(Runner):
         if not any(isinstance(hook, CheckpointFitHook) for hook in self.hooks):
             self.register_hook(CheckpointFitHook())
         self.register_hook(PendingValidationHook())
+        if not any(isinstance(hook, SlowStepHook) for hook in self.hooks):
+            self.register_hook(SlowStepHook())
         if self.distributed:
             self.register_hook(SyncStatisticsHook())
 

@@ -119,9 +119,9 @@ class PoseInferencer:
             max_frames: Maximum number of frames or photos; None takes all.
             fps: Treat photos as the frames of a video at this rate; see ``ehrpose.media.open_inputs``.
             tracker: Track people from frame to frame (videos and cameras): True, options of PoseTracker such as
-                ``dict(smoothing={})``, or a tracker. ``dict(smoothing="offline")``, for recorded videos: find everyone
-                first, then smooth with past and future and fill gaps (``OfflineSmoother``). Each person gets a ``track_id`` (-1: not yet tracked), drawn as a
-                label, and as a color with ``color_by="id"``.
+                ``dict(smoothing={})``, or a tracker. Each person gets a ``track_id`` (-1: not yet tracked), drawn as a
+                label, and as a color with ``color_by="id"``. ``dict(smoothing="offline")``, for recorded videos, finds
+                everyone first, then smooths with past and future and fills gaps (``OfflineSmoother``).
             show_progress: Show a progress line.
             draw: How people are drawn.
             write: What is written, shown and returned.
@@ -181,7 +181,12 @@ class PoseInferencer:
             *open_writers(source, write),
         ) as outputs:  # fmt: skip
             self.written = outputs.written
-            find: Find = partial(self._find, choose, self._tracker(tracker, source))
+            predict = self.predictor.predict
+            if source.kind != "images":  # photos differ too much
+                from ehrpose.slow_steps import watched
+
+                predict = watched(predict, "frames")
+            find: Find = partial(_find, predict, choose, self._tracker(tracker, source))
             if isinstance(tracker, dict) and tracker.get("smoothing") == "offline":
                 from ehrpose.inferencers.two_passes import smoothed_find
 
@@ -221,16 +226,6 @@ class PoseInferencer:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
-
-    def _find(
-        self, choose: Callable[[People], People], follower: Tracker | None, frames: list[Frame]
-    ) -> list[tuple[People, Any]]:
-        """Return the people of readable frames, and their ids if there is a tracker."""
-        images = [frame.image for frame in frames if frame.image is not None]
-        found = map(choose, self.predictor.predict(images) if images else [])
-        if follower is None:
-            return [(people, None) for people in found]
-        return [follower.update(people, frame.timestamp) for frame, people in zip(frames, found)]
 
     def _readable(self, frames: list[Frame]) -> list[Frame]:
         for frame in frames:
@@ -284,6 +279,20 @@ _ARGUMENTS = [
 def _best(people: People, min_score: float, most: int) -> People:
     kept = people.select(people.scores >= min_score)
     return kept if most < 0 else kept.select(np.arange(len(kept)) < most)
+
+
+def _find(
+    predict: Callable[[list[np.ndarray]], list[People]],
+    choose: Callable[[People], People],
+    follower: Tracker | None,
+    frames: list[Frame],
+) -> list[tuple[People, Any]]:
+    """Return the people of readable frames, and their ids if there is a tracker."""
+    images = [frame.image for frame in frames if frame.image is not None]
+    found = map(choose, predict(images) if images else [])
+    if follower is None:
+        return [(people, None) for people in found]
+    return [follower.update(people, frame.timestamp) for frame, people in zip(frames, found)]
 
 
 def _batches(

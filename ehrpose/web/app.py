@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -32,6 +33,7 @@ def create_app(
     limits: Limits | None = None,
     hosts: Sequence[str] = LOCAL_HOSTS,
     token: str | None = None,
+    preload: bool = False,
 ) -> Starlette:
     """Return the application. It ends the pool's processes when the server stops.
 
@@ -40,14 +42,18 @@ def create_app(
         limits: Sizes and times; None takes those of the pool.
         hosts: Host names that are answered, by default those of this machine, which pages of other sites cannot send.
         token: Required in the header ``Authorization: Bearer`` of all requests but those for the page.
+        preload: Load the first model at the start, in the background: the page is there at once, and photos wait.
     """
     limits = limits or pool.limits
     interface = _Interface(pool, limits)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        loading = asyncio.create_task(pool.load(pool.names[0])) if preload else None
         yield
         pool.close()
+        if loading is not None:
+            await loading
 
     return Starlette(
         routes=[
@@ -76,14 +82,18 @@ class _Interface:
         self._bodies = Budget(max(limits.bodies, limits.max_bytes), "uploads")
 
     async def health(self, request: Request) -> Response:
-        """Return 200, or 503 if a model failed repeatedly."""
-        failing = self.pool.failing
-        state = {"status": "failing" if failing else "ok", "version": __version__}
-        return JSONResponse({**state, "failing": failing} if failing else state, 503 if failing else 200)
+        """Return 200, also while a model loads, or 503 if one failed repeatedly."""
+        named = {"failing": self.pool.failing, "loading": self.pool.loading}
+        named = {status: names for status, names in named.items() if names}
+        state = {"status": next(iter(named), "ok"), "version": __version__, **named}
+        return JSONResponse(state, 503 if "failing" in named else 200)
 
     async def models(self, request: Request) -> Response:
         """Return the models, the default first, and the limits."""
-        models = [{"name": name, "open": self.pool.is_open(name)} for name in self.pool.names]
+        pool = self.pool
+        models = [
+            {"name": name, "open": pool.is_open(name), "state": pool.state(name)} for name in pool.names
+        ]
         limits = {"max_bytes": self.limits.max_bytes, "max_pixels": self.limits.max_pixels}
         return JSONResponse({"models": models, "limits": limits})
 

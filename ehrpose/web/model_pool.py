@@ -37,6 +37,8 @@ class _Entry:
     name: str
     open: Callable[[], Predictor]
     worker: Worker | None = None
+    is_loading: bool = False
+    opening: Worker | None = None  # its process, while it loads the model
     # Photos that arrive while the one in progress is computed are served in their order.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
@@ -64,6 +66,7 @@ class ModelPool:
         self.limits = limits or Limits()
         self._entries = {name: _Entry(name, opener) for name, opener in openers.items()}
         self._pixels = Budget(self.limits.max_pixels, "pixels")
+        self._is_closed = False
 
     @property
     def names(self) -> list[str]:
@@ -75,9 +78,22 @@ class ModelPool:
         """Names of the models that rest after failures."""
         return [entry.name for entry in self._entries.values() if entry.rests_until > time.monotonic()]
 
+    @property
+    def loading(self) -> list[str]:
+        """Names of the models that are being opened; their photos wait."""
+        return [entry.name for entry in self._entries.values() if entry.is_loading]
+
     def is_open(self, name: str) -> bool:
         """Whether the model is in memory."""
         return self._entries[name].worker is not None
+
+    def state(self, name: str) -> str:
+        """Return ``"open"``, ``"loading"``, ``"failing"``, or ``"closed"`` for a model that its first photo opens."""
+        if self._entries[name].is_loading:
+            return "loading"
+        if name in self.failing:
+            return "failing"
+        return "open" if self.is_open(name) else "closed"
 
     def pid(self, name: str) -> int | None:
         """Number of the model's process; None if it is not open."""
@@ -136,15 +152,29 @@ class ModelPool:
             entry.failures = 0
             return answer
 
+    async def load(self, name: str) -> None:
+        """Open a model before its first photo; what goes wrong is logged, and the first photo tries again."""
+        entry = self._entries[name]
+        async with entry.lock:
+            if entry.worker is not None or self._is_closed:
+                return
+            try:
+                entry.worker = await self._open(entry)
+            except (WorkerLostError, ModelFailedError, OSError) as error:  # OSError: no process starts
+                if self._is_closed:
+                    return
+                if not isinstance(error, ModelFailedError):
+                    await self._lost(entry)
+                logger.error("model %s could not be loaded: %s", entry.name, error)
+
     @asynccontextmanager
     async def _turn(self, entry: _Entry) -> AsyncIterator[None]:
         try:
             with anyio.fail_after(self.limits.wait_s):
                 await entry.lock.acquire()
         except TimeoutError:
-            raise BusyError(
-                f"no turn for {entry.name} within {self.limits.wait_s:g} s: try again", 5
-            ) from None
+            reason = f"{entry.name} is still loading" if entry.is_loading else f"no turn for {entry.name}"
+            raise BusyError(f"{reason} after {self.limits.wait_s:g} s: try again", 5) from None
         try:
             yield
         finally:
@@ -172,14 +202,23 @@ class ModelPool:
 
     async def _open(self, entry: _Entry) -> Worker:
         limits = self.limits
+
+        def started(worker: Worker) -> None:
+            entry.opening = worker
+            if self._is_closed:
+                worker.kill()
+
         await self._end(entry)
+        entry.is_loading = True
         try:
             return await run_in_threadpool(
-                Worker, entry.open, limits.max_pixels, limits.open_s, limits.photo_s
+                Worker, entry.open, limits.max_pixels, limits.open_s, limits.photo_s, started
             )
         except ModelFailedError:
             await self._lost(entry)
             raise
+        finally:
+            entry.is_loading, entry.opening = False, None
 
     async def _lost(self, entry: _Entry) -> None:
         entry.failures += 1
@@ -202,11 +241,14 @@ class ModelPool:
             entry.stuck += worker.is_alive
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes, also those that are still loading."""
+        self._is_closed = True
         for entry in self._entries.values():
             if entry.worker is not None:
                 entry.worker.close()
                 entry.worker = None
+            if entry.opening is not None:
+                entry.opening.kill()
 
 
 def open_ready(spec: ModelSpec, device: str | None, trust_pt2: bool = False) -> Predictor:

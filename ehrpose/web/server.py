@@ -98,7 +98,7 @@ def serve(argv: list[str] | None = None) -> None:
         print(opened(args.host, port, hosts, token is not None), file=sys.stderr)
     print(f"{address(args.host, port)}  (Ctrl-C stops it; models: {', '.join(pool.names)})", flush=True)
     config = uvicorn.Config(
-        create_app(pool, limits, hosts, token),
+        create_app(pool, limits, hosts, token, preload=True),
         http=limited_protocol(limits),
         ws="none",
         log_level="warning",

@@ -43,13 +43,21 @@ class Worker:
         max_pixels: Maximum number of pixels of a photo.
         open_s: Maximum time for opening, in seconds.
         photo_s: Maximum time for each later step.
+        on_start: Called with the worker when its process runs; it may be closed from then on, also while it opens.
 
     Raises:
         WorkerLostError: It took too long, or the process ended.
         ModelFailedError: The model cannot be opened.
     """
 
-    def __init__(self, opener: Callable[[], Any], max_pixels: int, open_s: float, photo_s: float):
+    def __init__(
+        self,
+        opener: Callable[[], Any],
+        max_pixels: int,
+        open_s: float,
+        photo_s: float,
+        on_start: Callable[[Worker], None] = lambda worker: None,
+    ):
         self._photo_s = photo_s
         # Fork would copy the server's sockets and locks.
         context = multiprocessing.get_context("spawn")
@@ -58,6 +66,7 @@ class Worker:
         with _without_ctrl_c():
             self._process.start()
         theirs.close()  # so that the end of the process ends our reading
+        on_start(self)
         try:
             with self._within(open_s):
                 self._answer(open_s)
@@ -107,9 +116,13 @@ class Worker:
             self._pipe.send_bytes(b"go" if wanted else b"")
             return self._answer(seconds)
 
+    def kill(self) -> None:
+        """Kill the process; what waits for its answer raises WorkerLostError."""
+        self._process.kill()
+
     def close(self) -> None:
         """Kill the process. What it holds is freed; it never writes files."""
-        self._process.kill()
+        self.kill()
         self._process.join(5)
         self._pipe.close()
 

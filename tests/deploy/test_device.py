@@ -131,12 +131,29 @@ def test_a_provider_that_does_not_start_is_an_error(exported, gpu_machine):
 
 def test_threads_follow_the_containers_share(exported, gpu_machine, monkeypatch):
     path, session = exported(), gpu_machine(Session())
-    monkeypatch.setattr("os.cpu_count", lambda: 64)
-    monkeypatch.setattr("ehrpose.deploy.backends.onnxruntime.available_cores", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("ehrpose.threads.machine_cores", lambda: 64)
+    monkeypatch.setattr("ehrpose.threads.available_cores", lambda: 3)
     PoseRuntime(path).close()
     assert session.options.intra_op_num_threads == 3
     PoseRuntime(path, num_threads=2).close()
     assert session.options.intra_op_num_threads == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    PoseRuntime(path).close()
+    assert session.options.intra_op_num_threads == 5
+
+
+@pytest.mark.parametrize(("policy", "spinning"), [("passive", "0"), ("active", None), ("", None)])
+def test_threads_sleep_where_openmps_do(exported, gpu_machine, monkeypatch, policy, spinning):
+    path, session = exported(), gpu_machine(Session())
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    PoseRuntime(path).close()
+    key = "session.intra_op.allow_spinning"
+    if spinning is None:
+        with pytest.raises(RuntimeError, match="allow_spinning"):
+            session.options.get_session_config_entry(key)
+    else:
+        assert session.options.get_session_config_entry(key) == spinning
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

@@ -82,7 +82,8 @@ def test_offline_smoothing_fills_gaps_and_draws_what_it_found(inferencer, video,
         assert before & after <= now
     assert all(smoothed[n] for n in (1, 4))
     filled = [found.people.filled.any() for batch in results for found in batch["results"]]
-    assert filled[1] and filled[4]
+    assert filled[1]
+    assert filled[4]
     assert (tmp_path / "visualizations" / "clip.mp4").stat().st_size > 0
     assert len(json.loads((tmp_path / "predictions" / "clip.json").read_text())) == 9
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from outcomes import people_of, readable_frames
 
 from ehrpose.media import VideoReader, VideoWriter
+from ehrpose.slow_steps import SlowSteps
 
 
 def test_video_in_video_and_json_out(inferencer, video, tmp_path):
@@ -196,3 +198,24 @@ def test_a_camera_is_written_in_its_own_time(inferencer, video, tmp_path, monkey
     took = frames[-1].timestamp - frames[0].timestamp
     assert readable_frames(tmp_path / "visualizations/webcam0.mp4") == round(10 * took) + 1
     assert len(json.loads((tmp_path / "predictions/webcam0.json").read_text())) == len(frames)
+
+
+@pytest.mark.parametrize("moving", [True, False])
+def test_frames_that_become_slow_are_told_once(inferencer, video, scene_photos, capsys, monkeypatch, moving):
+    now = [0.0]
+
+    def predict(images):
+        calls.append(len(images))
+        now[0] += 3.0 if len(calls) > 6 else 0.2
+        return original(images)
+
+    calls, original = [], inferencer.predictor.predict
+    clocks = {"clock": lambda: now[0], "cpu_clock": lambda: now[0], "load": lambda: 11.4, "cores": 2}
+    monkeypatch.setattr("ehrpose.slow_steps.SlowSteps", partial(SlowSteps, **clocks))
+    monkeypatch.setattr(inferencer.predictor, "predict", predict)
+    list(inferencer(video if moving else [str(scene_photos / f"{i % 3}.png") for i in range(9)]))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == (1 if moving else 0)
+    assert not moving or said[0].startswith(
+        "frames take 15 times as long as before, 3 s and not 0.2 s: other programs"
+    )

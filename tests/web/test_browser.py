@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from functools import partial
 
 import cv2
 import numpy as np
@@ -33,6 +34,13 @@ pytestmark = [
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic",
          "--disable-component-update", "--disable-sync", "--no-first-run", "--window-size=1280,900",
          "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")  # fmt: skip
+
+
+def opened_at(gate):
+    """Open a model once a file exists."""
+    while not gate.exists():
+        time.sleep(0.01)
+    return TwoPeople()
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +176,28 @@ def test_a_chosen_file_and_another_model(browser, address, photo):
     until(lambda: text(browser, "status").startswith("two,"))
     browser.find_element(By.CSS_SELECTOR, "#model option:nth-child(2)").click()
     until(lambda: text(browser, "status").startswith("other,"))
+
+
+def test_the_example_takes_one_click(browser, address):
+    browser.get(address)
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, "#model option"))
+    browser.find_element(By.ID, "example").click()
+    until(lambda: text(browser, "count") == "2 people")
+    assert text(browser, "status") == "two, 720 x 480 px"
+    assert errors_of(browser) == []
+
+
+def test_the_page_says_that_the_model_is_loading(browser, tmp_path, photo):
+    gate = tmp_path / "gate"
+    limits, pool = Limits(), ModelPool({"slow": partial(opened_at, gate)})
+    with running(pool, limits, preload=True) as (port, _):
+        browser.get(f"http://localhost:{port}")
+        until(lambda: text(browser, "loading").startswith("Loading the model slow ... You can already"))
+        drop(browser, photo)
+        until(lambda: text(browser, "loading").endswith("Your photo is next."))
+        gate.touch()
+        until(lambda: text(browser, "count") == "2 people")
+        until(lambda: not browser.find_element(By.ID, "loading").is_displayed())
 
 
 def test_camera_frames_are_followed_until_stopped(browser, address):

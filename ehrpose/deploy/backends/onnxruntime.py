@@ -7,10 +7,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from ehrpose.cpu import available_cores
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.registry import BACKENDS
+from ehrpose.threads import default_threads, waits_asleep
 
 Provider = Union[str, Tuple[str, Dict[str, Any]]]
 
@@ -34,8 +34,8 @@ class OnnxRuntimeBackend(Backend):
 
     Args:
         path: See ``Backend``.
-        num_threads: CPU threads; None: at most as many as there are cores that this process may use, also in a
-            container.
+        num_threads: CPU threads; None: ``OMP_NUM_THREADS``, or at most as many as there are cores that this process
+            may use, also in a container. With ``OMP_WAIT_POLICY=passive``, threads that wait sleep.
         check_hashes: See ``Backend``.
         device: ``"cpu"``, ``"cuda:0"``, ``"tensorrt:0"``, ``"openvino:GPU"``, ``"directml:0"``, ``"coreml"``,
             ``"qnn"`` or ``"rocm:0"``: the execution provider, which the installed package must have. None: the CPU.
@@ -88,11 +88,7 @@ class OnnxRuntimeBackend(Backend):
             import onnxruntime
         except ImportError as error:
             raise self._missing(error) from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        cores = available_cores()
-        if self.num_threads is not None or cores < (os.cpu_count() or 1):
-            options.intra_op_num_threads = self.num_threads or cores
+        options = session_options(self.num_threads)
         first = _name(self._wanted[0])
         self._check_installed(first, onnxruntime.get_available_providers())
         wanted = self._wanted if _CPU in map(_name, self._wanted) else [*self._wanted, _CPU]
@@ -140,6 +136,20 @@ class OnnxRuntimeBackend(Backend):
 
     def close(self) -> None:
         self._session = None
+
+
+def session_options(num_threads: Optional[int]) -> Any:
+    """Return options for a session: quiet, with ``num_threads``; None: as for ``OnnxRuntimeBackend``."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    threads = num_threads or default_threads()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if waits_asleep():
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _name(provider: Provider) -> str:

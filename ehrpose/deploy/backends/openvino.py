@@ -13,6 +13,7 @@ from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.registry import BACKENDS
+from ehrpose.threads import default_threads
 
 HINTS = ("latency", "throughput")
 # What is asked of OpenVINO for each precision of a file. Never left to it: on processors that have bfloat16 its default
@@ -33,7 +34,7 @@ class OpenVinoBackend(Backend):
 
     Args:
         path: The network's file, with its JSON sidecar next to it.
-        num_threads: CPU threads; None: OpenVINO's default.
+        num_threads: CPU threads; None: ``OMP_NUM_THREADS``, the container's share, or OpenVINO's default.
         check_hashes: Verify the hashes of the files first.
         hint: ``"latency"`` or ``"throughput"``.
         precision: Type of the arithmetic to ask for, ``"fp32"``, ``"bf16"``, ...; None: as in the sidecar. The CPU may
@@ -80,8 +81,9 @@ class OpenVinoBackend(Backend):
             "PERFORMANCE_HINT": self.hint.upper(),
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.precision or self.sidecar.precision],
         }
-        if self.num_threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = self.num_threads
+        threads = self.num_threads or default_threads()
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
         self._settings = settings
         try:
             with kept_signal_stack():

@@ -11,11 +11,13 @@ from typing import Any, ClassVar, List, Optional, Sequence, Tuple, Union
 import cv2
 import numpy as np
 
+from ehrpose.deploy.backends.onnxruntime import session_options
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.image_io import check_image
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.model_zoo import zoo_root
 from ehrpose.structures import People
+from ehrpose.threads import default_threads
 
 BACKENDS = ("onnxruntime", "openvino")
 # Compiled networks that OpenVINO keeps, one for each size of the input.
@@ -148,13 +150,9 @@ class _OnnxRuntime:
             import onnxruntime
         except ImportError as error:
             raise DeployError("ONNX Runtime is not installed: pip install onnxruntime") from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if num_threads is not None:
-            options.intra_op_num_threads = num_threads
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), session_options(num_threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise DeployError(f"ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}") from error
@@ -178,8 +176,9 @@ class _OpenVino:
             raise DeployError("OpenVINO is not installed: pip install openvino") from error
         self._core = openvino.Core()
         self._settings: Any = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if num_threads is not None:
-            self._settings["INFERENCE_NUM_THREADS"] = num_threads
+        threads = num_threads or default_threads()
+        if threads is not None:
+            self._settings["INFERENCE_NUM_THREADS"] = threads
         self._path = path
         try:
             model = self._core.read_model(str(path))

@@ -1,7 +1,7 @@
 import { draw, peopleShown } from "/static/draw.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { blob: null, picture: null, result: null, heatmap: null, chosen: -1, stream: null, request: 0, limits: null };
+const state = { blob: null, picture: null, result: null, heatmap: null, chosen: -1, stream: null, request: 0, limits: null, open: new Set(), follows: false };
 
 const options = () => ({
   personThreshold: Number($("person-thr").value),
@@ -54,10 +54,35 @@ async function loadModels() {
     const { models, limits } = await (await request("/api/models")).json();
     state.limits = limits;
     $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+    followLoading();
     if (!$("token-form").hidden) showError(null);
     $("token-form").hidden = true;
   } catch (error) {
     showError(error.message);
+  }
+}
+
+// Says that the chosen model is loading, until it is there or no photo waits for it any more.
+async function followLoading() {
+  if (state.follows) return;
+  state.follows = true;
+  try {
+    for (;;) {
+      const { models } = await (await request("/api/models")).json();
+      for (const { name, state: now } of models) state.open[now === "open" ? "add" : "delete"](name);
+      const chosen = models.find(({ name }) => name === $("model").value);
+      const waits = !$("busy").hidden || state.stream !== null;
+      const loads = chosen?.state === "loading";
+      const next = waits ? "Your photo is next." : "You can already choose a photo.";
+      $("loading").textContent = loads ? `Loading the model ${chosen.name} ... ${next}` : "";
+      $("loading").hidden = !loads;
+      if (!loads && (!waits || chosen?.state !== "closed")) return;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  } catch {
+    $("loading").hidden = true; // the request for the photo reports what is wrong
+  } finally {
+    state.follows = false;
   }
 }
 
@@ -136,6 +161,7 @@ async function find(blob, picture) {
   const number = ++state.request;
   $("busy").hidden = false;
   showError(null);
+  if (!state.open.has($("model").value)) followLoading();
   try {
     const result = await (await post("/api/predict", blob)).json();
     if (number !== state.request) return;
@@ -149,6 +175,14 @@ async function find(blob, picture) {
     if (number === state.request) showError(error.message);
   } finally {
     if (number === state.request) $("busy").hidden = true;
+  }
+}
+
+async function openExample() {
+  try {
+    await open(await (await request("/static/example.jpg")).blob());
+  } catch (error) {
+    showError(error.message);
   }
 }
 
@@ -180,6 +214,7 @@ async function startCamera() {
   Object.assign(state, { blob: null, result: null, heatmap: null });
   showStage();
   $("stop").hidden = false;
+  followLoading();
   followCamera(video, state.stream);
 }
 
@@ -241,6 +276,7 @@ async function start() {
     if ($("file").files.length) open($("file").files[0]);
     $("file").value = "";
   });
+  $("example").addEventListener("click", openExample);
   $("camera").addEventListener("click", startCamera);
   $("camera2").addEventListener("click", startCamera);
   $("stop").addEventListener("click", stopCamera);
