@@ -20,7 +20,7 @@ class TimeLeftHook(Hook):
     """
 
     # Between IterTimerHook, whose ETA it replaces, and LoggerHook.
-    priority = 55  # type: ignore[assignment]
+    priority = 55
 
     def __init__(self) -> None:
         self._mark = self._begin = 0.0

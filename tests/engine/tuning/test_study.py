@@ -84,7 +84,7 @@ def test_a_smaller_metric_may_be_better(make, trained):
 
 
 def test_an_interrupted_study_draws_what_an_uninterrupted_one_does(make, trained, tmp_path, monkeypatch):
-    with make(6) as whole:
+    with make(4) as whole:
         whole.run()
         expected = rates(whole)
     (tmp_path / "tune").rename(tmp_path / "whole")
@@ -101,14 +101,14 @@ def test_an_interrupted_study_draws_what_an_uninterrupted_one_does(make, trained
     monkeypatch.setattr(module, "run_trial", cut_every_second)
     for _ in range(10):
         try:
-            with make(6) as study:
+            with make(4) as study:
                 study.run()
                 break
         except KeyboardInterrupt:
             continue
     assert rates(study) == expected
-    assert [len(trial.intermediate_values) for trial in study.trials] == [2] * 6
-    assert len(count) == 6 + 5
+    assert [len(trial.intermediate_values) for trial in study.trials] == [2] * 4
+    assert len(count) == 4 + 3
 
 
 def test_more_trials_go_on_and_fewer_do_nothing(make, trained):
