@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from ehrpose.config import load_config
+from ehrpose.config import check, load_config
 from ehrpose.engine.tuning.space import Dimension, read_space, with_values
+from ehrpose.engine.tuning.study import Plan, read_plan
 from ehrpose.option_values import TypedText
 
 LR = "optim_wrapper.optimizer.lr"
@@ -77,6 +78,22 @@ def test_every_value_of_the_default_space_makes_a_config(root, name):
     changed = with_values(cfg, {d.key: d.high for d in space})
     assert changed.optim_wrapper.optimizer.lr == cfg.optim_wrapper.optimizer.lr * 10
     assert load_config(root / f"configs/{name}.py").to_dict() == cfg.to_dict()
+
+
+def test_the_example_of_the_docs_is_a_space(root):
+    text = (root / "docs/training.md").read_text(encoding="utf-8")
+    block = next(block for block in text.split("```python\n") if block.startswith("tune = dict("))
+    names = {}
+    exec(block.split("```")[0], names)
+    cfg = load_config(root / "configs/ehrnet/small_coco-320.py")
+    cfg.tune = names["tune"]
+    check(cfg)
+    assert [d.describe() for d in read_space(cfg)] == [
+        "0.0001..0.01:log",
+        "0..45 in steps of 15",
+        "0.4,0.5,0.6",
+    ]
+    assert read_plan(cfg) == Plan("coco/AP", "greater", 30, True)
 
 
 @pytest.mark.parametrize(
