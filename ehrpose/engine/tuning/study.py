@@ -261,7 +261,7 @@ class Study:
         elif ended.how == STOPPED:
             self._study.tell(trial, state=states.PRUNED)
             self._say(
-                f"trial {trial.number}: pruned, {self.plan.metric} {reported[-1]:.4f} is below the median"
+                f"trial {trial.number}: pruned, {self.plan.metric} {reported[-1]:.4f} is worse than the median"
             )
         else:
             trial.set_user_attr(_FAILURE, ended.reason)
