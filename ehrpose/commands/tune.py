@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"best: trial {study.best.number}, {plan.metric} {study.best.value:.4f}")
         for key, value in study.values(study.best).items():
             print(f"  {key}={value}")
-        print(f"written: {path}. To train with it: ehrpose train {path}")
+        print(f"to train with them: ehrpose train {path}")
 
 
 def _say(line: str) -> None:
