@@ -45,6 +45,7 @@ extras = {
         "labels",
         "tracking",
         "experiments",
+        "tune",
         "tests",
         "docs",
     )

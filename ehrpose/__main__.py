@@ -23,6 +23,7 @@ from ehrpose.version import __version__
 COMMANDS = {
     "predict": "detect people in images, videos and camera streams",
     "train": "train a model",
+    "tune": "search for the values of a config that give the best validation",
     "config": "list configs, or print one to start your own from",
     "test": "evaluate a model on a dataset",
     "deploy": "export a model for a device",

@@ -144,13 +144,13 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
 def typed_options(cfg: Config, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return options with each text of the command line as the value that it means in a config."""
     return {
-        key: value_for(value, _present(cfg, key), key) if isinstance(value, TypedText) else value
+        key: value_for(value, value_at(cfg, key), key) if isinstance(value, TypedText) else value
         for key, value in (options or {}).items()
     }
 
 
-def _present(cfg: Config, key: str) -> Any:
-    """Return the value at a dotted key, behind any references; None if there is none."""
+def value_at(cfg: Config, key: str) -> Any:
+    """Return the value at a dotted key of a config, behind any references; None if there is none."""
     node: Any = cfg
     for part in [*key.split("."), None]:
         for _ in cfg:  # a chain of references is not longer than the config

@@ -24,7 +24,7 @@ TOP_LEVEL_KEYS = (
     "default_hooks", "custom_hooks", "visualizer", "vis_backends", "log_processor", "log_level",
     "default_scope", "env_cfg", "randomness", "launcher", "model_wrapper_cfg", "custom_imports", "runner_type",
     "channels_last", "keep_freed_memory", "console_level",
-    "frozen_parts", "auto_batch_size",
+    "frozen_parts", "auto_batch_size", "tune",
 )  # fmt: skip
 _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
                "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
@@ -88,6 +88,7 @@ _KNOWN_KEYS: dict[str, Callable[[], Collection[str]]] = {
     "test_cfg": lambda: _of_runner("TestLoop"),
     "optim_wrapper": _of_optim_wrapper,
     "auto_scale_lr": lambda: ("enable", "base_batch_size"),
+    "tune": lambda: ("space", "metric", "rule", "trials", "prune"),
     "randomness": lambda: ("seed", "diff_rank_seed", "deterministic"),
     "env_cfg": lambda: ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
     "env_cfg.mp_cfg": lambda: ("mp_start_method", "opencv_num_threads"),

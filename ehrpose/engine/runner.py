@@ -29,6 +29,7 @@ from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_
 from ehrpose.engine.freezing import FROZEN, freeze, frozen_before
 from ehrpose.engine.hooks.pending_validation import PendingValidationHook
 from ehrpose.engine.hooks.slow_steps import SlowStepHook
+from ehrpose.engine.hooks.time_left import TimeLeftHook
 from ehrpose.engine.log_files import guard_logger, guard_visualizer
 from ehrpose.engine.manager_lock import manager_lock_freed
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
@@ -44,7 +45,8 @@ class PoseRunner(Runner):
 
     Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
     validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``), and first makes up for a
-    validation that was cut off. Checkpoints are written to a temporary file and renamed, and so is the copy of the
+    validation that was cut off. The ETA includes validations (``ehrpose.engine.hooks.time_left``). Checkpoints are
+    written to a temporary file and renamed, and so is the copy of the
     config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The top-level key
     ``channels_last=True`` puts the model into channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster
     (see ``ehrpose.engine.allocator``), ``frozen_parts=[part, ...]`` leaves parts of the model untrained
@@ -124,6 +126,7 @@ class PoseRunner(Runner):
         self.register_hook(PendingValidationHook())
         if not any(isinstance(hook, SlowStepHook) for hook in self.hooks):
             self.register_hook(SlowStepHook())
+        self.register_hook(TimeLeftHook())
         if self.distributed:
             self.register_hook(SyncStatisticsHook())
 

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from ehrpose.engine.hooks.time_left import ETA
 from ehrpose.progress import Progress
 from ehrpose.registry import HOOKS
 
@@ -29,12 +30,10 @@ class ProgressBarHook(Hook):
         self.smooth = smooth
         self.losses: dict[str, float] = {}
         self._bar: Progress | None = None
-        self._start = self._printed = 0.0
-        self._first_iter = 0
+        self._printed = 0.0
 
     def before_train(self, runner: Any) -> None:
-        self._start = self._printed = time.monotonic()
-        self._first_iter = runner.iter
+        self._printed = time.monotonic()
         self.losses = {}
         if is_main_process():
             self._bar = Progress(runner.max_iters, "training", done=runner.iter)
@@ -53,8 +52,7 @@ class ProgressBarHook(Hook):
         due = time.monotonic() - self._printed >= self.every or done == runner.max_iters
         if due and not self._bar.is_shown:
             self._printed = time.monotonic()
-            left = self._left(done, runner.max_iters)
-            self._bar.print(f"{done}/{runner.max_iters} {self._losses()} left {left}")
+            self._bar.print(f"{done}/{runner.max_iters} {self._losses()} left {self._left(runner)}")
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
         if self._bar is not None and metrics:
@@ -75,7 +73,6 @@ class ProgressBarHook(Hook):
     def _losses(self) -> str:
         return " ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
 
-    def _left(self, done: int, total: int) -> str:
-        rate = (time.monotonic() - self._start) / max(done - self._first_iter, 1)
-        minutes, seconds = divmod(round(rate * (total - done)), 60)
+    def _left(self, runner: Any) -> str:
+        minutes, seconds = divmod(round(runner.message_hub.get_info(ETA, 0.0)), 60)
         return f"{minutes}:{seconds:02d}"
