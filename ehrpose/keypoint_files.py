@@ -67,8 +67,8 @@ def _text_of(path: Path) -> str:
     own = {"fileDirname": full.parent, "fileBasename": full.name}
     own.update(fileBasenameNoExtension=full.stem, fileExtname=full.suffix)
     for key, value in own.items():
-        replacement = str(value).replace("\\", "/")
-        text = re.sub(r"\{\{\s*" + key + r"\s*\}\}", lambda _, new=replacement: new, text)
+        replacement = str(value).replace("\\", "/")  # as MMEngine does
+        text = re.sub(r"\{\{\s*" + key + r"\s*\}\}", replacement, text)
     return text
 
 
