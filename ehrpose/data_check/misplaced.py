@@ -28,7 +28,7 @@ _NEAR, _FAR = 0.3, 1.0
 _BOX_SIDES, _BOX_MIDDLE = 0.5, 0.35
 # Distances to other keypoints count up to this, in thirds of the box's longer side.
 _LONGEST = 6.0
-_PARTS, _HIDDEN, _EPOCHS, _MEMBERS, _LEAST_STEPS = 2, 128, 20, 2, 800
+_PARTS, _HIDDEN, _EPOCHS, _MEMBERS, _LEAST_STEPS = 2, 128, 20, 1, 800
 
 
 def find_misplaced_keypoints(labels: DataLabels) -> List[Finding]:

@@ -30,7 +30,8 @@ class YoloLabels(LabelFormat):
     title = "YOLO-pose"
     docs = (
         "`data.yaml` with `kpt_shape` [K, 3] or [K, 2] and `flip_idx`, `images/` and `labels/*.txt`. Written with "
-        "three values; of two values, `0 0` is read as not labelled. Names come from `kpt_names`, or give the skeleton."
+        "three values; of two values, `0 0` is read as not labelled. Names come from `kpt_names` (sleap-io: "
+        "`node_names`), or give the skeleton."
     )
     holds = frozenset(
         (
