@@ -1,8 +1,8 @@
 #!/bin/bash
 # label-studio-sdk 2.1.2, its converter. A photo with two people, each a rectangle with its keypoints as children
-# (parentID): the way to say whose they are. The YOLO export has two people. The COCO export
-# has one annotation with keypoints for the photo: those of the second person. The first one's are lost without a word,
-# and its box is kept as an annotation of its own without keypoints, in another category.
+# (parentID): the way to say whose they are. The YOLO export has two people. The COCO export has one annotation with
+# keypoints for the photo: those of the second person. The first one's are lost without a word, and its box is kept as
+# an annotation of its own without keypoints, in another category.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -35,7 +35,8 @@ for person, x in (("first", 10), ("second", 60)):
     for number, keypoint in enumerate(("nose", "tail")):
         place = {"x": x + 5, "y": 20 + 20 * number, "width": 0.5}
         result.append(region(f"{person}{number}", "keypointlabels", "point", person, keypoint, **place))
-task = {"id": 1, "data": {"image": "a.png"}, "annotations": [{"id": 1, "completed_by": 1, "result": result}]}
+data = {"image": "/data/local-files/?d=images/a.png"}
+task = {"id": 1, "data": data, "annotations": [{"id": 1, "completed_by": 1, "result": result}]}
 Path("tasks.json").write_text(json.dumps([task]))
 Path("config.xml").write_text(CONFIG)
 converter = Converter("config.xml", project_dir=None, download_resources=False)
