@@ -1,8 +1,9 @@
 #!/bin/bash
-# sleap-io 0.9.5. Its YOLO-pose export writes a flip_idx that exchanges nothing, also for a skeleton with symmetries, which
-# the same package knows how to mirror. Trainers that mirror photos (ultralytics does with every second one) take it at its
-# word: a mirrored left eye is then trained as a left eye. With another class number, names still has class 0 only, so all
-# labels are of a class that the file does not name. A point that is there but not visible is written as not labelled.
+# sleap-io 0.9.5. Its YOLO-pose export writes a flip_idx that exchanges nothing, also for a skeleton with symmetries,
+# which the same package knows how to mirror. Trainers that mirror photos (ultralytics does with every second one)
+# take it at its word: a mirrored left eye is then trained as a left eye. With another class number, names still has
+# class 0 only, so all labels are of a class that the file does not name. A point that is there but not visible is
+# written as not labelled.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
