@@ -11,8 +11,6 @@ from typing import Any, Dict, Mapping, Union
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.model_zoo import check_config_file, zoo_root
 
-__all__ = ["coco_keypoints", "load_keypoints"]
-
 
 def load_keypoints(path: Union[str, os.PathLike[str]]) -> KeypointMeta:
     """Return the skeleton of a config file, which is run.

@@ -22,7 +22,7 @@ from ehrpose.file_kind import foreign_kind
 if TYPE_CHECKING:  # imported with the first model that has remote weights
     from ehrpose.web_files import RemoteWeights
 
-__all__ = ["ZooModel", "check_config_file", "find_model", "list_models", "zoo_root"]
+__all__ = ["ZooModel", "find_model", "list_models", "zoo_root"]
 
 INDEX = "model-index.yml"
 # Published weights end with the first digits of their SHA-256: model-1a2b3c4d.pth; mmpose's also with a date.
