@@ -17,10 +17,8 @@ import difflib
 import inspect
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -30,7 +28,7 @@ from mmengine.fileio import YamlHandler, register_handler
 import ehrpose.training_registries  # noqa: F401  (MMEngine's own registries and Runner find our components)
 from ehrpose.config_keys import TOP_LEVEL_KEYS, find_class, known_names, untyped_nodes
 from ehrpose.files import DISK_ERRORS, WriteError
-from ehrpose.model_zoo import zoo_root
+from ehrpose.model_zoo import check_config_file
 from ehrpose.option_values import TypedText, value_for
 from ehrpose.registry import is_reference
 
@@ -38,8 +36,6 @@ __all__ = ["INFERENCE_PARTS", "check", "load_config", "merge_options", "resolve"
 
 # The parts of a config that inference reads.
 INFERENCE_PARTS = ("model", "codec", "keypoints", "test_dataloader")
-# Configs from elsewhere that were named so far.
-_NAMED: set[Path] = set()
 # Keys that the builder or MMEngine's registries consume; the component never gets them.
 _BUILDER_KEYS = {"type", "_scope_", "_delete_", "priority", "init_cfg", "constructor", "paramwise_cfg"}
 _BUILDER_KEYS |= {"convert_to_iter_based", "collate_fn", "sampler", "batch_sampler"}
@@ -87,14 +83,7 @@ def read_config(path: str | os.PathLike) -> Config:
         ValueError: It is not a Python file, or cannot be read.
         WriteError: There is no room for the copies that MMEngine makes of it in the temporary folder.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"config file not found: {path}")
-    if Path(path).suffix != ".py":
-        raise ValueError(
-            f"config {path}: expected a Python file (.py); YAML and JSON configs are not read, as they look like plain "
-            "data but can run code too: write KEY = VALUE lines"
-        )
-    _name_foreign_program(Path(path).resolve())
+    check_config_file(path)
     try:
         return Config.fromfile(str(path))
     except Exception as error:
@@ -110,14 +99,6 @@ def _refuse_full_disk(path: str | os.PathLike, error: BaseException | None) -> N
             told = f"config {path} could not be copied to the temporary folder {place}: {reason}"
             raise WriteError(error.errno, told) from error
         error = error.__cause__ or error.__context__
-
-
-def _name_foreign_program(path: Path) -> None:
-    """Say once for each config from elsewhere that it is a program."""
-    own = (zoo_root().resolve(), Path.cwd())
-    if path not in _NAMED and not any(folder in path.parents for folder in own):
-        _NAMED.add(path)
-        print(f"{path} runs as a program: use configs of sources that you trust", file=sys.stderr)
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,8 @@ INDEX = "model-index.yml"
 # Published weights end with the first digits of their SHA-256: model-1a2b3c4d.pth; mmpose's also with a date.
 _PUBLISHED = re.compile(r".+?(?:-([0-9a-f]{8})(?:_(?:19|20)\d{6})?|_([0-9a-f]{8})-(?:19|20)\d{6})\.\w+")
 _DATE = re.compile(r"(19|20)\d{6}")
+# Configs from elsewhere that were named so far.
+_NAMED: set[Path] = set()
 
 
 @dataclass
@@ -232,3 +236,27 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} not found; is the copy of the repository complete?")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
     return yaml.load(path.read_text(encoding="utf-8"), loader) or {}
+
+
+def check_config_file(path: str | os.PathLike) -> None:
+    """Refuse what is not a Python config, and say once for each config from elsewhere that it is a program.
+
+    Args:
+        path: A config file. One that is neither in the project nor in the current folder is named on stderr.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: It is not a Python file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"config file not found: {path}")
+    if Path(path).suffix != ".py":
+        raise ValueError(
+            f"config {path}: expected a Python file (.py); YAML and JSON configs are not read, as they look like plain "
+            "data but can run code too: write KEY = VALUE lines"
+        )
+    full = Path(path).resolve()
+    own = (zoo_root().resolve(), Path.cwd())
+    if full not in _NAMED and not any(folder in full.parents for folder in own):
+        _NAMED.add(full)
+        print(f"{full} runs as a program: use configs of sources that you trust", file=sys.stderr)

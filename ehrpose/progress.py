@@ -89,9 +89,12 @@ class Progress:
 
 
 def _open_bar(total: Optional[int], label: str, unit: str, done: int) -> Any:
-    """Return rich's display and its task; (None, None) without a terminal or notebook."""
-    from rich import progress
-    from rich.console import Console
+    """Return rich's display and its task; (None, None) without a terminal or notebook, or without rich."""
+    try:  # it comes with MMEngine, which the runtime does without
+        from rich import progress
+        from rich.console import Console
+    except ImportError:
+        return None, None
 
     console = Console(stderr=True)
     if not (console.is_terminal or console.is_jupyter):

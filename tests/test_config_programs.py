@@ -10,9 +10,9 @@ import mmengine
 import pytest
 import yaml
 
-from ehrpose import config
+from ehrpose import model_zoo
 from ehrpose.config import load_config, read_config
-from ehrpose.datasets.converters.skeleton_config import load_keypoints
+from ehrpose.keypoint_files import load_keypoints
 
 # Makes a folder when YAML's tags may call functions.
 TAG = "model: !!python/object/apply:os.mkdir [{marker!r}]\n"
@@ -65,7 +65,7 @@ def test_a_config_from_elsewhere_is_named_once(tmp_path, monkeypatch, capsys, de
         read_config(path)
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"{path.resolve()} runs as a program: use configs of sources that you trust"
-    monkeypatch.setattr(config, "_NAMED", set())
+    monkeypatch.setattr(model_zoo, "_NAMED", set())
     monkeypatch.chdir(tmp_path)
     read_config("a.py")
     assert capsys.readouterr().err == ""

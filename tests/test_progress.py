@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -33,6 +34,15 @@ def test_rate_is_that_of_the_last_frames(clock):
         clock[0] += 0.1
         last = rate.step()
     assert last == pytest.approx(10)
+
+
+def test_without_rich_there_is_no_bar_and_no_error(monkeypatch, terminal):
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with Progress(10, "[photos]") as bar:
+        assert not bar.is_shown
+        bar.step(5)
+        bar.show(7, note="here")
+    assert terminal() == ""
 
 
 def test_a_terminal_gets_a_bar_with_count_rate_and_note(clock, terminal):

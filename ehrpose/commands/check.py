@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
     from ehrpose.data_check.report import as_json, as_lines, failing, without_known
     from ehrpose.data_check.summary import summarise
     from ehrpose.datasets.coco_json import load_json
-    from ehrpose.datasets.converters.skeleton_config import load_keypoints
     from ehrpose.files import write_text
+    from ehrpose.keypoint_files import load_keypoints
 
     unknown = [name for name in args.fail_on or () if name not in KINDS]
     if unknown:

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _read(args: argparse.Namespace, path: Path) -> Any:
     from ehrpose.datasets.converters.command import parse_renames
-    from ehrpose.datasets.converters.skeleton_config import load_keypoints
+    from ehrpose.keypoint_files import load_keypoints
     from ehrpose.labels.detect import detect_format, read_labels
 
     source = detect_format(path) if args.source == "auto" else args.source

@@ -1,28 +1,34 @@
 """Keypoints that do not belong where they are: limbs of impossible length, a wrist on another person.
 
-The data set's own people are the measure. A small network sees them and copies of them with one keypoint moved, and
-learns from one half of the photos which keypoint, if any, was moved; it then judges the other half. Rare poses of the
-data set are so part of what it knows, which a limit on limb lengths is not.
+The data set's own people are the measure. A small network sees them, copies of them with one keypoint moved, and copies
+with another box, and learns from one half of the photos which keypoint, if any, was moved; it then judges the other
+half. Rare poses of the data set are so part of what it knows, which a limit on limb lengths is not. Without the copies
+with another box it takes the keypoints of a person whose box is too small for moved ones.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import List, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 import numpy as np
 
 from ehrpose.data_check.data_labels import DataLabels
 from ehrpose.data_check.findings import Finding
+from ehrpose.data_check.pose_features import limb_lengths, nearest_others
 from ehrpose.data_check.small_network import SmallNetwork, batches
 
 KIND = "misplaced-keypoint"
-# Log odds that the keypoint was moved, where every second person had one moved: a warning, a hint.
-WARNING, HINT = 8.0, 3.0
+# Log odds that the keypoint was moved, where a third of the people had one moved: a warning, a hint.
+WARNING, HINT = 4.0, 1.0
 LEAST_KEYPOINTS, LEAST_PEOPLE = 4, 500
 # Distances by which keypoints are moved to learn from, as fractions of the longer side of the box.
 _NEAR, _FAR = 0.3, 1.0
-_PARTS, _HIDDEN, _EPOCHS, _MEMBERS, _LEAST_STEPS = 2, 128, 50, 1, 800
+# Spread of the logarithms of a wrong box's sides, and of its middle as a fraction of its sides.
+_BOX_SIDES, _BOX_MIDDLE = 0.5, 0.35
+# Distances to other keypoints count up to this, in thirds of the box's longer side.
+_LONGEST = 6.0
+_PARTS, _HIDDEN, _EPOCHS, _MEMBERS, _LEAST_STEPS = 2, 128, 20, 1, 800
 
 
 def find_misplaced_keypoints(labels: DataLabels) -> List[Finding]:
@@ -66,30 +72,39 @@ def moved_odds(labels: DataLabels) -> Tuple[np.ndarray, np.ndarray]:
         return np.empty((0, labels.meta.num_keypoints)), np.empty(0, np.int64)
     people, frames = labels.keypoints[rows], labels.frames()[rows]
     flip = np.asarray(labels.meta.flip_indices)
+    see = partial(_features, limbs=labels.meta.skeleton)
     odds = np.zeros(people.shape[:2])
     for own in range(_PARTS):
         for member in range(_MEMBERS):
-            network = _learn(people[part != own], frames[part != own], flip, member)
-            odds[part == own] += _odds(network, people[part == own], frames[part == own], flip) / _MEMBERS
+            network = _learn(people[part != own], frames[part != own], flip, member, see)
+            odds[part == own] += (
+                _odds(network, people[part == own], frames[part == own], flip, see) / _MEMBERS
+            )
     return np.where(people[..., 2] > 0, odds, -np.inf), rows
 
 
-def _learn(people: np.ndarray, frames: np.ndarray, flip: np.ndarray, seed: int) -> SmallNetwork:
+def _learn(
+    people: np.ndarray, frames: np.ndarray, flip: np.ndarray, seed: int, see: Callable
+) -> SmallNetwork:
+    """Return a network of K + 2 outputs: each keypoint moved, none, or the box wrong."""
     rng = np.random.default_rng(seed)
     mirrored, mirrored_frames = _mirrored(people, frames, flip)
     people, frames = np.concatenate([people, mirrored]), np.concatenate([frames, mirrored_frames])
-    right = _features(people, frames)
+    right = see(people, frames)
     num_keypoints = people.shape[1]
-    network = SmallNetwork(right.shape[1], _HIDDEN, num_keypoints + 1, seed)
+    network = SmallNetwork(right.shape[1], _HIDDEN, num_keypoints + 2, seed)
     epochs = max(_EPOCHS, -(-_LEAST_STEPS * 256 // len(people)))
     order = batches(len(people), epochs, seed)
     each = len(order) // epochs
     for number, (rows, rate) in enumerate(order):
         if number % each == 0:
             moved, which = _move_one(people, frames, rng)
-            wrong = _features(moved, frames)
-        truth = np.concatenate([np.full(len(rows), num_keypoints), which[rows]])
-        network.step(np.concatenate([right[rows], wrong[rows]]), partial(_slope, truth=truth), rate)
+            wrong, boxed = see(moved, frames), see(people, _other_boxes(frames, rng))
+        none = np.full(len(rows), num_keypoints)
+        truth = np.concatenate([none, which[rows], none + 1])
+        network.step(
+            np.concatenate([right[rows], wrong[rows], boxed[rows]]), partial(_slope, truth=truth), rate
+        )
     return network
 
 
@@ -115,10 +130,22 @@ def _move_one(
     return moved, which
 
 
-def _odds(network: SmallNetwork, people: np.ndarray, frames: np.ndarray, flip: np.ndarray) -> np.ndarray:
-    """Return (P, K) log odds over "none was moved", the mean of the person and its mirror image."""
-    own, mirrored = network(_features(people, frames)), network(_features(*_mirrored(people, frames, flip)))
-    return np.asarray((own[:, :-1] - own[:, -1:] + mirrored[:, flip] - mirrored[:, -1:]) / 2, np.float64)
+def _other_boxes(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (P, 4) boxes of other sides and another middle."""
+    sides = frames[:, 2:] * np.exp(rng.normal(0, _BOX_SIDES, (len(frames), 2)))
+    middle = frames[:, :2] + frames[:, 2:] * (0.5 + rng.normal(0, _BOX_MIDDLE, (len(frames), 2)))
+    return np.concatenate([middle - sides / 2, sides], axis=1)
+
+
+def _odds(
+    network: SmallNetwork, people: np.ndarray, frames: np.ndarray, flip: np.ndarray, see: Callable
+) -> np.ndarray:
+    """Return (P, K) log odds over "no keypoint was moved", the mean of the person and its mirror image."""
+    odds = []
+    for each in ((people, frames), _mirrored(people, frames, flip)):
+        out = np.asarray(network(see(*each)), np.float64)
+        odds.append(out[:, :-2] - np.logaddexp(out[:, -2], out[:, -1])[:, None])
+    return np.asarray((odds[0] + odds[1][:, flip]) / 2)
 
 
 def _mirrored(people: np.ndarray, frames: np.ndarray, flip: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
@@ -127,11 +154,17 @@ def _mirrored(people: np.ndarray, frames: np.ndarray, flip: np.ndarray) -> Tuple
     return people[:, flip] * [-1.0, 1.0, 1.0], frames
 
 
-def _features(people: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Return (P, 4 K + 2) float32: places relative to the box, labelled, visible, shape of the box."""
+def _features(people: np.ndarray, frames: np.ndarray, limbs: Sequence[Tuple[int, int]]) -> np.ndarray:
+    """Return (P, 6 K + 2 + L) float32: places relative to the box, labelled, visible, shape of the box, lengths.
+
+    The lengths are those of the limbs, from each keypoint to the nearest other one, and out of the box.
+    """
     known = people[..., 2] > 0
     middle, side = frames[:, :2] + frames[:, 2:] / 2, frames[:, 2:].max(axis=1)
     places = 3 * (people[..., :2] - middle[:, None]) / side[:, None, None] * known[..., None]
     shape = 2 * frames[:, 2:] / side[:, None]
-    flat = places.reshape(len(people), -1)
-    return np.concatenate([flat, known, people[..., 2] > 1, shape], axis=1).astype(np.float32)
+    places = places.astype(np.float32)
+    beyond = np.maximum(np.abs(places) - 0.75 * shape[:, None], 0).max(axis=2) * known
+    lengths = (limb_lengths(places, known, limbs), nearest_others(places, known, _LONGEST), beyond)
+    parts = [places.reshape(len(people), -1), known, people[..., 2] > 1, shape, *lengths]
+    return np.concatenate(parts, axis=1).astype(np.float32)

@@ -2,18 +2,21 @@
 
 Every person is compared with its own copy with left and right exchanged. A small network learns from one half of the
 photos which of the two is the labelled one: the order of eyes, shoulders and hips, with or without a face, which side
-is hidden, and how knees and elbows bend all tell. It then judges the other half. A person whose exchanged copy it finds
-far more likely is a finding. So nothing is assumed about the skeleton but its mirror pairs.
+is hidden, and how knees and elbows bend all tell. It learns with keypoints left out at random, so that not one of them
+decides. It then judges the other half. A person whose exchanged copy it finds far more likely, also in the mean over
+leaving out one pair after the other, is a finding. So nothing is assumed about the skeleton but its pairs and limbs.
 """
 
 from __future__ import annotations
 
-from typing import List
+from functools import partial
+from typing import Callable, List
 
 import numpy as np
 
 from ehrpose.data_check.data_labels import DataLabels
 from ehrpose.data_check.findings import Finding
+from ehrpose.data_check.pose_features import joint_turns, joints_of, pair_directions
 from ehrpose.data_check.small_network import SmallNetwork, batches, temperature
 
 KIND = "swapped-sides"
@@ -21,6 +24,8 @@ KIND = "swapped-sides"
 WARNING, HINT = 8.0, 3.0
 # People with fewer labelled keypoints are not judged; with fewer such people in a half nothing is learned.
 LEAST_KEYPOINTS, LEAST_PEOPLE = 5, 100
+# Largest mean share of a person's keypoints that are left out to learn from, and the number that stay at least.
+_LEFT_OUT, _STAY = 0.4, 4
 _PARTS, _HIDDEN, _EPOCHS, _MEMBERS, _LEAST_STEPS = 2, 64, 15, 4, 400
 
 
@@ -51,22 +56,50 @@ def side_margins(labels: DataLabels) -> tuple:
     if len(rows) < LEAST_PEOPLE or min(np.bincount(part, minlength=_PARTS)) < 1:
         return np.empty(0), np.empty(0, np.int64)
     people = labels.keypoints[rows]
-    margins = np.zeros(len(rows))
+    pairs = [(i, int(j)) for i, j in enumerate(flip) if i < j]
+    see = partial(_features, pairs=pairs, joints=joints_of(labels.meta.skeleton))
+    margins, steady = np.zeros(len(rows)), np.zeros(len(rows))
     for own in range(_PARTS):
-        for member in range(_MEMBERS):
-            network = _learn(people[part != own], flip, member)
-            margins[part == own] += _margins(network, people[part == own], flip) / _MEMBERS
-    return margins * temperature(margins), rows
+        judged = np.flatnonzero(part == own)
+        networks = [_learn(people[part != own], flip, member, see) for member in range(_MEMBERS)]
+        margins[judged] = _margins(networks, people[judged], flip, see)
+        doubted = judged[margins[judged] < 0]
+        without = [_margins(networks, _without(people[doubted], pair), flip, see) for pair in pairs]
+        steady[doubted] = np.mean([margins[doubted], *without], axis=0)
+    factor = temperature(margins)
+    return np.where(margins < 0, steady, margins) * factor, rows
 
 
-def _learn(people: np.ndarray, flip: np.ndarray, seed: int) -> SmallNetwork:
+def _learn(people: np.ndarray, flip: np.ndarray, seed: int, see: Callable) -> SmallNetwork:
+    rng = np.random.default_rng(seed)
     people = np.concatenate([people, _mirrored(people, flip)])
-    right, wrong = _features(people), _features(people[:, flip])
+    right, wrong = see(people), see(people[:, flip])
     network = SmallNetwork(right.shape[1], _HIDDEN, 1, seed)
     epochs = max(_EPOCHS, -(-_LEAST_STEPS * 256 // len(people)))
-    for rows, rate in batches(len(people), epochs, seed):
+    order = batches(len(people), epochs, seed)
+    each = len(order) // epochs
+    for number, (rows, rate) in enumerate(order):
+        if number and number % each == 0:
+            fewer = _some_left_out(people, rng)
+            right, wrong = see(fewer), see(fewer[:, flip])
         network.step(np.concatenate([right[rows], wrong[rows]]), _slope, rate)
     return network
+
+
+def _some_left_out(people: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return people with some keypoints not labelled: of each another share; those with too few left stay whole."""
+    share = rng.uniform(0, _LEFT_OUT, (len(people), 1))
+    out = rng.random(people.shape[:2]) < share
+    out &= ((people[..., 2] > 0) & ~out).sum(axis=1, keepdims=True) >= _STAY
+    fewer = people.copy()
+    fewer[..., 2][out] = 0
+    return fewer
+
+
+def _without(people: np.ndarray, pair: tuple) -> np.ndarray:
+    fewer = people.copy()
+    fewer[:, list(pair), 2] = 0
+    return fewer
 
 
 def _slope(outputs: np.ndarray) -> np.ndarray:
@@ -76,11 +109,13 @@ def _slope(outputs: np.ndarray) -> np.ndarray:
     return np.concatenate([slope, -slope])
 
 
-def _margins(network: SmallNetwork, people: np.ndarray, flip: np.ndarray) -> np.ndarray:
+def _margins(networks: List[SmallNetwork], people: np.ndarray, flip: np.ndarray, see: Callable) -> np.ndarray:
     """Return (P,) log odds of the labelled sides over the exchanged ones, the mean over the mirror image too."""
     total = np.zeros(len(people))
     for each in (people, _mirrored(people, flip)):
-        total += (network(_features(each)) - network(_features(each[:, flip])))[:, 0] / 2
+        own, exchanged = see(each), see(each[:, flip])
+        for network in networks:
+            total += (network(own) - network(exchanged))[:, 0] / 2 / len(networks)
     return total
 
 
@@ -88,12 +123,17 @@ def _mirrored(people: np.ndarray, flip: np.ndarray) -> np.ndarray:
     return np.asarray(people[:, flip] * [-1.0, 1.0, 1.0])
 
 
-def _features(people: np.ndarray) -> np.ndarray:
-    """Return (P, 4 K) float32: places relative to the person's middle and spread, labelled, visible."""
+def _features(people: np.ndarray, pairs: list, joints: list) -> np.ndarray:
+    """Return (P, D) float32: places relative to the person's middle and spread, labelled, visible, directions, turns.
+
+    Directions are those between the keypoints of mirror pairs; turns those at joints.
+    """
     known = people[..., 2] > 0
     count = np.maximum(known.sum(axis=1), 1)[:, None]
     middle = (people[..., :2] * known[..., None]).sum(axis=1) / count
     offsets = (people[..., :2] - middle[:, None]) * known[..., None]
     spread = np.sqrt((offsets**2).sum(axis=(1, 2)) / count[:, 0] / 2) + 1e-6
-    places = (offsets / spread[:, None, None]).reshape(len(people), -1)
-    return np.concatenate([places, known, people[..., 2] > 1], axis=1).astype(np.float32)
+    places = (offsets / spread[:, None, None]).astype(np.float32)
+    shapes = (pair_directions(places, known, pairs), joint_turns(places, known, joints))
+    parts = [places.reshape(len(people), -1), known, people[..., 2] > 1, *shapes]
+    return np.concatenate(parts, axis=1).astype(np.float32)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import runpy
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -22,7 +21,7 @@ from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.file_kind import stand_in
 from ehrpose.file_sets import written_together
 from ehrpose.files import make_parent
-from ehrpose.model_zoo import zoo_root
+from ehrpose.keypoint_files import coco_keypoints
 from ehrpose.registry import CODECS
 from ehrpose.version import __version__
 
@@ -311,13 +310,12 @@ def _sidecar(
 
 def _coco_keypoints() -> Dict[str, Any]:
     """Return the skeleton of COCO as plain data."""
-    found = runpy.run_path(str(zoo_root() / "configs/_base_/datasets/coco.py"))["keypoints"]
+    found = coco_keypoints()
     return {
         key: [list(item) if isinstance(item, tuple) else item for item in value]
         if isinstance(value, list)
         else value
         for key, value in found.items()
-        if not key.startswith("_")
     }
 
 

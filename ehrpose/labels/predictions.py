@@ -8,14 +8,13 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 import numpy as np
 
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
-from ehrpose.datasets.converters.skeleton_config import load_keypoints
 from ehrpose.datasets.json_values import are_finite, is_number, shown
 from ehrpose.image_io import IMAGE_SUFFIXES
+from ehrpose.keypoint_files import coco_keypoints
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.labels.found_files import json_contents, load
 from ehrpose.labels.label_format import LabelFormat
 from ehrpose.labels.label_set import LabelSet, Reading
-from ehrpose.model_zoo import zoo_root
 from ehrpose.registry import LABEL_FORMATS
 
 _COCO = 17
@@ -93,7 +92,7 @@ def _coco_keypoints(path: Path, people: Mapping[Path, List[Mapping[str, Any]]]) 
             f"{path}: predictions do not name their keypoints; they have {sorted(counts)}, expected COCO's 17 or the "
             f"skeleton as `keypoints`"
         )
-    return load_keypoints(zoo_root() / "configs" / "_base_" / "keypoints" / "coco.py")
+    return KeypointMeta.build(coco_keypoints())
 
 
 def _photo_of(stem: str, file: Path, how: Reading, root: Path) -> Path:

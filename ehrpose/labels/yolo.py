@@ -30,7 +30,8 @@ class YoloLabels(LabelFormat):
     title = "YOLO-pose"
     docs = (
         "`data.yaml` with `kpt_shape` [K, 3] or [K, 2] and `flip_idx`, `images/` and `labels/*.txt`. Written with "
-        "three values; of two values, `0 0` is read as not labelled. Names come from `kpt_names`, or give the skeleton."
+        "three values; of two values, `0 0` is read as not labelled. Names come from `kpt_names` (sleap-io: "
+        "`node_names`), or give the skeleton."
     )
     holds = frozenset(
         (
@@ -68,6 +69,8 @@ class YoloLabels(LabelFormat):
             for split, photos in data.photos(how.photos).items():
                 splits[split] = [self._photo(p.path, p.name, p.labels, lines, how) for p in photos]
                 check_unique(splits[split])
+            lines.check_classes()
+            _check_label_files(splits)
         except ValueError as error:
             text = str(error)
             raise ValueError(text if str(file.parent) in text else f"{file}: {text}") from error
@@ -115,6 +118,13 @@ class YoloLabels(LabelFormat):
             else:
                 new.lose("keypoints outside their photo")
         return " ".join(["0", *(f"{value:.9g}" for value in [*values, *keypoints.ravel().tolist()])])
+
+
+def _check_label_files(splits: Dict[str, List[LabelledPhoto]]) -> None:
+    """Refuse photos that all lack their label file: a photo without one has no people, but not all do."""
+    sources = [photo.source for photos in splits.values() for photo in photos]
+    if sources and not any(Path(source).is_file() for source in sources):
+        raise ValueError(f"expected label files such as {sources[0]}, found none")
 
 
 def _yaml(meta: KeypointMeta, splits: List[str]) -> str:

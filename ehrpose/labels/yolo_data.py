@@ -78,6 +78,8 @@ class YoloData:
                 i for i, name in self.classes.items() if name.casefold() == "person" or len(self.classes) == 1
             ]
         if not fitting:
+            if label is not None and label.isdigit():  # some tools write numbers that names lacks
+                return int(label)
             known = sorted(self.classes.values())
             raise ValueError(
                 f"several classes, {known}; choose one with `label`" if label is None
@@ -87,7 +89,7 @@ class YoloData:
 
     def names(self) -> Optional[List[str]]:
         """Return the keypoints' names, None if the file has none."""
-        names = self.content.get("kpt_names")
+        names = self.content.get("kpt_names") or self.content.get("node_names")  # the latter is sleap-io's
         if isinstance(names, Mapping) and names:
             names = next(iter(names.values()))
         if not names:
@@ -127,7 +129,7 @@ class YoloData:
                 f"the file has no kpt_names, so its {self.num_keypoints} keypoints are unknown; give their names, in "
                 f"the order of its columns, with `keypoints`"
             )
-        config = guess_keypoints("person", names)
+        config = guess_keypoints("person", names, self._limbs(names))
         flip = self.content.get("flip_idx")
         if flip is None:
             return config
@@ -138,6 +140,16 @@ class YoloData:
         if flip != list(range(len(flip))):  # some tools write this one whatever the skeleton is
             config["swap"] = [(names[i], names[j]) for i, j in enumerate(flip) if i < j]
         return config
+
+    def _limbs(self, names: List[str]) -> List[Tuple[str, str]]:
+        """Return the limbs that sleap-io writes as pairs of indices; none if they are not that."""
+        pairs = self.content.get("skeleton")
+        numbers = range(len(names))
+        fits = isinstance(pairs, list) and all(
+            isinstance(p, list) and len(p) == 2 and all(type(i) is int and i in numbers for i in p)
+            for p in pairs
+        )
+        return [(names[i], names[j]) for i, j in pairs if i != j] if fits and pairs else []
 
     def photos(self, elsewhere: Optional[Path] = None) -> Dict[str, List[YoloPhoto]]:
         """Return the photos of each split.

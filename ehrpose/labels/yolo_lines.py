@@ -36,6 +36,7 @@ class YoloLines:
         self.num_keypoints = num_keypoints
         self.person_class = person_class
         self._counts: Counter[str] = Counter()
+        self._other: set = set()
 
     def notes(self) -> List[str]:
         """Return what was seen, one line each."""
@@ -50,6 +51,19 @@ class YoloLines:
             "other": f"{counted(c['other'], 'line')} of other classes left out",
         }
         return [texts[key] for key in texts if c[key]]
+
+    def check_classes(self) -> None:
+        """Refuse labels that are all of other classes.
+
+        Raises:
+            ValueError: There are lines, but none of the class of people.
+        """
+        if self._other and not self._counts["people"]:
+            name = self.data.classes.get(self.person_class, "people")
+            raise ValueError(
+                f"expected lines of class {self.person_class} ({name}), got lines of class "
+                f"{', '.join(sorted(self._other))} only; choose one with `label`"
+            )
 
     def size_of(self, photo: Path, skip_bad: bool) -> Optional[Tuple[int, int]]:
         """Return the (width, height) of a photo as it is read, upright; None if it cannot be read.
@@ -88,7 +102,9 @@ class YoloLines:
             seen.add(tuple(values))
             if values[0] != self.person_class:
                 self._counts["other"] += 1
+                self._other.add(f"{values[0]:g}")
                 continue
+            self._counts["people"] += 1
             people.append(self._person(values, size, f"{path}, line {number}"))
             points = self._points(values)[:, :2]
             beyond |= bool(

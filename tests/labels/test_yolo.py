@@ -139,3 +139,30 @@ def test_a_photo_without_labels_stays(tmp_path):
         "a.png": 1,
         "empty.png": 0,
     }
+
+
+def test_names_and_limbs_as_sleap_io_writes_them(tmp_path):
+    skeleton = [[0, 1], [0, 2]]
+    folder = write_yolo(
+        tmp_path, [line([(0.25, 0.5, 2)] * 5)], kpt_names=None, node_names=NAMES, skeleton=skeleton
+    )
+    meta = read_labels(folder).meta
+    assert meta.names == tuple(NAMES)
+    assert meta.skeleton == ((0, 1), (0, 2))
+    write_yolo(tmp_path, [line([(0.25, 0.5, 2)] * 5)], skeleton=[[0, 5], "x"])
+    assert read_labels(folder).meta.skeleton == ()
+
+
+def test_a_class_that_names_lacks_is_told_and_can_be_chosen(tmp_path):
+    folder = write_yolo(tmp_path, [line([(0.25, 0.5, 2)] * 5, number=1)], names={0: "animal"})
+    told = r"expected lines of class 0 \(animal\), got lines of class 1 only; choose one with `label`"
+    with pytest.raises(ValueError, match=told):
+        read_labels(folder)
+    assert len(list(read_labels(folder, label="1").people())) == 1
+
+
+def test_photos_without_any_label_file_are_refused(tmp_path):
+    folder = write_yolo(tmp_path, [line([(0.25, 0.5, 2)] * 5)])
+    (folder / "labels/train/a.txt").rename(folder / "a.txt")
+    with pytest.raises(ValueError, match=r"expected label files such as .*labels/train/a\.txt, found none"):
+        read_labels(folder)

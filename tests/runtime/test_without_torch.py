@@ -145,3 +145,37 @@ def test_neither_torch_nor_onnx_is_imported():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "(40, 60, 3)"
+
+
+BARE = (
+    "import sys\n"
+    "sys.modules.update(dict.fromkeys(('torch', 'onnx', 'mmcv', 'mmengine', 'rich', 'scipy', 'pycocotools')))\n"
+    "from ehrpose.__main__ import main\n"
+    "main(sys.argv[1:])\n"
+)
+
+
+def bare(*words):
+    command = [sys.executable, "-c", BARE, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_labels_are_converted_and_checked_with_a_skeleton_file(photo, tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / "yolo" / kind / "train").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "yolo/images/train/a.png"), photo)
+    line = " ".join(["0 0.5 0.5 0.5 0.5", *(["0.4", "0.4", "2", "0.5", "0.5", "2"] * 2), "0.6 0.6 1"])
+    (tmp_path / "yolo/labels/train/a.txt").write_text(line)
+    (tmp_path / "yolo/data.yaml").write_text("train: images/train\nnames: [person]\nkpt_shape: [5, 3]\n")
+    skeleton = NETWORK.parents[2] / "configs/_base_/keypoints/five.py"
+    done = bare("convert", tmp_path / "yolo", tmp_path / "coco", "--to", "coco", "--keypoints", skeleton)
+    assert done.returncode == 0, done.stderr
+    assert "train: 1 photo, 1 person" in done.stdout
+    done = bare("check", tmp_path / "coco", "--keypoints", skeleton, "--html", tmp_path / "a.html")
+    assert done.returncode == 0, done.stderr
+    assert "train: 1 photo, 1 person, 5 keypoints" in done.stdout
+    built = tmp_path / "mine.py"
+    built.write_text(f"_base_ = {str(skeleton)!r}\n")
+    done = bare("check", tmp_path / "coco", "--keypoints", built)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)  # the first says that it runs as a program
+    assert "this needs mmengine, which is not installed" in done.stderr

@@ -30,11 +30,12 @@ def main(argv: list[str] | None = None) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ehrpose.analysis.training.label_faults import check_folder, plant_faults, print_scores, score
 
-    before = check_folder(args.data)
+    seen: dict = {}  # most photos of a copy are links to the same files
+    before = check_folder(args.data, seen)
     scores = []
     for seed in args.seeds:
         plants = plant_faults(args.data, args.out / str(seed), seed, args.each)
-        scores.append(score(plants, check_folder(args.out / str(seed)), before))
+        scores.append(score(plants, check_folder(args.out / str(seed), seen), before))
         print_scores([seed], scores[-1:])
     print_scores(args.seeds, scores)
 

@@ -15,7 +15,7 @@ from ehrpose.datasets.converters import command
 from ehrpose.datasets.converters.coco_export import CocoExport
 from ehrpose.datasets.converters.cvat import CvatXml
 from ehrpose.datasets.converters.photo_search import PhotoSearch
-from ehrpose.datasets.converters.skeleton_config import load_keypoints
+from ehrpose.keypoint_files import load_keypoints
 from ehrpose.keypoint_meta import KeypointMeta
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ehrpose.datasets.converters import command
 from ehrpose.datasets.converters.labelme import LabelmeReader
-from ehrpose.datasets.converters.skeleton_config import load_keypoints
+from ehrpose.keypoint_files import load_keypoints
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

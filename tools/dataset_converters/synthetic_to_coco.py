@@ -11,9 +11,9 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from ehrpose.datasets.converters.skeleton_config import load_keypoints
 from ehrpose.datasets.converters.synthetic_folder import splits_of_config, write_synthetic_folder
 from ehrpose.datasets.synthetic.dataset import SyntheticPeople
+from ehrpose.keypoint_files import load_keypoints
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -117,8 +117,8 @@ def tool(name: str) -> str:
 
 def write_scenes(folder: Path, number: int, seed: int) -> None:
     """Write drawn scenes of 128 px as PNG files."""
-    from ehrpose.datasets.converters.skeleton_config import load_keypoints
     from ehrpose.datasets.synthetic.dataset import SyntheticPeople
+    from ehrpose.keypoint_files import load_keypoints
 
     folder.mkdir(parents=True)
     scenes = SyntheticPeople(

@@ -19,7 +19,7 @@ import numpy as np
 from ehrpose.data_check.coco_source import find_label_files, read_labels, skeleton_of
 from ehrpose.data_check.findings import as_record, key_of
 from ehrpose.data_check.kinds import find_all
-from ehrpose.data_check.photo_scan import scan_photos
+from ehrpose.data_check.photo_scan import PhotoFacts, scan_photos
 from ehrpose.files import write_bytes, write_text
 from ehrpose.image_io import read_image
 
@@ -233,10 +233,19 @@ def _change_people(data: _Copy, number: int) -> Plant:
     return _person_plant("no keypoints, or person twice", ("duplicate-person",), image, twin["id"])
 
 
-def check_folder(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of all findings in a COCO folder."""
+def check_folder(folder: Path, seen: dict[Path, PhotoFacts] | None = None) -> list[dict[str, Any]]:
+    """Return the records of all findings in a COCO folder.
+
+    Args:
+        folder: COCO folder.
+        seen: What photos' files say, by real path: those in it are not read again, others are added.
+    """
     labels = read_labels(find_label_files(folder))
-    found = find_all(labels, scan_photos(labels.photos))
+    seen = {} if seen is None else seen
+    real = [entry.path.resolve() for entry in labels.photos]
+    new = [number for number, path in enumerate(real) if path not in seen]
+    seen.update(zip([real[i] for i in new], scan_photos([labels.photos[i] for i in new])))
+    found = find_all(labels, [seen[path] for path in real])
     return [as_record(finding, labels) for findings in found.values() for finding in findings]
 
 

@@ -26,26 +26,6 @@ _OPPOSITE = {**dict(zip(_LEFT, _RIGHT)), **dict(zip(_RIGHT, _LEFT))}
 _PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d])(?=\d)|(?<=\d)(?=[^\W\d])")
 
 
-def load_keypoints(path: str | Path) -> KeypointMeta:
-    """Return the skeleton of a config file.
-
-    Args:
-        path: Python config with the variable ``keypoints``.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file cannot be read, the variable is missing, or is not a skeleton.
-    """
-    from ehrpose.config import read_config  # needs MMEngine, which the rest does not
-
-    content = read_config(path)
-    if "keypoints" not in content:
-        raise ValueError(
-            f"{path} has no variable named keypoints; see configs/_base_/datasets/coco.py for an example"
-        )
-    return KeypointMeta.build(content.keypoints.to_dict())
-
-
 def guess_keypoints(name: str, names: Sequence[str], limbs: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     """Return a keypoint config made from names and limbs alone.
 

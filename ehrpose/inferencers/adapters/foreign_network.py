@@ -14,21 +14,14 @@ import numpy as np
 from ehrpose.deploy.backends.onnxruntime import session_options
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.image_io import check_image
+from ehrpose.keypoint_files import coco_keypoints
 from ehrpose.keypoint_meta import KeypointMeta
-from ehrpose.model_zoo import zoo_root
 from ehrpose.structures import People
 from ehrpose.threads import default_threads
 
 BACKENDS = ("onnxruntime", "openvino")
 # Compiled networks that OpenVINO keeps, one for each size of the input.
 _MAX_SHAPES = 4
-
-
-def coco_meta() -> KeypointMeta:
-    """Return the skeleton of COCO, which most public weights have."""
-    from mmengine.config import Config
-
-    return KeypointMeta.build(Config.fromfile(zoo_root() / "configs/_base_/keypoints/coco.py").keypoints)
 
 
 class ForeignNetwork:
@@ -78,7 +71,7 @@ class ForeignNetwork:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score}")
         if size is not None and (size < 32 or size % 32):
             raise ValueError(f"size: expected a multiple of 32, got {size}")
-        self.meta = coco_meta() if meta is None else KeypointMeta.build(meta)
+        self.meta = KeypointMeta.build(coco_keypoints() if meta is None else meta)
         self.min_score = self.default_min_score if min_score is None else float(min_score)
         runner = _OpenVino if backend == "openvino" else _OnnxRuntime
         self._network: Any = runner(self.path, num_threads)

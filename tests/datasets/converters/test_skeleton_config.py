@@ -7,11 +7,11 @@ from mmengine.config import Config
 
 from ehrpose.datasets.converters.skeleton_config import (
     guess_keypoints,
-    load_keypoints,
     mirror_pairs,
     one_sided,
     write_keypoints,
 )
+from ehrpose.keypoint_files import load_keypoints
 
 
 @pytest.mark.parametrize(
