@@ -42,6 +42,9 @@ def as_lines(
     lines.append(f"visible/hidden, % of people: {', '.join(shares)}")
     sigmas = " ".join(f"{sigma:g}" for sigma in summary["sigmas"].values())
     lines.append(f"sigmas ({summary['sigmas_from']}): {sigmas}")
+    lengths = summary["limb_lengths"]
+    shown = "not measured" if lengths is None else " ".join(f"{length:g}" for length in lengths)
+    lines.append(f"limb_lengths, in the order of the skeleton: {shown}")
     for name, findings in found.items():
         lines += _kind_lines(labels, name, findings)
     return lines

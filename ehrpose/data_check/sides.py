@@ -64,6 +64,8 @@ def side_margins(labels: DataLabels) -> tuple:
         networks = [_learn(people[part != own], flip, member, see) for member in range(_MEMBERS)]
         margins[judged] = _margins(networks, people[judged], flip, see)
         doubted = judged[margins[judged] < 0]
+        if not len(doubted):
+            continue
         without = [_margins(networks, _without(people[doubted], pair), flip, see) for pair in pairs]
         steady[doubted] = np.mean([margins[doubted], *without], axis=0)
     factor = temperature(margins)

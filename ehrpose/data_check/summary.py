@@ -1,17 +1,20 @@
-"""Counts of a data set: photos, people and keypoints by split, visibility by keypoint, and proposed tolerances."""
+"""Counts of a data set by split and keypoint, and proposed tolerances and limb lengths."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
 from ehrpose.data_check.data_labels import DataLabels
 from ehrpose.data_check.people import same_people
+from ehrpose.limbs import usual_lengths
 from ehrpose.oks import areas_of
 
 # Pairs of annotations of a keypoint from which its tolerance is measured.
 _LEAST_PAIRS = 20
+# People with a limb from which its usual length is measured.
+_LEAST_PEOPLE = 20
 
 
 def summarise(labels: DataLabels) -> Dict[str, Any]:
@@ -19,7 +22,8 @@ def summarise(labels: DataLabels) -> Dict[str, Any]:
 
     Returns:
         ``splits``: by split the numbers of photos, people (crowds apart) and labelled keypoints; ``keypoints``: by name
-        the numbers of people with it not labelled, hidden and visible; ``sigmas`` by name, and ``sigmas_from``.
+        the numbers of people with it not labelled, hidden and visible; ``sigmas`` by name, and ``sigmas_from``;
+        ``limb_lengths``, one for each limb of the skeleton, or None.
     """
     splits: Dict[str, Dict[str, int]] = {}
     names = [photo.split for photo in labels.photos]
@@ -44,7 +48,22 @@ def summarise(labels: DataLabels) -> Dict[str, Any]:
         },
         "sigmas": dict(zip(labels.meta.names, sigmas)),
         "sigmas_from": source,
+        "limb_lengths": propose_limb_lengths(labels),
     }
+
+
+def propose_limb_lengths(labels: DataLabels) -> Optional[List[float]]:
+    """Return usual lengths of the limbs, relative to one another, rounded to 0.01; None if too few people have one."""
+    rows = ~labels.crowd
+    known = labels.labelled[rows]
+    ends = np.asarray(labels.meta.skeleton, np.int64).reshape(-1, 2)
+    people = (known[:, ends[:, 0]] & known[:, ends[:, 1]]).sum(axis=0)
+    if people.min(initial=_LEAST_PEOPLE) < _LEAST_PEOPLE or not len(ends):
+        return None
+    lengths = usual_lengths(labels.keypoints[rows, :, :2], known, labels.meta.skeleton)
+    if not np.isfinite(lengths).all():
+        return None
+    return [float(length) for length in np.round(np.maximum(lengths, 0.01), 2)]
 
 
 def propose_sigmas(labels: DataLabels) -> Tuple[List[float], str]:

@@ -18,7 +18,7 @@ from ehrpose.data_check.photo_files import find_broken_photos, find_turned_photo
 from ehrpose.data_check.photo_scan import scan_photo, scan_photos
 from ehrpose.data_check.same_photos import find_duplicate_photos, find_leaked_photos
 from ehrpose.data_check.sides import find_swapped_sides
-from ehrpose.data_check.summary import propose_sigmas, summarise
+from ehrpose.data_check.summary import propose_limb_lengths, propose_sigmas, summarise
 from ehrpose.datasets.converters.labelled import LabelledPerson, LabelledPhoto
 
 BODY = [20, 20, 2, 40, 30, 2, 30, 50, 1, 50, 40, 2]
@@ -191,3 +191,13 @@ def test_sigmas_come_from_people_annotated_twice(clean):
     sigmas, source = propose_sigmas(twice)
     assert source == "repeated annotations"
     assert np.mean(sigmas) == pytest.approx(0.02, abs=0.003)  # half of two axes of 0.02 each
+
+
+def test_limb_lengths_are_those_of_the_people(clean):
+    labels, _ = clean
+    found = propose_limb_lengths(labels)
+    assert found is not None
+    assert len(found) == len(labels.meta.skeleton)
+    assert np.mean(found) == pytest.approx(1, abs=0.02)
+    few = labels._replace(crowd=np.arange(len(labels.crowd)) >= 10)  # ten people are left
+    assert propose_limb_lengths(few) is None
