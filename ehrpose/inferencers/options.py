@@ -18,7 +18,7 @@ __all__ = ["DrawOptions", "OutputOptions"]
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
 # Formats of predictions; ``ehrpose.results.writers`` has all but the first.
-PREDICTION_FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "openpose", "yolo")
+PREDICTION_FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "openpose", "yolo", "motion", "trc")
 # MMPose's names of options.
 _ALIASES = {"skeleton_style": "style"}
 
@@ -111,6 +111,7 @@ class OutputOptions:
         pred_out_dir: Folder for one JSON file per photo (a list of people), or per video (a list of frames, each with
             ``frame_id``, ``timestamp`` in seconds and ``instances``).
         pred_format: ``"json"``, or another format of docs/results.md for the files in ``pred_out_dir``.
+        metres_per_px: Size of a pixel, for the format ``"trc"`` in m instead of px.
         gallery: Page (.html) of the drawn photos, the least certain first; True: ``gallery.html`` in ``out_dir``.
         out_file: Picture (of a single photo) or video to write, instead of ``vis_out_dir``.
         return_vis: Include the pictures in the results.
@@ -124,6 +125,7 @@ class OutputOptions:
     vis_out_dir: Union[str, Path, None] = None
     pred_out_dir: Union[str, Path, None] = None
     pred_format: str = "json"
+    metres_per_px: Optional[float] = None
     gallery: Union[str, Path, bool, None] = None
     out_file: Union[str, Path, None] = None
     return_vis: bool = False
@@ -134,6 +136,17 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         _check_choice("pred_format", self.pred_format, PREDICTION_FORMATS)
+        if self.metres_per_px is not None:
+            check_number("metres_per_px", self.metres_per_px, above=0)
+            if self.pred_format != "trc":
+                raise ValueError(
+                    f"`metres_per_px` belongs to the format trc, got the format {self.pred_format}"
+                )
+
+    @property
+    def writer_options(self) -> Dict[str, Any]:
+        """Options of the format's writer, besides its folder and name."""
+        return {} if self.metres_per_px is None else {"metres_per_px": self.metres_per_px}
 
     @property
     def gallery_file(self) -> Union[str, Path, None]:
