@@ -111,7 +111,6 @@ class OutputOptions:
         pred_out_dir: Folder for one JSON file per photo (a list of people), or per video (a list of frames, each with
             ``frame_id``, ``timestamp`` in seconds and ``instances``).
         pred_format: ``"json"``, or another format of docs/results.md for the files in ``pred_out_dir``.
-        metres_per_px: Size of a pixel, for the format ``"trc"`` in m instead of px.
         gallery: Page (.html) of the drawn photos, the least certain first; True: ``gallery.html`` in ``out_dir``.
         out_file: Picture (of a single photo) or video to write, instead of ``vis_out_dir``.
         return_vis: Include the pictures in the results.
@@ -119,13 +118,13 @@ class OutputOptions:
         wait_time: Seconds to show each picture; 0 waits for a key with photos, and does not wait with a video.
         video_codec: FourCC of the encoder of the video.
         keep_sound: Copy the sound of the input video into the output.
+        metres_per_px: Size of a pixel, for the format ``"trc"`` in m instead of px.
     """
 
     out_dir: Union[str, Path, None] = None
     vis_out_dir: Union[str, Path, None] = None
     pred_out_dir: Union[str, Path, None] = None
     pred_format: str = "json"
-    metres_per_px: Optional[float] = None
     gallery: Union[str, Path, bool, None] = None
     out_file: Union[str, Path, None] = None
     return_vis: bool = False
@@ -133,6 +132,7 @@ class OutputOptions:
     wait_time: float = 0
     video_codec: Optional[str] = None
     keep_sound: bool = True
+    metres_per_px: Optional[float] = None
 
     def __post_init__(self) -> None:
         _check_choice("pred_format", self.pred_format, PREDICTION_FORMATS)

@@ -21,6 +21,8 @@ from ehrpose.results.results import Results
 from ehrpose.results.writers import OneFileWriter
 from ehrpose.structures import People
 
+__all__ = ["Joint", "joint_angles", "joints", "segment_lengths", "segments"]
+
 Skeleton = Union[KeypointMeta, Mapping[str, Any]]
 # Words of the names of keypoints whose limbs are the outline of a face, not segments that turn about a joint.
 _FACE = {"brow", "chin", "ear", "eye", "eyebrow", "face", "jaw", "lip", "mouth", "nose"}

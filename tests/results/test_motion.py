@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,7 +52,11 @@ def named(values, names):
     return {name: value for name, value in zip(names, values) if not math.isnan(value)}
 
 
-def test_joints_of_coco(meta):
+@pytest.mark.parametrize("name", ["coco", "crowdpose"])
+def test_joints_of_the_shipped_skeletons(name):
+    config = pytest.importorskip("mmengine.config")
+    path = Path(__file__).resolve().parents[2] / "configs/_base_/keypoints" / f"{name}.py"
+    meta = KeypointMeta.build(config.Config.fromfile(str(path)).keypoints.to_dict())
     found = {joint.name: {meta.names[joint.first], meta.names[joint.last]} for joint in joints(meta)}
     wanted = {}
     for side in ("left", "right"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from ehrpose.files import WriteError
 from ehrpose.inferencers.inferencer import PoseInferencer
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.results.results import Results
@@ -187,6 +189,21 @@ def test_an_error_leaves_no_file(meta, tmp_path):
         writer.add(frame(meta, index, [0]), "")
     writer.abort()
     assert [path.name for path in tmp_path.iterdir()] == ["clip_id1.trc"]
+
+
+def test_a_full_disk_is_told_and_leaves_no_file(meta, tmp_path, monkeypatch):
+    writer = WRITERS["trc"](tmp_path, "clip")
+    for index in range(3):
+        writer.add(frame(meta, index, [0, 1]), "")
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ehrpose.results.trc.tempfile.TemporaryFile", fail)
+    with pytest.raises(WriteError, match=r"clip\.trc could not be written: No space left"):
+        writer.close()
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_long_videos_of_many_people_take_little_memory(meta, tmp_path):
