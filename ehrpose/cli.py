@@ -18,7 +18,7 @@ DEBUG_VARIABLE = "EHRPOSE_DEBUG"
 # Below the command line, errors name arguments: `calib_data`, or `decode="none"` with a value.
 _ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
 # Arguments whose option has a different name.
-_RENAMED = {"input_dtype": "input-type", "folders": "photos"}
+_RENAMED = {"input_dtype": "input-type", "folders": "photos", "tracker": "track"}
 # Errors that the user can fix, besides the KeyError that MMEngine's registries raise for an unknown type.
 _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Exit codes: 2 for errors that the user can fix on the command line or in the config, 1 for a failed run.

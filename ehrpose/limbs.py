@@ -13,6 +13,22 @@ import numpy as np
 FEWEST_LIMBS = 3
 
 
+def limb_lengths(keypoints: np.ndarray, present: np.ndarray, skeleton: Any) -> np.ndarray:
+    """Return (N, L) float64 lengths of limbs, px, NaN where an end is missing.
+
+    Args:
+        keypoints: (N, K, 2) px.
+        present: (N, K) bool, which keypoints a person has.
+        skeleton: (L, 2) keypoint indices of the limbs.
+    """
+    first, second = np.asarray(skeleton, np.int64).reshape(-1, 2).T
+    points = np.asarray(keypoints, np.float64)
+    steps = points[:, first] - points[:, second]
+    present = np.asarray(present, bool)
+    lengths = np.sqrt(np.einsum("nlc,nlc->nl", steps, steps))
+    return np.where(present[:, first] & present[:, second], lengths, np.nan)
+
+
 def usual_lengths(
     keypoints: np.ndarray, present: np.ndarray, skeleton: Sequence[Tuple[int, int]], rounds: int = 20
 ) -> np.ndarray:
@@ -31,7 +47,7 @@ def usual_lengths(
         (L,) float64 lengths with mean 1 over the limbs that are labelled; NaN for limbs that no person of at least
         three limbs has.
     """
-    lengths = _lengths(keypoints, present, skeleton)
+    lengths = limb_lengths(keypoints, present, skeleton)
     lengths = lengths[np.isfinite(lengths).sum(axis=1) >= FEWEST_LIMBS]
     lengths[lengths == 0] = np.nan
     seen = np.isfinite(lengths).any(axis=0)
@@ -69,7 +85,7 @@ def too_long(
     Returns:
         (N, L) bool.
     """
-    lengths = _lengths(keypoints, present, skeleton)
+    lengths = limb_lengths(keypoints, present, skeleton)
     if not lengths.size:
         return np.zeros(lengths.shape, bool)
     known = np.isfinite(lengths)
@@ -82,13 +98,3 @@ def too_long(
     with np.errstate(invalid="ignore"):  # people without limbs, and limbs that are not there
         long = lengths > factor * 0.5 * (low + high) * usual + slack
     return long & judged[:, None]
-
-
-def _lengths(keypoints: np.ndarray, present: np.ndarray, skeleton: Any) -> np.ndarray:
-    """Return (N, L) float64 lengths of limbs, px, NaN where an end is missing."""
-    first, second = np.asarray(skeleton, np.int64).reshape(-1, 2).T
-    points = np.asarray(keypoints, np.float64)
-    steps = points[:, first] - points[:, second]
-    present = np.asarray(present, bool)
-    lengths = np.sqrt(np.einsum("nlc,nlc->nl", steps, steps))
-    return np.where(present[:, first] & present[:, second], lengths, np.nan)

@@ -115,6 +115,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="format of the predictions (default: %(default)s)",
     )
     output.add_argument(
+        "--metres-per-px", type=float, help="size of a pixel, for the format trc in metres (default: in px)"
+    )
+    output.add_argument(
         "--gallery", action="store_true", help="also write gallery.html: all photos, the least certain first"
     )
     window = output.add_mutually_exclusive_group()

@@ -18,7 +18,7 @@ __all__ = ["DrawOptions", "OutputOptions"]
 
 VISUALIZATIONS, PREDICTIONS = "visualizations", "predictions"
 # Formats of predictions; ``ehrpose.results.writers`` has all but the first.
-PREDICTION_FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "openpose", "yolo")
+PREDICTION_FORMATS = ("json", "jsonl", "csv", "parquet", "coco", "openpose", "yolo", "motion", "trc")
 # MMPose's names of options.
 _ALIASES = {"skeleton_style": "style"}
 
@@ -118,6 +118,7 @@ class OutputOptions:
         wait_time: Seconds to show each picture; 0 waits for a key with photos, and does not wait with a video.
         video_codec: FourCC of the encoder of the video.
         keep_sound: Copy the sound of the input video into the output.
+        metres_per_px: Size of a pixel, for the format ``"trc"`` in m instead of px.
     """
 
     out_dir: Union[str, Path, None] = None
@@ -131,9 +132,21 @@ class OutputOptions:
     wait_time: float = 0
     video_codec: Optional[str] = None
     keep_sound: bool = True
+    metres_per_px: Optional[float] = None
 
     def __post_init__(self) -> None:
         _check_choice("pred_format", self.pred_format, PREDICTION_FORMATS)
+        if self.metres_per_px is not None:
+            check_number("metres_per_px", self.metres_per_px, above=0)
+            if self.pred_format != "trc":
+                raise ValueError(
+                    f"`metres_per_px` belongs to the format trc, got the format {self.pred_format}"
+                )
+
+    @property
+    def writer_options(self) -> Dict[str, Any]:
+        """Options of the format's writer, besides its folder and name."""
+        return {} if self.metres_per_px is None else {"metres_per_px": self.metres_per_px}
 
     @property
     def gallery_file(self) -> Union[str, Path, None]:

@@ -35,7 +35,8 @@ def open_writers(source: InputSource, write: OutputOptions) -> tuple[Any, Any]:
     """Return the writer of predictions, None for MMPose's JSON, and the gallery, None if none is wanted.
 
     Raises:
-        ValueError: A package that the format needs is missing, or a page of a video is asked for.
+        ValueError: A package that the format needs is missing, or a page of a video is asked for, or a format of videos
+            for photos.
     """
     gallery = None
     if write.gallery_file is not None:
@@ -47,5 +48,9 @@ def open_writers(source: InputSource, write: OutputOptions) -> tuple[Any, Any]:
     folder = write.json_folder
     if folder is None or write.pred_format == JSON:
         return None, gallery
+    if write.pred_format == "trc":
+        from ehrpose.results.trc import refuse_photos
+
+        refuse_photos(source.fps is None)  # now, and not after the first of them
     name = _PREDICTIONS if source.fps is None else run_name(source, write.out_file)
-    return WRITERS[write.pred_format](folder, name), gallery
+    return WRITERS[write.pred_format](folder, name, **write.writer_options), gallery

@@ -228,6 +228,12 @@ class Results:
         stem = Path(self.file).stem if self.file and self.time is None else ""
         return int(stem) if stem.isdecimal() else self.frame
 
+    def to_motion(self) -> List[Dict[str, Any]]:
+        """Return a row for each person: lengths of the segments, angles of the joints; see docs/results.md."""
+        from ehrpose.results.motion import motion_rows
+
+        return motion_rows(self)
+
     def to_openpose(self) -> Dict[str, Any]:
         """Return OpenPose's JSON: BODY_25 for a skeleton with COCO's 17 names, else the skeleton's own order."""
         from ehrpose.results.openpose import openpose_content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ def from_supervision(keypoints: Any) -> People:
     Raises:
         TypeError: It is something else.
     """
+    people = people_in_order(keypoints)
+    return people.select(np.argsort(-people.scores, kind="stable"))
+
+
+def people_in_order(keypoints: Any) -> People:
+    """Return ``supervision.KeyPoints`` as people in their own order; otherwise as ``from_supervision``."""
     xy = getattr(keypoints, "xy", None)
     if xy is None or np.ndim(xy) != 3:
         raise TypeError(
@@ -57,8 +64,25 @@ def from_supervision(keypoints: Any) -> People:
         scores = (getattr(keypoints, "data", None) or {}).get("scores")
     if scores is None:
         scores = keypoint_scores.mean(axis=1) if len(xy) else np.zeros(0)
-    people = People(xy, keypoint_scores, np.asarray(scores, np.float32))
-    return people.select(np.argsort(-people.scores, kind="stable"))
+    return People(xy, keypoint_scores, np.asarray(scores, np.float32))
+
+
+def visible_people(keypoints: Any) -> People:
+    """Return ``people_in_order``; keypoints that are not ``visible``, where that is set, have the score 0."""
+    people = people_in_order(keypoints)
+    visible = getattr(keypoints, "visible", None)
+    if visible is not None:
+        people.keypoint_scores = np.where(visible, people.keypoint_scores, np.float32(0))
+    return people
+
+
+def with_ids(keypoints: Any, people: People, ids: np.ndarray) -> Any:
+    """Return a copy of ``supervision.KeyPoints`` with the places of ``people`` and ``data["tracker_id"]``, (N,)."""
+    changed = copy.copy(keypoints)
+    if len(people):
+        changed.xy = people.keypoints.copy()
+    changed.data = {**(getattr(keypoints, "data", None) or {}), "tracker_id": ids}
+    return changed
 
 
 def _keypoints_type() -> Any:

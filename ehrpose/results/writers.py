@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional, TextIO, Type, Union
+from typing import Any, Callable, Dict, List, Optional, TextIO, Union
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class PredictionWriter:
         """Remove what is not in place."""
 
 
-class _OneFile(PredictionWriter):
+class OneFileWriter(PredictionWriter):
     """A text file for the whole run, written as the results come."""
 
     suffix = ""
@@ -110,7 +110,7 @@ class _OneFile(PredictionWriter):
         return self._file
 
 
-class JsonLinesWriter(_OneFile):
+class JsonLinesWriter(OneFileWriter):
     """One line of JSON for each photo or frame, as ``Results.to_dict`` returns it."""
 
     suffix = ".jsonl"
@@ -119,7 +119,7 @@ class JsonLinesWriter(_OneFile):
         return results.to_json() + "\n"
 
 
-class CsvWriter(_OneFile):
+class CsvWriter(OneFileWriter):
     """A row for each keypoint, with the columns of docs/results.md."""
 
     suffix = ".csv"
@@ -132,7 +132,7 @@ class CsvWriter(_OneFile):
         return buffer.getvalue()
 
 
-class CocoWriter(_OneFile):
+class CocoWriter(OneFileWriter):
     """COCO's list of keypoint results."""
 
     suffix = ".json"
@@ -291,13 +291,27 @@ def _yolo_line(box: np.ndarray, points: np.ndarray) -> str:
     return " ".join(["0", *words]) + "\n"
 
 
+def _motion(folder: Union[str, Path], name: str) -> PredictionWriter:
+    from ehrpose.results.motion import MotionWriter  # both are based on this module
+
+    return MotionWriter(folder, name)
+
+
+def _trc(folder: Union[str, Path], name: str, **options: Any) -> PredictionWriter:
+    from ehrpose.results.trc import TrcWriter
+
+    return TrcWriter(folder, name, **options)
+
+
 # ``json`` is the format of MMPose's inferencer, which ``media.outputs`` writes itself.
 JSON = "json"
-WRITERS: Dict[str, Type[PredictionWriter]] = {
+WRITERS: Dict[str, Callable[..., PredictionWriter]] = {
     "jsonl": JsonLinesWriter,
     "csv": CsvWriter,
     "parquet": ParquetWriter,
     "coco": CocoWriter,
     "openpose": OpenPoseWriter,
     "yolo": YoloWriter,
+    "motion": _motion,
+    "trc": _trc,
 }

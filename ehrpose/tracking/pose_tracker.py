@@ -8,16 +8,17 @@ Axes: M tracks, N people, K keypoint types.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from ehrpose.assignment import linear_sum_assignment
-from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import keypoint_boxes, pairwise_oks
 from ehrpose.registry import TRACKERS
+from ehrpose.results.supervision_keypoints import visible_people, with_ids
 from ehrpose.structures import People
 from ehrpose.tracking.one_euro import OneEuroFilter
+from ehrpose.tracking.plain_arrays import Skeleton, TrackedArrays, people_of_arrays, skeleton_of
 from ehrpose.tracking.similarity import box_areas, enlarged_boxes, pairwise_iou
 from ehrpose.tracking.tracks import TENTATIVE, Tracks
 
@@ -46,7 +47,8 @@ class PoseTracker:
     Ids count from 0 and are not reused until ``reset``.
 
     Args:
-        keypoints: KeypointMeta or its config; defines K and the OKS tolerances.
+        keypoints: KeypointMeta or its config, which define K and the OKS tolerances. For people of another source: the
+            names of the keypoints, or just K; then all keypoints have the tolerance 0.05.
         frame_rate: Frames per second, for calls of ``update`` without a timestamp.
         max_age: Seconds for which an unseen person is remembered.
         min_hits: Consecutive frames in which a person must be seen to get an id; in the first frame all people get one.
@@ -67,7 +69,7 @@ class PoseTracker:
 
     def __init__(
         self,
-        keypoints: Union[KeypointMeta, Mapping[str, Any]],
+        keypoints: Skeleton,
         frame_rate: float = 30.0,
         max_age: float = 2.0,
         min_hits: int = 2,
@@ -89,7 +91,7 @@ class PoseTracker:
         _check("keypoint_score", keypoint_score >= 0, "at least 0", keypoint_score)
         _check("min_similarity", 0 < min_similarity < 1, "a number between 0 and 1", min_similarity)
         _check("min_common", min_common >= 1, "at least 1", min_common)
-        self.keypoints = KeypointMeta.build(keypoints)
+        self.keypoints = skeleton_of(keypoints)
         self.frame_rate, self.max_age, self.min_hits = float(frame_rate), float(max_age), int(min_hits)
         self.high_score, self.low_score, self.keypoint_score = high_score, low_score, keypoint_score
         self.min_similarity, self.min_common = min_similarity, min_common
@@ -147,6 +149,51 @@ class PoseTracker:
         # A new track must be seen in every frame until it has an id.
         self._select((tracks.missed == 0) | ((tracks.ids >= 0) & (self._time - tracks.seen <= self.max_age)))
         return Tracked(smoothed, ids.astype(np.int64))
+
+    def update_arrays(
+        self, keypoints: Any, scores: Any = None, person_scores: Any = None, timestamp: Optional[float] = None
+    ) -> TrackedArrays:
+        """Assign ids to the people of the next frame, given as arrays of any source.
+
+        Call it for every frame, with empty arrays for those without people.
+
+        Args:
+            keypoints: (N, K, 2) x and y in px, or (N, K, 3) with the scores. Those that are not finite are missing.
+            scores: (N, K) score of each keypoint, 0 where it is missing; None: the third column, else 1.
+            person_scores: (N,) score of each person, which ``high_score`` and ``low_score`` judge; None: the mean of
+                the keypoints' scores.
+            timestamp: Time of the frame in seconds; None: 1 / ``frame_rate`` after the last one.
+
+        Returns:
+            Ids and smoothed keypoints, in the given order.
+
+        Raises:
+            ValueError: The shapes do not match one another or the skeleton, or the time does not increase.
+        """
+        people = people_of_arrays(keypoints, scores, person_scores, self.keypoints.num_keypoints)
+        tracked = self.update(people, timestamp)
+        return TrackedArrays(tracked.ids, tracked.people.keypoints, tracked.people.keypoint_scores)
+
+    def update_supervision(self, keypoints: Any, timestamp: Optional[float] = None) -> Any:
+        """Assign ids to the people of the next frame, given as ``supervision.KeyPoints``.
+
+        Args:
+            keypoints: The people of any source. Keypoints without a score are missing at (0, 0), else have the score 1;
+                people without a score have the mean of their keypoints'. Where ``visible`` is False, they are missing.
+            timestamp: As for ``update_arrays``.
+
+        Returns:
+            A copy in the same order, with smoothed ``xy`` and the ids as ``data["tracker_id"]``, (N,) int64.
+
+        Raises:
+            TypeError: It is something else.
+            ValueError: The people have another number of keypoints, or the time does not increase.
+        """
+        people = visible_people(keypoints)
+        tracked = self.update(
+            people if len(people) else People.empty(self.keypoints.num_keypoints), timestamp
+        )
+        return with_ids(keypoints, tracked.people, tracked.ids)
 
     @property
     def _time(self) -> float:
