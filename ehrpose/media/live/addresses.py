@@ -12,7 +12,9 @@ SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "tcp", "udp")
 HIDDEN = "***"
 SUPPORTED = f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}, {CAMERA}:N or a video file"
 # Words in the name of a value that is a secret, in the query or, as some cameras have it, in the path.
-_SECRETS = "user|usr|login|account|pass|pwd|pw|token|secret|key|auth|sig|session|sid|jwt|cred|ticket|hash|code"
+_SECRETS = (
+    "user|usr|login|account|pass|pwd|pw|token|secret|key|auth|sig|session|sid|jwt|cred|ticket|hash|code"
+)
 _SECRET_VALUE = re.compile(rf"((?:{_SECRETS})[^/?&;#=]*)=[^/?&;#]*", re.IGNORECASE)
 # A value that is printed: a number of a channel, a short word.
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9]{0,8}")
@@ -127,7 +129,9 @@ def read_sources(path: str) -> List[str]:
     """
     file = Path(path)
     if file.is_file() and file.stat().st_size > _MAX_FILE:
-        raise ValueError(f"{path}: expected a text with a source on each line, got {file.stat().st_size} bytes")
+        raise ValueError(
+            f"{path}: expected a text with a source on each line, got {file.stat().st_size} bytes"
+        )
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:

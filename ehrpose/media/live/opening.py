@@ -210,9 +210,7 @@ class StreamReader(Reader):
             if self._is_paced and seconds is not None:
                 wait(clock.early(seconds))
                 arrived = time.monotonic()
-            yield Picture(
-                _Converted(image, self._video), arrived, seconds if self.waits else None
-            )
+            yield Picture(_Converted(image, self._video), arrived, seconds if self.waits else None)
         if not self.ends:
             raise StreamEndError("the connection was closed")
         if self.waits and self._length - last > max(_GAP, _GAP_PART * self._length):
@@ -272,7 +270,6 @@ def _container_options(scheme: str, options: LiveOptions) -> Dict[str, str]:
     chosen = {
         "protocol_whitelist": _PROTOCOLS[scheme],
         "format_whitelist": _FORMATS,
-        "fflags": "nobuffer",
         "analyzeduration": _ANALYZED,
         "live_start_index": "-1",  # HLS: the newest piece
     }

@@ -37,7 +37,7 @@ class LiveFrame:
     Attributes:
         source: Where it comes from.
         index: Number of the picture in the source, from 0; those that were dropped count.
-        arrived: When its data came, seconds of the monotonic clock.
+        arrived: When its data came, of a file when it was taken, seconds of the monotonic clock.
         time: Seconds since the source's first picture, for files on their own clock.
     """
 
@@ -142,7 +142,7 @@ class LiveSource:
         with self._changed:
             frame, self._slot = self._slot, None
             if frame is not None and self._waits:
-                self._seen = time.monotonic()  # until now it waited for us
+                frame.arrived = self._seen = time.monotonic()  # until now it waited for us
                 self._changed.notify_all()
         return frame
 
@@ -170,7 +170,7 @@ class LiveSource:
             while not self._stopped.is_set():
                 reason = self._attempt(backoff)
                 if reason is None or self._stopped.is_set():
-                    self._set(ENDED, "")
+                    self._set(ENDED, "closed" if self._stopped.is_set() else "")
                     return
                 if self.options.max_retries is not None and backoff.attempts >= self.options.max_retries:
                     self._set(FAILED, f"{reason} (given up after {backoff.attempts} more attempts)")
@@ -227,6 +227,8 @@ class LiveSource:
         with self._changed:
             while self._waits and self._slot is not None and not self._stopped.is_set():
                 self._changed.wait(0.5)
+            if self._stopped.is_set():
+                return
             if self._slot is not None:
                 self.stats.dropped += 1
             if not self._was_live:
@@ -308,7 +310,7 @@ class LiveSources:
                 if source.error is not None:
                     raise source.error
                 source.look()
-            frames = self._fresh(most)
+            frames = [] if stop() else self._fresh(most)
             if frames or stop():
                 return frames
             with self._changed:
