@@ -40,17 +40,34 @@ def clip(seconds=1.0, size_wh=(64, 48), kind="mpegts", fps=25, codec="mpeg2video
 
 
 def _write_clip(file, seconds, size_wh, kind, fps, codec, first):
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     options = {"movflags": "faststart"} if kind == "mp4" else {"mpegts_copyts": "1"}
     with av.open(str(file), "w", format=kind, options=options) as container:
         video = container.add_stream(codec, rate=fps)
-        video.width, video.height, video.pix_fmt = *size_wh, "yuv420p"
+        video.width, video.height, video.pix_fmt = *size_wh, pixels
         video.codec_context.gop_size = 5
         for number in range(first, first + round(seconds * fps)):
             picture = np.full((size_wh[1], size_wh[0], 3), level_of(number), np.uint8)
-            frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format=pixels)
             frame.pts = number
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
+
+
+def continuous(piece, counters):
+    """Return a piece of MPEG-TS with its packets numbered after those of the pieces before.
+
+    Args:
+        piece: Whole packets of 188 bytes.
+        counters: Next number by program, changed in place.
+    """
+    packets = bytearray(piece)
+    for at in range(0, len(packets), 188):
+        program = int.from_bytes(packets[at + 1 : at + 3], "big") & 0x1FFF
+        if packets[at + 3] & 0x10:  # has a payload
+            packets[at + 3] = (packets[at + 3] & 0xF0) | counters.get(program, 0)
+            counters[program] = (counters.get(program, 0) + 1) % 16
+    return bytes(packets)
 
 
 class StreamServer:
@@ -64,14 +81,17 @@ class StreamServer:
         credentials: (user, password) that requests must have; None: all are answered.
         seen: Paths that were asked for.
         cut: Bytes after which ``/clip.mp4`` breaks off once.
+        pieces: Number of pieces of the playlist, which then has an end; None: it goes on.
+        playlist: Text of it instead.
     """
 
     def __init__(self):
         self.port, self.size_wh, self.rubbish, self.credentials, self.cut = 0, (64, 48), 0, None, None
         self.flowing = threading.Event()
         self.flowing.set()
-        self.clip = self.pieces = None
+        self.clip = self.pieces = self.playlist = None
         self.seen, self._server, self._open = [], None, set()
+        self.counters = {}  # after each piece of the playlist
         self.began = time.monotonic()
 
     def url(self, path, credentials=""):
@@ -179,10 +199,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _stream(self):
         """Send MPEG-TS for ever, in real time, with rubbish between its packets if asked for."""
-        owner, number = self.server_of_test, 0
+        owner, number, counters = self.server_of_test, 0, {}
         self._begin("video/mp2t")
         while True:
-            piece = clip(0.4, owner.size_wh, first=number)
+            piece = continuous(clip(0.4, owner.size_wh, first=number), counters)
             number += 10
             if owner.rubbish:
                 owner.rubbish -= 1
@@ -221,10 +241,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for number in range(first, last):
             lines += ["#EXTINF:0.4,", f"piece{number}.ts"]
         lines += ["#EXT-X-ENDLIST"] if owner.pieces else []
-        self._begin("application/vnd.apple.mpegurl")
-        self.wfile.write("\n".join([*lines, ""]).encode())
+        text = (owner.playlist or "\n".join([*lines, ""])).encode()
+        self._begin("application/vnd.apple.mpegurl", Content_Length=str(len(text)))
+        self.wfile.write(text)
 
     def _piece(self, number):
-        data = clip(0.4, self.server_of_test.size_wh, first=10 * number)
+        owner = self.server_of_test
+        counters = dict(owner.counters.get(number - 1, {}))
+        data = continuous(clip(0.4, owner.size_wh, first=10 * number), counters)
+        owner.counters[number] = counters
         self._begin("video/mp2t", Content_Length=str(len(data)))
         self.wfile.write(data)

@@ -146,6 +146,8 @@ class LocalReader(Reader):
         for image, seconds in self._video:
             yield Picture(_constant(image), time.monotonic(), seconds if self.waits else None)
         self.num_broken += self._video.num_missing
+        if not self.ends:
+            raise StreamEndError("it gives no more pictures: is it still connected?")
 
     def close(self) -> None:
         self._video.close()
@@ -203,7 +205,7 @@ class StreamReader(Reader):
         clock, last = _Clock(), self._start
         for image, arrived in self._images():
             seconds = None if image.time is None else float(image.time) - self._begin
-            if self.waits and seconds is not None:
+            if self.ends and seconds is not None:
                 if self._start and seconds <= self._start:
                     continue
                 last = max(last, seconds)
@@ -213,18 +215,20 @@ class StreamReader(Reader):
             yield Picture(_Converted(image, self._video), arrived, seconds if self.waits else None)
         if not self.ends:
             raise StreamEndError("the connection was closed")
-        if self.waits and self._length - last > max(_GAP, _GAP_PART * self._length):
+        if self._length - last > max(_GAP, _GAP_PART * self._length):
             raise StreamEndError(f"the connection was closed at {last:.1f} of {self._length:.1f} s")
 
     def _images(self) -> Iterator[Tuple[Any, float]]:
         """Yield the decoded pictures, each with the time when its packet came."""
         import av
 
-        arrivals: OrderedDict[Any, float] = OrderedDict()
+        arrivals: OrderedDict[Any, Optional[float]] = OrderedDict()
         damaged, seen = 0, time.monotonic()
         for packet in self._packets():
             now = time.monotonic()
-            arrivals[packet.pts] = now
+            if packet is not None:
+                # A damaged packet is decoded, as others refer to it, but its picture is not used.
+                arrivals[packet.pts] = None if packet.is_corrupt else now
             if len(arrivals) > _REMEMBERED:
                 arrivals.popitem(last=False)
             try:
@@ -232,11 +236,12 @@ class StreamReader(Reader):
             except av.FFmpegError:
                 images, damaged, self.num_broken = [], damaged + 1, self.num_broken + 1
             for image in images:
-                if image.is_corrupt:
+                arrived = arrivals.get(image.pts, now)
+                if image.is_corrupt or arrived is None:
                     damaged, self.num_broken = damaged + 1, self.num_broken + 1
                     continue
                 damaged, seen = 0, now
-                yield image, arrivals.get(image.pts, now)
+                yield image, arrived
                 seen = time.monotonic()  # what was done with the picture is not the stream's time
             if damaged > _MAX_DAMAGED:
                 raise StreamEndError(f"{damaged} damaged packets in a row")
@@ -244,7 +249,7 @@ class StreamReader(Reader):
                 raise StreamEndError(f"data, but no picture within {self._read_s:g} s")
 
     def _packets(self) -> Iterator[Any]:
-        """Yield the packets, past damaged ones."""
+        """Yield the packets, past damaged ones; None, for what the decoder still has, where a file breaks off."""
         import av
 
         packets, in_row = self._container.demux(self._video), 0
@@ -257,6 +262,13 @@ class StreamReader(Reader):
                     raise
                 packets = self._container.demux(self._video)
                 continue
+            except av.error.ExitError:
+                raise
+            except av.FFmpegError:
+                if not self.ends:
+                    raise
+                yield None
+                return
             if packet is None:
                 return
             in_row = 0
