@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("av", reason="PyAV is in the extra 'video'")
 
+from stream_reading import reading, wait_for
 from stream_server import StreamServer, clip, level_of
-from streams import reading, wait_for
 
 LIVE_PATHS = ["/mjpeg", "/stream.ts", "/live.m3u8"]
 
@@ -206,7 +206,9 @@ def test_a_server_that_never_answers():
 
 def test_a_playlist_cannot_open_files_of_this_machine(server, tmp_path):
     (tmp_path / "secret.ts").write_bytes(clip(0.4))
-    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\nfile://{tmp_path}/secret.ts\n#EXT-X-ENDLIST\n"
+    playlist = (
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\nfile://{tmp_path}/secret.ts\n#EXT-X-ENDLIST\n"
+    )
     server.playlist = playlist
     with reading(server.url("/live.m3u8"), max_retries=1) as read:
         assert read.take() is None
@@ -253,7 +255,7 @@ def test_a_camera_that_is_unplugged_is_opened_again(monkeypatch):
             assert number == 7
             Camera.opened, self.left = Camera.opened + 1, 3
 
-        def isOpened(self):
+        def isOpened(self):  # noqa: N802, OpenCV's name
             return True
 
         def get(self, _):

@@ -8,7 +8,7 @@ from typing import Dict, Iterable, List, NamedTuple
 
 from ehrpose.media.inputs import CAMERA
 
-SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "tcp", "udp")
+SCHEMES = ("rtsp", "rtsps", "http", "https", "tcp", "udp")
 HIDDEN = "***"
 SUPPORTED = f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}, {CAMERA}:N or a video file"
 # Words in the name of a value that is a secret, in the query or, as some cameras have it, in the path.
@@ -17,7 +17,7 @@ _SECRETS = (
 )
 _SECRET_VALUE = re.compile(rf"((?:{_SECRETS})[^/?&;#=]*)=[^/?&;#]*", re.IGNORECASE)
 # A value that is printed: a number of a channel, a short word.
-_PLAIN_VALUE = re.compile(r"[A-Za-z0-9]{0,8}")
+_PLAIN_VALUE, _PLAIN_NAME = re.compile(r"[A-Za-z0-9]{0,8}"), re.compile(r"[A-Za-z0-9_-]{1,20}")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*")
 _NAMED = re.compile(r"([A-Za-z0-9][\w.-]*)=(.+)", re.ASCII)
 # Characters of a name: it becomes a file's name and a part of an address.
@@ -74,9 +74,9 @@ def mask(address: str) -> str:
 
 def _mask_value(text: str) -> str:
     name, has_name, value = text.rpartition("=")
-    if text in ("&", ";") or (_PLAIN_VALUE.fullmatch(value) and not _SECRET_VALUE.match(f"{name}=")):
+    if text in ("&", ";") or (_PLAIN_VALUE.fullmatch(value) and not _SECRET_VALUE.search(f"{name}=")):
         return text
-    return f"{name}={HIDDEN}" if has_name and _PLAIN_VALUE.fullmatch(name.replace("_", "")) else HIDDEN
+    return f"{name}={HIDDEN}" if has_name and _PLAIN_NAME.fullmatch(name) else HIDDEN
 
 
 def scrub(text: str, address: str = "") -> str:

@@ -21,7 +21,7 @@ from ehrpose.media.video import TURNS, VideoReader, quarter_turns, square_sides
 _WEB = "http,https,tcp,tls,crypto,httpproxy"
 _PROTOCOLS = {
     "http": _WEB, "https": _WEB, "tcp": "tcp", "udp": "udp",
-    "rtsp": f"rtsp,rtp,udp,{_WEB}", "rtsps": f"rtsp,rtsps,rtp,srtp,udp,{_WEB}", "rtmp": "rtmp,tcp",
+    "rtsp": f"rtsp,rtp,udp,{_WEB}", "rtsps": f"rtsp,rtsps,rtp,srtp,udp,{_WEB}",
 }  # fmt: skip
 _FORMATS = (
     "hls,mpjpeg,mjpeg,jpeg_pipe,png_pipe,rtsp,sdp,rtp,mpegts,flv,live_flv,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,"
