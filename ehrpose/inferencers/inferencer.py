@@ -203,6 +203,7 @@ class PoseInferencer:
                     outputs.add(frame, predictions[-1], found_results[-1])
                     if not write.draws:
                         continue
+                    assert frame.image is not None
                     canvas = canvas_of(self.predictor, frame.image, draw)
                     note = None if rate is None else f"{rate.step():.1f} fps"
                     paint = partial(draw_found, canvas, people, ids, self.predictor.meta, draw, note)
