@@ -107,7 +107,7 @@ def watch(
     if max_frames is not None:
         check_count("max_frames", max_frames, 1)
     if tracker is not None and not isinstance(tracker, (bool, Mapping)):
-        raise ValueError("expected `tracker` as True or options: each source has a tracker of its own")
+        raise ValueError("expected the tracker as True or options: each source has a tracker of its own")
     if not isinstance(sources, LiveSources):
         sources = LiveSources(parse_sources([sources] if isinstance(sources, str) else sources), live, tell)
     if len(sources.sources) > 1 and write.out_file is not None:

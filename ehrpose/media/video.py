@@ -13,7 +13,7 @@ import numpy as np
 from ehrpose.media.facts import DEFAULT_FPS, open_video, read_facts
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
-TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 # Pixels that are further from square are taken for a wrong header.
 _MAX_ASPECT = 4
 
@@ -148,7 +148,7 @@ class VideoReader:
         first = next(self._images, None)
         if first is None:
             return
-        self._turn, self._sides = quarter_turns(first, self._stream), square_sides(first, self._stream)
+        self._turn, self._sides = _turn(first, self._stream), _square(first, self._stream)
         self.size_wh = self._sides[::-1] if self._turn % 2 else self._sides
         self.start = float(first.pts * first.time_base) if first.pts is not None else 0.0
         self._images = self._again(first, self._images)
@@ -180,7 +180,7 @@ class VideoReader:
         if self.is_camera:
             return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
         picture: np.ndarray = image.reformat(*self._sides, format="bgr24").to_ndarray()
-        return cv2.rotate(picture, TURNS[self._turn]) if self._turn else picture
+        return cv2.rotate(picture, _TURNS[self._turn]) if self._turn else picture
 
     def _count(self, image: Any) -> None:
         """Set the time of the frame just read: the file's while it increases, else from ``fps``."""
@@ -197,7 +197,7 @@ class VideoReader:
         self.num_read += 1
 
 
-def quarter_turns(image: Any, stream: Any) -> int:
+def _turn(image: Any, stream: Any) -> int:
     """Return by how many quarter turns counter-clockwise a picture must be rotated to be upright."""
     degrees = getattr(image, "rotation", None)
     if degrees is None:  # PyAV 12, for Python 3.8
@@ -205,7 +205,7 @@ def quarter_turns(image: Any, stream: Any) -> int:
     return round(degrees / 90) % 4
 
 
-def square_sides(image: Any, stream: Any) -> tuple[int, int]:
+def _square(image: Any, stream: Any) -> tuple[int, int]:
     """Return the width and height, px, of a picture with square pixels: one side grows, none shrinks."""
     aspect = stream.sample_aspect_ratio or 1
     if not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
@@ -217,3 +217,19 @@ def square_sides(image: Any, stream: Any) -> tuple[int, int]:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
+
+
+class UprightPicture:
+    """A picture of PyAV, converted when it is called: (H, W, 3) uint8 BGR, upright and with square pixels.
+
+    Args:
+        image: The decoded picture.
+        stream: Its open stream, which is not needed any more later.
+    """
+
+    def __init__(self, image: Any, stream: Any):
+        self._image, self._turn, self._sides = image, _turn(image, stream), _square(image, stream)
+
+    def __call__(self) -> np.ndarray:
+        picture: np.ndarray = self._image.reformat(*self._sides, format="bgr24").to_ndarray()
+        return cv2.rotate(picture, _TURNS[self._turn]) if self._turn else picture

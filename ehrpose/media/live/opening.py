@@ -8,14 +8,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
-import cv2
 import numpy as np
 
 from ehrpose.image_io import MAX_PIXELS
 from ehrpose.media.facts import load_av
 from ehrpose.media.inputs import CAMERA
 from ehrpose.media.live.addresses import is_address, is_camera
-from ehrpose.media.video import TURNS, VideoReader, quarter_turns, square_sides
+from ehrpose.media.video import UprightPicture, VideoReader
 
 # What an address may lead to, as a playlist or a redirect: never a file of this machine.
 _WEB = "http,https,tcp,tls,crypto,httpproxy"
@@ -212,7 +211,7 @@ class StreamReader(Reader):
             if self._is_paced and seconds is not None:
                 wait(clock.early(seconds))
                 arrived = time.monotonic()
-            yield Picture(_Converted(image, self._video), arrived, seconds if self.waits else None)
+            yield Picture(UprightPicture(image, self._video), arrived, seconds if self.waits else None)
         if not self.ends:
             raise StreamEndError("the connection was closed")
         if self._length - last > max(_GAP, _GAP_PART * self._length):
@@ -311,18 +310,6 @@ class _Clock:
         if ahead < 0:  # the stream was late: what follows is not hurried
             self._zero = now - seconds
         return max(0.0, ahead)
-
-
-class _Converted:
-    """A picture of PyAV, upright and with square pixels once it is asked for."""
-
-    def __init__(self, image: Any, stream: Any):
-        self._image, self._turn = image, quarter_turns(image, stream)
-        self._sides = square_sides(image, stream)
-
-    def __call__(self) -> np.ndarray:
-        picture: np.ndarray = self._image.reformat(*self._sides, format="bgr24").to_ndarray()
-        return cv2.rotate(picture, TURNS[self._turn]) if self._turn else picture
 
 
 def _constant(image: np.ndarray) -> Callable[[], np.ndarray]:
