@@ -92,7 +92,9 @@ class Places:
         """
         most = self.most if self._held[client] else 2 * self.most
         if len(self) >= most:
-            raise BusyError(f"{len(self) - 1} photos are already waiting for {self.what}: try again in a moment")
+            raise BusyError(
+                f"{len(self) - 1} photos are already waiting for {self.what}: try again in a moment"
+            )
         self._held[client] += 1
         try:
             yield
