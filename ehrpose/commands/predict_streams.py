@@ -146,6 +146,8 @@ def _live_options(args: argparse.Namespace) -> Any:
     for name in ("skip", "fps", "gallery"):
         if getattr(args, name):
             raise ValueError(f"`{name}` is for photos and videos: expected none with streams")
+    if args.smooth == "offline":
+        raise ValueError('`smooth="offline"` is for recorded videos: expected `smooth` alone with streams')
     return LiveOptions(
         open_s=args.timeout, read_s=args.timeout, stall_s=min(LiveOptions.stall_s, args.timeout / 2),
         max_retries=args.retries, rtsp_transport=args.rtsp_transport, tls_verify=args.tls_verify,

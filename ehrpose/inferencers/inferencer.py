@@ -144,6 +144,7 @@ class PoseInferencer:
             ValueError: An argument is out of range, nothing is left after ``skip``, an output would overwrite an
                 input, or a video cannot be written (VideoError).
         """
+        from ehrpose.inferencers.writing import best_people
         from ehrpose.media.inputs import open_inputs
 
         draw, write = group_options(options, draw, write, others=_ARGUMENTS)
@@ -224,22 +225,7 @@ class PoseInferencer:
     def watch(
         self, sources: str | Sequence[str] | LiveSources, batch_size: int = 1, **options: Any
     ) -> Generator[StreamResult, None, None]:
-        """Find people in the newest pictures of streams, cameras and videos, all at once, until all have ended.
-
-        Args:
-            sources: Addresses (``rtsp://``, ``http://``, ...), ``"webcam:N"`` and video files, each also as
-                ``"NAME=ADDRESS"``; ``"@FILE"`` for the lines of a text file; or a ``LiveSources``.
-            batch_size: Sources whose pictures share a forward pass.
-            **options: Arguments of ``ehrpose.inferencers.streams.watch``: ``tracker``, ``bbox_thr``, ``tell``, ...;
-                fields of ``DrawOptions`` and ``OutputOptions``.
-
-        Yields:
-            A ``StreamResult`` for each picture: its source, ``Results`` and latency.
-
-        Raises:
-            FileNotFoundError: A file does not exist.
-            ValueError: An address cannot be opened by its form, or an argument is out of range.
-        """
+        """Find people in streams, cameras and videos, all at once: see ``ehrpose.inferencers.streams.watch``."""
         from ehrpose.inferencers.streams import watch
 
         return watch(self, sources, batch_size, **options)
@@ -275,12 +261,6 @@ class PoseInferencer:
 _ARGUMENTS = [
     name for name in inspect.signature(PoseInferencer.__call__).parameters if name not in ("self", "options")
 ]
-
-
-def best_people(people: People, min_score: float, most: int) -> People:
-    """Return the people of at least ``min_score``, and ``most`` of them at most; -1 for all."""
-    kept = people.select(people.scores >= min_score)
-    return kept if most < 0 else kept.select(np.arange(len(kept)) < most)
 
 
 def _find(

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping,
 import cv2
 import numpy as np
 
-from ehrpose.inferencers.inferencer import best_people
 from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, check_number, group_options
 from ehrpose.inferencers.pictures import canvas_of, draw_found
-from ehrpose.inferencers.writing import open_writers, results_of
+from ehrpose.inferencers.writing import best_people, open_writers, results_of
 from ehrpose.media.inputs import Frame, InputSource
 from ehrpose.media.live import LiveFrame, LiveOptions, LiveSource, LiveSources, parse_sources
 from ehrpose.media.live.source import Tell
@@ -79,11 +78,12 @@ def watch(
     write: Optional[OutputOptions] = None,
     **options: Any,
 ) -> Generator[StreamResult, None, None]:
-    """Yield the people of the newest pictures of sources in turn, until all have ended; see ``PoseInferencer.watch``.
+    """Find people in the newest pictures of sources in turn, until all have ended: ``PoseInferencer.watch``.
 
     Args:
         inferencer: Has the network.
-        sources: Addresses, cameras and video files, as for ``parse_sources``, or a LiveSources.
+        sources: Addresses (``rtsp://``, ``http://``, ...), ``"webcam:N"`` and video files, each also as
+            ``"NAME=ADDRESS"``; ``"@FILE"`` for the lines of a text file; or a LiveSources.
         batch_size: Maximum number of sources whose pictures share a forward pass.
         bbox_thr: Drop people below this score, 0 to 1.
         num_instances: Maximum number of people per picture, best first; -1 keeps all.
@@ -94,6 +94,9 @@ def watch(
         draw: How people are drawn.
         write: What is written, shown and returned; each source has a video and predictions of its own.
         **options: Single fields of ``draw`` and ``write``.
+
+    Yields:
+        A StreamResult for each picture: its source, Results and latency.
 
     Raises:
         TypeError: An option is unknown.
@@ -108,6 +111,8 @@ def watch(
         check_count("max_frames", max_frames, 1)
     if tracker is not None and not isinstance(tracker, (bool, Mapping)):
         raise ValueError("expected the tracker as True or options: each source has a tracker of its own")
+    if isinstance(tracker, Mapping) and tracker.get("smoothing") == "offline":
+        raise ValueError("offline smoothing is for recorded videos: expected none with streams")
     if not isinstance(sources, LiveSources):
         sources = LiveSources(parse_sources([sources] if isinstance(sources, str) else sources), live, tell)
     if len(sources.sources) > 1 and write.out_file is not None:

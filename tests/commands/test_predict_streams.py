@@ -114,6 +114,7 @@ def test_a_source_that_fails_is_named_and_the_code_is_1(server, model, capsys):
         (["http://a/b", "--no-window"], "--out - for lines of JSON"),
         (["http://a/b", "--out", "-", "--format", "csv"], "--out writes jsonl, got 'csv'"),
         (["http://a/b", "--out", "-", "--skip", "3"], "--skip is for photos and videos"),
+        (["http://a/b", "--out", "-", "--smooth", "offline"], "--smooth offline is for recorded videos"),
         (["http://a/b", "--out", "-", "--timeout", "0"], "expected --timeout as a number greater than 0"),
         (["http://a/b", "--out", "-", "--retries", "-1"], "--retries as a whole number of at least 0"),
         (
