@@ -158,7 +158,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         answer = {"/mjpeg": self._mjpeg, "/stream.ts": self._stream, "/clip.mp4": self._clip,
-                  "/live.m3u8": self._playlist}.get(path)  # fmt: skip
+                  "/live.m3u8": self._playlist, "/photo.jpg": self._photo}.get(path)  # fmt: skip
         with contextlib.suppress(OSError):
             if answer is not None:
                 answer()
@@ -230,6 +230,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         self.wfile.write(data[first:])
+
+    def _photo(self):
+        data = jpeg(0)
+        self._begin("image/jpeg", Content_Length=str(len(data)))
+        self.wfile.write(data)
 
     def _playlist(self):
         """Send the last pieces of half a second; with ``pieces``, that many and the end."""

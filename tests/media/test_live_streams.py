@@ -130,6 +130,13 @@ def test_a_playlist_with_an_end_is_a_file(server):
     assert read.states()[-1] == "ended"
 
 
+def test_a_photo_is_a_film_of_one_picture(server):
+    with reading(server.url("/photo.jpg")) as read:
+        assert read.take().image().shape == (48, 64, 3)
+        assert read.take() is None
+    assert read.states() == ["connecting", "live", "ended"]
+
+
 def test_a_file_that_breaks_off_is_read_on_where_it_was(server):
     server.clip = clip(6.0, (320, 240), kind="mp4", codec="mjpeg")
     server.cut = len(server.clip) // 2

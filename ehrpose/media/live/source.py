@@ -24,7 +24,7 @@ _FINAL = ("HTTPUnauthorizedError", "HTTPForbiddenError", "HTTPNotFoundError", "H
 # How often a file may break off at the same place.
 _MAX_STUCK = 3
 _JITTER = 0.2
-# How long ``close`` waits for a thread that FFmpeg or a driver holds; it ends by itself at its time-out.
+# How long threads are waited for at the end, seconds.
 _LINGER_S = 1.0
 
 Tell = Callable[["LiveSource", str, str], None]
@@ -155,14 +155,18 @@ class LiveSource:
             self._state, self._reason = STALLED, f"no picture for {quiet:.0f} s"
         self._report(STALLED, self._reason)
 
-    def close(self) -> None:
-        """End the thread. One that FFmpeg holds is left behind; it ends at its time-out."""
+    def close(self, linger_s: float = _LINGER_S) -> None:
+        """End the thread. One that FFmpeg or a driver holds is left behind; it ends at its time-out.
+
+        Args:
+            linger_s: How long to wait for it, seconds.
+        """
         self._stopped.set()
         with self._changed:
             self._slot = None
             self._changed.notify_all()
         if self._thread.is_alive():
-            self._thread.join(_LINGER_S)
+            self._thread.join(linger_s)
 
     def _run(self) -> None:
         backoff = Backoff(self.options.first_delay, self.options.max_delay)
@@ -333,11 +337,12 @@ class LiveSources:
         return frames
 
     def close(self) -> None:
-        """End all threads."""
+        """End all threads, as ``LiveSource.close``."""
         for source in self.sources:
             source._stopped.set()
+        end = time.monotonic() + _LINGER_S
         for source in self.sources:
-            source.close()
+            source.close(max(0.0, end - time.monotonic()))
 
     def __enter__(self) -> LiveSources:
         for source in self.sources:
