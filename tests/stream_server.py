@@ -237,10 +237,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _playlist(self):
-        """Send the last pieces of half a second; with ``pieces``, that many and the end."""
+        """Send the last pieces of 0.4 seconds; with ``pieces``, that many and the end."""
         owner = self.server_of_test
         now = int((time.monotonic() - owner.began) / 0.4)
-        first = 0 if owner.pieces else max(0, now - 3)
+        first = 0 if owner.pieces else max(0, now - 9)
         last = owner.pieces or now + 1
         lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
         for number in range(first, last):

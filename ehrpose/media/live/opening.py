@@ -34,9 +34,12 @@ _REMEMBERED = 128
 _MAX_FPS, _USUAL_FPS = 240, 30.0
 # A file that ends this much before its stated end has lost its connection, seconds and part of the whole.
 _GAP, _GAP_PART = 1.0, 0.02
-# HLS comes in pieces of some seconds, which arrive at once and are shown one after the other. A jump of their times
-# that is larger than this, seconds, starts a new clock.
-_PLAYLIST, _PATIENCE, _MAX_JUMP = ".m3u8", 3, 30.0
+# HLS comes in pieces of some seconds, which arrive at once.
+_PLAYLIST, _PATIENCE = ".m3u8", 3
+# Its pictures are shown this part faster than they were taken, and after a delay at once until that many seconds of it
+# are caught up with, as fetching a piece takes its time. A step of their times is a gap, a piece that is missing,
+# if it is this many times as long as the one before, and longer than this many seconds.
+_HASTE, _SLACK, _GAP_STEPS, _MIN_GAP = 0.05, 0.5, 4, 1.5
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ class StreamReader(Reader):
             container.seek(round((self._begin + self._start) * 1e6))
 
     def pictures(self, wait: Callable[[float], Any]) -> Iterator[Picture]:
-        clock, last = _Clock(), self._start
+        clock, last = PieceClock(), self._start
         for image, arrived in self._images():
             seconds = None if image.time is None else float(image.time) - self._begin
             if self.ends and seconds is not None:
@@ -209,7 +212,7 @@ class StreamReader(Reader):
                     continue
                 last = max(last, seconds)
             if self._is_paced and seconds is not None:
-                wait(clock.early(seconds))
+                wait(clock.early(seconds, time.monotonic()))
                 arrived = time.monotonic()
             yield Picture(UprightPicture(image, self._video), arrived, seconds if self.waits else None)
         if not self.ends:
@@ -295,20 +298,33 @@ def _container_options(scheme: str, options: LiveOptions) -> Dict[str, str]:
     return chosen
 
 
-class _Clock:
-    """Spreads pictures that arrive in pieces over the time that they are for."""
+class PieceClock:
+    """Spreads pictures that arrive in pieces over the time that they are for, a little faster than they were taken.
+
+    At exactly that speed, each delay on the way would add to the distance from the newest piece, until the server has
+    no more of the pieces that are asked for.
+    """
 
     def __init__(self) -> None:
-        self._zero: Optional[float] = None
+        self._zero = self._last = self._step = 0.0
+        self._is_new = True
 
-    def early(self, seconds: float) -> float:
-        """Return how much too early a picture of that time is, seconds; 0 if it is late."""
-        now = time.monotonic()
-        if self._zero is None or abs(self._zero + seconds - now) > _MAX_JUMP:
+    def early(self, seconds: float, now: float) -> float:
+        """Return how much too early a picture is, seconds; 0 if it is late, or after a gap.
+
+        Args:
+            seconds: Its time.
+            now: The monotonic clock.
+        """
+        step = seconds - self._last
+        if self._is_new or not 0 <= step <= max(_GAP_STEPS * self._step, _MIN_GAP):
             self._zero = now - seconds
+        else:
+            self._zero -= _HASTE * step
+        self._step, self._last, self._is_new = max(0.0, min(step, _MIN_GAP)), seconds, False
         ahead = self._zero + seconds - now
-        if ahead < 0:  # the stream was late: what follows is not hurried
-            self._zero = now - seconds
+        if ahead < -_SLACK:  # a longer delay is not caught up with at once
+            self._zero = now - seconds - _SLACK
         return max(0.0, ahead)
 
 
