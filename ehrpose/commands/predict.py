@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ehrpose.cli import add_cfg_options, add_trust_pt2
+from ehrpose.commands.predict_streams import add_stream_options, run_streams, stream_words
 from ehrpose.counted import counted
 from ehrpose.inferencers.model_spec import ModelSpec
 from ehrpose.inferencers.options import PREDICTION_FORMATS, DrawOptions, OutputOptions, pick
@@ -27,7 +28,10 @@ _SMOOTHING: dict[str, Any] = {"causal": {}, "offline": "offline"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``ehrpose predict``."""
     parser.add_argument(
-        "input", nargs="+", help="image, several, folder of images, glob, video, or webcam:N (0 is webcam:0)"
+        "input",
+        nargs="*",
+        help="image, several, folder of images, glob, video, webcam:N (0 is webcam:0); or streams, several at once: "
+        "rtsp://, http(s)://, tcp://, udp://, each also as NAME=ADDRESS, @FILE for a list of them",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument("--weights", help=WEIGHTS_HELP)
@@ -51,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(network)
     _add_drawing(parser)
     _add_output(parser)
+    add_stream_options(parser)
     video = parser.add_argument_group("video")
     video.add_argument("--skip", type=int, default=0, help="frames (or images) to skip at the start")
     video.add_argument("--max-frames", type=int, help="maximum number of frames (or images)")
@@ -111,8 +116,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--format",
         dest="pred_format",
         choices=PREDICTION_FORMATS,
-        default="json",
-        help="format of the predictions (default: %(default)s)",
+        help="format of the predictions (default: json)",
     )
     output.add_argument(
         "--metres-per-px", type=float, help="size of a pixel, for the format trc in metres (default: in px)"
@@ -142,7 +146,17 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
     from ehrpose.media.inputs import is_moving, open_inputs
     from ehrpose.media.stopping import StopRequest
 
-    inputs = inputs_of(args.input)
+    words = _words(args.input)
+    streams = stream_words(words, args.sources)
+    if streams:
+        from ehrpose.media.live import parse_sources
+
+        run_streams(args, parse_sources(streams))
+        return
+    for name in ("out", "stats"):
+        if getattr(args, name):
+            raise ValueError(f"`{name}` is for streams: expected an address, several cameras or `sources`")
+    inputs = inputs_of(words)
     if as_video and args.fps is None and not is_moving(inputs):
         args.fps = _SEQUENCE_FPS
     with open_inputs(inputs, args.fps) as source:  # before the model, which takes longer to load
@@ -183,6 +197,14 @@ def run(args: argparse.Namespace, as_video: bool = False) -> None:
         raise SystemExit(1)
 
 
+def _words(given: str | list[str]) -> list[str]:
+    """Return the inputs of the command line; a number that is no file is a camera's."""
+    from ehrpose.media.inputs import CAMERA
+
+    names = [given] if isinstance(given, str) else given
+    return [f"{CAMERA}:{name}" if name.isdigit() and not Path(name).exists() else name for name in names]
+
+
 def inputs_of(words: str | list[str]) -> str | list[Path]:
     """Return what the words of the command line name, as ``open_inputs`` takes it: one input, or several photos.
 
@@ -193,8 +215,11 @@ def inputs_of(words: str | list[str]) -> str | list[Path]:
     from ehrpose.media.inputs import CAMERA, VIDEO_SUFFIXES, list_images
     from ehrpose.media.video import VideoError
 
-    names = [words] if isinstance(words, str) else words
-    names = [f"{CAMERA}:{name}" if name.isdigit() and not Path(name).exists() else name for name in names]
+    names = _words(words)
+    if not names:
+        raise ValueError(
+            "expected an input: an image, folder, video, camera or stream; or a list as `sources`"
+        )
     if len(names) == 1:
         return names[0]
     photos = []
@@ -221,6 +246,7 @@ def _output_options(args: argparse.Namespace, kind: str) -> OutputOptions:
         raise ValueError(f"{named} would be neither shown nor written: drop --no-window, or add --out-file")
     # One folder, where out_dir in Python makes two.
     folders = {"out_dir": None, "vis_out_dir": out_dir, "pred_out_dir": json_dir}
+    folders["pred_format"] = args.pred_format or "json"
     return pick(OutputOptions, {**vars(args), **folders, "show": shows})
 
 

@@ -14,14 +14,16 @@ import numpy as np
 
 from ehrpose.counted import counted
 from ehrpose.inferencers.options import DrawOptions, OutputOptions, check_count, check_number, group_options
-from ehrpose.inferencers.predictors import open_predictor, photo_heat, photo_maps
+from ehrpose.inferencers.predictors import open_predictor
 from ehrpose.people_json import people_to_dicts
 from ehrpose.progress import Progress, Rate
 from ehrpose.structures import People
 
 if TYPE_CHECKING:  # imported with the first photos, and when people are tracked
+    from ehrpose.inferencers.streams import StreamResult
     from ehrpose.inferencers.two_passes import Find
     from ehrpose.media.inputs import Frame, InputSource
+    from ehrpose.media.live import LiveSources
     from ehrpose.tracking.open_tracker import Tracker
 
 
@@ -142,6 +144,7 @@ class PoseInferencer:
             ValueError: An argument is out of range, nothing is left after ``skip``, an output would overwrite an
                 input, or a video cannot be written (VideoError).
         """
+        from ehrpose.inferencers.writing import best_people
         from ehrpose.media.inputs import open_inputs
 
         draw, write = group_options(options, draw, write, others=_ARGUMENTS)
@@ -158,7 +161,7 @@ class PoseInferencer:
         read = partial(
             _batches, batch_size=batch_size, skip=skip, max_frames=max_frames, show_progress=show_progress
         )
-        choose = partial(_best, min_score=bbox_thr, most=num_instances)
+        choose = partial(best_people, min_score=bbox_thr, most=num_instances)
         return self._results(partial(open_inputs, inputs, fps), read, choose, tracker, draw, write)
 
     def _results(
@@ -171,6 +174,7 @@ class PoseInferencer:
         write: OutputOptions,
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the results of ``__call__``; nothing is opened before the first one is requested."""
+        from ehrpose.inferencers.pictures import canvas_of, draw_found
         from ehrpose.inferencers.writing import open_writers, results_of
         from ehrpose.media.outputs import Outputs
 
@@ -200,9 +204,10 @@ class PoseInferencer:
                     outputs.add(frame, predictions[-1], found_results[-1])
                     if not write.draws:
                         continue
-                    canvas = self._canvas(frame.image, draw)
-                    speed = None if rate is None else rate.step()
-                    paint = partial(self._draw, canvas, people, ids, draw, speed)
+                    assert frame.image is not None
+                    canvas = canvas_of(self.predictor, frame.image, draw)
+                    note = None if rate is None else f"{rate.step():.1f} fps"
+                    paint = partial(draw_found, canvas, people, ids, self.predictor.meta, draw, note)
                     drawn = outputs.draw(frame, paint, found_results[-1])
                     if write.return_vis:
                         pictures.append(drawn.result())
@@ -216,6 +221,14 @@ class PoseInferencer:
                         "visualization": pictures,
                         "frames": frames,
                     }
+
+    def watch(
+        self, sources: str | Sequence[str] | LiveSources, batch_size: int = 1, **options: Any
+    ) -> Generator[StreamResult, None, None]:
+        """Find people in streams, cameras and videos, all at once: see ``ehrpose.inferencers.streams.watch``."""
+        from ehrpose.inferencers.streams import watch
+
+        return watch(self, sources, batch_size, **options)
 
     def close(self) -> None:
         """Free the network's memory."""
@@ -243,42 +256,11 @@ class PoseInferencer:
             tracker = {**tracker, "smoothing": None}  # smoothed once all frames are known
         return open_tracker(tracker, self.predictor.meta, source.fps)
 
-    def _canvas(self, image: Any, draw: DrawOptions) -> np.ndarray:
-        """Return the image that people are drawn on; runs in the thread of the network."""
-        if not (draw.draw_heatmap or draw.draw_tags):
-            return image
-        from ehrpose.visualization.map_view import draw_heatmaps, draw_tags
-
-        if draw.draw_heatmap:
-            return draw_heatmaps(image, photo_heat(self.predictor, image))
-        return draw_tags(image, photo_maps(self.predictor, image))
-
-    def _draw(
-        self, canvas: np.ndarray, people: People, ids: Any, draw: DrawOptions, speed: float | None
-    ) -> np.ndarray:
-        """Return ``canvas`` with its people; runs in another thread, in parallel with the network."""
-        from ehrpose.visualization.drawing import draw_people
-
-        options = draw.for_people(people, ids)
-        picture = draw_people(
-            canvas, people.keypoints, people.keypoint_scores, self.predictor.meta, **options
-        )
-        if speed is None:
-            return picture
-        from ehrpose.media.window import write_rate
-
-        return write_rate(picture, speed)
-
 
 # Suggestions for a misspelt option.
 _ARGUMENTS = [
     name for name in inspect.signature(PoseInferencer.__call__).parameters if name not in ("self", "options")
 ]
-
-
-def _best(people: People, min_score: float, most: int) -> People:
-    kept = people.select(people.scores >= min_score)
-    return kept if most < 0 else kept.select(np.arange(len(kept)) < most)
 
 
 def _find(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ehrpose.inferencers.options import OutputOptions
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.media.inputs import Frame, InputSource
@@ -54,3 +56,9 @@ def open_writers(source: InputSource, write: OutputOptions) -> tuple[Any, Any]:
         refuse_photos(source.fps is None)  # now, and not after the first of them
     name = _PREDICTIONS if source.fps is None else run_name(source, write.out_file)
     return WRITERS[write.pred_format](folder, name, **write.writer_options), gallery
+
+
+def best_people(people: People, min_score: float, most: int) -> People:
+    """Return the people of at least ``min_score``, and ``most`` of them at most; -1 for all."""
+    kept = people.select(people.scores >= min_score)
+    return kept if most < 0 else kept.select(np.arange(len(kept)) < most)

@@ -153,7 +153,13 @@ def open_inputs(inputs: Any, fps: float | None = None) -> InputSource:
     if text == CAMERA or text.startswith(f"{CAMERA}:"):
         return InputSource(video=VideoReader(_camera_number(text), fps))
     if "://" in text:
-        raise ValueError(f"{text} is a URL: download it first and give the file name")
+        from ehrpose.media.live.addresses import SCHEMES, mask
+
+        scheme = text.partition("://")[0].lower()
+        hint = (
+            "PoseInferencer.watch or ehrpose predict reads it" if scheme in SCHEMES else "download it first"
+        )
+        raise ValueError(f"{mask(text)} is an address: {hint}")
     if Path(text).is_file() and Path(text).suffix.lower() in VIDEO_SUFFIXES:
         return InputSource(video=VideoReader(text, fps), fps=fps)
     found = list_images(text)

@@ -217,3 +217,19 @@ def _square(image: Any, stream: Any) -> tuple[int, int]:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
+
+
+class UprightPicture:
+    """A picture of PyAV, converted when it is called: (H, W, 3) uint8 BGR, upright and with square pixels.
+
+    Args:
+        image: The decoded picture.
+        stream: Its open stream, which is not needed any more later.
+    """
+
+    def __init__(self, image: Any, stream: Any):
+        self._image, self._turn, self._sides = image, _turn(image, stream), _square(image, stream)
+
+    def __call__(self) -> np.ndarray:
+        picture: np.ndarray = self._image.reformat(*self._sides, format="bgr24").to_ndarray()
+        return cv2.rotate(picture, _TURNS[self._turn]) if self._turn else picture

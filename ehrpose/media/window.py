@@ -41,25 +41,26 @@ def check_window() -> None:
         raise ValueError(_REASON)
 
 
-def show_picture(picture: np.ndarray, seconds: float | None) -> bool:
+def show_picture(picture: np.ndarray, seconds: float | None, name: str = NAME) -> bool:
     """Show a picture; return whether to continue (Escape, q or closing the window stops).
 
     Args:
         picture: (H, W, 3) uint8 BGR.
         seconds: How long to wait for a key; 0 does not wait, None waits forever.
+        name: Title of the window; each has its own.
 
     Raises:
         ValueError: No window can be opened.
     """
     check_window()
     try:
-        cv2.imshow(NAME, picture)
-        return _go_on_after(None if seconds is None else time.monotonic() + seconds)
+        cv2.imshow(name, picture)
+        return _go_on_after(None if seconds is None else time.monotonic() + seconds, name)
     except cv2.error as error:
         raise ValueError(_REASON) from error
 
 
-def _go_on_after(end: Optional[float]) -> bool:
+def _go_on_after(end: Optional[float], name: str) -> bool:
     """Wait for a key until ``end`` of the monotonic clock; return whether to continue.
 
     Waits in short intervals: OpenCV's own wait notices neither a closed window nor Ctrl-C.
@@ -69,16 +70,16 @@ def _go_on_after(end: Optional[float]) -> bool:
         key = cv2.waitKey(max(1, round(1000 * min(left, _TURN)))) & 0xFF
         if key in (_ESCAPE, ord("q")) or StopRequest.is_pending():
             return False
-        if cv2.getWindowProperty(NAME, cv2.WND_PROP_VISIBLE) < 1:
+        if cv2.getWindowProperty(name, cv2.WND_PROP_VISIBLE) < 1:
             return False
         if key != _NO_KEY or (end is not None and time.monotonic() >= end):
             return True
 
 
-def write_rate(picture: np.ndarray, fps: float) -> np.ndarray:
-    """Write the frames per second into the upper left corner of ``picture``, in place, and return it."""
+def write_note(picture: np.ndarray, text: str) -> np.ndarray:
+    """Write a short text into the upper left corner of ``picture``, in place, and return it."""
     height = max(12, round(picture.shape[0] / 30))
-    font, scale, text = cv2.FONT_HERSHEY_SIMPLEX, height / 22, f"{fps:.1f} fps"
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, height / 22
     thickness = max(1, round(scale))
     width = cv2.getTextSize(text, font, scale, thickness)[0][0]
     cv2.rectangle(picture, (0, 0), (width + height, 2 * height), (0, 0, 0), -1)

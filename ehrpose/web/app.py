@@ -18,9 +18,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ehrpose.version import __version__
+from ehrpose.web.feeds import Feeds
 from ehrpose.web.guard import HEADERS, LOCAL_HOSTS, Guard
 from ehrpose.web.limits import Budget, BusyError, Limits
+from ehrpose.web.metrics import Measured, Metrics
 from ehrpose.web.model_pool import ModelPool
+from ehrpose.web.stream_hub import StreamHub
 from ehrpose.web.uploads import UploadError, check_type, declared_size, read_limited
 from ehrpose.web.worker import ModelFailedError
 
@@ -34,6 +37,7 @@ def create_app(
     hosts: Sequence[str] = LOCAL_HOSTS,
     token: str | None = None,
     preload: bool = False,
+    streams: StreamHub | None = None,
 ) -> Starlette:
     """Return the application. It ends the pool's processes when the server stops.
 
@@ -43,15 +47,22 @@ def create_app(
         hosts: Host names that are answered, by default those of this machine, which pages of other sites cannot send.
         token: Required in the header ``Authorization: Bearer`` of all requests but those for the page.
         preload: Load the first model at the start, in the background: the page is there at once, and photos wait.
+        streams: Sources whose results clients can follow.
     """
     limits = limits or pool.limits
-    interface = _Interface(pool, limits)
+    metrics = Metrics()
+    feeds = None if streams is None else Feeds(streams, limits)
+    interface = _Interface(pool, limits, metrics, feeds)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         loading = asyncio.create_task(pool.load(pool.names[0])) if preload else None
+        if streams is not None:
+            streams.start()
         yield
         pool.close()
+        if streams is not None:
+            await streams.close()
         if loading is not None:
             await loading
 
@@ -62,9 +73,14 @@ def create_app(
             Route("/api/models", interface.models),
             Route("/api/predict", interface.predict, methods=["POST"]),
             Route("/api/heatmap", interface.heatmap, methods=["POST"]),
+            Route("/metrics", interface.counts),
+            *(feeds.routes if feeds is not None else []),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard, hosts=hosts, token=token, limits=limits)],
+        middleware=[
+            Middleware(Measured, metrics=metrics),
+            Middleware(Guard, hosts=hosts, token=token, limits=limits),
+        ],
         exception_handlers={
             UploadError: _refused,
             BusyError: _busy,
@@ -77,9 +93,9 @@ def create_app(
 
 
 class _Interface:
-    def __init__(self, pool: ModelPool, limits: Limits):
-        self.pool, self.limits = pool, limits
-        self._bodies = Budget(max(limits.bodies, limits.max_bytes), "uploads")
+    def __init__(self, pool: ModelPool, limits: Limits, metrics: Metrics, feeds: Feeds | None):
+        self.pool, self.limits, self.metrics, self.feeds = pool, limits, metrics, feeds
+        self._bodies = Budget(max(limits.bodies, limits.max_bytes), "uploads", limits.max_bytes)
 
     async def health(self, request: Request) -> Response:
         """Return 200, also while a model loads, or 503 if one failed repeatedly."""
@@ -97,10 +113,15 @@ class _Interface:
         limits = {"max_bytes": self.limits.max_bytes, "max_pixels": self.limits.max_pixels}
         return JSONResponse({"models": models, "limits": limits})
 
+    async def counts(self, request: Request) -> Response:
+        """Return what the server has done so far, for Prometheus."""
+        return self.metrics.answer(self.pool, self.feeds)
+
     async def predict(self, request: Request) -> Response:
         """Return the people in the photo of the request body, and the skeleton to draw them with."""
         start = time.perf_counter()
         name, found, _ = await self._answer(request, "predict")
+        self.metrics.people += len(found["people"])
         found["times_ms"]["total"] = round(1000 * (time.perf_counter() - start), 1)
         return JSONResponse({"model": name, **found})
 
@@ -114,9 +135,10 @@ class _Interface:
         name = self._model_name(request)
         check_type(request.headers.get("content-type"))
         size = declared_size(request.headers.get("content-length"), self.limits.max_bytes)
-        with self.pool.place(name), self._bodies.take(size):
+        client = _client(request)
+        with self.pool.place(name, client), self._bodies.take(size, client):
             data = await read_limited(request.stream(), self.limits)
-            return name, *await self.pool.run(name, task, data, request.is_disconnected)
+            return name, *await self.pool.run(name, task, data, request.is_disconnected, client)
 
     def _model_name(self, request: Request) -> str:
         unknown = sorted(set(request.query_params) - {"model"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class Limits:
     Attributes:
         max_bytes: Maximum size of an uploaded file.
         max_pixels: Maximum number of pixels of a photo, and of all photos that are decoded at the same time.
-        bodies: Maximum size of all uploads in memory, as declared; at least one of ``max_bytes`` fits.
+        bodies: Maximum size of all uploads in memory, as declared; at least one of ``max_bytes`` fits, and one more of
+            a client that has none.
         head_s: From the connection, or the answer before, until a request's headers are complete.
         body_s: From the headers until the body is complete.
         grace_s: After this time, the body so far must have come with ``min_rate``.
@@ -35,6 +37,9 @@ class Limits:
         linger_s: For reading on after a refusal, so that the sender sees it; ends after a pause of ``pause_s``.
         pause_s: See ``linger_s``.
         connections: Connections that are answered; twice as many are accepted at most.
+        queue: Photos waiting for a model, not counting the one in progress; those still being uploaded count. As many
+            more places are for clients without a photo there.
+        watchers: Connections that receive the results of streams.
     """
 
     max_bytes: int = 20_000_000
@@ -51,6 +56,8 @@ class Limits:
     linger_s: float = 15.0
     pause_s: float = 1.0
     connections: int = 100
+    queue: int = 4
+    watchers: int = 32
 
 
 class Budget:
@@ -59,25 +66,32 @@ class Budget:
     Args:
         total: How much there is.
         what: Its name in messages.
+        extra: How much more there is for a client that holds nothing.
     """
 
-    def __init__(self, total: int, what: str):
-        self.total, self.what, self.used = total, what, 0
+    def __init__(self, total: int, what: str, extra: int = 0):
+        self.total, self.what, self.extra, self.used = total, what, extra, 0
+        self._holding: Counter[str] = Counter()
         self._freed = asyncio.Event()
 
     @contextmanager
-    def take(self, amount: int) -> Iterator[None]:
-        """Hold ``amount`` while the context lasts.
+    def take(self, amount: int, client: str = "") -> Iterator[None]:
+        """Hold ``amount`` for a client while the context lasts.
 
         Raises:
-            BusyError: Others hold too much.
+            BusyError: Too much is held.
         """
-        if self.used + amount > self.total:
+        total = self.total if self._holding[client] else self.total + self.extra
+        if self.used + amount > total:
             raise BusyError(f"the server already holds many {self.what}: try again in a moment")
         self.used += amount
+        self._holding[client] += 1
         try:
             yield
         finally:
+            self._holding[client] -= 1
+            if not self._holding[client]:
+                del self._holding[client]
             self.release(amount)
 
     async def acquire(self, amount: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
@@ -20,12 +19,13 @@ from starlette.requests import ClientDisconnect
 from ehrpose.inferencers.model_spec import ModelSpec
 from ehrpose.inferencers.predictors import Predictor
 from ehrpose.model_zoo import list_models
+from ehrpose.web.fairness import FairLock, Places
 from ehrpose.web.limits import Budget, BusyError, Limits
 from ehrpose.web.worker import ModelFailedError, Worker, WorkerLostError
 
 logger = logging.getLogger("ehrpose.web")
-# Maximum number of photos waiting for a model, not counting the one in progress; those still being uploaded count.
-MAX_WAITING = 4
+# Photos that wait for a model by default.
+MAX_WAITING = Limits.queue
 # A model that fails this often in a row rests for some seconds, so that it does not keep everyone waiting.
 MAX_FAILURES, REST_S = 3, 60.0
 # Processes of a model that not even a kill ends, such as those in a driver's call; after these it is not opened again.
@@ -36,17 +36,22 @@ MAX_STUCK = 2
 class _Entry:
     name: str
     open: Callable[[], Predictor]
+    places: Places
     worker: Worker | None = None
     is_loading: bool = False
     opening: Worker | None = None  # its process, while it loads the model
-    # Photos that arrive while the one in progress is computed are served in their order.
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: int = 0
+    # Photos that arrive while the one in progress is computed are served in their order, the clients in turn.
+    lock: FairLock = field(default_factory=FairLock)
     # Whether people were found since the server started: decoding them is compiled at the first ones.
     is_warm: bool = False
     failures: int = 0
     stuck: int = 0
     rests_until: float = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Photos that have a place, with the one in progress."""
+        return len(self.places)
 
 
 class ModelPool:
@@ -64,7 +69,8 @@ class ModelPool:
         if not openers:
             raise ValueError("no model to serve: none was given, and no zoo model has weights")
         self.limits = limits or Limits()
-        self._entries = {name: _Entry(name, opener) for name, opener in openers.items()}
+        most = self.limits.queue + 1
+        self._entries = {name: _Entry(name, opener, Places(most, name)) for name, opener in openers.items()}
         self._pixels = Budget(self.limits.max_pixels, "pixels")
         self._is_closed = False
 
@@ -95,14 +101,26 @@ class ModelPool:
             return "failing"
         return "open" if self.is_open(name) else "closed"
 
+    def opener(self, name: str) -> Callable[[], Predictor]:
+        """Return the picklable function that opens the model."""
+        return self._entries[name].open
+
     def pid(self, name: str) -> int | None:
         """Number of the model's process; None if it is not open."""
         worker = self._entries[name].worker
         return None if worker is None else worker.pid
 
+    def queue_length(self, name: str) -> int:
+        """Return the number of photos that wait for the model, are uploaded for it, or are in progress."""
+        return self._entries[name].waiting
+
     @contextmanager
-    def place(self, name: str) -> Iterator[None]:
+    def place(self, name: str, client: str = "") -> Iterator[None]:
         """Hold a place in the model's queue; taken before a photo's bytes are read.
+
+        Args:
+            name: The model.
+            client: Who sends the photo.
 
         Raises:
             KeyError: The model does not exist.
@@ -114,16 +132,16 @@ class ModelPool:
             raise BusyError(
                 f"{name} failed several times and rests: try again later", int(min(rest, 3600)) + 1
             )
-        if entry.waiting > MAX_WAITING:
-            raise BusyError(f"{entry.waiting} photos are already waiting for {name}: try again in a moment")
-        entry.waiting += 1
-        try:
+        with entry.places.take(client):
             yield
-        finally:
-            entry.waiting -= 1
 
     async def run(
-        self, name: str, task: str, data: bytes, is_gone: Callable[[], Awaitable[bool]] | None = None
+        self,
+        name: str,
+        task: str,
+        data: bytes,
+        is_gone: Callable[[], Awaitable[bool]] | None = None,
+        client: str = "",
     ) -> tuple[dict[str, Any], bytes]:
         """Return a model's answer for a photo, and the bytes of a picture; to be called with a place.
 
@@ -132,6 +150,7 @@ class ModelPool:
             task: ``"predict"`` or ``"heatmap"``.
             data: The encoded photo.
             is_gone: Tells whether no one waits for the answer any more.
+            client: Who sends the photo; clients take turns.
 
         Raises:
             BusyError: It took too long until its turn, or the model hung or crashed; its process was replaced.
@@ -140,7 +159,7 @@ class ModelPool:
             ClientDisconnect: No one waits for the answer.
         """
         entry = self._entries[name]
-        async with self._turn(entry):
+        async with self._turn(entry, client):
             if is_gone is not None and await is_gone():
                 raise ClientDisconnect
             try:
@@ -168,10 +187,10 @@ class ModelPool:
                 logger.error("model %s could not be loaded: %s", entry.name, error)
 
     @asynccontextmanager
-    async def _turn(self, entry: _Entry) -> AsyncIterator[None]:
+    async def _turn(self, entry: _Entry, client: str) -> AsyncIterator[None]:
         try:
             with anyio.fail_after(self.limits.wait_s):
-                await entry.lock.acquire()
+                await entry.lock.acquire(client)
         except TimeoutError:
             reason = f"{entry.name} is still loading" if entry.is_loading else f"no turn for {entry.name}"
             raise BusyError(f"{reason} after {self.limits.wait_s:g} s: try again", 5) from None

@@ -67,6 +67,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=30,
         help="maximum time for one photo; then the model's process is replaced (default: %(default)s)",
     )
+    parser.add_argument(
+        "--queue", type=int, default=4, help="photos that may wait for a model (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--stream",
+        action="append",
+        default=[],
+        metavar="[NAME=]ADDRESS",
+        help="stream or camera whose people clients can follow; @FILE for a list of them; can be repeated",
+    )
     return parser.parse_args(argv)
 
 
@@ -76,20 +86,28 @@ def serve(argv: list[str] | None = None) -> None:
     for name in ("max_mb", "max_megapixels", "photo_seconds"):
         if not 0 < getattr(args, name) < float("inf"):
             raise ValueError(f"`{name}` must be a positive number, got {getattr(args, name)}")
+    if args.queue < 0:
+        raise ValueError(f"`queue` must be 0 or more, got {args.queue}")
     token = read_token(args.token_env, args.token_file)
     try:
         import uvicorn
 
+        from ehrpose.media.live import parse_sources
         from ehrpose.web.app import create_app
         from ehrpose.web.connections import RateLimit, limited_protocol
         from ehrpose.web.limits import Limits
         from ehrpose.web.model_pool import pool_of
+        from ehrpose.web.stream_hub import StreamHub
     except ImportError as error:
         raise ValueError(
             f'{error.name} is not installed; in the project\'s folder: pip install -e ".[train,web]"'
         ) from error
-    limits = Limits(int(args.max_mb * 1e6), int(args.max_megapixels * 1e6), photo_s=args.photo_seconds)
+    limits = Limits(
+        int(args.max_mb * 1e6), int(args.max_megapixels * 1e6), photo_s=args.photo_seconds, queue=args.queue
+    )
+    specs = parse_sources(args.stream) if args.stream else []
     pool = pool_of(args.model, args.device, limits, args.trust_pt2)
+    streams = StreamHub(specs, pool.opener(pool.names[0])) if specs else None
     local = is_local(args.host)
     hosts = allowed_hosts(args.host, args.allow_host)
     listening = listen(args.host, args.port)
@@ -98,7 +116,7 @@ def serve(argv: list[str] | None = None) -> None:
         print(opened(args.host, port, hosts, token is not None), file=sys.stderr)
     print(f"{address(args.host, port)}  (Ctrl-C stops it; models: {', '.join(pool.names)})", flush=True)
     config = uvicorn.Config(
-        create_app(pool, limits, hosts, token, preload=True),
+        create_app(pool, limits, hosts, token, preload=True, streams=streams),
         http=limited_protocol(limits),
         ws="none",
         log_level="warning",

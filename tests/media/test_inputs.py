@@ -37,7 +37,11 @@ def test_a_broken_photo_is_a_frame_with_an_error(tmp_path):
         ([np.zeros((0, 4, 3), np.uint8)], "uint8 BGR array"),
         (3, "got int"),
         ([3], "got int"),
-        ("https://example.org/a.jpg", "download it first"),
+        (
+            "https://u:s3cret@example.org/a.jpg",
+            r"https://\*\*\*@example.org/a.jpg is an address: PoseInferencer.watch",
+        ),
+        ("ftp://example.org/a.jpg", "download it first"),
         ("webcam:front", "webcam:N"),
         (["a.mp4"], "give each video separately"),
     ],
