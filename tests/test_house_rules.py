@@ -164,3 +164,10 @@ def test_version_is_written_once():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"version: {version['__version__']}\n" in citation
     assert f"## {version['__version__']}" in (ROOT / "docs" / "changelog.md").read_text(encoding="utf-8")
+
+
+def test_tests_do_not_fork_the_process_that_they_run_in():
+    """After torch computed in it, which depends on the tests before, a forked process does not train."""
+    forks = re.compile(r"os\.fork\(|(get_context|set_start_method)\(\s*[\"']fork")
+    found = [p.name for p in (ROOT / "tests").rglob("*.py") if forks.search(p.read_text(encoding="utf-8"))]
+    assert found == ["test_forked.py"]  # its forks are in processes of their own

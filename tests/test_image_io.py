@@ -7,7 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from photo_files import UPRIGHT, Image, encode, needs_avif, scene, tiff
+from photo_files import UPRIGHT, Image, encode, exif_of, needs_avif, scene, tiff
 
 from ehrpose.image_io import ImageReadError, read_image
 
@@ -121,6 +121,12 @@ def test_heic_with_pillow_heif_is_read(backend):
     assert np.abs(image.astype(int) - scene())[5:-5, 5:-5].mean() < 12
     with pytest.raises(ImageReadError, match="a broken HEIC"):
         read_image(data[: len(data) // 2], backend)
+    for orientation, turned in UPRIGHT.items():
+        data = encode(scene(), "HEIF", quality=98, exif=exif_of(orientation).tobytes())
+        upright = turned(scene())
+        image = read_image(data, backend)
+        assert image.shape == upright.shape
+        assert np.abs(image.astype(int) - upright)[5:-5, 5:-5].mean() < 12
 
 
 def test_oriented_cmyk_keeps_its_colours():

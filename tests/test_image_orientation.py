@@ -17,6 +17,7 @@ from photo_files import (
     scene,
 )
 
+from ehrpose.__main__ import main
 from ehrpose.image_io import ImageReadError, read_image
 
 
@@ -82,3 +83,22 @@ def test_a_turned_avif_is_refused_where_only_opencv_can_read_it(monkeypatch):
     assert read_image(turned, apply_exif=False).shape == (40, 60, 3)
     with pytest.raises(ImageReadError, match=r"this AVIF is turned: install Pillow 11\.3 or newer"):
         read_image(turned)
+
+
+def test_the_command_draws_turned_photos_upright(tmp_path, root):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is in the extra 'deploy'")
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    with_avif = pytest.importorskip("PIL.features").check("avif")
+    names = {"jpeg": ".jpg", "mpo": ".jpg", "animated png": ".png", "webp": ".webp", "tiff, lzw": ".tif",
+             **({"avif": ".avif"} if with_avif else {})}  # fmt: skip
+    for fmt, suffix in names.items():
+        (photos / f"{fmt}{suffix}").write_bytes(CAN_BE_TURNED[fmt](6))
+    network = str(root / "tests/data/tiny_network.onnx")
+    main(["predict", str(photos), "--model", network, "--kpt-thr", "9", "--out-dir", str(out)])
+    pictures = {path.stem: cv2.imread(str(path)) for path in out.glob("*.jpg")}
+    assert pictures.keys() == names.keys()
+    upright = UPRIGHT[6](scene())
+    for fmt, picture in pictures.items():
+        assert picture.shape == upright.shape, fmt
+        assert np.abs(picture.astype(int) - upright)[5:-5, 5:-5].mean() < 12, fmt

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from ehrpose.analysis.speed.exported_ap import evaluate_runtime
 from ehrpose.apis import inference
 from ehrpose.config import load_config
+from ehrpose.deploy.export.options import ExportOptions
+from ehrpose.deploy.pipeline import export
+from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.engine import build_runner
-from ehrpose.model_zoo import list_models
+from ehrpose.inferencers.predictors import open_predictor
+from ehrpose.model_zoo import find_model, list_models
 from ehrpose.models.loading import init_model
 from ehrpose.models.weights.checkpoint import read_checkpoint
 
@@ -61,3 +66,18 @@ def test_ap_of_the_metafile(model, result, coco_mini, tmp_path):
     }
     runner = build_runner(load_config(model.config, options), tmp_path)
     assert runner.test()["coco/AP"] == pytest.approx(result["Metrics"]["AP"], abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_default_export_has_the_ap_of_torch(backend, coco_mini, tmp_path):
+    """Photos keep their shape; letterboxed into a square, small people are lost: 0.049 AP."""
+    pytest.importorskip(backend)
+    data = coco_mini / "annotations/person_keypoints_val2017.json", coco_mini / "val2017"
+    model = find_model("ehrnet-small")
+    path = export(model.config, str(model.checkpoint), tmp_path, ExportOptions(backend=backend)).path
+    in_torch = open_predictor("ehrnet-small", backend="torch", mode="fast", flip_test=False)
+    wanted = evaluate_runtime(in_torch, *data)["coco/AP"]
+    with PoseRuntime(path) as runtime:
+        found = evaluate_runtime(runtime, *data)["coco/AP"]
+    assert found == pytest.approx(wanted, abs=0.003)

@@ -84,7 +84,7 @@ class RuntimePredictor:
             self.runtime.warm_up(1)
 
     def predict(self, images: Sequence[np.ndarray]) -> list[People]:
-        """Return the people of each photo, which is fitted whole into the network's fixed input."""
+        """Return the people of each photo, in its pixels, best first."""
         return self.runtime.predict(images)
 
     def maps(self, image: np.ndarray) -> tuple[Any, np.ndarray]:

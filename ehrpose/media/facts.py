@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ehrpose.image_io import MAX_PIXELS
+from ehrpose.media.joints import JOINED_FORMATS, JointFinder, Joints
 
 DEFAULT_FPS = 30.0
 # What FFmpeg may open: files, and the formats of ``VIDEO_SUFFIXES``, which refer to no others. Its playlists, scripts
@@ -59,6 +60,7 @@ class Facts:
         num_frames: Number of frames in the file.
         num_missing: Number of frames that the header states beyond those; 0 for a whole file.
         is_cut: Whether the file lacks bytes; how many frames these held may be unknown.
+        joints: Where its clock starts again, for ``on_one_clock``.
     """
 
     fps: float
@@ -66,6 +68,7 @@ class Facts:
     num_frames: int
     num_missing: int
     is_cut: bool = False
+    joints: Joints = field(default_factory=dict)
 
 
 def load_av() -> Any:
@@ -79,6 +82,13 @@ def load_av() -> Any:
     except ImportError as error:
         raise ValueError(f"videos need the package PyAV ({error}): run `pip install av`") from error
     return av
+
+
+def new_converter() -> Any:
+    """Return what converts the pictures of one video; one that each picture makes for itself takes more time."""
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter()
 
 
 def open_container(path: Path) -> Any:
@@ -158,9 +168,11 @@ def read_facts(path: Path) -> Facts:
     shown: list[float] = []
     decoded: list[float] = []
     num_packets, end, is_cut = 0, 0.0, False
+    finder = JointFinder(container.format.name)
     with container:
         try:
             for packet in container.demux():
+                finder.move(packet)
                 when = packet.dts if packet.pts is None else packet.pts
                 if when is None or not packet.time_base:
                     continue
@@ -176,13 +188,15 @@ def read_facts(path: Path) -> Facts:
         times = sorted(shown or decoded)
         fps, steady = _rate(times, [video.average_rate, video.base_rate, video.guessed_rate])
         lacks_bytes, length = _ending(path)
+        if container.format.name in JOINED_FORMATS:  # which state no length: PyAV's is an estimate
+            length = end
         stated = length or (container.duration or 0) / av.time_base
         gap = stated - end
         is_cut = is_cut or lacks_bytes or gap > max(_MIN_GAP, _MIN_GAP_PART * stated)
         missing = 0
         if is_cut:
             missing = max(0, video.frames - num_packets if video.frames else round(gap * fps))
-        return Facts(fps, steady, len(times), missing, lacks_bytes)
+        return Facts(fps, steady, len(times), missing, lacks_bytes, finder.joints)
 
 
 def _ending(path: Path) -> tuple[bool, float]:

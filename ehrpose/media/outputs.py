@@ -209,7 +209,7 @@ class Outputs:
         """Let the video have the sound from its first frame on."""
         source = self.source.video
         if self.keep_sound and source is not None and source.path is not None and source.has_own_time:
-            video.sound = Sound(source.path, source.start + (self._start or 0.0))
+            video.sound = Sound(source.path, source.start + (self._start or 0.0), source.joints)
 
     @staticmethod
     def _tell_of_sound(video: VideoWriter) -> None:

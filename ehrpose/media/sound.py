@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ehrpose.media.facts import open_container
+from ehrpose.media.joints import Joints, on_one_clock
 
 # Encoder and its channels. AVI has no times, so its sound must be re-encoded to begin with the pictures.
 _ENCODERS = {"avi": ("libmp3lame", 2)}
@@ -34,13 +35,14 @@ class Sound:
     Args:
         path: Video whose sound is copied.
         start: Start of the sound, seconds on the clock of ``path``.
+        joints: Where that clock starts again, as of a VideoReader.
 
     Attributes:
         left_out: A line for each track that is left out.
     """
 
-    def __init__(self, path: Path, start: float):
-        self._source, self._start = open_container(path), start
+    def __init__(self, path: Path, start: float, joints: Joints | None = None):
+        self._source, self._start, self._joints = open_container(path), start, joints or {}
         self.left_out: list[str] = []
         self._tracks: dict[int, _Track] = {}
         self._dropped = False
@@ -62,7 +64,7 @@ class Sound:
             except (ValueError, OSError) as error:  # PyAV's errors are among these
                 self._leave_out(number, error)
         streams = [self._source.streams[index] for index in self._tracks]
-        self._packets = self._source.demux(streams) if streams else iter(())
+        self._packets = on_one_clock(self._source.demux(streams), self._joints) if streams else iter(())
         self._waiting = self._next()
 
     def drop(self, reason: str) -> bool:

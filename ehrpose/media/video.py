@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ehrpose.media.facts import DEFAULT_FPS, open_video, read_facts
+from ehrpose.media.facts import DEFAULT_FPS, new_converter, open_video, read_facts
+from ehrpose.media.joints import Joints, on_one_clock
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
@@ -41,6 +42,7 @@ class VideoReader:
         has_own_time: Whether ``fps`` was not overridden.
         is_cut: Whether the file lacks its last bytes; ``num_missing`` is 0 if it does not tell how many frames.
         start: Time of the first frame on the file's clock, seconds.
+        joints: Where that clock starts again, for ``Sound``.
         num_read: Frames read or skipped so far.
 
     Raises:
@@ -59,6 +61,7 @@ class VideoReader:
         self.name = f"webcam{source}" if self.path is None else self.path.stem
         self.num_frames: int | None = None
         self.start, self.num_read, self.is_cut = 0.0, 0, False
+        self.joints: Joints = {}
         self._timestamp, self._num_lost = 0.0, 0
         self._open: Any
         self._images: Iterator[Any]
@@ -140,7 +143,8 @@ class VideoReader:
             self.close()
             raise VideoError(f"{path} has no readable frames: its format is not supported")
         self._stream.thread_type = "AUTO"
-        self.fps, self.steady, self.is_cut = facts.fps, facts.steady, facts.is_cut
+        self._converter = new_converter()
+        self.fps, self.steady, self.is_cut, self.joints = facts.fps, facts.steady, facts.is_cut, facts.joints
         self.num_frames = (facts.num_frames + facts.num_missing) or None
         self._num_lost = facts.num_missing
         self._images = self._decode()
@@ -161,7 +165,7 @@ class VideoReader:
     def _decode(self) -> Iterator[Any]:
         import av
 
-        packets = self._open.demux(self._stream)
+        packets = on_one_clock(self._open.demux(self._stream), self.joints)
         while True:
             try:
                 packet = next(packets, None)
@@ -179,7 +183,7 @@ class VideoReader:
     def _picture(self, image: Any) -> np.ndarray:
         if self.is_camera:
             return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
-        picture: np.ndarray = image.reformat(*self._sides, format="bgr24").to_ndarray()
+        picture: np.ndarray = self._converter.reformat(image, *self._sides, "bgr24").to_ndarray()
         return cv2.rotate(picture, _TURNS[self._turn]) if self._turn else picture
 
     def _count(self, image: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ehrpose.files import DISK_ERRORS, PartialFile, make_parent
-from ehrpose.media.facts import as_ratio, load_av
+from ehrpose.media.facts import as_ratio, load_av, new_converter
 from ehrpose.media.scheduling import kept_scheduling
 from ehrpose.media.sound import Sound
 from ehrpose.media.video import VideoError
@@ -88,6 +88,7 @@ class VideoWriter:
         self._last = -1
         self._container: Any = None
         self._stream: Any = None
+        self._converter = new_converter()
         self._size_wh: tuple[int, int] | None = None
         self._frames: queue.Queue[tuple[np.ndarray, int] | None] = queue.Queue(8)
         self._error: Exception | None = None
@@ -218,7 +219,7 @@ class VideoWriter:
         import av
 
         image = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")
-        image = image.reformat(format=self._stream.codec_context.pix_fmt)
+        image = self._converter.reformat(image, format=self._stream.codec_context.pix_fmt)
         image.pts, image.time_base = tick, 1 / self._ticks
         self._mux(self._stream.encode(image))
         if self.sound is not None:

@@ -43,7 +43,8 @@ def make_clip(
         noise: A picture that is shown instead, shifted each time.
         options: Options of the format.
     """
-    ticks = hint if str(path).endswith(".avi") else 10000  # AVI has evenly spaced frames only
+    # AVI and MPEG-2 have evenly spaced frames only.
+    ticks = hint if str(path).endswith((".avi", ".mpg")) else 10000
     with av.open(str(path), "w", options={key: str(value) for key, value in options.items()}) as file:
         video = file.add_stream(codec, rate=hint)
         video.width, video.height = size_wh
