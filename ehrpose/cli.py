@@ -22,7 +22,7 @@ _RENAMED = {"input_dtype": "input-type", "folders": "photos"}
 _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Exit codes: 2 for errors that the user can fix on the command line or in the config, 1 for a failed run.
 USER_ERROR, RUN_ERROR = 2, 1
-_RUN_ERRORS = ("CheckpointError", "NonFiniteLossError", "WriteError")
+_RUN_ERRORS = ("BatchError", "CheckpointError", "NonFiniteLossError", "WriteError")
 # Packages that are optional, and the extra that has them.
 _EXTRAS = {
     **dict.fromkeys(("mmcv", "mmengine", "pycocotools", "scipy", "tensorboard", "torch"), "train"),

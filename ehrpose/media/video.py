@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +21,9 @@ _MAX_ASPECT = 4
 
 class VideoError(ValueError):
     """A video or camera that cannot be read or written; the message says which and why."""
+
+
+Reader = TypeVar("Reader", bound="VideoReader")
 
 
 class VideoReader:
@@ -107,6 +110,14 @@ class VideoReader:
         """
         return self._num_lost if self._num_lost > max(2, 0.01 * self.num_read) else 0
 
+    @property
+    def problem(self) -> str:
+        """What is missing of the file, once it is read to its end; empty if nothing is."""
+        if not (self.num_missing or self.is_cut):
+            return ""
+        whole = f" of {self.num_frames}" if self.num_missing else ""
+        return f"the end is broken or missing; {self.num_read}{whole} frames could be read"
+
     def close(self) -> None:
         """Release the file or camera."""
         self._images = iter(())
@@ -115,7 +126,7 @@ class VideoReader:
         else:
             self._open.close()
 
-    def __enter__(self) -> VideoReader:
+    def __enter__(self: Reader) -> Reader:
         return self
 
     def __exit__(self, *_: Any) -> None:
