@@ -81,7 +81,7 @@ class Part(NamedTuple):
             head, tail = map(str, arrays["seam"])
             fps = _or_none(arrays["fps"])
             return cls(list(_frames(arrays)), fps, head, tail)
-        except (KeyError, OSError, EOFError, IndexError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile) as error:
             raise ValueError(f"not a part: {error}") from error
 
 

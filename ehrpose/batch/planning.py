@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ehrpose.batch.inputs import Found
 from ehrpose.batch.items import (
@@ -31,13 +31,16 @@ from ehrpose.media.pieces import WHOLE, Piece, cut
 _LONG = 1.4
 
 
-def make_plan(found: Found, sink: Sink, options: BatchOptions) -> Plan:
+def make_plan(
+    found: Found, sink: Sink, options: BatchOptions, is_stopped: Callable[[], bool] = lambda: False
+) -> Plan:
     """Return the items of a batch; the same for the same files and options, whoever asks.
 
     Args:
         found: Photos and videos.
         sink: Folder that keeps where videos are cut.
         options: Lengths of items.
+        is_stopped: Asked for each video; once it is true, the rest is left out.
 
     Raises:
         PermissionError, WriteError: The folder cannot be written to.
@@ -50,6 +53,8 @@ def make_plan(found: Found, sink: Sink, options: BatchOptions) -> Plan:
         load_av()
     videos = []
     for video, name in zip(found.videos, video_names(found.videos)):
+        if is_stopped():
+            break
         key, state = video_key(video), state_of([video])
         pieces, facts = _pieces(video, sink.folder / f"{key}.plan.json", state, options)
         items = []
@@ -57,9 +62,17 @@ def make_plan(found: Found, sink: Sink, options: BatchOptions) -> Plan:
             own = f"{key}-{number:04d}"
             items.append(WorkItem(own, VIDEO, (video,), state, place + number, weight, piece, facts))
         place += len(items)
-        plan = VideoPlan(key, video, name, tuple(items))
-        videos.append(plan.as_whole() if len(items) > 1 and sink.is_whole(items[0]) else plan)
-    return Plan(photos, tuple(videos))
+        videos.append(VideoPlan(key, video, name, tuple(items)))
+    return with_wholes(Plan(photos, tuple(videos)), sink)
+
+
+def with_wholes(plan: Plan, sink: Sink) -> Plan:
+    """Return a plan in which the videos that were found not to be cut are whole."""
+    videos = (
+        video.as_whole() if len(video.items) > 1 and sink.is_whole(video.items[0]) else video
+        for video in plan.videos
+    )
+    return Plan(plan.photos, tuple(videos))
 
 
 def _pieces(

@@ -12,7 +12,7 @@ from ehrpose.batch.inputs import Found
 from ehrpose.batch.items import Plan, WorkItem
 from ehrpose.batch.options import BatchOptions
 from ehrpose.batch.outputs import Merged, Outputs
-from ehrpose.batch.planning import make_plan
+from ehrpose.batch.planning import make_plan, with_wholes
 from ehrpose.batch.progress import NO_PROGRESS, BatchProgress
 from ehrpose.batch.sink import Sink
 from ehrpose.batch.worker import ModelFacts
@@ -73,7 +73,9 @@ def run_batch(
     sink.make()
     remove_stale(sink.folder)
     sink.run = "" if kept is None else digest_of_run(kept)
-    plan = make_plan(found, sink, options)
+    plan = make_plan(found, sink, options, is_stopped)
+    if is_stopped():
+        return Summary(None, options.model, len(plan.of_shard(*options.shard)), 0)
     count, threads = share_cores(options, kept)
     is_open = {item.key for item in _open_items(plan, sink, options)}
     with Workers(options, max(1, min(count, len(is_open))), threads, sink, is_stopped) as workers:
@@ -86,7 +88,7 @@ def run_batch(
             waiting = _open_items(plan, sink, options)
             _work(workers, waiting, plan, options, show_progress)
             merged = None if is_stopped() else Outputs(plan, sink, options, facts.meta).write()
-            plan = make_plan(found, sink, options)
+            plan = with_wholes(plan, sink)
             mine, waiting = plan.of_shard(*options.shard), _open_items(plan, sink, options)
             if merged is None or not waiting:
                 remove_stale(sink.folder)

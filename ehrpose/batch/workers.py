@@ -230,7 +230,8 @@ class Workers:
             else:
                 self._give_up(item, deaths, how)
                 progress.finish(item, 0)
-        self._start()
+        if not self._is_stopped():  # SLURM, for one, sends SIGTERM to all processes
+            self._start()
 
     def _give_up(self, item: WorkItem, deaths: int, how: str) -> None:
         with self.sink.claim(item.key) as is_mine:
