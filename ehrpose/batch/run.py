@@ -18,7 +18,7 @@ from ehrpose.batch.sink import Sink
 from ehrpose.batch.worker import ModelFacts
 from ehrpose.batch.workers import BatchError, Workers
 from ehrpose.cpu import available_cores
-from ehrpose.files import make_parent, remove_stale, write_text
+from ehrpose.files import make_parent, write_text
 from ehrpose.inferencers.zoo_form import has_nvidia
 from ehrpose.locks import locked
 from ehrpose.version import __version__
@@ -37,13 +37,15 @@ class Summary:
         merged: What is in the outputs; None after a stop request.
         model: Name of the model.
         num_items: Items of this shard.
-        num_done: Items that are settled.
+        num_done: Items of it that are settled.
+        num_now: Items that this run has done.
     """
 
     merged: Optional[Merged]
     model: str
     num_items: int
     num_done: int
+    num_now: int = 0
 
 
 def run_batch(
@@ -71,28 +73,40 @@ def run_batch(
     options = options or BatchOptions()
     sink, kept = Sink(out), read_run(out)
     sink.make()
-    remove_stale(sink.folder)
     sink.run = "" if kept is None else digest_of_run(kept)
     plan = make_plan(found, sink, options, is_stopped)
     if is_stopped():
         return Summary(None, options.model, len(plan.of_shard(*options.shard)), 0)
-    count, threads = share_cores(options, kept)
-    is_open = {item.key for item in _open_items(plan, sink, options)}
-    with Workers(options, max(1, min(count, len(is_open))), threads, sink, is_stopped) as workers:
+    try:
+        return _work_and_merge(plan, sink, options, share_cores(options, kept), is_stopped, show_progress)
+    finally:
+        sink.tidy()
+
+
+def _work_and_merge(
+    plan: Plan,
+    sink: Sink,
+    options: BatchOptions,
+    cores: Tuple[int, int],
+    is_stopped: Callable[[], bool],
+    show_progress: bool,
+) -> Summary:
+    num_open = len(_open_items(plan, sink, options))
+    with Workers(options, max(1, min(cores[0], num_open)), cores[1], sink, is_stopped) as workers:
         facts = workers.model()
         if facts is None:
             return Summary(None, options.model, len(plan.of_shard(*options.shard)), 0)
         sink.run = claim_folder(sink.out, facts, options)
         workers.begin()
         for _ in range(_ROUNDS):
-            waiting = _open_items(plan, sink, options)
-            _work(workers, waiting, plan, options, show_progress)
+            _work(workers, _open_items(plan, sink, options), plan, options, show_progress)
             merged = None if is_stopped() else Outputs(plan, sink, options, facts.meta).write()
             plan = with_wholes(plan, sink)
-            mine, waiting = plan.of_shard(*options.shard), _open_items(plan, sink, options)
-            if merged is None or not waiting:
-                remove_stale(sink.folder)
-                return Summary(merged, str(facts.identity["name"]), len(mine), len(mine) - len(waiting))
+            num_items = len(plan.of_shard(*options.shard))
+            num_open = len(_open_items(plan, sink, options))
+            if merged is None or not num_open:
+                name = str(facts.identity["name"])
+                return Summary(merged, name, num_items, num_items - num_open, workers.num_done)
     raise BatchError(f"{sink.out}: parts are damaged as often as they are written: is the disk in order?")
 
 

@@ -18,7 +18,7 @@ from typing import Any, ContextManager, Dict, List, Optional, Tuple, Union
 
 from ehrpose.batch.items import WorkItem
 from ehrpose.batch.part import Part
-from ehrpose.files import make_parent, write_bytes, write_text
+from ehrpose.files import make_parent, remove_stale, write_bytes, write_text
 from ehrpose.locks import claimed
 
 ITEMS = "items"
@@ -90,6 +90,13 @@ class Sink:
     def claim(self, key: str) -> ContextManager[bool]:
         """Try to claim an item, within a block; yields whether it was free."""
         return claimed(self.folder / f"{key}.lock")
+
+    def tidy(self) -> None:
+        """Remove what killed processes left: partial files, and the files of their claims."""
+        remove_stale(self.folder)
+        for path in self.folder.glob("*.lock"):
+            with claimed(path):
+                pass
 
     def record(self, item: WorkItem) -> Optional[Record]:
         """Return the record of an item of this run and these files; None if it was not done yet."""

@@ -62,6 +62,9 @@ class Workers:
         sink: Where the parts belong.
         is_stopped: Asked often; once it is true, ``run`` returns.
 
+    Attributes:
+        num_done: Items that these processes have done, with those that failed.
+
     Raises:
         FileNotFoundError, ValueError: The model cannot be opened.
         BatchError: The processes end before they have opened it.
@@ -77,7 +80,7 @@ class Workers:
     ):
         self.options, self.sink = options, sink
         self._threads, self._is_stopped = num_threads, is_stopped
-        self._early_deaths = 0
+        self.num_done, self._early_deaths = 0, 0
         self._facts: Optional[ModelFacts] = None
         self._workers: List[_Worker] = []
         self._may_begin = False
@@ -202,7 +205,9 @@ class Workers:
             if content == BUSY:
                 left.elsewhere[item.key] = (item, time.monotonic())
                 return
-            progress.finish(item, worker.frames if content in (DONE, FAILED) else None)
+            is_ours = content in (DONE, FAILED)
+            self.num_done += is_ours
+            progress.finish(item, worker.frames if is_ours else None)
             if content == UNCUT:
                 for other in [other for other in left.pending if other.video_key == item.video_key]:
                     left.pending.remove(other)

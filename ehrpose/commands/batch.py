@@ -114,11 +114,13 @@ def _report(summary: Any, out: str, seconds: float) -> None:
         parts.append(counted(merged.photos, "image"))
     people = f"{counted(merged.frames, 'frame')}, {counted(merged.people, 'person', 'people')}"
     where = str(out) if merged.table is None else str(merged.table)
-    print(f"{', '.join(parts)}: {people}, {seconds:.1f} s, {summary.model} -> {where}")
+    done = f"{summary.num_now} of {counted(summary.num_items, 'item')} done in {seconds:.1f} s"
+    print(f"{', '.join(parts)}: {people}; {done}, {summary.model} -> {where}")
     if merged.table is None:
         print(f"{counted(merged.open, 'item')} of other shards not done yet: the last one writes the table")
     for row in merged.errors:
-        print(f"{row['file']}: {row['error']}", file=sys.stderr)
+        told = row["error"] if row["file"] in row["error"] else f"{row['file']}: {row['error']}"
+        print(told, file=sys.stderr)
     if merged.errors:
         told = f"{merged.failed} failed, {merged.incomplete} incomplete"
         told += f", {counted(merged.bad_photos, 'image')} not read" if merged.bad_photos else ""
