@@ -29,6 +29,7 @@ _EXTRAS = {
     **dict.fromkeys(("nncf", "onnx", "onnxscript", "openvino"), "deploy"),
     **dict.fromkeys(("starlette", "uvicorn"), "web"),
     "av": "video",
+    "ray": "ray",
 }
 # What a disk that is full, failing, read-only or over its quota raises where nobody has named the file yet.
 _DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}

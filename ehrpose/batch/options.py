@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from ehrpose.inferencers.options import check_count, check_number
 
 FORMATS = ("parquet", "jsonl")
+ENGINES = ("processes", "ray")
 _SETTINGS = (
     "backend",
     "device",
@@ -41,6 +42,8 @@ class BatchOptions:
         retries: How often an item is tried again whose process ended.
         retry_failed: Also try what failed in an earlier run and has not changed.
         shard: Which part of the items, from 1, of how many.
+        engine: ``"processes"`` of this machine, or ``"ray"``.
+        address: Of Ray's cluster; None starts one on this machine.
 
     Raises:
         ValueError: A value is out of range.
@@ -66,6 +69,8 @@ class BatchOptions:
     retries: int = 2
     retry_failed: bool = False
     shard: Tuple[int, int] = (1, 1)
+    engine: str = "processes"
+    address: Optional[str] = None
 
     def __post_init__(self) -> None:
         check_count("batch_size", self.batch_size, 1)
@@ -78,6 +83,10 @@ class BatchOptions:
                 check_count(name, getattr(self, name), 1)
         if self.format not in FORMATS:
             raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {self.format!r}")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.address is not None and self.engine != "ray":
+            raise ValueError("`address` is that of a Ray cluster: add `engine='ray'`")
         number, count = self.shard
         if not 1 <= number <= count:
             raise ValueError(f"expected `shard` as I/N with I from 1 to N, got {number}/{count}")

@@ -92,7 +92,12 @@ def _work_and_merge(
     show_progress: bool,
 ) -> Summary:
     num_open = len(_open_items(plan, sink, options))
-    with Workers(options, max(1, min(cores[0], num_open)), cores[1], sink, is_stopped) as workers:
+    engine: Any = Workers
+    if options.engine == "ray":
+        from ehrpose.batch.ray_engine import RayWorkers
+
+        engine = RayWorkers
+    with engine(options, max(1, min(cores[0], num_open)), cores[1], sink, is_stopped) as workers:
         facts = workers.model()
         if facts is None:
             return Summary(None, options.model, len(plan.of_shard(*options.shard)), 0)

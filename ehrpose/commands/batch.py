@@ -8,7 +8,7 @@ import time
 from importlib.util import find_spec
 from typing import Any
 
-from ehrpose.batch.options import FORMATS, BatchOptions, parse_shard
+from ehrpose.batch.options import ENGINES, FORMATS, BatchOptions, parse_shard
 from ehrpose.cli import add_cfg_options, add_trust_pt2
 from ehrpose.commands.predict import DEFAULT_MODEL, MODEL_HELP, WEIGHTS_HELP
 from ehrpose.counted import counted
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--smooth", action="store_true", help="track people and smooth their keypoints")
     work = parser.add_argument_group("work")
     work.add_argument("--workers", default=_AUTO, metavar="N", help="processes (default: auto, one per core)")
+    work.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="ray: on a Ray cluster")
+    work.add_argument("--address", help="of the Ray cluster, or auto (default: one on this machine)")
     work.add_argument("--threads", dest="num_threads", type=int, help="CPU threads of each worker")
     work.add_argument("--shard", default="1/1", metavar="I/N", help="do the I-th of N parts of the items")
     work.add_argument(
