@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
+from ehrpose.counted import counted
 from ehrpose.image_io import IMAGE_SUFFIXES
 from ehrpose.media.inputs import is_moving, names_of_paths
 from ehrpose.media.video import VIDEO_SUFFIXES
@@ -99,7 +100,9 @@ def _media(names: Sequence[str], where: str) -> List[str]:
     found = [name for name in names if _is_media(name)]
     others = [Path(name) for name in names if not _is_media(name)]
     if found and others:
-        print(f"{where}: passed over {len(others)} other: {names_of_paths(others)}", file=sys.stderr)
+        print(
+            f"{where}: passed over {counted(len(others), 'other')}: {names_of_paths(others)}", file=sys.stderr
+        )
     return found
 
 

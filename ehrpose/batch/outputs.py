@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 
 from ehrpose.batch.items import Plan, VideoPlan, WorkItem
 from ehrpose.batch.merge import join_photos, join_video
-from ehrpose.batch.options import BatchOptions
+from ehrpose.batch.options import FORMATS, BatchOptions
 from ehrpose.batch.sink import Record, Sink
 from ehrpose.files import write_text, written_beside
 from ehrpose.keypoint_meta import KeypointMeta
@@ -198,6 +198,10 @@ class Outputs:
     def _note(self, path: Path, key: str, digest: str) -> None:
         content = {"digest": digest, "bytes": path.stat().st_size}
         write_text(self._made(key), json.dumps(content) + "\n")
+        for other in FORMATS:  # of a run in another format: it may be out of date
+            stale = path.with_name(path.name[: -len(self.suffix)] + f".{other}")
+            if stale != path and stale.exists():
+                stale.unlink()
 
     def _is_made(self, path: Path, key: str, digest: str) -> bool:
         try:

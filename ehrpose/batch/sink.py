@@ -119,8 +119,9 @@ class Sink:
         """
         if record is None:
             return True
+        has_failed = record.error is not None or bool(record.errors)
         is_retried = record.error_kind == RUN or retry_failed
-        return record.error is not None and is_retried and record.ended < self.started
+        return has_failed and is_retried and record.ended < self.started
 
     def store(self, item: WorkItem, part: Part, record: Record) -> None:
         """Write an item's part, then its record.

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -92,6 +93,22 @@ def after_records(out, count, process):
 
 def kill(number):
     os.kill(number, signal.SIGKILL)
+
+
+def kill_holders(lock, process):
+    """Kill each process but the run's parent that locks a file, from now on; return the list of those."""
+    killed = []
+
+    def strike():
+        while process.poll() is None:
+            holder = holder_of(lock)
+            if holder not in (None, process.pid, *killed):
+                kill(holder)
+                killed.append(holder)
+            time.sleep(0.0005)
+
+    threading.Thread(target=strike, daemon=True).start()
+    return killed
 
 
 def contents(out):

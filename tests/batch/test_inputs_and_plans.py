@@ -32,7 +32,7 @@ def names(found):
 
 def test_files_folders_globs_and_lists_name_files_once(folder, tmp_path, capsys):
     assert names(find_inputs([str(folder)])) == ["0.png", "1.png", "2.png", "clip.mp4"]
-    assert "passed over 2 other: more/, notes.txt" in capsys.readouterr().err
+    assert "passed over 2 others: more/, notes.txt" in capsys.readouterr().err
     pattern = str(folder / "**" / "*.png")
     assert len(find_inputs([pattern]).photos) == 4
     (tmp_path / "link.png").symlink_to(folder / "0.png")

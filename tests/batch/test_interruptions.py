@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from processes import (
     finish,
     holder_of,
     kill,
+    kill_holders,
     records,
     run,
     start,
@@ -119,20 +119,9 @@ def test_an_item_that_kills_its_workers_is_given_up_and_tried_again_by_the_next_
     process = start([*words, "--workers", "2", "--retries", "1", "--out", out])
     wait_for(lambda: list((out / "items").glob("b-*.plan.json")), process)
     (plan,) = (out / "items").glob("b-*.plan.json")
-    key, killed = plan.name.replace(".plan.json", "-0003"), []
-
-    def strike():
-        while process.poll() is None:
-            holder = holder_of(out / "items" / f"{key}.lock")
-            if holder not in (None, process.pid, *killed):
-                kill(holder)
-                killed.append(holder)
-            time.sleep(0.0005)
-
-    striker = threading.Thread(target=strike)
-    striker.start()
+    key = plan.name.replace(".plan.json", "-0003")
+    killed = kill_holders(out / "items" / f"{key}.lock", process)
     code, _, err = finish(process)
-    striker.join()
     assert code == 1
     assert len(killed) == 2
     assert "b.mkv: the process that worked on it ended 2 times, by signal 9" in err

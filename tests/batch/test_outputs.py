@@ -108,6 +108,10 @@ def test_what_is_written_is_not_written_again(folder, tmp_path):
     tracked = BatchOptions(piece_frames=8, item_photos=2, track=True)
     write(plan, sink, tracked)
     assert b'"track_id"' in table.read_bytes(), "tracking is part of the tables alone"
+    pytest.importorskip("pyarrow", reason="pyarrow is in the extra 'tests'")
+    write(plan, sink, BatchOptions(piece_frames=8, item_photos=2, format="parquet"))
+    left = {path.name for path in (tmp_path / "out").rglob("*.jsonl")}
+    assert left == {"errors.jsonl"}, "no table that may be out of date stays"
 
 
 def test_a_damaged_part_is_made_again(folder, tmp_path):
@@ -160,6 +164,11 @@ def test_what_failed_is_tried_again_where_that_may_help(folder, tmp_path):
         later = Sink(tmp_path / "out", "run")
         later.started = time.time() + 1
         assert later.is_open(later.record(item), retry_failed) == is_open
+    (folder / "0.png").write_bytes(b"broken")
+    plan, _, options = prepare(folder, tmp_path / "out")
+    do_item(plan.items[0], sink, options)
+    assert not later.is_open(later.record(plan.items[0]))
+    assert later.is_open(later.record(plan.items[0]), retry_failed=True), "a photo of it could not be read"
 
 
 def test_a_record_is_of_one_run_and_of_the_files_as_they_were(folder, tmp_path):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from processes import contents, done_now, records, run
+from processes import contents, done_now, finish, kill_holders, records, run, start, wait_for
+from squares import write_video
 
 pytestmark = pytest.mark.slow
 NUM_ITEMS = 16
@@ -71,6 +75,50 @@ def test_what_processes_began_ray_completes(words, whole, cluster, tmp_path):
     assert code == 1, err
     assert done_now(told) == NUM_ITEMS - first
     assert contents(out) == whole
+
+
+def test_an_item_that_kills_its_actors_is_given_up(words, whole, cluster, tmp_path):
+    if not Path("/proc/locks").exists():
+        pytest.skip("needs Linux's /proc")
+    out = tmp_path / "out"
+    process = start([*words, "--engine", "ray", "--address", cluster.address, "--retries", "1", "--out", out])
+    wait_for(lambda: list((out / "items").glob("b-*.plan.json")), process)
+    (plan,) = (out / "items").glob("b-*.plan.json")
+    key = plan.name.replace(".plan.json", "-0003")
+    killed = kill_holders(out / "items" / f"{key}.lock", process)
+    code, _, err = finish(process)
+    assert code == 1, err
+    assert len(killed) == 2
+    assert "b.mkv: the process that worked on it ended 2 times" in err
+    code, told, err = run([*words, "--workers", "1", "--out", out])
+    assert (code, done_now(told)) == (1, 1), err
+    assert contents(out) == whole
+
+
+def test_twenty_videos_interrupted_twice_and_resumed_on_another_engine(small_network, cluster, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(17):
+        write_video(folder / f"{number:02d}.mp4", 12 + number, g=6)
+    for number in range(17, 20):
+        (folder / f"{number:02d}.mp4").write_bytes(b"\0 no video")
+    words = [folder, *small_network, "--smooth", "--piece-frames", "8", "--workers", "2"]
+    code, told, err = run([*words, "--out", tmp_path / "whole"])
+    assert code == 1, err
+    assert "17 videos: " in told
+    out = tmp_path / "out"
+    for count, number in ((5, signal.SIGINT), (15, signal.SIGKILL)):
+        process = start([*words, "--out", out])
+        wait_for(lambda count=count: len(records(out)) >= count, process)
+        os.killpg(process.pid, number)
+        finish(process)
+    assert not (out / "table.jsonl").exists()
+    done = len(records(out))
+    code, told, err = run([*words, "--engine", "ray", "--address", cluster.address, "--out", out])
+    assert code == 1, err
+    assert "3 failed, 0 incomplete" in err
+    assert done_now(told) == len(records(out)) - done > 0
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 def test_mistakes_are_the_same_lines_as_without_ray(scenes_folder, cluster, tmp_path):
