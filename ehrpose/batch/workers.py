@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -147,7 +149,7 @@ class Workers:
         process = context.Process(
             target=work, args=(theirs, self.options, self._threads, self.sink), daemon=True, name="batch"
         )
-        with _threads_limited(self._threads):
+        with _threads_limited(self._threads), _interrupts_ignored():
             process.start()
         theirs.close()  # so that the end of the process closes the pipe
         self._workers.append(_Worker(process, ours))
@@ -247,6 +249,19 @@ class Workers:
 
 def _ending(code: Optional[int]) -> str:
     return f"by signal {-code}" if code is not None and code < 0 else f"with code {code}"
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let a process that is started within the block ignore a terminal's Ctrl-C from its first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager

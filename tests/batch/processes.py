@@ -17,7 +17,8 @@ _PATIENCE = 180  # seconds, on a busy machine
 
 def start(words):
     """Start a run; its group is its own, so that a signal can be sent as a terminal does."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, "-m", "ehrpose", "batch", *map(str, words)]
     return subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -114,6 +114,29 @@ def test_a_signal_ends_it_cleanly(words, whole, tmp_path, number):
     assert goes_on(words, out, whole) == NUM_ITEMS - done
 
 
+def test_ctrl_c_while_the_workers_start_is_one_line(words, tmp_path):
+    process = start([*words, "--workers", "2", "--out", tmp_path / "out"])
+    wait_for(lambda: workers_of(process), process)
+    os.killpg(process.pid, signal.SIGINT)
+    code, told, err = finish(process)
+    assert (code, told) == (130, "")
+    assert err.splitlines() == [f"interrupted: 0 of {NUM_ITEMS} items done; run the same command to go on"]
+
+
+def test_workers_that_cannot_start_are_an_error(words, tmp_path, monkeypatch):
+    """As for want of memory: each is killed before it has opened the model."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'spawn_main' in ' '.join(sys.orig_argv): os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, told, err = run([*words, "--workers", "1", "--out", tmp_path / "out"])
+    assert (code, told) == (1, "")
+    assert err.startswith(
+        "error: the workers end before they have opened the model, by signal 9: is there memory"
+    )
+    assert len(err.splitlines()) == 1
+
+
 def test_an_item_that_kills_its_workers_is_given_up_and_tried_again_by_the_next_run(words, whole, tmp_path):
     out = tmp_path / "out"
     process = start([*words, "--workers", "2", "--retries", "1", "--out", out])
