@@ -44,6 +44,7 @@ extras = {
         "completion",
         "labels",
         "tracking",
+        "ray",
         "experiments",
         "tune",
         "tests",

@@ -23,7 +23,7 @@ _RENAMED = {"input_dtype": "input-type", "folders": "photos", "tracker": "track"
 _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Exit codes: 2 for errors that the user can fix on the command line or in the config, 1 for a failed run.
 USER_ERROR, RUN_ERROR = 2, 1
-_RUN_ERRORS = ("CheckpointError", "NonFiniteLossError", "TuningError", "WriteError")
+_RUN_ERRORS = ("BatchError", "CheckpointError", "NonFiniteLossError", "TuningError", "WriteError")
 # Packages that are optional, and the extra that has them.
 _EXTRAS = {
     **dict.fromkeys(("mmcv", "mmengine", "pycocotools", "scipy", "tensorboard", "torch"), "train"),
@@ -31,6 +31,7 @@ _EXTRAS = {
     **dict.fromkeys(("starlette", "uvicorn"), "web"),
     "av": "video",
     "optuna": "tune",
+    "ray": "ray",
 }
 # What a disk that is full, failing, read-only or over its quota raises where nobody has named the file yet.
 _DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}

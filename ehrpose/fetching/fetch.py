@@ -10,8 +10,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from ehrpose.fetching.cache import damaged, folder_of, lock_of, read_record, write_record
 from ehrpose.fetching.hub import download_from_hub, has_hub
-from ehrpose.fetching.lock import locked
 from ehrpose.files import explained, make_parent, open_kept, put_in_place
+from ehrpose.locks import locked
 from ehrpose.model_zoo import ZooModel
 from ehrpose.progress import Progress
 from ehrpose.transfer import DownloadError, NoConnectionError, check_file, download

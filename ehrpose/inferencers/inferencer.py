@@ -324,12 +324,8 @@ def _batches(
 
 def _warn_of_missing(source: InputSource) -> None:
     video = source.video
-    if video is not None and (video.num_missing or video.is_cut):
-        whole = f" of {video.num_frames}" if video.num_missing else ""
-        print(
-            f"{video.path}: the end is broken or missing; {video.num_read}{whole} frames could be read",
-            file=sys.stderr,
-        )
+    if video is not None and video.problem:
+        print(f"{video.path}: {video.problem}", file=sys.stderr)
 
 
 def _show(picture: np.ndarray, source: InputSource, wait_time: float) -> bool:

@@ -39,15 +39,13 @@ def network_or_name(
     network = zoo_model.network
     has_torch = find_spec("torch") is not None
     only_torch = any(options.get(option) for option in ("cfg_options", "flip_test", "letterbox"))
-    on_gpu = (
-        backend is None and has_torch and (_has_nvidia() if device is None else device.startswith("cuda"))
-    )
+    on_gpu = backend is None and has_torch and (has_nvidia() if device is None else device.startswith("cuda"))
     has_backend = find_spec("onnxruntime") is not None or not has_torch
     if network is None or backend == "torch" or only_torch or on_gpu or not has_backend:
         return name
     return network
 
 
-def _has_nvidia() -> bool:
+def has_nvidia() -> bool:
     """Whether the machine has an NVIDIA GPU, by what its driver leaves; importing torch to ask would take seconds."""
     return Path("/dev/nvidiactl").exists() or (sys.platform == "win32" and which("nvidia-smi") is not None)

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple
 
 from ehrpose.image_io import MAX_PIXELS
 from ehrpose.media.joints import JOINED_FORMATS, JointFinder, Joints
@@ -69,6 +69,19 @@ class Facts:
     num_missing: int
     is_cut: bool = False
     joints: Joints = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PacketIndex:
+    """Where a video can be entered.
+
+    Attributes:
+        times: Times of the frames that are shown, ascending, in ticks of the file's clock.
+        keys: Times of the keyframes, ascending.
+    """
+
+    times: Tuple[int, ...]
+    keys: Tuple[int, ...]
 
 
 def load_av() -> Any:
@@ -163,11 +176,20 @@ def open_video(path: Path) -> tuple[Any, Any]:
 
 def read_facts(path: Path) -> Facts:
     """Return the facts of a video file; nothing is decoded. Errors as for ``open_video``."""
+    return read_index(path)[0]
+
+
+def read_index(path: Path) -> tuple[Facts, PacketIndex | None]:
+    """Return the facts of a video file and its index; nothing is decoded. Errors as for ``open_video``.
+
+    There is no index if the file is damaged, or frames have no times or share one.
+    """
     av = load_av()
     container, video = open_video(path)
-    shown: list[float] = []
+    shown: list[tuple[float, int]] = []
     decoded: list[float] = []
-    num_packets, end, is_cut = 0, 0.0, False
+    keys: list[int] = []
+    num_packets, end, is_cut, is_damaged = 0, 0.0, False, False
     finder = JointFinder(container.format.name)
     with container:
         try:
@@ -180,12 +202,18 @@ def read_facts(path: Path) -> Facts:
                 if packet.stream.index != video.index:
                     continue
                 num_packets += 1
+                is_damaged = is_damaged or packet.is_corrupt
+                if packet.is_keyframe and packet.pts is not None:
+                    keys.append(packet.pts)
                 if not packet.is_discard:  # an edit list hides frames that others are decoded from
-                    times = decoded if packet.pts is None else shown
-                    times.append(float(when * packet.time_base))
+                    seconds = float(when * packet.time_base)
+                    if packet.pts is None:
+                        decoded.append(seconds)
+                    else:
+                        shown.append((seconds, packet.pts))
         except av.FFmpegError:
             is_cut = True
-        times = sorted(shown or decoded)
+        times = sorted([seconds for seconds, _ in shown] or decoded)
         fps, steady = _rate(times, [video.average_rate, video.base_rate, video.guessed_rate])
         lacks_bytes, length = _ending(path)
         if container.format.name in JOINED_FORMATS:  # which state no length: PyAV's is an estimate
@@ -196,7 +224,12 @@ def read_facts(path: Path) -> Facts:
         missing = 0
         if is_cut:
             missing = max(0, video.frames - num_packets if video.frames else round(gap * fps))
-        return Facts(fps, steady, len(times), missing, lacks_bytes, finder.joints)
+        ticks = sorted({tick for _, tick in shown})
+        is_whole = not (is_cut or is_damaged or missing or decoded or finder.joints) and len(ticks) == len(
+            shown
+        )
+        index = PacketIndex(tuple(ticks), tuple(sorted(keys))) if is_whole else None
+        return Facts(fps, steady, len(times), missing, lacks_bytes, finder.joints), index
 
 
 def _ending(path: Path) -> tuple[bool, float]:

@@ -188,14 +188,14 @@ def list_images(path: str | Path) -> list[Path]:
         others = [p for p in visible if p not in taken]
         if not found:
             reason = f"no photos ({', '.join(IMAGE_SUFFIXES)}) in the folder {text}"
-            raise FileNotFoundError(reason + (f", only {_names(others)}" if others else ""))
+            raise FileNotFoundError(reason + (f", only {names_of_paths(others)}" if others else ""))
         if others:
             what = (
                 "1 entry that is not a photo"
                 if len(others) == 1
                 else f"{len(others)} entries that are not photos"
             )
-            print(f"{text}: passed over {what}: {_names(others)}", file=sys.stderr)
+            print(f"{text}: passed over {what}: {names_of_paths(others)}", file=sys.stderr)
         return found
     found = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]
     if not found:
@@ -203,7 +203,7 @@ def list_images(path: str | Path) -> list[Path]:
     return found
 
 
-def _names(paths: Sequence[Path]) -> str:
+def names_of_paths(paths: Sequence[Path]) -> str:
     """Return the names of the first few paths, a folder's with a slash, and the number of the others."""
     named = ", ".join(f"{path.name}/" if path.is_dir() else path.name for path in paths[:_NAMED])
     return named if len(paths) <= _NAMED else f"{named} and {len(paths) - _NAMED} more"

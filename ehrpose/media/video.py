@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from ehrpose.media.facts import DEFAULT_FPS, new_converter, open_video, read_facts
+from ehrpose.media.clock import FrameClock
+from ehrpose.media.facts import DEFAULT_FPS, Facts, new_converter, open_video, read_facts
 from ehrpose.media.joints import Joints, on_one_clock
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
@@ -23,6 +24,9 @@ class VideoError(ValueError):
     """A video or camera that cannot be read or written; the message says which and why."""
 
 
+Reader = TypeVar("Reader", bound="VideoReader")
+
+
 class VideoReader:
     """The frames of a video file or camera; iterate it once.
 
@@ -31,6 +35,7 @@ class VideoReader:
     Args:
         source: File name, or the camera's number.
         fps: Frames per second, if the file's times are wrong.
+        facts: What ``read_facts`` returned for the file; None reads them now.
 
     Attributes:
         path: The file; None for a camera.
@@ -50,7 +55,7 @@ class VideoReader:
         VideoError: It cannot be opened, or contains no frames.
     """
 
-    def __init__(self, source: str | Path | int, fps: float | None = None):
+    def __init__(self, source: str | Path | int, fps: float | None = None, facts: Facts | None = None):
         if fps is not None and not 0 < fps < 1000:
             raise VideoError(f"fps must be between 0 and 1000, got {fps}")
         self.has_own_time = fps is None
@@ -60,23 +65,24 @@ class VideoReader:
             raise FileNotFoundError(f"video not found: {self.path}")
         self.name = f"webcam{source}" if self.path is None else self.path.stem
         self.num_frames: int | None = None
-        self.start, self.num_read, self.is_cut = 0.0, 0, False
         self.joints: Joints = {}
-        self._timestamp, self._num_lost = 0.0, 0
+        self.is_cut, self._num_lost, start = False, 0, 0.0
         self._open: Any
         self._images: Iterator[Any]
         if self.path is None:
             self.fps, self.steady = fps or self._open_camera(source), False
         else:
-            self._open_file(self.path)
+            start = self._open_file(self.path, facts)
             if fps is not None:
                 self.fps, self.steady = float(fps), True
+        self._clock = FrameClock(self.fps, self.has_own_time or self.is_camera)
+        self._clock.start = start
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, float]]:
         """Yield each frame, (H, W, 3) uint8 BGR, with its time since the first frame in seconds."""
         for image in self._images:
-            self._count(image)
-            yield self._picture(image), self._timestamp
+            timestamp = self._clock.step(self._seconds(image))
+            yield self._picture(image), timestamp
         if self.num_read == 0:
             raise VideoError(
                 f"{self.path or self.name} has no readable frames: it is broken or in an unsupported format"
@@ -88,8 +94,16 @@ class VideoReader:
             image = next(self._images, None)
             if image is None:
                 return i
-            self._count(image)
+            self._clock.step(self._seconds(image))
         return frames
+
+    @property
+    def start(self) -> float:
+        return self._clock.start
+
+    @property
+    def num_read(self) -> int:
+        return self._clock.num_frames
 
     @property
     def num_missing(self) -> int:
@@ -99,6 +113,14 @@ class VideoReader:
         """
         return self._num_lost if self._num_lost > max(2, 0.01 * self.num_read) else 0
 
+    @property
+    def problem(self) -> str:
+        """What is missing of the file, once it is read to its end; empty if nothing is."""
+        if not (self.num_missing or self.is_cut):
+            return ""
+        whole = f" of {self.num_frames}" if self.num_missing else ""
+        return f"the end is broken or missing; {self.num_read}{whole} frames could be read"
+
     def close(self) -> None:
         """Release the file or camera."""
         self._images = iter(())
@@ -107,7 +129,7 @@ class VideoReader:
         else:
             self._open.close()
 
-    def __enter__(self) -> VideoReader:
+    def __enter__(self: Reader) -> Reader:
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -132,10 +154,10 @@ class VideoReader:
                 return
             yield image
 
-    def _open_file(self, path: Path) -> None:
-        """Open a file and decode its first frame, which tells the size."""
+    def _open_file(self, path: Path, facts: Facts | None) -> float:
+        """Open a file and decode its first frame, which tells the size; return its time on the file's clock."""
         try:
-            facts = read_facts(path)
+            facts = facts or read_facts(path)
             self._open, self._stream = open_video(path)
         except (ValueError, OSError) as error:  # PyAV's errors are among these
             raise VideoError(f"{path} is not a readable video: {_reason(error)}") from error
@@ -147,25 +169,24 @@ class VideoReader:
         self.fps, self.steady, self.is_cut, self.joints = facts.fps, facts.steady, facts.is_cut, facts.joints
         self.num_frames = (facts.num_frames + facts.num_missing) or None
         self._num_lost = facts.num_missing
-        self._images = self._decode()
+        self._images = self._decode(on_one_clock(self._open.demux(self._stream), self.joints))
         self._sides, self._turn, self.size_wh = (0, 0), 0, (0, 0)
         first = next(self._images, None)
         if first is None:
-            return
+            return 0.0
         self._turn, self._sides = _turn(first, self._stream), _square(first, self._stream)
         self.size_wh = self._sides[::-1] if self._turn % 2 else self._sides
-        self.start = float(first.pts * first.time_base) if first.pts is not None else 0.0
         self._images = self._again(first, self._images)
+        return self._seconds(first) or 0.0
 
     @staticmethod
     def _again(first: Any, others: Iterator[Any]) -> Iterator[Any]:
         yield first
         yield from others
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self, packets: Iterator[Any]) -> Iterator[Any]:
         import av
 
-        packets = on_one_clock(self._open.demux(self._stream), self.joints)
         while True:
             try:
                 packet = next(packets, None)
@@ -186,19 +207,11 @@ class VideoReader:
         picture: np.ndarray = self._converter.reformat(image, *self._sides, "bgr24").to_ndarray()
         return cv2.rotate(picture, _TURNS[self._turn]) if self._turn else picture
 
-    def _count(self, image: Any) -> None:
-        """Set the time of the frame just read: the file's while it increases, else from ``fps``."""
-        seconds: float | None
+    def _seconds(self, image: Any) -> float | None:
+        """Return the time of the frame just read on the clock of the file or camera."""
         if self.is_camera:
-            seconds = time.monotonic() - self._opened
-        else:
-            seconds = None if image.pts is None else float(image.pts * image.time_base) - self.start
-        grows = seconds is not None and (seconds > self._timestamp or self.num_read == 0)
-        if seconds is not None and grows and (self.has_own_time or self.is_camera):
-            self._timestamp = seconds
-        elif self.num_read:
-            self._timestamp += 1 / self.fps
-        self.num_read += 1
+            return time.monotonic() - self._opened
+        return None if image.pts is None else float(image.pts * image.time_base)
 
 
 def _turn(image: Any, stream: Any) -> int:

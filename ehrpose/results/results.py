@@ -276,6 +276,6 @@ class Results:
         return read_image(self.file)
 
 
-def as_ids(ids: Optional[Sequence[int]]) -> Optional[np.ndarray]:
+def as_ids(ids: Union[Sequence[int], np.ndarray, None]) -> Optional[np.ndarray]:
     """Return track ids as an array of their own, (N,) int64."""
     return None if ids is None else np.array(ids, np.int64)

@@ -150,6 +150,18 @@ class CocoWriter(OneFileWriter):
         return "".join(parts)
 
 
+def parquet_schema() -> Any:
+    """Return the types of ``COLUMNS``, a ``pyarrow.Schema``."""
+    import pyarrow
+
+    kinds = {
+        "frame": pyarrow.int64(), "file": pyarrow.string(), "time": pyarrow.float64(), "person": pyarrow.int32(),
+        "id": pyarrow.int64(), "person_score": pyarrow.float32(), "keypoint": pyarrow.string(),
+        "x": pyarrow.float32(), "y": pyarrow.float32(), "score": pyarrow.float32(), "filled": pyarrow.bool_(),
+    }  # fmt: skip
+    return pyarrow.schema([(column, kinds[column]) for column in COLUMNS])
+
+
 class ParquetWriter(PredictionWriter):
     """The rows of ``CsvWriter`` as Parquet, by pyarrow.
 
@@ -165,12 +177,7 @@ class ParquetWriter(PredictionWriter):
         except ImportError as error:
             raise ValueError("Parquet needs pyarrow, which is not installed: pip install pyarrow") from error
         self._arrow = pyarrow
-        kinds = {
-            "frame": pyarrow.int64(), "file": pyarrow.string(), "time": pyarrow.float64(), "person": pyarrow.int32(),
-            "id": pyarrow.int64(), "person_score": pyarrow.float32(), "keypoint": pyarrow.string(),
-            "x": pyarrow.float32(), "y": pyarrow.float32(), "score": pyarrow.float32(), "filled": pyarrow.bool_(),
-        }  # fmt: skip
-        self._schema = pyarrow.schema([(column, kinds[column]) for column in COLUMNS])
+        self._schema = parquet_schema()
         self.path = self.folder / f"{name}.parquet"
         self._partial = PartialFile(self.path)
         self._file: Any = None

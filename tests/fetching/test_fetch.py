@@ -18,7 +18,7 @@ import torch
 
 from ehrpose.fetching import cache
 from ehrpose.fetching.fetch import OfflineError, fetch, is_offline, remove, verify
-from ehrpose.fetching.lock import locked
+from ehrpose.locks import locked
 from ehrpose.model_zoo import find_model
 from ehrpose.models.loading import init_model
 from ehrpose.models.weights.arrival import local_weights

@@ -50,13 +50,13 @@ def test_options_that_only_torch_has_choose_it(monkeypatch):
     def chosen(device=None, backend=None, **options):
         return network_or_name(model, "ehrnet-small", device, backend, options)
 
-    monkeypatch.setattr(zoo_form, "_has_nvidia", lambda: False)
+    monkeypatch.setattr(zoo_form, "has_nvidia", lambda: False)
     assert chosen() == chosen("cpu") == chosen(mode="paper", num_threads=1, flip_test=False) == model.network
     for options in ({"flip_test": True}, {"letterbox": 320}, {"cfg_options": {"model.flip_test": True}}):
         assert chosen(**options) == "ehrnet-small"
     assert chosen(backend="torch") == chosen("cuda:0") == "ehrnet-small"
     assert chosen("cuda:0", "onnxruntime") == chosen(backend="openvino") == model.network
-    monkeypatch.setattr(zoo_form, "_has_nvidia", lambda: True)
+    monkeypatch.setattr(zoo_form, "has_nvidia", lambda: True)
     assert chosen() == "ehrnet-small"
     assert chosen("cpu") == model.network
     monkeypatch.setattr(zoo_form, "find_spec", lambda name: None if name == "torch" else object())

@@ -20,6 +20,15 @@ tasks = [subprocess.Popen(words[start:], env=dict(os.environ, SLURM_PROCID=str(r
          SLURM_LOCALID=str(rank), SLURM_NODELIST="node[1-2]")) for rank in range(number)]
 sys.exit(max(task.wait() for task in tasks))
 """
+SBATCH = """#!{python}
+import json, os, subprocess, sys
+words = sys.argv[1:]
+json.dump(words, open("sbatch.json", "w"))
+first, last = map(int, next(w for w in words if w.startswith("--array=")).split("=")[1].split("-"))
+codes = [subprocess.run(["sh", "-c", words[-1]], env=dict(os.environ, SLURM_ARRAY_TASK_ID=str(task))).returncode
+         for task in range(first, last + 1)]
+sys.exit(max(codes))
+"""
 SCONTROL = """#!/bin/sh
 [ "$*" = "show hostname node[1-2]" ] && printf 'localhost\\nnode2\\n'
 """
@@ -30,7 +39,13 @@ def cluster(root, tmp_path):
     """Run a script of tools/ with two processes; return the finished process."""
     commands = tmp_path / "bin"
     commands.mkdir()
-    for name, text in (("srun", SRUN.format(python=sys.executable)), ("scontrol", SCONTROL)):
+    python = sys.executable
+    programs = {
+        "srun": SRUN.format(python=python),
+        "sbatch": SBATCH.format(python=python),
+        "scontrol": SCONTROL,
+    }
+    for name, text in programs.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
     with socket.socket() as free:
@@ -90,7 +105,29 @@ def test_training_and_testing_on_two_tasks(cluster, toy_config, tmp_path):
     assert (tmp_path / "all.pkl").is_file()
 
 
-@pytest.mark.parametrize("script", ["slurm_train.sh", "slurm_test.sh"])
+@pytest.mark.slow
+def test_an_array_of_tasks_does_all_photos(cluster, scene_photos, exported_small, tmp_path):
+    scene_photos.rename(tmp_path / "my photos")
+    words = [
+        "cpu",
+        "pose",
+        "my out",
+        "my photos",
+        "--model",
+        str(exported_small().path),
+        "--item-photos",
+        "1",
+    ]
+    result = cluster("slurm_batch.sh", *words, "--format", "jsonl", TASKS="3", SBATCH_ARGS="--time=1:00")
+    assert result.returncode == 0, result.stderr[-2000:]
+    given = json.loads((tmp_path / "sbatch.json").read_text())
+    assert given[:6] == ["-p", "cpu", "--job-name=pose", "--array=1-3", "--cpus-per-task=4", "--requeue"]
+    assert given[6:8] == ["--time=1:00", "--wrap"]
+    assert result.stdout.count("1 of 1 item done") == 3
+    assert len((tmp_path / "my out/table.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("script", ["slurm_train.sh", "slurm_test.sh", "slurm_batch.sh"])
 def test_too_few_words_show_the_usage(cluster, script):
     result = cluster(script, "gpu", "pose")
     assert result.returncode == 2

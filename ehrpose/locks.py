@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, Optional
 
-# File systems that cannot lock: then two processes may fetch at the same time, and the hash finds mixed parts.
+# File systems that cannot lock: then two processes may do the same work, such as fetch a file, at the same time.
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
@@ -27,8 +27,7 @@ def locked(path: Path, on_wait: Optional[Callable[[], None]] = None, poll: float
         on_wait: Called once if there is something to wait for.
         poll: Seconds between attempts.
     """
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags, 0o666)
+    descriptor = _open(path)
     try:
         waits = False
         while not _try_lock(descriptor):
@@ -39,6 +38,43 @@ def locked(path: Path, on_wait: Optional[Callable[[], None]] = None, poll: float
         yield
     finally:
         os.close(descriptor)  # this frees the lock
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Try to hold a lock within the block, without waiting; yield whether it is held.
+
+    The file is removed at the end: whoever locked the removed one sees that and tries again.
+
+    Args:
+        path: As for ``locked``; not to be used with both.
+    """
+    descriptor = _open(path)
+    is_held = False
+    try:
+        is_held = _try_lock(descriptor)
+        while is_held and not _is_there(path, descriptor):
+            os.close(descriptor)
+            descriptor = _open(path)
+            is_held = _try_lock(descriptor)
+        yield is_held
+    finally:
+        if is_held:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                os.unlink(path)
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(descriptor: int) -> bool:

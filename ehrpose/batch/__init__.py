@@ -1,0 +1,1 @@
+"""Many videos and photos: split into items, processed in parallel, resumed after any interruption (no torch)."""

@@ -1,0 +1,270 @@
+"""The files that a batch is for: a table of each video, one of the photos, one of all, and a list of what failed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+from ehrpose.batch.items import Plan, VideoPlan, WorkItem
+from ehrpose.batch.merge import join_photos, join_video
+from ehrpose.batch.options import FORMATS, BatchOptions
+from ehrpose.batch.sink import Record, Sink
+from ehrpose.files import write_text, written_beside
+from ehrpose.keypoint_meta import KeypointMeta
+from ehrpose.locks import locked
+from ehrpose.results.results import Results
+from ehrpose.results.writers import WRITERS, printable
+from ehrpose.version import __version__
+
+VIDEOS, PHOTOS, TABLE, ERRORS = "videos", "photos", "table", "errors.jsonl"
+
+
+@dataclass
+class Merged:
+    """What is in the outputs.
+
+    Attributes:
+        whole: Videos that were read to their end.
+        incomplete: Videos of which frames are missing.
+        failed: Videos without any.
+        photos: Photos that were read.
+        bad_photos: Photos that were not.
+        frames: Photos and frames.
+        people: People in them.
+        open: Items that nobody has done yet.
+        again: Whether items must be done again, as a video cannot be cut or a part was damaged.
+        errors: A row for each file that failed or is incomplete.
+        table: The table of all; None as long as items are open.
+    """
+
+    whole: int = 0
+    incomplete: int = 0
+    failed: int = 0
+    photos: int = 0
+    bad_photos: int = 0
+    frames: int = 0
+    people: int = 0
+    open: int = 0
+    again: bool = False
+    errors: List[Dict[str, Any]] = field(default_factory=list)
+    table: Optional[Path] = None
+
+    def fail(self, file: str, reason: str) -> None:
+        """Add a row for a file."""
+        self.errors.append({"file": printable(file), "error": printable(reason)})
+
+
+class Outputs:
+    """Writes the tables of a batch.
+
+    Args:
+        plan: All items.
+        sink: Their parts and records.
+        options: Tracking and format.
+        meta: The skeleton.
+    """
+
+    def __init__(self, plan: Plan, sink: Sink, options: BatchOptions, meta: KeypointMeta):
+        self.plan, self.sink, self.options, self.meta = plan, sink, options, meta
+        self.suffix = f".{options.format}"
+
+    def write(self) -> Merged:
+        """Write what is not written yet of all that can be, one process at a time; return what there is.
+
+        Files depend on the parts alone, not on who made them, when, or in which order.
+
+        Raises:
+            PermissionError, WriteError: A file cannot be written.
+            ValueError: The format needs a package that is not installed.
+        """
+        with locked(self.sink.out / ".merge.lock"):
+            merged, files = Merged(), []
+            made = self._photos(merged)
+            files += [] if made is None else [made]
+            for video in self.plan.videos:
+                made = self._video(video, merged)
+                files += [] if made is None else [made]
+            if not merged.open and not merged.again:
+                self._table(files)
+                merged.table = self.sink.out / f"{TABLE}{self.suffix}"
+                lines = "".join(json.dumps(row) + "\n" for row in merged.errors)
+                write_text(self.sink.out / ERRORS, lines)
+            return merged
+
+    def _video(self, video: VideoPlan, merged: Merged) -> Optional[Tuple[Path, str]]:
+        """Write the table of a video if all pieces are there; return it with the digest of its content."""
+        records = [self.sink.record(item) for item in video.items]
+        errors = [record.error for record in records if record is not None and record.error is not None]
+        file = str(Path(video.file))
+        path = self.sink.out / VIDEOS / f"{video.name}{self.suffix}"
+        if errors:
+            merged.failed += 1
+            merged.fail(file, errors[0])
+            self._remove(path, video.key)
+            return None
+        whole = [record for record in records if record is not None]
+        if len(whole) < len(records):
+            merged.open += len(records) - len(whole)
+            return None
+        digest = self._digest(whole, [file], self.options.tracker)
+        if not self._is_made(path, video.key, digest):
+            parts = _Parts(self.sink, video.items, whole)
+            self._write_rows(path, join_video(file, parts, self.meta, self.options.tracker), parts)
+            if parts.bad is not None:
+                merged.again = True
+                return None
+            self._note(path, video.key, digest)
+        merged.frames += sum(record.frames for record in whole)
+        merged.people += sum(record.people for record in whole)
+        notes = [record.note for record in whole if record.note]
+        merged.whole += not notes
+        merged.incomplete += bool(notes)
+        for note in notes:
+            merged.fail(file, note)
+        return path, digest
+
+    def _photos(self, merged: Merged) -> Optional[Tuple[Path, str]]:
+        """Write the table of the photos likewise."""
+        items, path = self.plan.photos, self.sink.out / f"{PHOTOS}{self.suffix}"
+        if not items:
+            return None
+        records = [self.sink.record(item) for item in items]
+        merged.open += records.count(None)
+        whole = [record for record in records if record is not None]
+        for item, record in zip(items, records):
+            self._count_photos(item, record, merged)
+        if len(whole) < len(records):
+            return None
+        digest = self._digest(whole, [name for item in items for name in item.files])
+        if not self._is_made(path, PHOTOS, digest):
+            parts = _Parts(self.sink, items, whole)
+            self._write_rows(path, join_photos(items, parts, self.meta), parts)
+            if parts.bad is not None:
+                merged.again = True
+                return None
+            self._note(path, PHOTOS, digest)
+        return path, digest
+
+    @staticmethod
+    def _count_photos(item: WorkItem, record: Optional[Record], merged: Merged) -> None:
+        if record is None:
+            return
+        merged.photos += record.frames
+        merged.frames += record.frames
+        merged.people += record.people
+        if record.error is not None:
+            reason = record.error
+            merged.bad_photos += len(item.files)
+            for file in item.files:
+                merged.fail(str(Path(file)), reason)
+        for place, reason in record.errors:
+            merged.bad_photos += 1
+            merged.fail(str(Path(item.files[place])), reason)
+
+    def _table(self, files: Sequence[Tuple[Path, str]]) -> None:
+        path = self.sink.out / f"{TABLE}{self.suffix}"
+        digest = _hash([digest for _, digest in files])
+        if self._is_made(path, TABLE, digest):
+            return
+        if self.options.format == "parquet":
+            _join_parquet(path, [file for file, _ in files])
+        else:
+            with written_beside(path) as partial, partial.open("wb") as target:
+                for file, _ in files:
+                    with file.open("rb") as source:
+                        shutil.copyfileobj(source, target)
+        self._note(path, TABLE, digest)
+
+    def _write_rows(self, path: Path, rows: Iterable[Results], parts: _Parts) -> None:
+        """Write a table; none if a part is bad."""
+        writer = WRITERS[self.options.format](path.parent, path.name[: -len(self.suffix)])
+        try:
+            for results in rows:
+                writer.add(results, "")
+            if parts.bad is None:
+                writer.close()
+        except _BadPartError:
+            pass
+        finally:
+            writer.abort()
+
+    def _digest(self, records: Sequence[Record], files: Sequence[str], tracker: Any = None) -> str:
+        return _hash([__version__, self.options.format, tracker, list(files), [r.sha256 for r in records]])
+
+    def _note(self, path: Path, key: str, digest: str) -> None:
+        content = {"digest": digest, "bytes": path.stat().st_size}
+        write_text(self._made(key), json.dumps(content) + "\n")
+        for other in FORMATS:  # of a run in another format: it may be out of date
+            stale = path.with_name(path.name[: -len(self.suffix)] + f".{other}")
+            if stale != path and stale.exists():
+                stale.unlink()
+
+    def _is_made(self, path: Path, key: str, digest: str) -> bool:
+        try:
+            content = json.loads(self._made(key).read_text(encoding="utf-8"))
+            return bool(content == {"digest": digest, "bytes": path.stat().st_size})
+        except (OSError, ValueError):
+            return False
+
+    def _made(self, key: str) -> Path:
+        return self.sink.folder / f"{key}.made.json"
+
+    def _remove(self, path: Path, key: str) -> None:
+        for file in (path, self._made(key)):
+            if file.exists():
+                file.unlink()
+
+
+class _BadPartError(Exception):
+    """A part that must be made again ends the writing of a table."""
+
+
+class _Parts:
+    """The parts of some items, one in memory at a time.
+
+    Attributes:
+        bad: The item whose part is damaged, or does not fit the one before it; its record is gone, or its video marked.
+    """
+
+    def __init__(self, sink: Sink, items: Sequence[WorkItem], records: Sequence[Record]):
+        self._sink, self._items, self._records = sink, items, records
+        self.bad: Optional[WorkItem] = None
+
+    def __iter__(self) -> Iterator[Any]:
+        tail = ""
+        for item, record in zip(self._items, self._records):
+            if record.error is not None:
+                yield None
+                continue
+            part = self._sink.part(item, record)
+            if part is not None and part.head != tail:
+                self._sink.mark_whole(item, "pieces differ where they meet")
+                part = None
+            if part is None:
+                self.bad = item
+                raise _BadPartError
+            tail = part.tail
+            yield part
+
+
+def _join_parquet(path: Path, files: Sequence[Path]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    from ehrpose.results.writers import parquet_schema
+
+    with written_beside(path) as partial, pyarrow.parquet.ParquetWriter(
+        str(partial), parquet_schema()
+    ) as target:
+        for file in files:
+            with pyarrow.parquet.ParquetFile(str(file)) as source:
+                for group in range(source.num_row_groups):
+                    target.write_table(source.read_row_group(group))
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode("utf-8")).hexdigest()
