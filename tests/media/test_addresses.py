@@ -4,7 +4,7 @@ import pytest
 
 from ehrpose.media.live import SourceSpec, mask, parse_sources
 from ehrpose.media.live.addresses import SCHEMES, scrub
-from ehrpose.media.live.source import Backoff
+from ehrpose.media.live.backoff import Backoff
 from ehrpose.media.live.stats import StreamStats
 
 SECRET = "s3cr3t"

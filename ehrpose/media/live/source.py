@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from ehrpose.media.facts import load_av
 from ehrpose.media.live.addresses import SourceSpec, is_address, mask, scrub
+from ehrpose.media.live.backoff import Backoff
 from ehrpose.media.live.opening import LiveOptions, Picture, Reader, open_reader
 from ehrpose.media.live.stats import StreamStats
 
@@ -23,7 +23,6 @@ _FINAL = ("HTTPUnauthorizedError", "HTTPForbiddenError", "HTTPNotFoundError", "H
           "ProtocolNotFoundError")  # fmt: skip
 # How often a file may break off at the same place.
 _MAX_STUCK = 3
-_JITTER = 0.2
 # How long threads are waited for at the end, seconds.
 _LINGER_S = 1.0
 
@@ -55,28 +54,6 @@ class LiveFrame:
     def unix_time(self) -> float:
         """When its data came, seconds since 1970, UTC."""
         return time.time() - (time.monotonic() - self.arrived)
-
-
-class Backoff:
-    """Growing waits: ``first``, then double, at most ``most``, each up to 20 % shorter or longer, never above ``most``.
-
-    Args:
-        first: Seconds.
-        most: Seconds.
-    """
-
-    def __init__(self, first: float, most: float):
-        self.first, self.most, self.attempts = first, most, 0
-
-    def next(self) -> float:
-        """Return the next wait, seconds."""
-        delay = min(self.most, self.first * 2 ** min(self.attempts, 30))
-        self.attempts += 1
-        return min(self.most, delay * random.uniform(1 - _JITTER, 1 + _JITTER))
-
-    def reset(self) -> None:
-        """Begin with ``first`` again."""
-        self.attempts = 0
 
 
 class LiveSource:
