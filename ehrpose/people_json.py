@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ehrpose.files import PartialFile, make_parent, write_text
+from ehrpose.files import write_text
 from ehrpose.structures import People
 
 if TYPE_CHECKING:
@@ -50,58 +49,6 @@ def write_predictions(
         write_text(path, content)
     else:
         group.write(path, content.encode("utf-8"))
-
-
-class FrameFile:
-    """A JSON file with a list of frames, written as they arrive.
-
-    ``close`` moves it into place, ``abort`` removes it.
-
-    Args:
-        path: File to write; without frames, none is written.
-
-    Raises:
-        NotADirectoryError, IsADirectoryError, PermissionError: ``path`` cannot be written to.
-        WriteError: The disk is full or fails.
-    """
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self._partial = PartialFile(path)
-        self._file: TextIO | None = None
-
-    def add(self, frame: dict[str, Any]) -> None:
-        """Write one frame."""
-        first = self._file is None
-        with self._partial.explained():
-            if self._file is None:
-                make_parent(self.path)
-                self._file = self._partial.create().open("w", encoding="utf-8")
-            self._file.write(("[" if first else ",\n") + json.dumps(frame))
-
-    def close(self) -> bool:
-        """End the list and move the file into place; return whether there were frames."""
-        if self._file is None:
-            return False
-        try:
-            with self._partial.explained():
-                self._file.write("]\n")
-                self._file.close()
-        except OSError:
-            self.abort()
-            raise
-        self._file = None
-        self._partial.commit()
-        return True
-
-    def abort(self) -> None:
-        """Remove the file."""
-        if self._file is None:
-            return
-        with contextlib.suppress(OSError):  # on a full disk, the final flush fails too
-            self._file.close()
-        self._file = None
-        self._partial.abort()
 
 
 def _rounded(values: np.ndarray, digits: int) -> Any:

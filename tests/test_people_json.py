@@ -8,7 +8,8 @@ import pytest
 
 from ehrpose.file_sets import FileGroup
 from ehrpose.files import WriteError
-from ehrpose.people_json import FrameFile, write_predictions
+from ehrpose.growing_file import FrameFile
+from ehrpose.people_json import write_predictions
 
 FRAMES = [{"frame_id": number, "instances": []} for number in range(3)]
 

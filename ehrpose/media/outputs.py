@@ -12,11 +12,12 @@ from typing import Any, Callable
 import numpy as np
 
 from ehrpose.file_sets import FileGroup
+from ehrpose.growing_file import FrameFile
 from ehrpose.media.inputs import Frame, InputSource
 from ehrpose.media.sound import Sound
 from ehrpose.media.video import VideoError
 from ehrpose.media.writer import VideoWriter
-from ehrpose.people_json import FrameFile, write_predictions
+from ehrpose.people_json import write_predictions
 from ehrpose.visualization.drawing import write_picture
 
 # Maximum number of pictures waiting for the drawing thread.

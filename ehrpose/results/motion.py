@@ -141,7 +141,7 @@ class MotionWriter(OneFileWriter):
         return "".join(_csv_line(row.values()) for row in motion_rows(results))
 
     def add(self, results: Results, stem: str) -> None:
-        if self._file is None:
+        if not self._file.is_begun:
             self.start = _csv_line(motion_columns(results.meta))
         super().add(results, stem)
 

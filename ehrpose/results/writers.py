@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, TextIO, Union
+from typing import Any, Callable, Dict, List, TextIO, Union
 
 import numpy as np
 
 from ehrpose.file_sets import FileGroup
-from ehrpose.files import PartialFile, make_parent, write_text
+from ehrpose.files import write_text
+from ehrpose.growing_file import GrowingFile, open_text
 from ehrpose.results.results import COLUMNS, Results
 
 # Rows of a table that are collected before they are written.
@@ -68,46 +68,27 @@ class OneFileWriter(PredictionWriter):
     def __init__(self, folder: Union[str, Path], name: str):
         super().__init__(folder, name)
         self.path = self.folder / f"{name}{self.suffix}"
-        self._partial = PartialFile(self.path)
-        self._file: Optional[TextIO] = None
+        self._file = GrowingFile(self.path, self._begin)
 
     def text(self, results: Results) -> str:
         """Return what is added to the file for a photo or frame."""
         raise NotImplementedError
 
     def add(self, results: Results, stem: str) -> None:
-        with self._partial.explained():
-            self._open().write(self.text(results))
+        with self._file.writer() as file:
+            file.write(self.text(results))
 
     def close(self) -> List[Path]:
-        try:
-            with self._partial.explained():
-                file = self._open()
-                file.write(self.end)
-                file.close()
-        except OSError:
-            self.abort()
-            raise
-        self._file = None
-        self._partial.commit()
+        self._file.close(self.end)
         return [self.path]
 
     def abort(self) -> None:
-        if self._file is None:
-            return
-        with contextlib.suppress(OSError):  # on a full disk, the final flush fails too
-            self._file.close()
-        self._file = None
-        self._partial.abort()
+        self._file.abort()
 
-    def _open(self) -> TextIO:
-        if self._file is None:
-            make_parent(self.path)
-            self._file = self._partial.create().open(
-                "w", encoding="utf-8", errors="backslashreplace", newline=""
-            )
-            self._file.write(self.start)
-        return self._file
+    def _begin(self, path: Path) -> TextIO:
+        file = open_text(path)
+        file.write(self.start)
+        return file
 
 
 class JsonLinesWriter(OneFileWriter):
@@ -179,8 +160,7 @@ class ParquetWriter(PredictionWriter):
         self._arrow = pyarrow
         self._schema = parquet_schema()
         self.path = self.folder / f"{name}.parquet"
-        self._partial = PartialFile(self.path)
-        self._file: Any = None
+        self._file = GrowingFile(self.path, self._begin)
         self._rows: List[Dict[str, Any]] = []
 
     def add(self, results: Results, stem: str) -> None:
@@ -194,30 +174,21 @@ class ParquetWriter(PredictionWriter):
     def close(self) -> List[Path]:
         try:
             self._flush()
-            with self._partial.explained():
-                self._file.close()
         except OSError:
             self.abort()
             raise
-        self._file = None
-        self._partial.commit()
+        self._file.close()
         return [self.path]
 
     def abort(self) -> None:
-        if self._file is None:
-            return
-        with contextlib.suppress(OSError):  # on a full disk, the final flush fails too
-            self._file.close()
-        self._file = None
-        self._partial.abort()
+        self._file.abort()
+
+    def _begin(self, path: Path) -> Any:
+        return self._arrow.parquet.ParquetWriter(str(path), self._schema)
 
     def _flush(self) -> None:
-        with self._partial.explained():
-            if self._file is None:
-                make_parent(self.path)
-                target = self._partial.create()
-                self._file = self._arrow.parquet.ParquetWriter(str(target), self._schema)
-            self._file.write_table(self._arrow.Table.from_pylist(self._rows, self._schema))
+        with self._file.writer() as file:
+            file.write_table(self._arrow.Table.from_pylist(self._rows, self._schema))
         self._rows = []
 
 

@@ -15,9 +15,9 @@ from faults import ERRORS, Faults
 from ehrpose.config import read_config
 from ehrpose.engine.checkpoint import CheckpointError, write_weights
 from ehrpose.files import WriteError
+from ehrpose.growing_file import FrameFile
 from ehrpose.media.video import VideoError
 from ehrpose.media.writer import VideoWriter
-from ehrpose.people_json import FrameFile
 
 CONFIG = Path(__file__).parents[2] / "configs/ehrnet/demo_synthetic-128.py"
 

@@ -17,7 +17,8 @@ from ehrpose.archives import unpack
 from ehrpose.datasets.converters.coco_folder import new_folder
 from ehrpose.file_sets import FileGroup, written_together
 from ehrpose.files import PartialFile, WriteError, write_text, written_beside
-from ehrpose.people_json import FrameFile, write_predictions
+from ehrpose.growing_file import FrameFile
+from ehrpose.people_json import write_predictions
 from ehrpose.visualization.drawing import write_picture
 
 

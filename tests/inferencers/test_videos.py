@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from outcomes import people_of, readable_frames
 
+from ehrpose.inferencers import pictures
 from ehrpose.media import VideoReader, VideoWriter
 from ehrpose.slow_steps import SlowSteps
 
@@ -166,9 +167,9 @@ def test_reading_drawing_and_finding_go_on_side_by_side(inferencer, video, tmp_p
         return original_predict(images)
 
     calls, waited = [], []
-    original_draw, original_predict = inferencer._draw, inferencer.predictor.predict
+    original_draw, original_predict = pictures.draw_found, inferencer.predictor.predict
     monkeypatch.setattr(VideoReader, "__iter__", count)
-    monkeypatch.setattr(inferencer, "_draw", draw)
+    monkeypatch.setattr(pictures, "draw_found", draw)
     monkeypatch.setattr(inferencer.predictor, "predict", predict)
     list(inferencer(video, out_file=tmp_path / "a.mp4", batch_size=2))
     assert waited == [True]
