@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.codecs.sides import paired_limbs
+from ehrpose.codecs.sides import filled_after, paired_limbs
 from ehrpose.config import load_config, resolve
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.structures import Maps, PeakMaps
@@ -176,3 +176,13 @@ def test_candidates_of_an_exported_network_decode_to_the_same(seed):
     assert (wanted.keypoints != plain.keypoints).any()
     for name in ("keypoints", "keypoint_scores", "scores", "tags"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
+
+
+def test_filled_follows_a_keypoint_to_the_other_side():
+    before = np.arange(16, dtype=np.float32).reshape(2, 4, 2)
+    after, filled = before.copy(), np.array([[True, False, False, False], [False, False, True, False]])
+    after[0, [0, 1]] = before[0, [1, 0]]  # swapped
+    after[1, 2] = 99  # moved to another candidate
+    found = filled_after(filled, before, after, ((0, 1, 2, 3), (2, 3, 0, 1)))
+    assert found.tolist() == [[False, True, False, False], [False] * 4]
+    assert filled_after(filled, before, after, ()) is filled

@@ -320,3 +320,13 @@ def test_what_is_passed_over_is_said(scene_photos, model, tmp_path, capsys):
     told = capsys.readouterr()
     assert "passed over 1 entry that is not a photo: IMG.MOV" in told.err
     assert "1 image, " in told.out
+
+
+def test_the_summary_names_folders_in_place_of_many_files(tmp_path, capsys):
+    from ehrpose.commands.predict import _Report
+
+    files = [tmp_path / "clip.mp4", *(tmp_path / "clip" / f"{i:06d}_keypoints.json" for i in range(9))]
+    _Report("video").end(files, "net")
+    assert capsys.readouterr().out.endswith(f"net -> {tmp_path}, {tmp_path / 'clip'}\n")
+    _Report("video").end(files[:2], "net")
+    assert capsys.readouterr().out.endswith(f"net -> {files[0]}, {files[1]}\n")

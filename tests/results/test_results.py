@@ -343,34 +343,3 @@ def test_labels_of_two_videos_do_not_meet(meta, tmp_path):
         writer.add(Results(people(1), meta, SIZE_WH, f"{name}.mp4", 0, 0.0), "000000")
         writer.close()
     assert {path.name for path in (tmp_path / "labels").iterdir()} == {"a_000000.txt", "b_000000.txt"}
-
-
-def test_the_summary_names_folders_in_place_of_many_files(tmp_path, capsys):
-    from ehrpose.commands.predict import _Report
-
-    files = [tmp_path / "clip.mp4", *(tmp_path / "clip" / f"{i:06d}_keypoints.json" for i in range(9))]
-    _Report("video").end(files, "net")
-    assert capsys.readouterr().out.endswith(f"net -> {tmp_path}, {tmp_path / 'clip'}\n")
-    _Report("video").end(files[:2], "net")
-    assert capsys.readouterr().out.endswith(f"net -> {files[0]}, {files[1]}\n")
-
-
-def test_smoothing_keeps_what_is_filled(meta):
-    from ehrpose.tracking.pose_tracker import PoseTracker
-
-    tracker = PoseTracker(meta, smoothing={})
-    for seconds in (0.0, 0.1, 0.2):
-        tracked = tracker.update(people(), seconds)
-    np.testing.assert_array_equal(tracked.people.filled, people().filled)
-
-
-def test_filled_follows_a_keypoint_to_the_other_side():
-    from ehrpose.codecs.sides import filled_after
-
-    before = np.arange(16, dtype=np.float32).reshape(2, 4, 2)
-    after, filled = before.copy(), np.array([[True, False, False, False], [False, False, True, False]])
-    after[0, [0, 1]] = before[0, [1, 0]]  # swapped
-    after[1, 2] = 99  # moved to another candidate
-    found = filled_after(filled, before, after, ((0, 1, 2, 3), (2, 3, 0, 1)))
-    assert found.tolist() == [[False, True, False, False], [False] * 4]
-    assert filled_after(filled, before, after, ()) is filled

@@ -287,3 +287,13 @@ def test_bad_options_are_named(skeleton, options):
 def test_wrong_smoothing_is_named(skeleton, smoothing):
     with pytest.raises(ValueError, match="smoothing: expected options of OneEuroFilter"):
         PoseTracker(skeleton, smoothing=smoothing)
+
+
+def test_smoothing_keeps_what_is_filled(coco_keypoints, rng):
+    points = rng.uniform(0, 200, (2, 17, 2)).astype(np.float32)
+    filled = rng.random((2, 17)) < 0.3
+    found = People(points, np.full((2, 17), 0.6, np.float32), np.full(2, 0.6, np.float32), filled=filled)
+    tracker = PoseTracker(coco_keypoints, smoothing={})
+    for seconds in (0.0, 0.1, 0.2):
+        tracked = tracker.update(found, seconds)
+    np.testing.assert_array_equal(tracked.people.filled, filled)
