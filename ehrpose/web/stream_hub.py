@@ -14,7 +14,7 @@ from typing import Any
 from ehrpose.media.live import LiveOptions, SourceSpec, mask
 from ehrpose.media.live.source import Backoff
 from ehrpose.web.stream_process import run
-from ehrpose.web.worker import _without_ctrl_c
+from ehrpose.web.worker import without_ctrl_c
 
 logger = logging.getLogger("ehrpose.web")
 # Largest message, bytes: a few hundred people.
@@ -143,7 +143,7 @@ class StreamHub:
         process = context.Process(
             target=self._run, args=(theirs, self._opener, left, self._options), daemon=True
         )
-        with _without_ctrl_c():
+        with without_ctrl_c():
             process.start()
         self._process = process
         theirs.close()  # so that the end of the process ends our reading

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -101,3 +103,22 @@ def test_closing_the_pool_ends_its_processes():
     process = pool._entries["two"].worker._process
     pool.close()
     assert process.exitcode is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ctrl_c_does_not_reach_a_process_even_the_first_one(root):
+    code = """
+import multiprocessing, signal, time
+from ehrpose.web.worker import without_ctrl_c
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True)
+    with without_ctrl_c():
+        process.start()
+    status = open(f"/proc/{process.pid}/status").read()
+    blocked = next(line for line in status.splitlines() if line.startswith("SigBlk:"))
+    process.kill()
+    assert int(blocked.split()[1], 16) >> (signal.SIGINT - 1) & 1, blocked
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
