@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -149,7 +148,7 @@ class Workers:
         process = context.Process(
             target=work, args=(theirs, self.options, self._threads, self.sink), daemon=True, name="batch"
         )
-        with _threads_limited(self._threads), _interrupts_ignored():
+        with _threads_limited(self._threads), _interrupts_blocked():
             process.start()
         theirs.close()  # so that the end of the process closes the pipe
         self._workers.append(_Worker(process, ours))
@@ -252,16 +251,20 @@ def _ending(code: Optional[int]) -> str:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Let a process that is started within the block ignore a terminal's Ctrl-C from its first moment on."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep a terminal's Ctrl-C from a process that is started within the block; here it arrives after the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # It would start with the first process, and unblock the signal.
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
