@@ -4,64 +4,25 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import socket
 import socketserver
 import struct
-import threading
 import time
 
-from stream_server import STEP, clip, continuous
+from stream_server import STEP, LoopbackServer, clip, continuous
 
 _PACKETS = 7 * 188
 _MPEG_TS = 33
 
 
-class RtspServer:
+class RtspServer(LoopbackServer):
     """Attributes as those of ``StreamServer``; any path is the stream."""
 
     def __init__(self):
-        self.port, self.size_wh, self.rubbish, self.credentials = 0, (64, 48), 0, None
-        self.flowing = threading.Event()
-        self.flowing.set()
-        self.seen, self._server, self._open = [], None, set()
+        super().__init__()
+        self.size_wh, self.rubbish, self.credentials, self.seen = (64, 48), 0, None, []
 
     def url(self, path="/cam", credentials=""):
         return f"rtsp://{credentials}127.0.0.1:{self.port}{path}"
-
-    def start(self):
-        owner = self
-
-        class Handler(_Handler):
-            server_of_test = owner
-
-        class Server(socketserver.ThreadingTCPServer):
-            allow_reuse_address = daemon_threads = True
-            block_on_close = False
-
-        self._server = Server(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def kill(self):
-        """Cut all connections and stop listening."""
-        if self._server is None:
-            return
-        server, self._server = self._server, None
-        server.shutdown()
-        server.server_close()
-        self._thread.join()
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.flowing.set()
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.kill()
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -141,3 +102,6 @@ class _Handler(socketserver.StreamRequestHandler):
                 self.wfile.write(struct.pack(">cBH", b"$", 0, len(head) + len(payload)) + head + payload)
                 sequence += 1
                 time.sleep(2 * STEP)
+
+
+RtspServer.handler = _Handler

@@ -70,37 +70,26 @@ def continuous(piece, counters):
     return bytes(packets)
 
 
-class StreamServer:
-    """An HTTP server with ``/mjpeg``, ``/live.m3u8``, ``/clip.mp4`` and ``/stream.ts``.
+class LoopbackServer:
+    """A server of this machine that can be killed and started again.
 
     Attributes:
         port: Where it listens; kept over ``kill`` and ``start``.
-        size_wh: Size of the pictures of ``/mjpeg``.
         flowing: Cleared, the streams stand still.
-        rubbish: Number of damaged parts to send next.
-        credentials: (user, password) that requests must have; None: all are answered.
-        seen: Paths that were asked for.
-        cut: Bytes after which ``/clip.mp4`` breaks off once.
-        pieces: Number of pieces of the playlist, which then has an end; None: it goes on.
-        playlist: Text of it instead.
+        handler: Class that answers; its ``server_of_test`` is the server.
     """
 
+    handler = None
+
     def __init__(self):
-        self.port, self.size_wh, self.rubbish, self.credentials, self.cut = 0, (64, 48), 0, None, None
+        self.port, self._server, self._open = 0, None, set()
         self.flowing = threading.Event()
         self.flowing.set()
-        self.clip = self.pieces = self.playlist = None
-        self.seen, self._server, self._open = [], None, set()
-        self.counters = {}  # after each piece of the playlist
-        self.began = time.monotonic()
-
-    def url(self, path, credentials=""):
-        return f"http://{credentials}127.0.0.1:{self.port}{path}"
 
     def start(self):
         owner = self
 
-        class Handler(_Handler):
+        class Handler(self.handler):
             server_of_test = owner
 
         class Server(socketserver.ThreadingTCPServer):
@@ -131,6 +120,31 @@ class StreamServer:
 
     def __exit__(self, *_):
         self.kill()
+
+
+class StreamServer(LoopbackServer):
+    """An HTTP server with ``/mjpeg``, ``/live.m3u8``, ``/clip.mp4`` and ``/stream.ts``.
+
+    Attributes:
+        size_wh: Size of the pictures of ``/mjpeg``.
+        rubbish: Number of damaged parts to send next.
+        credentials: (user, password) that requests must have; None: all are answered.
+        seen: Paths that were asked for.
+        cut: Bytes after which ``/clip.mp4`` breaks off once.
+        pieces: Number of pieces of the playlist, which then has an end; None: it goes on.
+        playlist: Text of it instead.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.size_wh, self.rubbish, self.credentials, self.cut = (64, 48), 0, None, None
+        self.clip = self.pieces = self.playlist = None
+        self.seen = []
+        self.counters = {}  # after each piece of the playlist
+        self.began = time.monotonic()
+
+    def url(self, path, credentials=""):
+        return f"http://{credentials}127.0.0.1:{self.port}{path}"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -257,3 +271,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         owner.counters[number] = counters
         self._begin("video/mp2t", Content_Length=str(len(data)))
         self.wfile.write(data)
+
+
+StreamServer.handler = _Handler
