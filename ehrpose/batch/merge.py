@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Tuple
 
 from ehrpose.batch.items import WorkItem
 from ehrpose.batch.part import Part
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.media.clock import FrameClock
 from ehrpose.results.results import Results, as_ids
+from ehrpose.structures import People
+from ehrpose.tracking.offline import OfflineSmoother
 from ehrpose.tracking.open_tracker import Tracker, open_tracker
+
+# Width and height, px; time, seconds; people; their ids, None without a tracker.
+_Row = Tuple[Tuple[int, int], float, People, Any]
 
 
 def join_video(
@@ -21,8 +26,22 @@ def join_video(
         file: Name of the video.
         parts: All of its pieces, in order.
         meta: The skeleton.
-        tracker: As for ``open_tracker``, a new one for this video.
+        tracker: As for the inferencer.
     """
+    for number, (size_wh, time, people, ids) in enumerate(_tracked(parts, meta, tracker)):
+        yield Results(people, meta, size_wh, file, number, time, as_ids(ids))
+
+
+def _tracked(parts: Iterable[Part], meta: KeypointMeta, tracker: Any) -> Iterator[_Row]:
+    if not (isinstance(tracker, Mapping) and tracker.get("smoothing") == "offline"):
+        yield from _followed(parts, meta, tracker)
+        return
+    rows = list(_followed(parts, meta, {**tracker, "smoothing": None}))
+    sizes, times, found, ids = (list(column) for column in zip(*rows))
+    yield from zip(sizes, times, *OfflineSmoother().smooth_video(times, found, ids))
+
+
+def _followed(parts: Iterable[Part], meta: KeypointMeta, tracker: Any) -> Iterator[_Row]:
     clock: Optional[FrameClock] = None
     follower: Optional[Tracker] = None
     for part in parts:
@@ -35,7 +54,7 @@ def join_video(
             time, people, ids = clock.step(frame.seconds), frame.people, None
             if follower is not None:
                 people, ids = follower.update(people, time)
-            yield Results(people, meta, frame.size_wh, file, clock.num_frames - 1, time, as_ids(ids))
+            yield frame.size_wh, time, people, ids
 
 
 def join_photos(

@@ -8,6 +8,8 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from ehrpose.inferencers.options import check_count, check_number
 
 FORMATS = ("parquet", "jsonl")
+# How keypoints are smoothed: the tracker's options.
+SMOOTHING: Dict[str, Any] = {"causal": {}, "offline": "offline"}
 ENGINES = ("processes", "ray")
 _SETTINGS = (
     "backend",
@@ -35,7 +37,7 @@ class BatchOptions:
         piece_frames: Frames of a piece of a video, about.
         item_photos: Photos of an item.
         track: Give people ids.
-        smooth: Give people ids and smooth their keypoints.
+        smooth: Give people ids and smooth their keypoints, ``"causal"`` as they come or ``"offline"``; None does not.
         format: ``"parquet"`` or ``"jsonl"``.
         workers: Processes; None: as many as there are cores, and one on a GPU.
         num_threads: CPU threads of each worker; None shares the cores.
@@ -62,7 +64,7 @@ class BatchOptions:
     piece_frames: int = 1000
     item_photos: int = 64
     track: bool = False
-    smooth: bool = False
+    smooth: Optional[str] = None
     format: str = "jsonl"
     workers: Optional[int] = None
     num_threads: Optional[int] = None
@@ -83,6 +85,8 @@ class BatchOptions:
                 check_count(name, getattr(self, name), 1)
         if self.format not in FORMATS:
             raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {self.format!r}")
+        if self.smooth not in (None, *SMOOTHING):
+            raise ValueError(f"smooth: expected one of {', '.join(SMOOTHING)}, got {self.smooth!r}")
         if self.engine not in ENGINES:
             raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {self.engine!r}")
         if self.address is not None and self.engine != "ray":
@@ -98,8 +102,8 @@ class BatchOptions:
 
     @property
     def tracker(self) -> Any:
-        """What ``open_tracker`` takes."""
-        return {"smoothing": {}} if self.smooth else self.track
+        """What the inferencer's ``tracker`` takes."""
+        return {"smoothing": SMOOTHING[self.smooth]} if self.smooth else self.track
 
 
 def parse_shard(text: str) -> Tuple[int, int]:

@@ -2,7 +2,7 @@
 
 Parts and records go where those of local workers go, so either can go on where the other stopped. All nodes see inputs,
 model and folder under the same names, and have the same ehrpose. An actor that ends with its node is replaced by Ray,
-and its item done again; a record tells what was done just before.
+and its item is done again in the next round; a record tells what was done just before.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class RayWorkers:
         self._num_gpus = int((options.device or "").startswith("cuda"))  # otherwise Ray hides them
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        # An item whose actors die again and again must not end the others: it is found by having no record.
+        # An item whose actor dies must not end the others: it is found by having no row, nor a record.
         context.max_errored_blocks = -1
 
     def model(self) -> Optional[ModelFacts]:
@@ -141,14 +141,20 @@ class RayWorkers:
     def run(self, items: Sequence[WorkItem], progress: Any = None) -> None:
         """Do items; arguments and errors as for ``Workers.run``."""
         progress, left = progress or NO_PROGRESS, list(items)
+        deaths: Dict[str, int] = {}
         while left and not self._is_stopped():
-            busy = []
+            busy: List[WorkItem] = []
+            lost: List[WorkItem] = []
             for start in range(0, len(left), _ROUND):
-                busy += self._map(left[start : start + _ROUND], progress)
-            left = [item for item in busy if self._is_open(item, progress)]
-            if left:
-                progress.wait(len(left))
+                self._map(left[start : start + _ROUND], busy, lost, progress)
+            if self._is_stopped():
+                return
+            left = [item for item in lost if self._is_tried_again(item, deaths, progress)]
+            waiting = [item for item in busy if self._is_open(item, progress)]
+            if waiting:
+                progress.wait(len(waiting))
                 time.sleep(_WAIT)
+            left += waiting
 
     def close(self) -> None:
         """End the actors, and the cluster if it was started here."""
@@ -169,9 +175,22 @@ class RayWorkers:
         progress.finish(item, None)
         return False
 
-    def _map(self, items: Sequence[WorkItem], progress: Any) -> List[WorkItem]:
-        """Do some items; return those that other processes are at."""
-        waiting, busy = dict(enumerate(items)), []
+    def _is_tried_again(self, item: WorkItem, deaths: Dict[str, int], progress: Any) -> bool:
+        """Whether to do an item again of which no word came: its actor or node has ended, or its row was lost."""
+        if not self._is_open(item, progress):
+            return False
+        deaths[item.key] = deaths.get(item.key, 0) + 1
+        if deaths[item.key] <= self.options.retries:
+            return True
+        self._give_up(item)
+        progress.finish(item, None)
+        return False
+
+    def _map(
+        self, items: Sequence[WorkItem], busy: List[WorkItem], lost: List[WorkItem], progress: Any
+    ) -> None:
+        """Do some items; add those that other processes are at to ``busy``, those without an outcome to ``lost``."""
+        waiting = dict(enumerate(items))
         for row in self._rows(items):
             if row["error"]:
                 raise pickle.loads(row["error"])
@@ -183,11 +202,7 @@ class RayWorkers:
             self.num_done += is_ours
             progress.add(int(row["frames"]) if is_ours else 0)
             progress.finish(item, int(row["frames"]) if is_ours else None)
-        if not self._is_stopped():
-            for item in waiting.values():
-                self._give_up(item)
-                progress.finish(item, None)
-        return busy
+        lost += waiting.values()
 
     def _rows(self, items: Sequence[WorkItem]) -> Iterator[Dict[str, Any]]:
         """Yield a row for each item that was done, as they come; fewer after a stop request."""
@@ -196,11 +211,14 @@ class RayWorkers:
             ItemActor,
             batch_size=1,
             fn_constructor_args=(self.options, self._threads, self.sink, self._folder),
-            concurrency=(1, min(self._count, len(rows))),
+            # One item at a time: those that wait for an actor would be lost with it, as if they had killed it.
+            compute=self._ray.data.ActorPoolStrategy(
+                min_size=1, max_size=min(self._count, len(rows)), max_tasks_in_flight_per_actor=1
+            ),
             num_cpus=self._threads,
             num_gpus=self._num_gpus,
             max_restarts=-1,
-            max_task_retries=self.options.retries,
+            max_task_retries=0,
         )
         # In a thread, as a stop request must not wait for the next row.
         found: queue.Queue[Any] = queue.Queue()

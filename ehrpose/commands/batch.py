@@ -8,7 +8,7 @@ import time
 from importlib.util import find_spec
 from typing import Any
 
-from ehrpose.batch.options import ENGINES, FORMATS, BatchOptions, parse_shard
+from ehrpose.batch.options import ENGINES, FORMATS, SMOOTHING, BatchOptions, parse_shard
 from ehrpose.cli import add_cfg_options, add_trust_pt2
 from ehrpose.commands.predict import DEFAULT_MODEL, MODEL_HELP, WEIGHTS_HELP
 from ehrpose.counted import counted
@@ -39,7 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--format", choices=FORMATS, help="of the tables (default: parquet with pyarrow)")
     output.add_argument("--track", action="store_true", help="track people: each gets a persistent id")
-    output.add_argument("--smooth", action="store_true", help="track people and smooth their keypoints")
+    output.add_argument(
+        "--smooth",
+        nargs="?",
+        const="causal",
+        choices=SMOOTHING,
+        help="track people and smooth their keypoints: without future frames, or with them (--smooth offline)",
+    )
     work = parser.add_argument_group("work")
     work.add_argument("--workers", default=_AUTO, metavar="N", help="processes (default: auto, one per core)")
     work.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="ray: on a Ray cluster")

@@ -37,7 +37,7 @@ def predict(video, out, tracker, batch_size=1):
     return (out / f"{video.stem}.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("smooth", [None, "causal", "offline"])
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -58,7 +58,7 @@ def test_four_pieces_equal_the_whole_and_what_predict_gives(tmp_path, name, opti
     assert len(whole.videos[0].items) == 1
     lines = (tmp_path / f"cut/videos/{video.stem}.jsonl").read_bytes()
     assert lines == (tmp_path / f"whole/videos/{video.stem}.jsonl").read_bytes()
-    assert lines == predict(video, tmp_path / "predict", {"smoothing": {}} if smooth else True)
+    assert lines == predict(video, tmp_path / "predict", BatchOptions(track=True, smooth=smooth).tracker)
     assert lines.count(b'"track_id": 1') > 20, "two people are tracked"
 
 
