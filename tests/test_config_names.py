@@ -50,7 +50,7 @@ def test_a_printed_config_is_complete(command_line, tmp_path):
     ("words", "message"),
     [
         (["pedict"], "no command 'pedict'; did you mean predict?"),
-        (["xyz"], "no command 'xyz'; expected one of predict, train"),
+        (["xyz"], "no command 'xyz'; expected one of predict, batch, train"),
         ([__file__], f"to find people in it: ehrpose predict {__file__}"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,29 @@ def test_tests_do_not_fork_the_process_that_they_run_in():
     forks = re.compile(r"os\.fork\(|(get_context|set_start_method)\(\s*[\"']fork")
     found = [p.name for p in (ROOT / "tests").rglob("*.py") if forks.search(p.read_text(encoding="utf-8"))]
     assert found == ["test_forked.py"]  # its forks are in processes of their own
+
+
+def test_imports_name_modules_that_exist():
+    """mypy leaves missing modules out, as most packages have no types; a renamed one of ours would go unnoticed."""
+    missing = []
+    for folder in ("ehrpose", "tools", "demo", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                    names = [node.module]
+                elif isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                else:
+                    continue
+                for name in names:
+                    place = ROOT.joinpath(*name.split("."))
+                    known = place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+                    if name.split(".")[0] == "ehrpose" and not known:
+                        missing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert missing == []
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports them by their name alone, so of two the second is an error, depending on the order."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input",
         nargs="*",
         help="image, several, folder of images, glob, video, webcam:N (0 is webcam:0); or streams, several at once: "
-        "rtsp://, http(s)://, tcp://, udp://, each also as NAME=ADDRESS, @FILE for a list of them",
+        "rtsp://, http://, https://, tcp://, udp://, each also as NAME=ADDRESS, @FILE for a list of them",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument("--weights", help=WEIGHTS_HELP)

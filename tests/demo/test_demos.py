@@ -48,7 +48,7 @@ def test_video_demo_takes_a_video(root, scene_photos, demo_config, lively_checkp
     )
     with VideoReader(tmp_path / "b.mkv") as written:
         assert len(list(written)) == 3
-    assert len(json.loads((tmp_path / "json/a.json").read_text())) == 3
+    assert len(json.loads((tmp_path / "json/b.json").read_text())) == 3
 
 
 def test_image_demo_takes_the_model_in_two_ways(

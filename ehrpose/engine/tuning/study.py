@@ -16,8 +16,8 @@ from mmengine.config import Config
 from ehrpose.config import value_at
 from ehrpose.engine.tuning.space import Dimension, with_values
 from ehrpose.engine.tuning.trial import DONE, FAILED, REFUSED, STOPPED, UNWRITTEN, Ended, run_trial
-from ehrpose.fetching.lock import locked
 from ehrpose.files import make_parent
+from ehrpose.locks import locked
 
 DATABASE = "study.db"
 _NAME = "ehrpose"

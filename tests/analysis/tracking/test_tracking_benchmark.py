@@ -91,7 +91,14 @@ def test_the_tool_prints_a_row_for_each_tracker(tool, capsys):
     assert "seeds 0 to 0" in lines[0]
     assert "false_people=0" in lines[0]
     names = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
-    assert names == ["tracker", "greedy IoU", "OKS, no motion", "PoseTracker", "PoseTracker, smoothing"]
+    assert names == [
+        "tracker",
+        "greedy IoU",
+        "OKS, no motion",
+        "PoseTracker",
+        "PoseTracker, smoothing",
+        "PoseTracker, smoothing offline",
+    ]
     assert lines[-1].startswith("true people: ")
 
 
