@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import hashlib
 import os
 import re
 import secrets
 import shutil
-import socket
 import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import BinaryIO, ContextManager, Iterator, Optional, Set, Tuple, Union
+from typing import BinaryIO, ContextManager, Iterator, Optional, Set, Union
+
+from ehrpose.locks import lives, own_name
 
 PARTIAL = ".partial"
 PathLike = Union[str, "os.PathLike[str]"]
@@ -34,7 +33,7 @@ DISK_ERRORS = (*_FULL_DISK, errno.EIO, errno.EROFS)
 # Reported by file systems that cannot flush, such as some network ones: nothing more can be done there.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 # .STEM.MACHINE-PROCESS-START-TOKEN.partial.SUFFIX
-_PART = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{16}" + re.escape(PARTIAL) + r"(\..*)?")
+_PART = re.compile(r"\..*\.([0-9a-f]{8}-\d+-\d+)-[0-9a-f]{16}" + re.escape(PARTIAL) + r"(\..*)?")
 # Whether a process of another machine or container lives cannot be known: its parts stay for this long, seconds.
 MAX_PART_AGE = 7 * 24 * 3600.0
 _SWEPT: Set[str] = set()
@@ -204,8 +203,8 @@ def partial_path(path: PathLike) -> Path:
     if not path.name:  # "." or "/"
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # 40 characters are at most 160 bytes, which leaves room for the rest in the 255 of a name.
-    owner = f"{_machine()}-{os.getpid()}-{_process(os.getpid())[1]}"
-    return path.with_name(f".{path.stem[:40]}.{owner}-{secrets.token_hex(8)}{PARTIAL}{path.suffix}")
+    token = secrets.token_hex(8)
+    return path.with_name(f".{path.stem[:40]}.{own_name()}-{token}{PARTIAL}{path.suffix}")
 
 
 @contextlib.contextmanager
@@ -230,7 +229,7 @@ def remove_stale(folder: PathLike) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             named = _PART.fullmatch(entry.name)
-            if named is None or not _is_stale(entry.path, *named.group(1, 2, 3)):
+            if named is None or not _is_stale(entry.path, named.group(1)):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -247,10 +246,9 @@ def sweep_once(folder: Path) -> None:
         remove_stale(folder)
 
 
-def _is_stale(path: str, machine: str, process: str, start: str) -> bool:
-    if machine == _machine() and os.name != "nt":  # there os.kill would end the process
-        return not _lives(int(process), start)
-    return time.time() - _changed(path) > MAX_PART_AGE
+def _is_stale(path: str, owner: str) -> bool:
+    is_alive = lives(owner)
+    return time.time() - _changed(path) > MAX_PART_AGE if is_alive is None else not is_alive
 
 
 def _changed(path: str) -> float:
@@ -261,40 +259,6 @@ def _changed(path: str) -> float:
         with contextlib.suppress(OSError):
             newest = max(newest, os.lstat(each).st_mtime)
     return newest or time.time()
-
-
-def _lives(process: int, start: str) -> bool:
-    """Whether the process with this number is still the one that started then."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # another user's
-        pass
-    state, started = _process(process)
-    return state not in ("Z", "X") and (started == start or "0" in (started, start))
-
-
-def _process(process: int) -> Tuple[str, str]:
-    """Return a process's state and start in Linux's terms; an empty state and 0 where they are unknown."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_bytes()
-    except OSError:
-        return "", "0"
-    # The program's name, in brackets, may contain anything.
-    words = status[status.rindex(b")") :].decode().split()
-    return words[1], words[20]
-
-
-@functools.lru_cache(maxsize=None)
-def _machine() -> str:
-    """Return what tells this machine from others, and a container from its host: process numbers hold in it only."""
-    told = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        told.append(os.readlink("/proc/self/ns/pid"))
-    with contextlib.suppress(OSError):
-        told.append(Path("/etc/machine-id").read_text(encoding="utf-8"))
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
 def _reason(path: Path, error: OSError) -> str:

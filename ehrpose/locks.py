@@ -1,14 +1,20 @@
-"""A lock between processes that ends with its process, however that ends: no stale locks."""
+"""A lock between processes that ends with its process, however that ends: no stale locks.
+
+Where nothing can be locked, a process leaves its name, by which others tell whether it still lives.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import os
+import socket
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Optional, Tuple
 
 # File systems that cannot lock: then two processes may do the same work, such as fetch a file, at the same time.
 _CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -63,6 +69,52 @@ def claimed(path: Path) -> Iterator[bool]:
             with contextlib.suppress(OSError):  # Windows removes no open file
                 os.unlink(path)
         os.close(descriptor)
+
+
+def own_name() -> str:
+    """Return what tells this process from all others: machine, number and start."""
+    return f"{_machine()}-{os.getpid()}-{_process(os.getpid())[1]}"
+
+
+def lives(name: str) -> Optional[bool]:
+    """Whether the process of an ``own_name`` still lives; None where that cannot be known, as of another machine.
+
+    Raises:
+        ValueError: It is no such name.
+    """
+    machine, process, start = name.split("-")
+    if machine != _machine() or os.name == "nt":  # there os.kill would end the process
+        return None
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        pass
+    state, started = _process(int(process))
+    return state not in ("Z", "X") and (started == start or "0" in (started, start))
+
+
+def _process(process: int) -> Tuple[str, str]:
+    """Return a process's state and start in Linux's terms; an empty state and 0 where they are unknown."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return "", "0"
+    # The program's name, in brackets, may contain anything.
+    words = status[status.rindex(b")") :].decode().split()
+    return words[1], words[20]
+
+
+@functools.lru_cache(maxsize=None)
+def _machine() -> str:
+    """Return what tells this machine from others, and a container from its host: process numbers hold in it only."""
+    told = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        told.append(os.readlink("/proc/self/ns/pid"))
+    with contextlib.suppress(OSError):
+        told.append(Path("/etc/machine-id").read_text(encoding="utf-8"))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
 def _open(path: Path) -> int:
