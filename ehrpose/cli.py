@@ -23,7 +23,14 @@ _RENAMED = {"input_dtype": "input-type", "folders": "photos", "tracker": "track"
 _USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 # Exit codes: 2 for errors that the user can fix on the command line or in the config, 1 for a failed run.
 USER_ERROR, RUN_ERROR = 2, 1
-_RUN_ERRORS = ("BatchError", "CheckpointError", "NonFiniteLossError", "TuningError", "WriteError")
+_RUN_ERRORS = (
+    "BatchError",
+    "CheckpointError",
+    "NonFiniteLossError",
+    "StorageError",
+    "TuningError",
+    "WriteError",
+)
 # Packages that are optional, and the extra that has them.
 _EXTRAS = {
     **dict.fromkeys(("mmcv", "mmengine", "pycocotools", "scipy", "tensorboard", "torch"), "train"),

@@ -7,13 +7,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
+from ehrpose.batch.storage import MISSING, place_of
 from ehrpose.media.facts import Facts
 from ehrpose.media.pieces import WHOLE, Piece
 
 PHOTOS, VIDEO = "photos", "video"
-_MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -91,20 +91,22 @@ class Plan:
         return [item for item in self.items if item.place % count == number - 1]
 
 
-def photo_items(photos: Sequence[str], length: int) -> Tuple[WorkItem, ...]:
-    """Return photos as items of ``length`` each."""
+def photo_items(
+    photos: Sequence[str], length: int, states: Optional[Mapping[str, str]] = None
+) -> Tuple[WorkItem, ...]:
+    """Return photos as items of ``length`` each; ``states`` as for ``state_of``."""
     items: List[WorkItem] = []
     for start in range(0, len(photos), length):
         names = tuple(photos[start : start + length])
-        key = f"photos-{_hash(*map(os.path.realpath, names))}"
-        items.append(WorkItem(key, PHOTOS, names, state_of(names), len(items), len(names)))
+        key = f"photos-{_hash(*map(place_of, names))}"
+        items.append(WorkItem(key, PHOTOS, names, state_of(names, states), len(items), len(names)))
     return tuple(items)
 
 
 def video_key(video: str) -> str:
     """Return the key of a video: its name, as far as every file system takes it, and a hash of its place."""
     stem = re.sub(r"[^A-Za-z0-9_]+", "_", Path(video).stem)[:40].strip("_") or VIDEO
-    return f"{stem}-{_hash(os.path.realpath(video))}"
+    return f"{stem}-{_hash(place_of(video))}"
 
 
 def video_names(videos: Sequence[str]) -> List[str]:
@@ -113,20 +115,28 @@ def video_names(videos: Sequence[str]) -> List[str]:
     folded = [stem.casefold() for stem in stems]
     alone = {stem for stem in folded if folded.count(stem) == 1}
     return [
-        stem if fold in alone else f"{stem}-{_hash(os.path.realpath(video))}"
+        stem if fold in alone else f"{stem}-{_hash(place_of(video))}"
         for stem, fold, video in zip(stems, folded, videos)
     ]
 
 
-def state_of(files: Sequence[str]) -> str:
-    """Return sizes and times of change of files, as text."""
+def state_of(files: Sequence[str], states: Optional[Mapping[str, str]] = None) -> str:
+    """Return sizes and times of change of files, as text.
+
+    Args:
+        files: Their names.
+        states: Those of objects in stores, which were found with them.
+    """
     parts = []
     for name in files:
+        if states and name in states:
+            parts.append(states[name])
+            continue
         try:
             found = os.stat(name)
             parts.append(f"{found.st_size}:{found.st_mtime_ns}")
         except OSError:
-            parts.append(_MISSING)
+            parts.append(MISSING)
     return parts[0] if len(parts) == 1 else _hash(*parts)
 
 

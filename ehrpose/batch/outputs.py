@@ -7,15 +7,15 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ehrpose.batch.items import Plan, VideoPlan, WorkItem
 from ehrpose.batch.merge import join_photos, join_video
 from ehrpose.batch.options import FORMATS, BatchOptions
 from ehrpose.batch.sink import Record, Sink
-from ehrpose.files import write_text, written_beside
+from ehrpose.batch.storage import is_address
+from ehrpose.files import written_beside
 from ehrpose.keypoint_meta import KeypointMeta
-from ehrpose.locks import locked
 from ehrpose.results.results import Results
 from ehrpose.results.writers import WRITERS, printable
 from ehrpose.version import __version__
@@ -51,7 +51,7 @@ class Merged:
     open: int = 0
     again: bool = False
     errors: List[Dict[str, Any]] = field(default_factory=list)
-    table: Optional[Path] = None
+    table: Union[Path, str, None] = None
 
     def fail(self, file: str, reason: str) -> None:
         """Add a row for a file."""
@@ -70,7 +70,8 @@ class Outputs:
 
     def __init__(self, plan: Plan, sink: Sink, options: BatchOptions, meta: KeypointMeta):
         self.plan, self.sink, self.options, self.meta = plan, sink, options, meta
-        self.suffix = f".{options.format}"
+        self.suffix, self._files = f".{options.format}", sink.files
+        self._seen: Any = None
 
     def write(self) -> Merged:
         """Write what is not written yet of all that can be, one process at a time; return what there is.
@@ -78,11 +79,11 @@ class Outputs:
         Files depend on the parts alone, not on who made them, when, or in which order.
 
         Raises:
-            PermissionError, WriteError: A file cannot be written.
+            PermissionError, WriteError, StorageError: A file cannot be written.
             ValueError: The format needs a package that is not installed.
         """
-        with locked(self.sink.out / ".merge.lock"):
-            merged, files = Merged(), []
+        with self._files.merging():
+            merged, files, self._seen = Merged(), [], self.sink.seen()
             made = self._photos(merged)
             files += [] if made is None else [made]
             for video in self.plan.videos:
@@ -90,17 +91,17 @@ class Outputs:
                 files += [] if made is None else [made]
             if not merged.open and not merged.again:
                 self._table(files)
-                merged.table = self.sink.out / f"{TABLE}{self.suffix}"
+                merged.table = self._files.where(f"{TABLE}{self.suffix}")
                 lines = "".join(json.dumps(row) + "\n" for row in merged.errors)
-                write_text(self.sink.out / ERRORS, lines)
+                self._files.write(ERRORS, lines.encode("utf-8"))
             return merged
 
-    def _video(self, video: VideoPlan, merged: Merged) -> Optional[Tuple[Path, str]]:
-        """Write the table of a video if all pieces are there; return it with the digest of its content."""
-        records = [self.sink.record(item) for item in video.items]
+    def _video(self, video: VideoPlan, merged: Merged) -> Optional[Tuple[str, str]]:
+        """Write the table of a video if all pieces are there; return its name with the digest of its content."""
+        records = [self.sink.record(item, self._seen) for item in video.items]
         errors = [record.error for record in records if record is not None and record.error is not None]
-        file = str(Path(video.file))
-        path = self.sink.out / VIDEOS / f"{video.name}{self.suffix}"
+        file = _shown(video.file)
+        path = f"{VIDEOS}/{video.name}{self.suffix}"
         if errors:
             merged.failed += 1
             merged.fail(file, errors[0])
@@ -127,12 +128,12 @@ class Outputs:
             merged.fail(file, note)
         return path, digest
 
-    def _photos(self, merged: Merged) -> Optional[Tuple[Path, str]]:
+    def _photos(self, merged: Merged) -> Optional[Tuple[str, str]]:
         """Write the table of the photos likewise."""
-        items, path = self.plan.photos, self.sink.out / f"{PHOTOS}{self.suffix}"
+        items, path = self.plan.photos, f"{PHOTOS}{self.suffix}"
         if not items:
             return None
-        records = [self.sink.record(item) for item in items]
+        records = [self.sink.record(item, self._seen) for item in items]
         merged.open += records.count(None)
         whole = [record for record in records if record is not None]
         for item, record in zip(items, records):
@@ -160,28 +161,30 @@ class Outputs:
             reason = record.error
             merged.bad_photos += len(item.files)
             for file in item.files:
-                merged.fail(str(Path(file)), reason)
+                merged.fail(_shown(file), reason)
         for place, reason in record.errors:
             merged.bad_photos += 1
-            merged.fail(str(Path(item.files[place])), reason)
+            merged.fail(_shown(item.files[place]), reason)
 
-    def _table(self, files: Sequence[Tuple[Path, str]]) -> None:
-        path = self.sink.out / f"{TABLE}{self.suffix}"
+    def _table(self, files: Sequence[Tuple[str, str]]) -> None:
+        path = f"{TABLE}{self.suffix}"
         digest = _hash([digest for _, digest in files])
         if self._is_made(path, TABLE, digest):
             return
+        parts = (self._files.fetch(file) for file, _ in files)
         if self.options.format == "parquet":
-            _join_parquet(path, [file for file, _ in files])
+            _join_parquet(self._files.draft(path), parts)
         else:
-            with written_beside(path) as partial, partial.open("wb") as target:
-                for file, _ in files:
-                    with file.open("rb") as source:
+            with written_beside(self._files.draft(path)) as partial, partial.open("wb") as target:
+                for part in parts:
+                    with part.open("rb") as source:
                         shutil.copyfileobj(source, target)
         self._note(path, TABLE, digest)
 
-    def _write_rows(self, path: Path, rows: Iterable[Results], parts: _Parts) -> None:
+    def _write_rows(self, path: str, rows: Iterable[Results], parts: _Parts) -> None:
         """Write a table; none if a part is bad."""
-        writer = WRITERS[self.options.format](path.parent, path.name[: -len(self.suffix)])
+        draft = self._files.draft(path)
+        writer = WRITERS[self.options.format](draft.parent, draft.name[: -len(self.suffix)])
         try:
             for results in rows:
                 writer.add(results, "")
@@ -195,28 +198,24 @@ class Outputs:
     def _digest(self, records: Sequence[Record], files: Sequence[str], tracker: Any = None) -> str:
         return _hash([__version__, self.options.format, tracker, list(files), [r.sha256 for r in records]])
 
-    def _note(self, path: Path, key: str, digest: str) -> None:
-        content = {"digest": digest, "bytes": path.stat().st_size}
-        write_text(self._made(key), json.dumps(content) + "\n")
+    def _note(self, path: str, key: str, digest: str) -> None:
+        size = self._files.draft(path).stat().st_size
+        self._files.publish(path)
+        self.sink.write_note(f"{key}.made", {"digest": digest, "bytes": size})
         for other in FORMATS:  # of a run in another format: it may be out of date
-            stale = path.with_name(path.name[: -len(self.suffix)] + f".{other}")
-            if stale != path and stale.exists():
-                stale.unlink()
+            stale = path[: -len(self.suffix)] + f".{other}"
+            if stale != path:
+                self._files.remove(stale)
 
-    def _is_made(self, path: Path, key: str, digest: str) -> bool:
-        try:
-            content = json.loads(self._made(key).read_text(encoding="utf-8"))
-            return bool(content == {"digest": digest, "bytes": path.stat().st_size})
-        except (OSError, ValueError):
+    def _is_made(self, path: str, key: str, digest: str) -> bool:
+        content = self.sink.read_note(f"{key}.made", self._seen)
+        if content is None or content.get("digest") != digest:
             return False
+        return bool(content == {"digest": digest, "bytes": self._files.size(path)})
 
-    def _made(self, key: str) -> Path:
-        return self.sink.folder / f"{key}.made.json"
-
-    def _remove(self, path: Path, key: str) -> None:
-        for file in (path, self._made(key)):
-            if file.exists():
-                file.unlink()
+    def _remove(self, path: str, key: str) -> None:
+        self._files.remove(path)
+        self.sink.remove_note(f"{key}.made")
 
 
 class _BadPartError(Exception):
@@ -236,11 +235,13 @@ class _Parts:
 
     def __iter__(self) -> Iterator[Any]:
         tail = ""
+        pairs = [pair for pair in zip(self._items, self._records) if pair[1].error is None]
+        parts = self._sink.parts(*zip(*pairs)) if pairs else iter(())
         for item, record in zip(self._items, self._records):
             if record.error is not None:
                 yield None
                 continue
-            part = self._sink.part(item, record)
+            part = next(parts)
             if part is not None and part.head != tail:
                 self._sink.mark_whole(item, "pieces differ where they meet")
                 part = None
@@ -251,7 +252,7 @@ class _Parts:
             yield part
 
 
-def _join_parquet(path: Path, files: Sequence[Path]) -> None:
+def _join_parquet(path: Path, files: Iterable[Path]) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -264,6 +265,11 @@ def _join_parquet(path: Path, files: Sequence[Path]) -> None:
             with pyarrow.parquet.ParquetFile(str(file)) as source:
                 for group in range(source.num_row_groups):
                     target.write_table(source.read_row_group(group))
+
+
+def _shown(file: str) -> str:
+    """Return how tables call a file."""
+    return file if is_address(file) else str(Path(file))
 
 
 def _hash(content: Any) -> str:

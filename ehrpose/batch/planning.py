@@ -5,7 +5,7 @@ Where a long video is cut is kept in the folder, as it takes a look at each of t
 
 from __future__ import annotations
 
-import json
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -23,7 +23,7 @@ from ehrpose.batch.items import (
 )
 from ehrpose.batch.options import BatchOptions
 from ehrpose.batch.sink import Sink
-from ehrpose.files import write_text
+from ehrpose.batch.storage import StorageError, VideoCopies, opened
 from ehrpose.media.facts import DEFAULT_FPS, Facts, load_av, open_video, read_index
 from ehrpose.media.pieces import WHOLE, Piece, cut
 
@@ -47,16 +47,16 @@ def make_plan(
         ValueError: There are videos, and PyAV is not installed.
     """
     length = -(-options.item_photos // options.batch_size) * options.batch_size
-    photos = photo_items(found.photos, length)
+    photos = photo_items(found.photos, length, found.states)
     place = len(photos)
     if found.videos:
         load_av()
-    videos = []
+    videos, seen = [], sink.seen()
     for video, name in zip(found.videos, video_names(found.videos)):
         if is_stopped():
             break
-        key, state = video_key(video), state_of([video])
-        pieces, facts = _pieces(video, sink.folder / f"{key}.plan.json", state, options)
+        key, state = video_key(video), state_of([video], found.states)
+        pieces, facts = _pieces(video, key, state, options, sink, seen)
         items = []
         for number, (piece, weight) in enumerate(pieces):
             own = f"{key}-{number:04d}"
@@ -68,22 +68,23 @@ def make_plan(
 
 def with_wholes(plan: Plan, sink: Sink) -> Plan:
     """Return a plan in which the videos that were found not to be cut are whole."""
+    seen = sink.seen()
     videos = (
-        video.as_whole() if len(video.items) > 1 and sink.is_whole(video.items[0]) else video
+        video.as_whole() if len(video.items) > 1 and sink.is_whole(video.items[0], seen) else video
         for video in plan.videos
     )
     return Plan(plan.photos, tuple(videos))
 
 
 def _pieces(
-    video: str, kept: Path, state: str, options: BatchOptions
+    video: str, key: str, state: str, options: BatchOptions, sink: Sink, seen: Any
 ) -> Tuple[List[Tuple[Piece, int]], Optional[Facts]]:
     """Return pieces with their number of frames, and the facts if they are known."""
     wanted = {"state": state, "length": options.piece_frames, "multiple": options.batch_size}
-    content = _read(kept, wanted)
-    if content is None:
-        content = {**wanted, **_look(Path(video), options.piece_frames, options.batch_size)}
-        write_text(kept, json.dumps(content) + "\n", durable=False)
+    content = sink.read_note(f"{key}.plan", seen)
+    if content is None or not _is_of(content, wanted):
+        content = {**wanted, **_look(video, options.piece_frames, options.batch_size)}
+        sink.write_note(f"{key}.plan", content, durable=False)
     pieces = [(Piece(first, end, tuple(keys)), frames) for first, end, keys, frames in content["pieces"]] or [
         (WHOLE, content["frames"])
     ]
@@ -91,23 +92,22 @@ def _pieces(
     return pieces, facts
 
 
-def _read(kept: Path, wanted: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    try:
-        content: Dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    same = isinstance(content, dict) and all(content.get(name) == value for name, value in wanted.items())
-    return content if same and {"pieces", "facts", "frames"} <= set(content) else None
+def _is_of(content: Dict[str, Any], wanted: Dict[str, Any]) -> bool:
+    same = all(content.get(name) == value for name, value in wanted.items())
+    return same and {"pieces", "facts", "frames"} <= set(content)
 
 
-def _look(video: Path, length: int, multiple: int) -> Dict[str, Any]:
+def _look(video: str, length: int, multiple: int) -> Dict[str, Any]:
     """Return where to cut a video. One that cannot be opened is whole: the error comes when it is processed."""
     whole: Dict[str, Any] = {"pieces": [], "facts": None, "frames": 1}
     try:
         frames = _stated_frames(video)
         if frames < _LONG * length:
             return {**whole, "frames": max(1, frames)}
-        facts, index = read_index(video)
+        with contextlib.closing(VideoCopies()) as copies, copies.local(video) as path:
+            facts, index = read_index(Path(path))
+    except StorageError:
+        raise
     except (ValueError, OSError):  # PyAV's errors are among these
         return whole
     if index is None:
@@ -124,12 +124,13 @@ def _look(video: Path, length: int, multiple: int) -> Dict[str, Any]:
     }
 
 
-def _stated_frames(video: Path) -> int:
-    """Return the number of frames by the header, about."""
+def _stated_frames(video: str) -> int:
+    """Return the number of frames by the header, about; of an object, no more than that is fetched."""
     av = load_av()
-    container, stream = open_video(video)
-    with container:
+    with opened(video) as (source, num_bytes), contextlib.ExitStack() as stack:
+        container, stream = open_video(source)
+        stack.enter_context(container)
         rate = float(stream.average_rate or stream.guessed_rate or DEFAULT_FPS)
         seconds = (container.duration or 0) / av.time_base
         # A header without a length must not hide a long video.
-        return int(stream.frames) or round(seconds * rate) or video.stat().st_size
+        return int(stream.frames) or round(seconds * rate) or num_bytes

@@ -10,11 +10,15 @@ import numpy as np
 
 from ehrpose.batch.items import PHOTOS, WorkItem
 from ehrpose.batch.part import FramePeople, Part
+from ehrpose.batch.storage import VideoCopies, photo_sources
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.inferencers.predictors import Predictor
 from ehrpose.media.pieces import WHOLE, PieceError, PieceReader
 from ehrpose.media.prefetch import prefetch
 from ehrpose.structures import People
+
+# How ``read_image`` calls a photo that it is not given by name.
+_NAMELESS = "given as bytes"
 
 
 class Processed(NamedTuple):
@@ -43,6 +47,7 @@ def process_item(
     batch_size: int = 1,
     min_score: float = 0.1,
     report: Callable[[int], None] = lambda count: None,
+    copies: Optional[VideoCopies] = None,
 ) -> Processed:
     """Find the people of an item; nothing is written.
 
@@ -52,30 +57,38 @@ def process_item(
         batch_size: Photos or frames per forward pass.
         min_score: People below this score are dropped.
         report: Called with the number of photos or frames that were done since the last call.
+        copies: Keeps the copy of an object for the next item of the video; None removes it.
 
     Raises:
         FileNotFoundError, VideoError: The video cannot be read.
+        PermissionError, StorageError: An object cannot be fetched.
         PieceError: The video cannot be read in pieces.
     """
     if item.kind == PHOTOS:
         frames, errors = _predict(_photos(item.files), predictor, batch_size, min_score, report)
         return Processed(Part(frames), errors)
-    with PieceReader(item.files[0], item.piece, item.facts) as reader:
+    with contextlib.ExitStack() as stack:
+        copies = copies or stack.enter_context(contextlib.closing(VideoCopies()))
+        path = stack.enter_context(copies.local(item.files[0], item.state))
+        reader = stack.enter_context(PieceReader(path, item.piece, item.facts))
         read = (_Read(image, seconds) for image, seconds in reader)
         frames, errors = _predict(read, predictor, batch_size, min_score, report)
         if item.piece == WHOLE:
             return Processed(Part(frames, reader.fps), errors, reader.problem)
         if reader.is_damaged:
-            raise PieceError(f"{item.files[0]}: a frame is damaged")
+            raise PieceError(f"{path}: a frame is damaged")
         return Processed(Part(frames, reader.fps, reader.head, reader.tail), errors)
 
 
 def _photos(names: Tuple[str, ...]) -> Iterator[_Read]:
-    for name in names:
+    for name, source in zip(names, photo_sources(names)):
+        if isinstance(source, Exception):
+            yield _Read(None, error=f"cannot read photo {name}: {source}")
+            continue
         try:
-            yield _Read(read_image(name))
+            yield _Read(read_image(source))
         except ImageReadError as error:
-            yield _Read(None, error=str(error))
+            yield _Read(None, error=str(error).replace(_NAMELESS, name, 1))
 
 
 def _predict(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
+from ehrpose.batch.folders import Folder
 from ehrpose.batch.inputs import Found
 from ehrpose.batch.items import Plan, WorkItem
 from ehrpose.batch.options import BatchOptions
@@ -18,9 +19,7 @@ from ehrpose.batch.sink import Sink
 from ehrpose.batch.worker import ModelFacts
 from ehrpose.batch.workers import BatchError, Workers
 from ehrpose.cpu import available_cores
-from ehrpose.files import make_parent, write_text
 from ehrpose.inferencers.zoo_form import has_nvidia
-from ehrpose.locks import locked
 from ehrpose.version import __version__
 
 RUN = "run.json"
@@ -59,7 +58,7 @@ def run_batch(
 
     Args:
         found: See ``find_inputs``.
-        out: Folder; it belongs to one model and one set of options.
+        out: Folder, or an address of fsspec; it belongs to one model and one set of options.
         options: Model and options; None takes the defaults.
         is_stopped: Asked often; once it is true, workers end at once and finished parts stay.
         show_progress: Show how far it is, on stderr.
@@ -68,10 +67,11 @@ def run_batch(
         FileNotFoundError: The model is not there.
         ValueError: The model cannot be used, or the folder has results of another one or of other options.
         BatchError: Workers cannot be kept running.
-        PermissionError, NotADirectoryError, WriteError: The folder cannot be written to.
+        PermissionError, NotADirectoryError, WriteError, StorageError: The folder cannot be written to.
     """
     options = options or BatchOptions()
-    sink, kept = Sink(out), read_run(out)
+    sink = Sink(out)
+    kept = read_run(sink.files)
     sink.make()
     sink.run = "" if kept is None else digest_of_run(kept)
     plan = make_plan(found, sink, options, is_stopped)
@@ -101,7 +101,7 @@ def _work_and_merge(
         facts = workers.model()
         if facts is None:
             return Summary(None, options.model, len(plan.of_shard(*options.shard)), 0)
-        sink.run = claim_folder(sink.out, facts, options)
+        sink.run = claim_folder(sink.files, facts, options)
         workers.begin()
         for _ in range(_ROUNDS):
             _work(workers, _open_items(plan, sink, options), plan, options, show_progress)
@@ -116,8 +116,8 @@ def _work_and_merge(
 
 
 def _open_items(plan: Plan, sink: Sink, options: BatchOptions) -> List[WorkItem]:
-    mine = plan.of_shard(*options.shard)
-    return [item for item in mine if sink.is_open(sink.record(item), options.retry_failed)]
+    mine, seen = plan.of_shard(*options.shard), sink.seen()
+    return [item for item in mine if sink.is_open(sink.record(item, seen), options.retry_failed)]
 
 
 def _work(workers: Workers, items: List[WorkItem], plan: Plan, options: BatchOptions, shows: bool) -> None:
@@ -143,22 +143,22 @@ def share_cores(options: BatchOptions, kept: Optional[Dict[str, Any]] = None) ->
     return count, threads or max(1, cores // count)
 
 
-def read_run(out: Union[str, Path]) -> Optional[Dict[str, Any]]:
+def read_run(folder: Folder) -> Optional[Dict[str, Any]]:
     """Return what a folder's ``run.json`` says; None if there is none.
 
     Raises:
         ValueError: It is not that of a batch.
     """
-    path = Path(out) / RUN
+    found = folder.read(RUN)
+    if found is None:
+        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(found)
         if content["format"] == _FORMAT and {"version", "model", "settings"} <= set(content):
             return dict(content)
-    except FileNotFoundError:
-        return None
     except (ValueError, LookupError, TypeError):
         pass
-    raise ValueError(f"{path} is not the {RUN} of a batch: choose another folder")
+    raise ValueError(f"{folder.where(RUN)} is not the {RUN} of a batch: choose another folder")
 
 
 def digest_of_run(content: Dict[str, Any]) -> str:
@@ -167,23 +167,27 @@ def digest_of_run(content: Dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def claim_folder(out: Path, facts: ModelFacts, options: BatchOptions) -> str:
+def claim_folder(folder: Folder, facts: ModelFacts, options: BatchOptions) -> str:
     """Write a folder's ``run.json``, or compare it; return its digest.
 
     Raises:
         ValueError: The folder has results of another model, version or options.
+        BatchError: It can be neither written nor read.
     """
     content: Dict[str, Any] = {
         "format": _FORMAT, "version": __version__, "model": facts.identity, "settings": options.settings(),
         "keypoints": facts.meta.to_dict(),
     }  # fmt: skip
     content = json.loads(json.dumps(content))
-    make_parent(out / RUN)
-    with locked(out / ".run.lock"):
-        kept = read_run(out)
-        if kept is None:
-            write_text(out / RUN, json.dumps(content, indent=1) + "\n")
+    out, kept = folder.root, None
+    for _ in range(_ROUNDS):
+        if folder.create(RUN, (json.dumps(content, indent=1) + "\n").encode("utf-8")):
             return digest_of_run(content)
+        kept = read_run(folder)
+        if kept is not None:
+            break
+    if kept is None:
+        raise BatchError(f"{folder.where(RUN)} can be neither written nor read")
     if kept["version"] != content["version"]:
         raise ValueError(
             f"{out} has results of ehrpose {kept['version']}, this is {content['version']}: choose another folder"

@@ -13,6 +13,7 @@ from ehrpose.batch.items import WorkItem
 from ehrpose.batch.options import BatchOptions
 from ehrpose.batch.process import process_item
 from ehrpose.batch.sink import INPUT, RUN, Sink
+from ehrpose.batch.storage import StorageError, VideoCopies
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.media.pieces import PieceError
 from ehrpose.media.video import VideoError
@@ -57,7 +58,7 @@ class ItemWorker:
         from ehrpose.batch.model_identity import identity_of
         from ehrpose.inferencers.model_spec import ModelSpec
 
-        self.options = options
+        self.options, self.copies = options, VideoCopies()
         self.predictor = ModelSpec.parse(options.model, options.weights).open(
             options.device, options.backend, cfg_options=options.cfg_options, mode=options.mode,
             flip_test=options.flip_test, num_threads=num_threads, trust_pt2=options.trust_pt2,
@@ -74,7 +75,7 @@ class ItemWorker:
             report: Called with the number of photos or frames since the last call.
 
         Raises:
-            PermissionError, WriteError: The sink cannot be written to.
+            PermissionError, WriteError, StorageError: The sink cannot be written to.
         """
         with sink.claim(item.key) as is_mine:
             if not is_mine:
@@ -84,7 +85,7 @@ class ItemWorker:
             start = time.perf_counter()
             try:
                 found = process_item(
-                    item, self.predictor, self.options.batch_size, self.options.bbox_thr, report
+                    item, self.predictor, self.options.batch_size, self.options.bbox_thr, report, self.copies
                 )
             except PieceError as error:
                 sink.mark_whole(item, str(error))
@@ -94,6 +95,9 @@ class ItemWorker:
                 return FAILED
             except BrokenPipeError:  # the parent has ended
                 raise
+            except StorageError as error:
+                sink.fail(item, RUN, str(error), time.perf_counter() - start)
+                return FAILED
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 sink.fail(item, RUN, " ".join(reason.split()), time.perf_counter() - start)

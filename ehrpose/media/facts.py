@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any, BinaryIO, Tuple
 
 from ehrpose.image_io import MAX_PIXELS
 from ehrpose.media.joints import JOINED_FORMATS, JointFinder, Joints
@@ -104,15 +104,22 @@ def new_converter() -> Any:
     return VideoReformatter()
 
 
-def open_container(path: Path) -> Any:
+def open_container(source: Path | BinaryIO) -> Any:
     """Return a video file's open container, an ``av.container.InputContainer``.
+
+    Args:
+        source: Its path, or an open file, which stays open.
 
     Raises:
         av.FFmpegError: It is not readable, or in a format that is not opened.
         ValueError: It is a playlist or other text that refers to other files or addresses, or PyAV is not installed.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(_HEAD)
+    else:
+        head = source.read(_HEAD)
+        source.seek(0)
     kind = _playlist(head)
     if kind is not None:
         raise ValueError(f"it is {kind}, which may lead to other files and addresses: give the video itself")
@@ -120,7 +127,8 @@ def open_container(path: Path) -> Any:
     whitelists = {"protocol_whitelist": _PROTOCOLS, "format_whitelist": _FORMATS}
     av = load_av()
     try:
-        return av.open(f"file:{path}", container_options=whitelists)
+        named = f"file:{source}" if isinstance(source, Path) else source
+        return av.open(named, container_options=whitelists)
     except av.FFmpegError as error:
         if error.errno == errno.EINVAL:  # which is all that FFmpeg says of another format
             raise ValueError(
@@ -150,14 +158,14 @@ def _encoding(head: bytes) -> str:
     return "utf-8"
 
 
-def open_video(path: Path) -> tuple[Any, Any]:
-    """Return a video file's open container and its main video stream.
+def open_video(source: Path | BinaryIO) -> tuple[Any, Any]:
+    """Return a video file's open container and its main video stream; the argument as for ``open_container``.
 
     Raises:
         av.FFmpegError: It is not readable.
         ValueError: It has no video, is a playlist, or its pictures are larger than ``image_io.MAX_PIXELS``.
     """
-    container = open_container(path)
+    container = open_container(source)
     streams = container.streams
     if not streams.video:
         container.close()
