@@ -45,6 +45,7 @@ extras = {
         "labels",
         "tracking",
         "ray",
+        "cloud",
         "experiments",
         "tune",
         "tests",

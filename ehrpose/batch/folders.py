@@ -19,7 +19,6 @@ from ehrpose.batch.storage import (
     is_address,
     open_store,
     read_object,
-    remove_copies,
     state_of_object,
 )
 from ehrpose.files import make_parent, remove_stale, temporary_folder, write_bytes
@@ -217,7 +216,6 @@ class StoreFolder:
             for name in self._listed(folder):
                 if name.endswith(".lock") and _is_over(self.read(name)):
                     self.remove(name)
-        remove_copies()
 
     @contextlib.contextmanager
     def merging(self) -> Iterator[None]:
@@ -281,7 +279,8 @@ class _Seen:
 
 
 def _claim() -> bytes:
-    return json.dumps({"owner": own_name(), "time": time.time()}).encode("utf-8")
+    # Whole seconds: of one length, as a store may be asked for the size before the content.
+    return json.dumps({"owner": own_name(), "time": int(time.time())}).encode("utf-8")
 
 
 def _is_over(content: Optional[bytes]) -> bool:

@@ -16,6 +16,7 @@ from ehrpose.batch.outputs import Merged, Outputs
 from ehrpose.batch.planning import make_plan, with_wholes
 from ehrpose.batch.progress import NO_PROGRESS, BatchProgress
 from ehrpose.batch.sink import Sink
+from ehrpose.batch.storage import remove_copies
 from ehrpose.batch.worker import ModelFacts
 from ehrpose.batch.workers import BatchError, Workers
 from ehrpose.cpu import available_cores
@@ -81,6 +82,7 @@ def run_batch(
         return _work_and_merge(plan, sink, options, share_cores(options, kept), is_stopped, show_progress)
     finally:
         sink.tidy()
+        remove_copies()
 
 
 def _work_and_merge(

@@ -19,10 +19,14 @@ _AUTO = "auto"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``ehrpose batch``."""
     parser.add_argument(
-        "inputs", nargs="*", help="files, folders and globs of images and videos; @FILE is a list of them"
+        "inputs",
+        nargs="*",
+        help="files, folders and globs of images and videos, also s3://...; @FILE is a list",
     )
     parser.add_argument("--list", action="append", default=[], metavar="FILE", help="a file in each line")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder; run again to go on after a stop")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder, or s3://...; run again to go on after a stop"
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument("--weights", help=WEIGHTS_HELP)
     network = parser.add_argument_group("network")

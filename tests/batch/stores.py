@@ -66,9 +66,12 @@ def upload(folder, address):
             put(f"{address}/{path.name}", path.read_bytes())
 
 
-def objects(address):
-    """Return the objects below an address, by their names from there on."""
+def objects(address, suffix=""):
+    """Return the objects below an address, by their names from there on, but those that go away meanwhile."""
     system, path = system_of(address)
-    if not system.exists(path):
-        return {}
-    return {name.split(f"{path}/", 1)[1]: system.cat_file(name) for name in system.find(path)}
+    found = {}
+    for name in system.find(path):
+        if name.endswith(suffix):
+            with contextlib.suppress(FileNotFoundError):
+                found[name.split(f"{path}/", 1)[1]] = system.cat_file(name)
+    return found

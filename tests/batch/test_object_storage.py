@@ -203,7 +203,8 @@ def test_what_is_no_store_is_an_error():
     ],
 )
 def test_a_missing_package_is_named_with_how_to_get_it(monkeypatch, module, address, advice):
-    monkeypatch.setattr(importlib.import_module("fsspec.registry"), "_registry", {})
+    known = importlib.import_module("fsspec.registry")._registry
+    monkeypatch.delitem(known, address.split(":")[0], raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match="pip install") as caught:
         find_inputs([address])
@@ -258,7 +259,7 @@ def test_one_process_has_a_claim(store, monkeypatch):
     assert objects(store) == {}
 
     def is_free(owner, age):
-        put(path, json.dumps({"owner": owner, "time": time.time() - age}).encode())
+        put(path, json.dumps({"owner": owner, "time": int(time.time() - age)}).encode())
         with files.claim(name) as is_mine:
             return is_mine
 
