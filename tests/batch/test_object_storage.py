@@ -277,6 +277,24 @@ def test_one_process_has_a_claim(store, monkeypatch):
     assert objects(store) == {}
 
 
+@pytest.mark.parametrize("code", ["PreconditionFailed", "412", "ConditionalRequestConflict"])
+def test_a_claim_may_be_refused_in_other_words(monkeypatch, code):
+    """As by stores of which fsspec makes another error, and by S3 while the same object is being written."""
+    files = open_folder(f"memory://bucket/{uuid.uuid4().hex}")
+    answer = ValueError("no")
+    answer.response = {"Error": {"Code": code}}
+
+    def refuse(path, content, mode="overwrite"):
+        assert mode == "create"
+        raise OSError(22, "At least one of the conditions did not hold") from answer
+
+    monkeypatch.setattr(files._system, "pipe_file", refuse)
+    assert not files.create("run.json", b"")
+    answer.response = {"Error": {"Code": "SlowDown"}}
+    with pytest.raises(StorageError, match=r"run\.json: .*did not hold"):
+        files.create("run.json", b"")
+
+
 def test_a_claim_is_renewed_while_its_process_works(store, monkeypatch):
     monkeypatch.setattr("ehrpose.batch.folders.CLAIM_RENEWED", 0.01)
     files = open_folder(store)

@@ -132,6 +132,14 @@ def test_ctrl_c_leaves_no_claims_and_no_files(inputs, words, out, tables, tmp_pa
     assert list(tmp_path.glob(".*partial*")) == []
 
 
+def test_workers_of_ray_write_to_a_store(inputs, words, out, tables):
+    pytest.importorskip("ray", reason="ray is in the extra 'ray'")
+    code, told, err = run([inputs, *words, "--engine", "ray", "--workers", "2", "--out", out])
+    assert (code, done_now(told)) == (1, NUM_ITEMS), err
+    assert written(out) == tables
+    assert locks(out) == []
+
+
 def test_two_runs_at_once_share_the_items(inputs, words, out, tables):
     pair = [start([inputs, *words, "--workers", "1", "--out", out]) for _ in range(2)]
     ended = [finish(process) for process in pair]
