@@ -21,8 +21,6 @@ import time
 from pathlib import Path
 from typing import BinaryIO, ContextManager, Iterator, Optional, Set, Union
 
-from ehrpose.locks import lives, own_name
-
 PARTIAL = ".partial"
 PathLike = Union[str, "os.PathLike[str]"]
 # Errors that the user can fix keep their type, for which the command line exits with code 2.
@@ -203,6 +201,9 @@ def partial_path(path: PathLike) -> Path:
     if not path.name:  # "." or "/"
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # 40 characters are at most 160 bytes, which leaves room for the rest in the 255 of a name.
+    # Loaded here, as opening a model writes no file.
+    from ehrpose.locks import own_name
+
     token = secrets.token_hex(8)
     return path.with_name(f".{path.stem[:40]}.{own_name()}-{token}{PARTIAL}{path.suffix}")
 
@@ -247,6 +248,8 @@ def sweep_once(folder: Path) -> None:
 
 
 def _is_stale(path: str, owner: str) -> bool:
+    from ehrpose.locks import lives
+
     is_alive = lives(owner)
     return time.time() - _changed(path) > MAX_PART_AGE if is_alive is None else not is_alive
 

@@ -66,12 +66,17 @@ def upload(folder, address):
             put(f"{address}/{path.name}", path.read_bytes())
 
 
-def objects(address, suffix=""):
-    """Return the objects below an address, by their names from there on, but those that go away meanwhile."""
+def names(address, suffix=""):
+    """Return the names of the objects below an address, from there on."""
     system, path = system_of(address)
+    return [name.split(f"{path}/", 1)[1] for name in system.find(path) if name.endswith(suffix)]
+
+
+def objects(address, suffix=""):
+    """Return the objects below an address by their names, but those that go away meanwhile."""
     found = {}
-    for name in system.find(path):
-        if name.endswith(suffix):
-            with contextlib.suppress(FileNotFoundError):
-                found[name.split(f"{path}/", 1)[1]] = system.cat_file(name)
+    for name in names(address, suffix):
+        system, path = system_of(f"{address}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = system.cat_file(path)
     return found
