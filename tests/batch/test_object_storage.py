@@ -160,6 +160,8 @@ def test_addresses_name_objects_as_paths_name_files(store, tmp_path, capsys):
     assert set(found.states) >= set(found.photos)
     assert f"{store}: passed over 2 others: notes.txt, sub" in capsys.readouterr().err
     assert find_inputs([f"{base}**/*.png"]).photos[-1] == f"{base}sub/c.png"
+    assert find_inputs([f"{base}sub/"]).photos == (f"{base}sub/c.png",)
+    assert capsys.readouterr().err.splitlines()[-1] == f"{base}sub/: passed over 1 other: deep"
     assert find_inputs([f"{base}odd [1].png"]).photos == (f"{base}odd [1].png",)
     assert find_inputs([f"{base}*.png", f"{base}a.png"]).photos == found.photos
     put(f"{store}/list.txt", f"# of today\n{base}b.png\n{base}gone.mp4\n{base}sub/\n".encode())
