@@ -131,8 +131,6 @@ def find_objects(address: str) -> Dict[str, Optional[str]]:
     start = _start_of(address, path)
     objects = {}
     for name, info in sorted(found.items()):
-        if name.rstrip("/") == path.rstrip("/"):  # an empty object that makes the folder
-            continue
         full = file_system.unstrip_protocol(name) if start is None else start + name.lstrip("/")
         objects[full] = state_of_object(info) if info["type"] == "file" else None
     return objects
