@@ -77,9 +77,12 @@ def agree_on_start(resume: bool, load_from: str | None, work_dir: str) -> tuple[
     agents = {name for name in gather(agent_name()) if name}
     start = resume, load_from
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-        latest = find_latest_checkpoint(work_dir) if agents or (resume and load_from is None) else None
-        if latest is not None and (agents & _agents_of(latest) or (resume and load_from is None)):
+        wanted = resume and load_from is None
+        latest = find_latest_checkpoint(work_dir) if wanted or agents else None
+        if latest is not None and (wanted or agents & _agents_of(latest)):
             start = True, latest
+        elif wanted:
+            start = False, None
     start = gather(start)[0]
     file = start[1]
     if start[0] and file is not None and "://" not in file:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchrun import free_port
 from toy_parts import loader, toy_config
 
 from ehrpose.engine import build_runner, elastic
+from ehrpose.engine.distributed import check_launcher, leave_processes
 
 RESTARTING = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_MAX_RESTARTS": "3", "TORCHELASTIC_RUN_ID": "none"}
 
@@ -19,8 +21,6 @@ RESTARTING = {"RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_MAX_RESTARTS": "3", 
     ],
 )
 def test_restarts_with_a_shared_store_are_refused(changes, is_safe):
-    from ehrpose.engine.distributed import check_launcher
-
     environ = {**RESTARTING, **changes}
     if is_safe:
         check_launcher("pytorch", environ)
@@ -43,7 +43,15 @@ def test_an_agent_has_a_name_as_long_as_it_runs(monkeypatch):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Return a function that trains some iterations under an agent, with a checkpoint after each."""
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job")
+    variables = {
+        "RANK": 0,
+        "LOCAL_RANK": 0,
+        "WORLD_SIZE": 1,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": free_port(),
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
 
     def train(agent, until, **changes):
         monkeypatch.setattr("ehrpose.engine.elastic.agent_name", lambda: agent)
@@ -54,20 +62,22 @@ def run(tmp_path, monkeypatch):
             train_cfg={"type": "ResumableIterBasedTrainLoop", "max_iters": until, "val_interval": 100},
             default_hooks={"checkpoint": checkpoint},
             log_processor={"by_epoch": False},
+            param_scheduler=[
+                {"type": "LinearLR", "begin": 0, "end": 7, "start_factor": 0.1, "by_epoch": False}
+            ],
             train_dataloader={**loader(), "sampler": {"type": "InfiniteSampler", "shuffle": True}},
-            param_scheduler=None,
+            launcher="pytorch",
             **changes,
         )
         runner = build_runner(cfg)
-        # What a launcher would set; there is no group of processes here.
-        monkeypatch.setattr(type(runner), "distributed", property(lambda self: True))
         first = []
         step = runner.model.train_step
         runner.model.train_step = lambda *args, **kwargs: first.append(runner.iter) or step(*args, **kwargs)
         runner.train()
         return first
 
-    return train
+    yield train
+    leave_processes()
 
 
 def test_a_restarted_process_resumes_unasked_and_a_new_job_does_not(run):
@@ -105,9 +115,8 @@ def _agree(rank, port, folder, results):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_a_host_that_does_not_see_the_checkpoint_ends_the_run(tmp_path):
-    from torchrun import free_port
-
     (tmp_path / "run").mkdir()
     (tmp_path / "run/iter_1.pth").touch()
     for named, is_seen in ((tmp_path / "run/iter_1.pth", True), ("run/iter_1.pth", False)):

@@ -1,10 +1,13 @@
-"""torchrun on two hosts, which are two agents on this machine: what is left after which kill."""
+"""torchrun on two hosts, which are two agents on this machine, and Ray Train: what is left after which kill."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
-from torchrun import ITERATIONS, Agents, kill, kill_group, seen, wait_for, write_config
+from torchrun import ITERATIONS, ROOT, Agents, environment, kill, kill_group, seen, wait_for, write_config
 from toy_parts import weights
 
 pytestmark = pytest.mark.slow
@@ -99,4 +102,35 @@ def test_without_the_first_agent_the_job_must_be_started_again(agents, tmp_path,
     again.start_both()
     assert again.codes() == [0, 0], again.logs()
     assert begun(tmp_path) == RESTARTED
+    assert_equal(tmp_path, undisturbed)
+
+
+class RayJob(Agents):
+    """The same training in two processes of Ray's."""
+
+    def start(self):
+        """Start the command, with a cluster of its own."""
+        words = ["toy.py", "--workers", "2", "--max-failures", "1", "--work-dir", "run"]
+        with (self.folder / "agent_ray.log").open("w") as out:
+            job = subprocess.Popen(
+                [sys.executable, str(ROOT / "tools/ray_train.py"), *words],
+                cwd=self.folder, env=environment(self.folder, RAY_USAGE_STATS_ENABLED="0"),
+                stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.started.append(job)
+        return job
+
+
+def test_ray_train_goes_on_after_a_kill_and_equals_torchrun(tmp_path, undisturbed):
+    pytest.importorskip("ray.train", reason="ray is in the extra 'ray'")
+    write_config(tmp_path)
+    job = RayJob(tmp_path)
+    try:
+        job.start()
+        kill(job.workers_at(4)[1])
+        (tmp_path / "go_on").touch()
+        assert job.codes() == [0], job.logs()
+    finally:
+        job.stop()
+    assert begun(tmp_path, 0) == begun(tmp_path, 1) == RESTARTED
     assert_equal(tmp_path, undisturbed)
