@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
-from ehrpose.cli import parse_command, run_cli
+from ehrpose.cli import refuse_unknown, run_cli
 from ehrpose.commands import train as command
 from ehrpose.config_names import find_config
 
 
-def main() -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -25,34 +26,37 @@ def main() -> None:
         "--max-failures", type=int, default=3, help="times to go on after a loss (default: 3)"
     )
     parser.add_argument("--address", help="a running cluster, or auto (default: start one on this machine)")
-    own, words = parser.parse_known_args()
-    args = parse_command(__doc__, command, words)
-    run_cli(lambda: train(own, args, words))
+    command.add_arguments(parser)
+    args, rest = parser.parse_known_args(argv)
+    refuse_unknown(parser, rest)
+    return args
 
 
-def train(own: argparse.Namespace, args: argparse.Namespace, words: list[str]) -> None:
+def main(args: argparse.Namespace) -> None:
     """Train in Ray's processes; mistakes in the command are found before any of them starts."""
-    if own.workers < 1 or own.cpus < 1:
-        raise ValueError(f"--workers and --cpus must be at least 1, got {own.workers} and {own.cpus}")
+    if args.workers < 1 or args.cpus < 1:
+        raise ValueError(f"--workers and --cpus must be at least 1, got {args.workers} and {args.cpus}")
     from ehrpose.config import load_config
 
-    load_config(find_config(args.config), args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options)
+    args.work_dir = os.path.abspath(command.run_folder(cfg, args.work_dir))
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    settings = {"OMP_NUM_THREADS": str(own.cpus), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    ray.init(address=own.address, runtime_env={"env_vars": settings})
-    work_dir = os.path.abspath(args.work_dir or "work_dirs/ray")
+    settings = {"OMP_NUM_THREADS": str(args.cpus), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    ray.init(address=args.address, runtime_env={"env_vars": settings})
     trainer = TorchTrainer(
-        run,
-        train_loop_config={"words": words, "folder": os.getcwd()},
+        train,
+        train_loop_config={"args": args, "folder": os.getcwd()},
         scaling_config=ScalingConfig(
-            num_workers=own.workers, use_gpu=own.gpu, resources_per_worker={"CPU": own.cpus}
+            num_workers=args.workers, use_gpu=args.gpu, resources_per_worker={"CPU": args.cpus}
         ),
         # Ray's own records; our checkpoints are in the work_dir itself.
         run_config=RunConfig(
-            name="ray", storage_path=work_dir, failure_config=FailureConfig(max_failures=own.max_failures)
+            name="ray",
+            storage_path=args.work_dir,
+            failure_config=FailureConfig(max_failures=args.max_failures),
         ),
     )
     try:
@@ -61,13 +65,14 @@ def train(own: argparse.Namespace, args: argparse.Namespace, words: list[str]) -
         raise SystemExit(f"error: Ray gave up: {error}") from None
 
 
-def run(config: dict) -> None:
-    """Run the command in one of Ray's processes, which are already connected."""
+def train(config: dict) -> None:
+    """Run train.py's command in one of Ray's processes, which are already connected."""
     os.chdir(config["folder"])
-    args = parse_command(__doc__, command, [*config["words"], "--launcher", "pytorch"])
-    args.resume = args.resume or "auto"
+    args = config["args"]
+    args.launcher, args.resume = "pytorch", args.resume or "auto"
     command.run(args)
 
 
 if __name__ == "__main__":
-    main()
+    arguments = parse_args()
+    run_cli(lambda: main(arguments))

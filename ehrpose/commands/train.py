@@ -88,14 +88,15 @@ def set_resume(cfg: Config, resume: str | None, work_dir: str | None = None) -> 
     if (
         resume == "auto"
         and cfg.get("load_from")
-        and not Path(_folder(cfg, work_dir), "last_checkpoint").is_file()
+        and not Path(run_folder(cfg, work_dir), "last_checkpoint").is_file()
     ):
         return
     cfg.resume = True
     cfg.load_from = None if resume == "auto" else resume
 
 
-def _folder(cfg: Config, work_dir: str | None) -> str:
+def run_folder(cfg: Config, work_dir: str | None = None) -> str:
+    """Return the folder of a run: ``work_dir``, the config's, or ``work_dirs/<name of the config>``."""
     return work_dir or cfg.get("work_dir") or f"work_dirs/{Path(cfg.filename or 'run').stem}"
 
 
@@ -159,7 +160,7 @@ def set_batch(
         return
     from ehrpose.engine.batch_size import batch_to_resume, find_batch_size
 
-    stored = batch_to_resume(cfg, batch, _folder(cfg, work_dir))
+    stored = batch_to_resume(cfg, batch, run_folder(cfg, work_dir))
     if stored is not None:
         print(f"batch size {stored}, as in the run that is resumed")
         cfg.auto_batch_size = batch = stored

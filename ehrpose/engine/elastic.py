@@ -1,7 +1,7 @@
 """Where a distributed run starts: all processes from one checkpoint, and restarted ones where they were.
 
 torchrun restarts all processes if one of them, or an agent, has ended (``--max-restarts``). The command is then the
-first one again, without ``--resume`` if the user gave none. ``TORCHELASTIC_RESTART_COUNT`` does not tell: each agent
+first one again, without a wish to resume if the user had none. ``TORCHELASTIC_RESTART_COUNT`` does not tell: each agent
 counts only the failures of its own processes, so it may be 0 in some or all processes after a restart. What stays is
 an agent: a checkpoint that was written under an agent that still runs is this job's own.
 """
