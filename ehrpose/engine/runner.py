@@ -58,6 +58,8 @@ class PoseRunner(Runner):
 
     _timestamps: ClassVar[set[str]] = set()
     _timestamp: str
+    _resume: bool
+    _load_from: str | None
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> PoseRunner:
