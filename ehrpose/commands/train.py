@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     from ehrpose.engine import build_runner
 
     cfg = load_config(args.config, args.cfg_options)
-    set_resume(cfg, args.resume)
+    set_resume(cfg, args.resume, args.work_dir)
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
     set_no_validate(cfg, args.no_validate)
@@ -67,17 +67,37 @@ def run(args: argparse.Namespace) -> None:
     build_runner(cfg, args.work_dir, args.launcher).train()
 
 
-def set_resume(cfg: Config, resume: str | None) -> None:
+def set_resume(cfg: Config, resume: str | None, work_dir: str | None = None) -> None:
     """Resume from a checkpoint, with ``"auto"`` from the latest one in the work_dir; None changes nothing.
+
+    Where ``"auto"`` finds none, the run begins, from the config's ``load_from`` if it has one: a command that is run
+    again and again may always ask for it.
+
+    Args:
+        cfg: Config.
+        resume: Checkpoint, ``"auto"`` or None.
+        work_dir: As in ``set_batch``.
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
     """
-    if resume is not None:
-        if resume != "auto" and "://" not in resume and not Path(resume).is_file():
-            raise FileNotFoundError(f"checkpoint not found: {resume}")
-        cfg.resume = True
-        cfg.load_from = None if resume == "auto" else resume
+    if resume is None:
+        return
+    if resume != "auto" and "://" not in resume and not Path(resume).is_file():
+        raise FileNotFoundError(f"checkpoint not found: {resume}")
+    if (
+        resume == "auto"
+        and cfg.get("load_from")
+        and not Path(run_folder(cfg, work_dir), "last_checkpoint").is_file()
+    ):
+        return
+    cfg.resume = True
+    cfg.load_from = None if resume == "auto" else resume
+
+
+def run_folder(cfg: Config, work_dir: str | None = None) -> str:
+    """Return the folder of a run: ``work_dir``, the config's, or ``work_dirs/<name of the config>``."""
+    return work_dir or cfg.get("work_dir") or f"work_dirs/{Path(cfg.filename or 'run').stem}"
 
 
 def set_amp(cfg: Config, amp: bool) -> None:
@@ -140,8 +160,7 @@ def set_batch(
         return
     from ehrpose.engine.batch_size import batch_to_resume, find_batch_size
 
-    folder = work_dir or cfg.get("work_dir") or f"work_dirs/{Path(cfg.filename or 'run').stem}"
-    stored = batch_to_resume(cfg, batch, folder)
+    stored = batch_to_resume(cfg, batch, run_folder(cfg, work_dir))
     if stored is not None:
         print(f"batch size {stored}, as in the run that is resumed")
         cfg.auto_batch_size = batch = stored

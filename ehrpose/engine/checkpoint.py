@@ -15,6 +15,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor
 
+from ehrpose.engine.distributed import SyncStatisticsHook
 from ehrpose.files import WriteError, make_parent, remove_stale, written_beside
 from ehrpose.models.weights.checkpoint import checkpoint_bytes, complete, state_dict_of
 from ehrpose.models.weights.state_dict_diff import compare_tensors
@@ -85,6 +86,9 @@ class SafeCheckpointHook(CheckpointHook):
                 remove_stale(folder)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        for hook in runner.hooks:
+            if isinstance(hook, SyncStatisticsHook):
+                hook.average(runner)
         outdated: int | None = None
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
             kept = [*self.keep_ckpt_ids, step]

@@ -13,6 +13,7 @@ import torch.distributed
 from mmengine.hooks import EMAHook, Hook
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ehrpose.engine.elastic import check_restarts
 from ehrpose.registry import HOOKS
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
@@ -26,7 +27,7 @@ _SOURCES = {
 
 
 def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Raise ValueError if a launcher is unknown or did not start this process."""
+    """Raise ValueError if a launcher is unknown, did not start this process, or cannot restart it safely."""
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, got {launcher!r}")
     missing = [name for name in _SOURCES.get(launcher, ())[:2] if name not in environ]
@@ -34,6 +35,8 @@ def check_launcher(launcher: str, environ: Mapping[str, str] = os.environ) -> No
         start = {"pytorch": "torchrun or tools/dist_train.sh", "slurm": "srun", "mpi": "mpirun"}[launcher]
         names = " and ".join(missing)
         raise ValueError(f"`launcher={launcher!r}` needs {names} to be set: start it with {start}")
+    if launcher == "pytorch":
+        check_restarts(environ)
 
 
 def init_cpu_processes(launcher: str) -> None:
@@ -66,8 +69,9 @@ def leave_processes() -> None:
 class SyncStatisticsHook(Hook):
     """Average the batch norm statistics over the processes before they are saved or used.
 
-    Each process sees its own images, so without this each would validate a different network. PoseRunner registers it
-    if there are several processes.
+    Each process sees its own images, so without this each would validate a different network, and a run that resumes
+    would have lost those of all but the first. PoseRunner registers it if there are several processes, and
+    SafeCheckpointHook calls it before it saves.
     """
 
     priority = "NORMAL"
@@ -79,12 +83,13 @@ class SyncStatisticsHook(Hook):
         self._same = False
 
     def before_val_epoch(self, runner: Any) -> None:  # in iteration-based training, within an epoch
-        self._average(runner)
+        self.average(runner)
 
     def after_train_epoch(self, runner: Any) -> None:
-        self._average(runner)
+        self.average(runner)
 
-    def _average(self, runner: Any) -> None:
+    def average(self, runner: Any) -> None:
+        """Average, once after each iteration; all processes call it."""
         if self._same:
             return
         models = [runner.model, *(hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook))]

@@ -26,6 +26,7 @@ from ehrpose.engine.batches import check_batches
 from ehrpose.engine.checkpoint import CheckpointFitHook, checkpoint_beside
 from ehrpose.engine.console import quieten_console
 from ehrpose.engine.distributed import SyncStatisticsHook, check_launcher, init_cpu_processes
+from ehrpose.engine.elastic import AGENTS, agent_name, agree_on_start, gather
 from ehrpose.engine.freezing import FROZEN, freeze, frozen_before
 from ehrpose.engine.hooks.pending_validation import PendingValidationHook
 from ehrpose.engine.hooks.slow_steps import SlowStepHook
@@ -43,13 +44,13 @@ CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "b
 class PoseRunner(Runner):
     """MMEngine's Runner with these differences.
 
-    Distributed training also works on the CPU (gloo), and the processes share batch-norm statistics for
-    validation. A resumed run equals an uninterrupted one (see ``ehrpose.engine.seeding``), and first makes up for a
-    validation that was cut off. The ETA includes validations (``ehrpose.engine.hooks.time_left``). Checkpoints are
-    written to a temporary file and renamed, and so is the copy of the
-    config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The top-level key
-    ``channels_last=True`` puts the model into channels-last memory, ``keep_freed_memory=True`` makes CPU runs faster
-    (see ``ehrpose.engine.allocator``), ``frozen_parts=[part, ...]`` leaves parts of the model untrained
+    Distributed training also works on the CPU (gloo), the processes share batch-norm statistics for validation, start
+    from one checkpoint, and go on by themselves after a restart (``ehrpose.engine.elastic``). A resumed run equals an
+    uninterrupted one (see ``ehrpose.engine.seeding``), and first makes up for a validation that was cut off. The ETA
+    includes validations (``ehrpose.engine.hooks.time_left``). Checkpoints are written to a temporary file and renamed,
+    and so is the copy of the config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The
+    top-level key ``channels_last=True`` puts the model into channels-last memory, ``keep_freed_memory=True`` makes CPU
+    runs faster (see ``ehrpose.engine.allocator``), ``frozen_parts=[part, ...]`` leaves parts of the model untrained
     (``ehrpose.engine.freezing``). The console shows less than the log file, at least of the level ``console_level``
     (``ehrpose.engine.console``). Runs that start within the same second have separate logs. A data loader that would
     give no batch is a ValueError before anything starts.
@@ -57,6 +58,8 @@ class PoseRunner(Runner):
 
     _timestamps: ClassVar[set[str]] = set()
     _timestamp: str
+    _resume: bool
+    _load_from: str | None
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> PoseRunner:
@@ -188,6 +191,14 @@ class PoseRunner(Runner):
             if hasattr(iterator, "_shutdown_workers"):
                 iterator._shutdown_workers()
                 loader._iterator = None
+
+    def load_or_resume(self) -> None:
+        if self.distributed and not self._has_loaded:
+            self._resume, self._load_from = agree_on_start(self._resume, self._load_from, self.work_dir)
+        super().load_or_resume()
+        if self.distributed:  # a checkpoint has those of its own time
+            agents = {name for name in gather(agent_name()) if name}
+            self.message_hub.update_info(AGENTS, sorted(agents))
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         asked = list(self.message_hub.get_info(FROZEN, ()))

@@ -40,6 +40,7 @@ FOREIGN = {
     "curl",
     "docker",
     "shuf",
+    "export",
 }
 NOT_SCRIPTS = {"setup.py", "utils.py", "best.py"}
 # Fast and without data: they are run unchanged.
@@ -93,6 +94,8 @@ def check_command(words) -> None:
     program = Path(words[0]).name or words[0]
     if program in ("python", "python3"):
         check_python(words[1:])
+    elif program == "torchrun":
+        check_python(list(itertools.dropwhile(lambda word: not word.endswith(".py"), words)))
     elif program == "ehrpose":
         check_arguments(importlib.import_module("ehrpose.__main__"), words[1:])
     elif program == "pip":

@@ -15,6 +15,10 @@ import json, os, subprocess, sys
 words = sys.argv[1:]
 start = words.index({python!r})
 json.dump(words[:start], open("srun.json", "w"))
+print("srun", *words[start:], flush=True)
+if "FAIL_ONCE" in os.environ and not os.path.exists("failed"):
+    open("failed", "w").close()
+    sys.exit(1)
 number = int(next(w for w in words if w.startswith("--ntasks=")).split("=")[1])
 tasks = [subprocess.Popen(words[start:], env=dict(os.environ, SLURM_PROCID=str(rank), SLURM_NTASKS=str(number),
          SLURM_LOCALID=str(rank), SLURM_NODELIST="node[1-2]")) for rank in range(number)]
@@ -24,8 +28,9 @@ SBATCH = """#!{python}
 import json, os, subprocess, sys
 words = sys.argv[1:]
 json.dump(words, open("sbatch.json", "w"))
-first, last = map(int, next(w for w in words if w.startswith("--array=")).split("=")[1].split("-"))
-codes = [subprocess.run(["sh", "-c", words[-1]], env=dict(os.environ, SLURM_ARRAY_TASK_ID=str(task))).returncode
+first, last = map(int, next((w for w in words if w.startswith("--array=")), "=1-1").split("=")[1].split("-"))
+job = dict(os.environ, SLURM_JOB_ID="77", SLURM_NODELIST="node[1-2]")
+codes = [subprocess.run(["sh", "-c", words[-1]], env=dict(job, SLURM_ARRAY_TASK_ID=str(task))).returncode
          for task in range(first, last + 1)]
 sys.exit(max(codes))
 """
@@ -60,7 +65,7 @@ def cluster(root, tmp_path):
                 "PYTHONPATH": places,
                 "PYTHON": sys.executable,
             },
-            **{"GPUS": "2", "GPUS_PER_NODE": "1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"},
+            **{"GPUS": "2", "GPUS_PER_NODE": "1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1", "PORT": port},
             **environment,
         }
         return subprocess.run(
@@ -106,6 +111,36 @@ def test_training_and_testing_on_two_tasks(cluster, toy_config, tmp_path):
 
 
 @pytest.mark.slow
+def test_agents_that_ended_are_started_again_on_two_nodes(cluster, toy_config, tmp_path):
+    words = ("gpu", "pose", toy_config, "my run", "--amp")
+    result = cluster("slurm_torchrun.sh", *words, CPUS_PER_TASK="3", RESTARTS="1", FAIL_ONCE="1")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert json.loads((tmp_path / "sbatch.json").read_text())[:-2] == [
+        *(
+            "-p",
+            "gpu",
+            "--job-name=pose",
+            "--nodes=2",
+            "--ntasks-per-node=1",
+            "--gres=gpu:1",
+            "--cpus-per-task=3",
+        ),
+        *("--requeue", "--open-mode=append"),
+    ]
+    assert json.loads((tmp_path / "srun.json").read_text()) == [
+        *("--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=3", "--kill-on-bad-exit=1"),
+    ]
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith("srun")]
+    assert [word for line in lines for word in line if word.startswith("--rdzv-id")] == [
+        "--rdzv-id=77.0",
+        "--rdzv-id=77.1",
+    ]
+    assert any(word.startswith("--rdzv-endpoint=localhost:") for word in lines[1])
+    assert lines[1][-2:] == ["--resume", "--amp"]
+    assert (tmp_path / "my run/epoch_1.pth").is_file()
+
+
+@pytest.mark.slow
 def test_an_array_of_tasks_does_all_photos(cluster, scene_photos, exported_small, tmp_path):
     scene_photos.rename(tmp_path / "my photos")
     words = [
@@ -127,7 +162,7 @@ def test_an_array_of_tasks_does_all_photos(cluster, scene_photos, exported_small
     assert len((tmp_path / "my out/table.jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("script", ["slurm_train.sh", "slurm_test.sh", "slurm_batch.sh"])
+@pytest.mark.parametrize("script", ["slurm_train.sh", "slurm_test.sh", "slurm_batch.sh", "slurm_torchrun.sh"])
 def test_too_few_words_show_the_usage(cluster, script):
     result = cluster(script, "gpu", "pose")
     assert result.returncode == 2

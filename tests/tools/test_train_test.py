@@ -80,6 +80,25 @@ def test_resumes_from_a_named_checkpoint(train, toy_file, tmp_path):
     assert [p.name for p in Path("b").glob("epoch*")] == ["epoch_2.pth"]
 
 
+def test_always_asking_to_resume_begins_with_the_weights_of_the_config(train, toy_file):
+    train([str(toy_file), "--work-dir", "first"])
+    options = [
+        "--work-dir",
+        "run",
+        "--resume",
+        "--cfg-options",
+        "load_from=first/epoch_1.pth",
+        "optim_wrapper.optimizer.lr=0.0",
+    ]
+    train([str(toy_file), *options])
+    begun, first = (
+        torch.load(f"{folder}/epoch_1.pth", weights_only=True)["state_dict"] for folder in ("run", "first")
+    )
+    assert torch.equal(begun["net.0.weight"], first["net.0.weight"])
+    train([str(toy_file), *options, "train_cfg.max_epochs=2"])
+    assert epochs_in(Path("run/epoch_2.pth")) == 2
+
+
 def test_options_reach_the_run(train, toy_file, toy, tmp_path):
     train([str(toy_file), "--work-dir", "run", "--amp", "--no-validate", "--auto-scale-lr", "--cfg-options",
            "auto_scale_lr.base_batch_size=4"])  # fmt: skip
