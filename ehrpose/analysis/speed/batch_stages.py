@@ -92,18 +92,17 @@ def measure_costs(options: BatchOptions, seconds: float, size_wh: tuple[int, int
         with clock.stage("join"):
             merged = Outputs(plan, sink, options, worker.facts.meta).write()
         assert merged.table is not None
-        sizes = [Path(video).stat().st_size, _size(sink.folder), merged.table.stat().st_size]
-    hours = round(seconds * FPS) / FPS / _HOUR
-    found = {name: value / hours for name, value in clock.seconds.items()}
-    per_hour = [size / hours for size in sizes]
-    return Costs(
-        found,
-        start,
-        hours / len(plan.items),
-        *per_hour,
-        people / max(merged.frames, 1),
-        worker.predictor.name,
-    )
+        hours = merged.frames / FPS / _HOUR
+        return Costs(
+            {name: value / hours for name, value in clock.seconds.items()},
+            start,
+            hours / len(plan.items),
+            Path(video).stat().st_size / hours,
+            sum(file.stat().st_size for file in sink.folder.iterdir()) / hours,
+            merged.table.stat().st_size / hours,
+            people / merged.frames,
+            worker.predictor.name,
+        )
 
 
 def _work(items: list[WorkItem], worker: ItemWorker, sink: Sink, clock: _Clock) -> int:
@@ -137,7 +136,3 @@ class _Timed:
         people = self._predictor.predict(images)
         self.seconds += time.thread_time() - start
         return people
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
