@@ -19,7 +19,7 @@ codec = dict(
     score_power=2.0,
     score_size=0.25,
     pair_ratio=0.5,
-    max_limb=2.0,
+    max_limb=1.5,
 )
 test_size = 384
 max_iters = 880

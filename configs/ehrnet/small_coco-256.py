@@ -11,7 +11,7 @@ _base_ = [
 ]
 
 # Position alongside weak tags in the grouping, ranking of people, left/right correction: see docs/codec.md.
-codec = dict(input_size=256, place_weight=1.5, score_power=2.0, score_size=0.25, pair_ratio=0.5, max_limb=2.0)
+codec = dict(input_size=256, place_weight=1.5, score_power=2.0, score_size=0.25, pair_ratio=0.5, max_limb=1.5)
 test_size = 320
 max_iters = 12000
 pretrained = "data/pretrained/efficientnet_lite0.pth"

@@ -18,7 +18,7 @@ codec = dict(
     score_power=2.0,
     score_size=0.25,
     pair_ratio=0.5,
-    max_limb=2.0,
+    max_limb=1.5,
 )
 test_size = 320
 max_iters = 1400

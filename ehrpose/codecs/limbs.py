@@ -18,7 +18,7 @@ SLACK = 4.0  # input px
 # What is cut off with at least this many keypoints is a person of its own.
 FEWEST_KEYPOINTS = 3
 # Keypoints that were filled in, or put to the other side, are guesses: they may be farther by this factor.
-GUESS = 1.5
+GUESS = 1.75
 
 
 def far_parts(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ehrpose.codecs import AssociativeEmbedding
-from ehrpose.codecs.limbs import SLACK, far_parts
+from ehrpose.codecs.limbs import GUESS, SLACK, far_parts
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.limbs import too_long, usual_lengths
 from ehrpose.structures import Maps
@@ -164,16 +164,16 @@ def test_a_skeleton_without_lengths_keeps_all():
 @pytest.mark.parametrize("fill_missing", [False, True])
 def test_no_limb_of_the_people_found_is_too_long(rng, fill_missing):
     """Whatever the candidates, filled or not."""
-    num_before = 0
-    for _ in range(30):
+    num_before, limit = 0, 2.0 * GUESS
+    for _ in range(60):
         points = whole(A, rng.permutation(6)[: rng.integers(2, 6)])
         points += [(k, rng.uniform(10, 246, 2), rng.uniform(0.2, 1)) for k in range(6)]
         people = decode(points, fill_missing=fill_missing)
         before = decode(points, fill_missing=fill_missing, max_limb=None)
         num_before += too_long(
-            before.keypoints, before.keypoint_scores > 0, SKELETON, USUAL, 3.0, SLACK
+            before.keypoints, before.keypoint_scores > 0, SKELETON, USUAL, limit, SLACK
         ).any()
-        assert not too_long(people.keypoints, people.keypoint_scores > 0, SKELETON, USUAL, 3.0, SLACK).any()
+        assert not too_long(people.keypoints, people.keypoint_scores > 0, SKELETON, USUAL, limit, SLACK).any()
     assert num_before > 5
 
 
