@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from ehrpose.cli import run_cli
+from ehrpose.cli import add_cfg_options, run_cli
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,6 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tiles", type=int, default=10, help="photos in each (default: %(default)s)")
     parser.add_argument("--height", type=int, default=300, help="of each, px (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of photos")
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.inferencers.predictors import open_predictor
     from ehrpose.keypoint_meta import KeypointMeta
 
-    predictor = open_predictor(args.model)
+    predictor = open_predictor(args.model, cfg_options=args.cfg_options or None)
     pictures = tiled_photos(
         args.ann_file,
         args.img_dir,
