@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Any, Callable, Deque, Optional
 
 from ehrpose.counted import counted
 from ehrpose.cpu import available_cores, throttled_seconds
-from ehrpose.threads import WAIT_POLICY, waits_asleep
+from ehrpose.threads import WAIT_POLICY, load_average, spins_long
 
 # How many times longer than the median of the earlier steps, and how many steps in a row: a laptop that was suspended,
 # a stopped process, a collection of garbage or a code that is compiled makes one step slow, and nothing is to be done.
@@ -22,14 +21,6 @@ _FIRST, _KEPT = 5, 50
 _EVERY = 600.0
 # Shorter steps are slow for no one.
 _LEAST_S = 0.05
-
-
-def load_average() -> Optional[float]:
-    """Return the mean number of processes that wanted a core in the last minute; None where it is not known."""
-    try:
-        return os.getloadavg()[0]
-    except (AttributeError, OSError):  # Windows
-        return None
 
 
 class SlowSteps:
@@ -114,7 +105,7 @@ class SlowSteps:
 
     def _cause(self, worked: float, held_back: Optional[float]) -> str:
         load, cores = self._load(), counted(self._cores, "core")
-        sleep = "" if waits_asleep() else f", or start with {WAIT_POLICY}=passive"
+        sleep = f", or start with {WAIT_POLICY}=passive" if spins_long() else ""
         if self._waited > worked:
             busy = f" (load average {load:.1f} on {cores})" if load is not None else ""
             return f"they wait for data: look at the disk or network, or raise num_workers{busy}"

@@ -1,4 +1,4 @@
-"""Threads that the command line sets up: a container's share, sleeping while they wait, and the user's own wishes."""
+"""Threads that the command line sets up: a container's share, short waits, and the user's own wishes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pytest
 
 from ehrpose import threads
 from ehrpose.machine_info import threads_in_use
-from ehrpose.threads import default_threads, prepare_process, waits_asleep
+from ehrpose.threads import default_threads, prepare_process, spins_long, wait_policy
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Return a function that sets the cores of the machine and those that the process may use."""
+    """Return a function that sets the cores of the machine, those that the process may use, and the load."""
 
-    def set_cores(all_cores, usable):
+    def set_cores(all_cores, usable, load=0.1):
+        monkeypatch.setattr(threads, "load_average", lambda: load)
         monkeypatch.setattr(threads, "machine_cores", lambda: all_cores)
         monkeypatch.setattr(threads, "available_cores", lambda: usable)
 
@@ -28,14 +29,24 @@ def test_a_whole_machine_keeps_the_libraries_own_numbers(machine):
     machine(8, 8)
     env = {}
     prepare_process(env)
-    assert env == {"OMP_WAIT_POLICY": "passive"}
+    assert env == {"GOMP_SPINCOUNT": "3000"}
+
+
+@pytest.mark.parametrize(("load", "sleeps"), [(0.9, False), (1.1, True), (None, False)])
+def test_threads_that_cannot_spin_briefly_sleep_on_a_busy_machine(machine, load, sleeps):
+    machine(2, 2, load)
+    env = {}
+    prepare_process(env)
+    assert env == {"GOMP_SPINCOUNT": "3000", **({"KMP_BLOCKTIME": "0"} if sleeps else {})}
 
 
 def test_a_containers_share_is_the_number_of_threads(machine):
     machine(64, 2)
     env = {}
     prepare_process(env)
-    assert env == {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "2", "OPENCV_FOR_THREADS_NUM": "2"}
+    assert env == {
+        "GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "0", "OMP_NUM_THREADS": "2", "OPENCV_FOR_THREADS_NUM": "2",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -44,9 +55,9 @@ def test_a_containers_share_is_the_number_of_threads(machine):
         ({"OMP_WAIT_POLICY": "active"}, {"OMP_NUM_THREADS"}),
         ({"GOMP_SPINCOUNT": "100"}, {"OMP_NUM_THREADS"}),
         ({"KMP_BLOCKTIME": "200"}, {"OMP_NUM_THREADS"}),
-        ({"OMP_NUM_THREADS": "7"}, {"OMP_WAIT_POLICY"}),
-        ({"MKL_NUM_THREADS": "7"}, {"OMP_WAIT_POLICY"}),
-        ({"OPENCV_FOR_THREADS_NUM": "7"}, {"OMP_WAIT_POLICY", "OMP_NUM_THREADS"}),
+        ({"OMP_NUM_THREADS": "7"}, {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"}),
+        ({"MKL_NUM_THREADS": "7"}, {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"}),
+        ({"OPENCV_FOR_THREADS_NUM": "7"}, {"GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS"}),
     ],
 )
 def test_what_the_user_has_set_stays(machine, given, changed):
@@ -76,10 +87,29 @@ def test_threads_of_libraries_that_do_not_ask_openmp(machine, monkeypatch, value
     assert default_threads() == expected
 
 
-def test_only_a_passive_policy_lets_threads_sleep(monkeypatch):
-    for value, expected in (("passive", True), (" PASSIVE", True), ("active", False), ("", False)):
+def test_the_policy_is_one_of_openmps(monkeypatch):
+    for value, expected in (("passive", "passive"), (" ACTIVE", "active"), ("", ""), ("sometimes", "")):
         monkeypatch.setenv("OMP_WAIT_POLICY", value)
-        assert waits_asleep() is expected
+        assert wait_policy() == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, True),
+        ({"OMP_WAIT_POLICY": "passive"}, False),
+        ({"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "0"}, True),
+        ({"GOMP_SPINCOUNT": "3000"}, False),
+        ({"GOMP_SPINCOUNT": "300000"}, True),
+        ({"GOMP_SPINCOUNT": "infinity"}, True),
+    ],
+)
+def test_threads_that_spin_for_milliseconds(monkeypatch, settings, expected):
+    for name in threads.SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert spins_long() is expected
 
 
 def run(root, code, **settings):
@@ -104,11 +134,11 @@ def test_importing_the_library_sets_nothing(root):
 def test_a_command_sets_them_up_for_itself_and_its_processes(root):
     code = (
         "import os, subprocess, sys\nfrom ehrpose.cli import run_cli\n"
-        "show = \"import os; print(os.environ.get('OMP_WAIT_POLICY'))\"\n"
+        "show = \"import os; print(os.environ.get('GOMP_SPINCOUNT'))\"\n"
         "run_cli(lambda: subprocess.run([sys.executable, '-c', show], check=True))"
     )
-    assert run(root, code) == ["passive"]
-    assert run(root, code, OMP_WAIT_POLICY="active") == ["active"]
+    assert run(root, code) == ["3000"]
+    assert run(root, code, OMP_WAIT_POLICY="active") == ["None"]
 
 
 def test_info_says_what_decides_about_threads(monkeypatch):

@@ -45,7 +45,8 @@ def test_the_second_slow_step_in_a_row_is_told_once_with_other_programs_as_the_c
 
 
 def test_spinning_threads_are_advised_to_sleep(monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     machine = Machine(load=11.4)
     machine.usual()
     machine.step(2.5)

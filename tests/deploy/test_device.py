@@ -143,17 +143,21 @@ def test_threads_follow_the_containers_share(exported, gpu_machine, monkeypatch)
     assert session.options.intra_op_num_threads == 5
 
 
-@pytest.mark.parametrize(("policy", "spinning"), [("passive", "0"), ("active", None), ("", None)])
-def test_threads_sleep_where_openmps_do(exported, gpu_machine, monkeypatch, policy, spinning):
+@pytest.mark.parametrize(
+    ("policy", "entries"),
+    [("passive", {"allow_spinning": "0"}), ("active", {}), ("", {"spin_duration_us": "20"})],
+)
+def test_threads_spin_as_long_as_openmps_policy_says(exported, gpu_machine, monkeypatch, policy, entries):
     path, session = exported(), gpu_machine(Session())
     monkeypatch.setenv("OMP_WAIT_POLICY", policy)
     PoseRuntime(path).close()
-    key = "session.intra_op.allow_spinning"
-    if spinning is None:
-        with pytest.raises(RuntimeError, match="allow_spinning"):
-            session.options.get_session_config_entry(key)
-    else:
-        assert session.options.get_session_config_entry(key) == spinning
+    for name in ("allow_spinning", "spin_duration_us"):
+        key = f"session.intra_op.{name}"
+        if name in entries:
+            assert session.options.get_session_config_entry(key) == entries[name]
+        else:
+            with pytest.raises(RuntimeError, match=name):
+                session.options.get_session_config_entry(key)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

@@ -1,4 +1,4 @@
-"""Compare one thread, threads that spin while they wait and threads that sleep, on this machine and beside busy loops.
+"""Compare one thread and threads that spin while they wait, briefly or not at all, also beside busy loops.
 
 Example: python tools/analysis_tools/benchmark_threads.py ehrnet-small --busy 0 2
 """

@@ -1,4 +1,4 @@
-"""How long a photo takes with one thread, with threads that spin while they wait, and with threads that sleep.
+"""How long a photo takes with one thread, and with several that spin long, briefly or not at all while they wait.
 
 Each way has a process of its own, as OpenMP reads its settings once. The processes take turns, so that a change of the
 machine's load meets all of them; those whose turn it is not are idle.
@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ehrpose.threads import SETTINGS
+from ehrpose.threads import SETTINGS, SHORT_SPIN, SPIN_COUNT, WAIT_POLICY
 
 _BUSY = "while True: pass"
 
@@ -60,11 +60,14 @@ class Measured(NamedTuple):
 
 
 def ways(num_threads: int) -> list[Way]:
-    """Return what is compared: spinning, sleeping, one thread."""
+    """Return what is compared: spinning as the libraries do, briefly as the commands do, not at all; one thread."""
+    brief = {SPIN_COUNT: str(SHORT_SPIN)}
+    long = {WAIT_POLICY: "active", SPIN_COUNT: "300000"}  # GNU's own number, and ONNX Runtime's own time
     return [
-        Way(f"{num_threads} threads, spinning", num_threads, {}),
-        Way(f"{num_threads} threads, sleeping", num_threads, {"OMP_WAIT_POLICY": "passive"}),
-        Way("1 thread", 1, {"OMP_WAIT_POLICY": "passive"}),
+        Way(f"{num_threads} threads, spinning", num_threads, long),
+        Way(f"{num_threads} threads, spinning briefly", num_threads, brief),
+        Way(f"{num_threads} threads, sleeping", num_threads, {WAIT_POLICY: "passive"}),
+        Way("1 thread", 1, brief),
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.registry import BACKENDS
-from ehrpose.threads import default_threads, waits_asleep
+from ehrpose.threads import SHORT_SPIN_US, default_threads, wait_policy
 
 Provider = Union[str, Tuple[str, Dict[str, Any]]]
 
@@ -35,7 +35,8 @@ class OnnxRuntimeBackend(Backend):
     Args:
         path: See ``Backend``.
         num_threads: CPU threads; None: ``OMP_NUM_THREADS``, or at most as many as there are cores that this process
-            may use, also in a container. With ``OMP_WAIT_POLICY=passive``, threads that wait sleep.
+            may use, also in a container. Threads that wait spin for 20 us; with ``OMP_WAIT_POLICY=passive`` they sleep,
+            with ``active`` they spin as long as ONNX Runtime lets them.
         check_hashes: See ``Backend``.
         device: ``"cpu"``, ``"cuda:0"``, ``"tensorrt:0"``, ``"openvino:GPU"``, ``"directml:0"``, ``"coreml"``,
             ``"qnn"`` or ``"rocm:0"``: the execution provider, which the installed package must have. None: the CPU.
@@ -147,8 +148,11 @@ def session_options(num_threads: Optional[int]) -> Any:
     threads = num_threads or default_threads()
     if threads is not None:
         options.intra_op_num_threads = threads
-    if waits_asleep():
+    if wait_policy() == "passive":
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    elif not wait_policy():
+        # Versions that do not know the key ignore it; their threads spin for milliseconds.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SHORT_SPIN_US))
     return options
 
 
