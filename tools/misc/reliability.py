@@ -35,7 +35,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     fuzz.add_argument("--start", type=int, default=0, help="number of the first case")
     soak = jobs.add_parser("soak", help="a long run, watching memory and open files")
     soak.add_argument("--minutes", type=float, default=10, help="time of all areas (default: %(default)s)")
-    soak.add_argument("--areas", nargs="+", choices=["predict", "web"], default=["predict", "web"])
+    soak.add_argument("--areas", nargs="+", choices=["predict", "web", "video"], default=["predict", "web"])
+    soak.add_argument(
+        "--video-hours", type=float, default=2, help="length of the video (default: %(default)s)"
+    )
     soak.add_argument("--model", default="ehrnet-small", help="as for ehrpose predict (default: %(default)s)")
     crash = jobs.add_parser("crash", help="failing disks and kills")
     crash.add_argument("--areas", nargs="+", choices=list(JOBS), default=list(JOBS), help="what to try")
@@ -48,9 +51,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     bits.add_argument("--copies", type=int, default=3000, help="copies of each format (default: %(default)s)")
     bits.add_argument("--seed", type=int, default=0, help="seed of the damage (default: %(default)s)")
     args = parser.parse_args(argv)
-    for name in ("minutes", "cases", "points", "repeats", "copies"):
+    for name in ("minutes", "cases", "points", "repeats", "copies", "video_hours"):
         if getattr(args, name, 1) <= 0:
-            parser.error(f"expected --{name} above 0, got {getattr(args, name)}")
+            option = name.replace("_", "-")
+            parser.error(f"expected --{option} above 0, got {getattr(args, name)}")
     for name in ("seed", "start"):
         if getattr(args, name, 0) < 0:
             parser.error(f"expected --{name} of at least 0, got {getattr(args, name)}")
@@ -85,7 +89,7 @@ def _results(args: argparse.Namespace) -> list:
         return crash(args.areas, args.points, 60 * args.minutes, args.seed)
     from ehrpose.analysis.reliability.soak import soak
 
-    return soak(args.model, args.areas, 60 * args.minutes)
+    return soak(args.model, args.areas, 60 * args.minutes, args.video_hours)
 
 
 if __name__ == "__main__":

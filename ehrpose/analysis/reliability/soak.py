@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from ehrpose.analysis.reliability.results import Result
+from ehrpose.analysis.reliability.soak_video import soak_video
 from ehrpose.analysis.speed.web_load import ask, resident, server, tree
 from ehrpose.counted import counted
 from ehrpose.files import temporary_folder, write_bytes
@@ -85,20 +86,25 @@ def _open_files(pid: int) -> int:
         return 0
 
 
-def soak(model: str, areas: Sequence[str], seconds: float) -> list[Result]:
+def soak(model: str, areas: Sequence[str], seconds: float, video_hours: float = 2.0) -> list[Result]:
     """Run areas one after the other, each for its share of the time.
 
     Args:
         model: As for ``ehrpose predict``.
-        areas: ``"predict"``, ``"web"``.
-        seconds: Time of all together.
+        areas: ``"predict"``, ``"web"``, ``"video"``.
+        seconds: Time of all together but ``"video"``, which takes as long as its video.
+        video_hours: Length of that video.
 
     Raises:
         ValueError: This is not Linux, or the model or the server does not start.
     """
     if not Path("/proc/self/fd").exists():
         raise ValueError("memory and open files are read from /proc: expected Linux")
-    runs = {"predict": _soak_predict, "web": _soak_web}
+    runs = {
+        "predict": _soak_predict,
+        "web": _soak_web,
+        "video": lambda model, _: soak_video(model, video_hours),
+    }
     return [runs[area](model, seconds / len(areas)) for area in areas]
 
 

@@ -16,7 +16,7 @@ from ehrpose.batch.options import BatchOptions
 from ehrpose.batch.outputs import Outputs
 from ehrpose.batch.planning import make_plan
 from ehrpose.batch.process import process_item
-from ehrpose.batch.sink import Sink
+from ehrpose.batch.sink import ITEMS, Sink
 from ehrpose.batch.worker import ItemWorker
 from ehrpose.files import temporary_folder
 
@@ -98,8 +98,8 @@ def measure_costs(options: BatchOptions, seconds: float, size_wh: tuple[int, int
             start,
             hours / len(plan.items),
             Path(video).stat().st_size / hours,
-            sum(file.stat().st_size for file in sink.folder.iterdir()) / hours,
-            merged.table.stat().st_size / hours,
+            sum(file.stat().st_size for file in (folder / "out" / ITEMS).iterdir()) / hours,
+            Path(merged.table).stat().st_size / hours,
             people / merged.frames,
             worker.predictor.name,
         )

@@ -53,3 +53,15 @@ def test_a_short_soak_has_the_same_answers(root):
     assert [result.area for result in results] == ["predict", "web"]
     assert all(result.cases > 10 for result in results)
     assert [result.faults for result in results] == [[], []]
+
+
+def test_each_frame_of_a_long_video_is_in_the_table(root, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    model = str(root / "tests/data/tiny_network.onnx")
+    (result,) = soak(model, ["video"], 1.0, video_hours=0.01)
+    assert (result.cases, result.faults, result.lost) == (900, [], "nothing")
+    monkeypatch.setattr("ehrpose.analysis.reliability.soak_video._rows", lambda path: 899)
+    (result,) = soak(model, ["video"], 1.0, video_hours=0.01)
+    assert result.faults == ["the table has 899 of 900 frames"]
+    with pytest.raises(ValueError, match="did not start"):
+        soak(str(root / "tests/data/none.onnx"), ["video"], 1.0, video_hours=0.001)
