@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -65,18 +64,24 @@ Number pairwise_sum(const Number* values, std::size_t count) {
   return sum;
 }
 
-// Whether all values are at most kLargest in size; false for NaN. The bits of floats without their sign are ordered like
-// the floats, and integers in blocks of a fixed length are compared several at a time.
+constexpr int kBlock = 16;  // values that compilers compare or add several at a time, as their number is known
+
+bool any_above(const float* values, float least) {
+  int above = 0;
+  for (int j = 0; j < kBlock; ++j) above |= values[j] > least;
+  return above != 0;
+}
+
+// Whether all values are at most kLargest in size; false for NaN.
 bool all_usual(const float* values, std::size_t count) {
-  std::int32_t limit = 0;
-  std::memcpy(&limit, &kLargest, sizeof limit);
-  constexpr std::size_t kBlock = 16;
-  std::int32_t bits[kBlock] = {}, excess[kBlock] = {};
-  for (std::size_t i = 0; i < count; i += kBlock) {
-    std::memcpy(bits, values + i, std::min(kBlock, count - i) * sizeof(float));
-    for (std::size_t j = 0; j < kBlock; ++j) excess[j] |= (bits[j] & 0x7fffffff) > limit;
+  // Sums of squares cannot hide a large value. What they leave open is decided exactly.
+  float sums[kBlock] = {};
+  std::size_t i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    for (int j = 0; j < kBlock; ++j) sums[j] += values[i + static_cast<std::size_t>(j)] * values[i + static_cast<std::size_t>(j)];
   }
-  return std::all_of(excess, excess + kBlock, [](std::int32_t e) { return e == 0; });
+  const bool small = std::all_of(sums, sums + kBlock, [](float sum) { return sum <= 0.5f * kLargest * kLargest; });
+  return std::all_of(values + (small ? i : 0), values + count, [](float value) { return std::fabs(value) <= kLargest; });
 }
 
 void check_values(const char* name, const float* values, std::size_t count) {
@@ -164,16 +169,11 @@ bool is_maximum(const Map& map, int k, int y, int x) {
 // heatmap.find_peaks with a window of 3: the local maxima of a type above `least`, in raster order.
 std::vector<Peak> peaks_of(const Map& map, int k, float least) {
   std::vector<Peak> found;
-  constexpr int kBlock = 8;  // few pixels are above: blocks without one are passed over at once
   for (int y = 0; y < map.height; ++y) {
     const float* row = row_of(map, k, y);
     for (int start = 0; start < map.width; start += kBlock) {
       const int end = std::min(start + kBlock, map.width);
-      if (end - start == kBlock) {
-        int above = 0;
-        for (int j = 0; j < kBlock; ++j) above |= row[start + j] > least;
-        if (!above) continue;
-      }
+      if (end - start == kBlock && !any_above(row + start, least)) continue;  // as most are
       for (int x = start; x < end; ++x) {
         if (row[x] > least && is_maximum(map, k, y, x)) found.push_back({row[x], y, x, found.size()});
       }
@@ -594,7 +594,14 @@ class Filler {
     const int top = std::max(low_y - reach, 0), bottom = std::min(high_y + reach + 1, coarse_.height);
     for (std::size_t k = 0; k < row.size(); ++k) {
       if (row[k] >= 0) continue;
-      const auto [x, y] = best_pixel(static_cast<int>(k), person.tag, left, right, top, bottom);
+      // The rows of the person first: a good pixel found early leaves little to compare.
+      Best best;
+      best.x = left;
+      best.y = top;
+      search_rows(static_cast<int>(k), person.tag, left, right, low_y, high_y + 1, best);
+      search_rows(static_cast<int>(k), person.tag, left, right, top, low_y, best);
+      search_rows(static_cast<int>(k), person.tag, left, right, high_y + 1, bottom, best);
+      const int x = best.x, y = best.y;
       const float score = row_of(coarse_, static_cast<int>(k), y)[x];
       if (!(score > 0)) continue;
       const auto [fine_x, fine_y] = climbed(static_cast<int>(k), on_fine_.x.to_map(on_coarse_.x.to_input(x)),
@@ -638,35 +645,40 @@ class Filler {
     return row_of(coarse_, k, y)[x] - rounded(distance);
   }
 
-  // The first pixel of highest heat minus rounded tag distance, x and y.
-  std::pair<int, int> best_pixel(int k, const std::vector<float>& tag, int left, int right, int top, int bottom) {
+  // A pixel of the coarsest maps and its heat minus the rounded tag distance.
+  struct Best {
+    float value = -std::numeric_limits<float>::infinity();
+    int x, y;
+  };
+
+  // Looks for a better pixel in the rows from `top` to `bottom`, or an equal one that comes first in raster order.
+  void search_rows(int k, const std::vector<float>& tag, int left, int right, int top, int bottom, Best& best) {
     const std::vector<float>& highest = highest_of(k);
-    float best = -std::numeric_limits<float>::infinity();
-    std::pair<int, int> at{left, top};
-    constexpr int kBlock = 8;
     for (int y = top; y < bottom; ++y) {
-      if (!(highest[static_cast<std::size_t>(y)] > best)) continue;
+      const bool comes_first = y < best.y;
+      float limit = comes_first ? std::nextafter(best.value, -FLT_MAX) : best.value;
+      if (!(highest[static_cast<std::size_t>(y)] > limit)) continue;
       const float *heat = row_of(coarse_, k, y), *tags = row_of(tags_, k, y);
       for (int start = left; start < right; start += kBlock) {
         const int end = std::min(start + kBlock, right);
-        if (tag.size() == 1 && end - start == kBlock) {  // blocks of a fixed length, several pixels at a time
-          float most[kBlock];
-          for (int j = 0; j < kBlock; ++j) most[j] = heat[start + j] - rounded(std::fabs(tags[start + j] - tag[0]));
-          int above = 0;
-          for (int j = 0; j < kBlock; ++j) above |= most[j] > best;
-          if (!above) continue;
+        if (end - start == kBlock) {
+          if (!any_above(heat + start, limit)) continue;  // no distance makes it higher
+          if (tag.size() == 1) {
+            float most[kBlock];
+            for (int j = 0; j < kBlock; ++j) most[j] = heat[start + j] - rounded(std::fabs(tags[start + j] - tag[0]));
+            if (!any_above(most, limit)) continue;
+          }
         }
         for (int x = start; x < end; ++x) {
-          if (!(heat[x] > best)) continue;  // no distance makes it higher
+          if (!(heat[x] > limit)) continue;
           const float value = reach_of(k, tag, y, x);
-          if (value > best) {
-            best = value;
-            at = {x, y};
-          }
+          if (!(value > limit)) continue;
+          best.value = limit = value;
+          best.x = x;
+          best.y = y;
         }
       }
     }
-    return at;
   }
 
   // The highest pixel of the finest heatmap within 1.5 px of a position, the first of equal ones; x and y.
