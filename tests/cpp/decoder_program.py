@@ -14,7 +14,7 @@ from ehrpose.structures import PeakMaps
 
 CPP = Path(__file__).resolve().parents[2] / "cpp"
 STRICT = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion")
-SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZED = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # Largest differences: positions in px, scores as a share of the largest.
 PIXELS, SCORES = 0.01, 1e-5
 
@@ -22,7 +22,17 @@ PIXELS, SCORES = 0.01, 1e-5
 def compile_program(target, source, *flags):
     """Compile a program of ``source`` and the decoder."""
     files = (str(source), str(CPP / "ehrpose_decoder.cpp"))
-    command = ("g++", "-std=c++17", *STRICT, *flags, f"-I{CPP}", f"-I{CPP / 'examples'}", *files, "-o", str(target))
+    command = (
+        "g++",
+        "-std=c++17",
+        *STRICT,
+        *flags,
+        f"-I{CPP}",
+        f"-I{CPP / 'examples'}",
+        *files,
+        "-o",
+        str(target),
+    )
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return target
@@ -32,13 +42,20 @@ def run_program(program, *arguments):
     """Run a program with sanitizers; what they find ends it with an exit code of its own."""
     env = {**os.environ, "ASAN_OPTIONS": "exitcode=99:detect_leaks=1", "UBSAN_OPTIONS": "exitcode=98"}
     return subprocess.run(
-        [str(program), *map(str, arguments)], env=env, capture_output=True, text=True, check=False, timeout=600
+        [str(program), *map(str, arguments)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
 
 
 def codec_config(codec):
     """Return the config of a codec as a sidecar holds it."""
-    options = {option.name: getattr(codec.settings, option.name) for option in option_parameters(DecodeSettings)}
+    options = {
+        option.name: getattr(codec.settings, option.name) for option in option_parameters(DecodeSettings)
+    }
     keypoints = {**codec.meta.to_dict(), "sigmas": [float(sigma) for sigma in codec.meta.sigmas]}
     return {
         "type": "AssociativeEmbedding", "keypoints": keypoints, "input_size": codec.input_size,

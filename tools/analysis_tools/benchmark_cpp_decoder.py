@@ -31,13 +31,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if args.rounds < 1 or min(args.people) < 0 or any(side < 32 or side % 32 for side in args.sides):
-        raise ValueError("expected --rounds of at least 1, --people from 0, and --sides of multiples of 32 px")
+        raise ValueError(
+            "expected --rounds of at least 1, --people from 0, and --sides of multiples of 32 px"
+        )
 
     from ehrpose.analysis.codec.cpp_benchmark import print_cpp_benchmark
 
-    print_cpp_benchmark(
-        Path(args.network), ROOT / "cpp", args.people, args.sides, args.rounds, args.compiler
-    )
+    print_cpp_benchmark(Path(args.network), ROOT / "cpp", args.people, args.sides, args.rounds, args.compiler)
 
 
 if __name__ == "__main__":
