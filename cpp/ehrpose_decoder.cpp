@@ -1,5 +1,5 @@
-// See ehrpose_decoder.h. Each function says which one of ehrpose.codecs it follows; where that rounds to float32, this
-// does too, and sums run in NumPy's order, as a last bit may decide which of two equal people comes first.
+// See ehrpose_decoder.h. Each function says which one of ehrpose.codecs it follows; where that rounds to float32,
+// this does too, and sums run in NumPy's order, as a last bit may decide which of two equal people comes first.
 #include "ehrpose_decoder.h"
 
 #include <algorithm>
@@ -13,23 +13,24 @@ namespace ehrpose {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr float kLargest = 1e15f;       // argument_checks.LARGEST: squares of differences stay far from overflow
-constexpr int kLargestSide = 1 << 15;   // px of a map; keeps all products of sizes far from overflow
-constexpr int kMostTypes = 1000;        // as in the sidecar's schema, and the next two
+constexpr float kLargest = 1e15f;      // argument_checks.LARGEST: squares of differences stay far from overflow
+constexpr int kLargestSide = 1 << 15;  // px of a map; keeps all products of sizes far from overflow
+constexpr int kMostTypes = 1000;       // as in the sidecar's schema, and the next two
 constexpr int kMostCandidates = 10000;
 constexpr int kMostLimbs = 10000;
-constexpr double kFillReach = 3.0, kFillLeast = 0.2;                      // fast_decoding.FILL_*
-constexpr double kOnePlace = 0.85, kReach = 2.0, kLeastReach = 4.0;       // sides.*
-constexpr double kSlack = 4.0, kGuess = 1.5;                              // limbs.*
+constexpr double kFillReach = 3.0, kFillLeast = 0.2;                 // fast_decoding.FILL_*
+constexpr double kOnePlace = 0.85, kReach = 2.0, kLeastReach = 4.0;  // sides.*
+constexpr double kSlack = 4.0, kGuess = 1.5;                         // limbs.*
 constexpr int kFewestKeypoints = 3, kFewestLimbs = 3;
-constexpr float kAreaOfBox = 0.53f;                                       // oks.AREA_OF_BOX
+constexpr float kAreaOfBox = 0.53f;  // oks.AREA_OF_BOX
 
 using Row = std::vector<int>;  // the candidate of each type, counted within the type; -1: the person has none
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
 std::string shape_of(const Map& map) {
-  return "(" + std::to_string(map.channels) + ", " + std::to_string(map.height) + ", " + std::to_string(map.width) + ")";
+  return "(" + std::to_string(map.channels) + ", " + std::to_string(map.height) + ", " + std::to_string(map.width) +
+         ")";
 }
 
 // A double that float32 cannot hold becomes infinite, as in NumPy; the plain conversion would be undefined.
@@ -78,16 +79,19 @@ bool all_usual(const float* values, std::size_t count) {
   float sums[kBlock] = {};
   std::size_t i = 0;
   for (; i + kBlock <= count; i += kBlock) {
-    for (int j = 0; j < kBlock; ++j) sums[j] += values[i + static_cast<std::size_t>(j)] * values[i + static_cast<std::size_t>(j)];
+    for (int j = 0; j < kBlock; ++j)
+      sums[j] += values[i + static_cast<std::size_t>(j)] * values[i + static_cast<std::size_t>(j)];
   }
   const bool small = std::all_of(sums, sums + kBlock, [](float sum) { return sum <= 0.5f * kLargest * kLargest; });
-  return std::all_of(values + (small ? i : 0), values + count, [](float value) { return std::fabs(value) <= kLargest; });
+  return std::all_of(values + (small ? i : 0), values + count,
+                     [](float value) { return std::fabs(value) <= kLargest; });
 }
 
 void check_values(const char* name, const float* values, std::size_t count) {
   if (!all_usual(values, count)) {
-    refuse(std::string(name) + ": expected finite values up to 1e15, got NaN, infinity or more: the network's output is "
-                               "broken");
+    refuse(std::string(name) +
+           ": expected finite values up to 1e15, got NaN, infinity or more: the network's output is "
+           "broken");
   }
 }
 
@@ -97,8 +101,9 @@ std::size_t size_of(const Map& map) {
 }
 
 const float* row_of(const Map& map, int channel, int y) {
-  return map.data + (static_cast<std::size_t>(channel) * static_cast<std::size_t>(map.height) +
-                     static_cast<std::size_t>(y)) * static_cast<std::size_t>(map.width);
+  return map.data +
+         (static_cast<std::size_t>(channel) * static_cast<std::size_t>(map.height) + static_cast<std::size_t>(y)) *
+             static_cast<std::size_t>(map.width);
 }
 
 // fast_decoding.Geometry along one axis.
@@ -126,19 +131,20 @@ struct Axis {
 struct Geometry {
   Axis x, y;
   Geometry(int input_width, int input_height, int map_width, int map_height, const Settings& s)
-      : x(input_width, map_width, s.unbiased, s.cell_offset), y(input_height, map_height, s.unbiased, s.cell_offset) {}
+      : x(input_width, map_width, s.unbiased, s.cell_offset),
+        y(input_height, map_height, s.unbiased, s.cell_offset) {}
 };
 
 // The candidates of all types, sorted by type, then by falling score; type k is at offsets[k] to offsets[k + 1].
 struct Candidates {
   std::vector<std::size_t> offsets;
-  std::vector<int> types, xs, ys;        // pixels of the finest heatmap
-  std::vector<float> heat;               // its value there
-  std::vector<double> at_x, at_y;        // input px
-  std::vector<float> scores;             // what they are grouped by
+  std::vector<int> types, xs, ys;  // pixels of the finest heatmap
+  std::vector<float> heat;         // its value there
+  std::vector<double> at_x, at_y;  // input px
+  std::vector<float> scores;       // what they are grouped by
   int num_tags = 0;
-  std::vector<float> tags;               // (M, T)
-  std::vector<int> coarse_xs, coarse_ys; // the nearest pixel of the coarsest maps
+  std::vector<float> tags;                // (M, T)
+  std::vector<int> coarse_xs, coarse_ys;  // the nearest pixel of the coarsest maps
 
   std::size_t size() const { return types.size(); }
   const float* tag(std::size_t m) const { return tags.data() + m * static_cast<std::size_t>(num_tags); }
@@ -182,12 +188,13 @@ std::vector<Peak> peaks_of(const Map& map, int k, float least) {
   return found;
 }
 
-// heatmap.rank_peaks and heatmap.distinct_peaks: the best peaks of each type, without the copies of a flat top. Peaks that
-// touch are equal, and the first one in raster order stands for all.
+// heatmap.rank_peaks and heatmap.distinct_peaks: the best peaks of each type, without the copies of a flat top. Peaks
+// that touch are equal, and the first one in raster order stands for all.
 void keep_best(std::vector<std::vector<Peak>>& peaks, int max_candidates, int width) {
   bool some_equal = false;
   for (auto& of_type : peaks) {
-    const auto middle = of_type.begin() + std::min<std::ptrdiff_t>(max_candidates, static_cast<std::ptrdiff_t>(of_type.size()));
+    const auto middle =
+        of_type.begin() + std::min<std::ptrdiff_t>(max_candidates, static_cast<std::ptrdiff_t>(of_type.size()));
     std::partial_sort(of_type.begin(), middle, of_type.end(), comes_before);
     of_type.erase(middle, of_type.end());
     for (std::size_t i = 1; i < of_type.size(); ++i) some_equal |= of_type[i].score == of_type[i - 1].score;
@@ -264,9 +271,9 @@ struct Table {
   double operator()(std::size_t r, std::size_t c) const { return values[r * columns + c]; }
 };
 
-// ehrpose.assignment: the column of each row at minimum total cost, -1 for none, by shortest augmenting paths (Crouse,
-// 2016). Of equally cheap assignments it takes the one of scipy.optimize.linear_sum_assignment: rows in order, columns from
-// last to first, of equally near columns a free one first.
+// ehrpose.assignment: the column of each row at minimum total cost, -1 for none, by shortest augmenting paths
+// (Crouse, 2016). Of equally cheap assignments it takes the one of scipy.optimize.linear_sum_assignment: rows in
+// order, columns from last to first, of equally near columns a free one first.
 std::vector<int> assign(const Table& cost) {
   const bool turned = cost.rows > cost.columns;
   Table other(turned ? cost.columns : 0, turned ? cost.rows : 0);
@@ -385,7 +392,8 @@ Groups group(const Candidates& c, int shorter_side, const Settings& s) {
         if (s.dist_reweight) {  // grouping._distance_factors
           double least = kInfinity;
           for (std::size_t i = 0; i < number; ++i) {
-            const double dx = c.at_x[first + i] - places[j][0] / counts[j], dy = c.at_y[first + i] - places[j][1] / counts[j];
+            const double dx = c.at_x[first + i] - places[j][0] / counts[j],
+                         dy = c.at_y[first + i] - places[j][1] / counts[j];
             factors[i] = std::sqrt(dx * dx + dy * dy);
             least = std::min(least, factors[i]);
           }
@@ -573,7 +581,12 @@ class Filler {
  public:
   Filler(const Map& coarse, const Map& tags, const Map& fine, const Geometry& on_coarse, const Geometry& on_fine,
          const Candidates& candidates)
-      : coarse_(coarse), tags_(tags), fine_(fine), on_coarse_(on_coarse), on_fine_(on_fine), candidates_(candidates),
+      : coarse_(coarse),
+        tags_(tags),
+        fine_(fine),
+        on_coarse_(on_coarse),
+        on_fine_(on_fine),
+        candidates_(candidates),
         highest_(static_cast<std::size_t>(coarse.channels)) {}
 
   void complete(Person& person, const Row& row) {
@@ -607,7 +620,8 @@ class Filler {
       const auto [fine_x, fine_y] = climbed(static_cast<int>(k), on_fine_.x.to_map(on_coarse_.x.to_input(x)),
                                             on_fine_.y.to_map(on_coarse_.y.to_input(y)));
       const auto [peak_x, peak_y] = parabola_peak(fine_, static_cast<int>(k), fine_y, fine_x);
-      person.keypoints[k] = {to_float(on_fine_.x.to_input(peak_x)), to_float(on_fine_.y.to_input(peak_y)), score, true};
+      person.keypoints[k] = {to_float(on_fine_.x.to_input(peak_x)), to_float(on_fine_.y.to_input(peak_y)), score,
+                             true};
     }
   }
 
@@ -684,7 +698,8 @@ class Filler {
   // The highest pixel of the finest heatmap within 1.5 px of a position, the first of equal ones; x and y.
   std::pair<int, int> climbed(int k, double x, double y) const {
     const auto window = [](double at, int last) {
-      const int low = static_cast<int>(std::ceil(at - 1.5 - 1e-6)), high = static_cast<int>(std::floor(at + 1.5 + 1e-6));
+      const int low = static_cast<int>(std::ceil(at - 1.5 - 1e-6)),
+                high = static_cast<int>(std::floor(at + 1.5 + 1e-6));
       return std::pair<int, int>{std::min(std::max(low, 0), last), std::min(std::max(high, 0), last)};
     };
     const auto [left, right] = window(x, fine_.width - 1);
@@ -729,7 +744,9 @@ float person_score(const Person& person, const std::vector<float>& members, doub
   const double area = static_cast<double>(sides[0]) * static_cast<double>(sides[1]);
   const double score = root * std::pow(area / input_area, s.score_size / 2);
   if (!(std::fabs(score) <= static_cast<double>(FLT_MAX))) {
-    refuse("scores of people overflow, or are roots of negative numbers: set score_power and score_size closer to 1 and 0");
+    refuse(
+        "scores of people overflow, or are roots of negative numbers: set score_power and score_size closer to 1 and "
+        "0");
   }
   return to_float(score);
 }
@@ -752,7 +769,8 @@ void drop_doubles(std::vector<Person>& people, const Settings& s) {
         const double twice = 2.0 * static_cast<double>(s.sigmas[k]);
         alike[k] = std::exp(-(dx * dx + dy * dy) / (2.0 * (twice * twice * static_cast<double>(areas[other]))));
       }
-      most = std::max(most, pairwise_sum(alike.data(), alike.size()) / static_cast<double>(std::max<std::size_t>(both, 1)));
+      most = std::max(most,
+                      pairwise_sum(alike.data(), alike.size()) / static_cast<double>(std::max<std::size_t>(both, 1)));
     }
     if (most > *s.nms_oks) continue;
     areas.push_back(area_of(person));
@@ -803,12 +821,14 @@ class Sides {
 
   template <typename Action>
   void for_each(int type, Action&& action) const {
-    for (std::size_t m = c_.offsets[static_cast<std::size_t>(type)]; m < c_.offsets[static_cast<std::size_t>(type) + 1]; ++m) {
+    for (std::size_t m = c_.offsets[static_cast<std::size_t>(type)];
+         m < c_.offsets[static_cast<std::size_t>(type) + 1]; ++m) {
       action(m);
     }
   }
 
-  void separate_pair(Person& person, const std::array<int, 4>& pair, const std::vector<Person>& before, std::size_t n) {
+  void separate_pair(Person& person, const std::array<int, 4>& pair, const std::vector<Person>& before,
+                     std::size_t n) {
     Keypoint& left = person.keypoints[static_cast<std::size_t>(pair[0])];
     Keypoint& right = person.keypoints[static_cast<std::size_t>(pair[1])];
     const Keypoint& left_end = person.keypoints[static_cast<std::size_t>(pair[2])];
@@ -966,7 +986,8 @@ std::vector<std::array<int, 4>> paired_limbs(const Settings& s) {
     if (left >= right) continue;  // the right one of a pair, or not in a pair
     for (std::size_t before = rank; before-- > 0;) {
       const int parent = s.order[before], mirrored = mirror_of(parent);
-      if (mirrored != parent && parent != left && parent != right && has_limb(left, parent) && has_limb(right, mirrored)) {
+      if (mirrored != parent && parent != left && parent != right && has_limb(left, parent) &&
+          has_limb(right, mirrored)) {
         found.push_back({left, right, parent, mirrored});
         break;
       }
@@ -1000,7 +1021,8 @@ void check_skeleton(const Settings& s) {
     }
   }
   if (s.skeleton.size() > static_cast<std::size_t>(kMostLimbs) ||
-      !std::all_of(s.skeleton.begin(), s.skeleton.end(), [&](const auto& l) { return is_type(l[0]) && is_type(l[1]); })) {
+      !std::all_of(s.skeleton.begin(), s.skeleton.end(),
+                   [&](const auto& l) { return is_type(l[0]) && is_type(l[1]); })) {
     refuse("skeleton: expected up to 10000 pairs of keypoints");
   }
   if (!s.limb_lengths.empty() && s.limb_lengths.size() != s.skeleton.size()) {
@@ -1020,12 +1042,14 @@ void check_options(const Settings& s) {
   if (s.cell_offset != 0.5 && (s.unbiased || s.strides.size() > 1)) {
     refuse("cell_offset: expected 0.5 with unbiased targets or two levels");
   }
-  check_number("max_candidates", s.max_candidates, in(s.max_candidates, 1, kMostCandidates), "a number from 1 to 10000");
+  check_number("max_candidates", s.max_candidates, in(s.max_candidates, 1, kMostCandidates),
+               "a number from 1 to 10000");
   check_number("min_keypoints", s.min_keypoints, in(s.min_keypoints, 1, 10000), "a number from 1 to 10000");
   check_number("min_score", s.min_score, in(s.min_score, -1e15, 1e15), "a number up to 1e15 in size");
   check_number("max_tag_dist", s.max_tag_dist, in(s.max_tag_dist, 0, 1e15), "a number from 0 to 1e15");
   check_number("place_weight", s.place_weight, in(s.place_weight, 0, 1e15), "a number from 0 to 1e15");
-  check_number("score_power", s.score_power, s.score_power > 0 && s.score_power <= 1e15, "a number above 0, up to 1e15");
+  check_number("score_power", s.score_power, s.score_power > 0 && s.score_power <= 1e15,
+               "a number above 0, up to 1e15");
   check_number("score_size", s.score_size, in(s.score_size, 0, 1e15), "a number from 0 to 1e15");
   check_number("limb_weight", s.limb_weight, in(s.limb_weight, 0, 1e15), "a number from 0 to 1e15");
   const double spread = s.max_spread.value_or(2), limb = s.max_limb.value_or(2);
@@ -1062,7 +1086,8 @@ std::vector<Person> Decoder::decode(const Maps& maps) const {
   const Map& fine = two_levels ? maps.heat2 : coarse;
   const Map& tags = stride == 4 ? maps.tag4 : maps.tag2;
   const std::string suffix = std::to_string(stride);
-  if (!coarse.data || coarse.height < 1 || coarse.width < 1 || coarse.height > kLargestSide || coarse.width > kLargestSide) {
+  if (!coarse.data || coarse.height < 1 || coarse.width < 1 || coarse.height > kLargestSide ||
+      coarse.width > kLargestSide) {
     refuse("heat" + suffix + ": expected shape (" + std::to_string(num_types) + ", H, W), got " +
            (coarse.data ? shape_of(coarse) : "none"));
   }
@@ -1084,8 +1109,9 @@ std::vector<Person> Decoder::decode(const Maps& maps) const {
     c.at_y.push_back(on_fine.y.to_input(y));
     const double coarse_x = on_coarse.x.to_map(c.at_x[m]), coarse_y = on_coarse.y.to_map(c.at_y[m]);
     const float* plane = row_of(coarse, c.types[m], 0);
-    c.scores.push_back(two_levels ? 0.5f * (c.heat[m] + sample_bilinear(plane, coarse.width, coarse.height, coarse_x, coarse_y))
-                                  : c.heat[m]);
+    c.scores.push_back(
+        two_levels ? 0.5f * (c.heat[m] + sample_bilinear(plane, coarse.width, coarse.height, coarse_x, coarse_y))
+                   : c.heat[m]);
     // Training supervises a tag at one pixel only: the nearest pixel is better than a mix of neighbours.
     c.coarse_xs.push_back(on_coarse.x.nearest(coarse_x));
     c.coarse_ys.push_back(on_coarse.y.nearest(coarse_y));
@@ -1109,9 +1135,9 @@ std::vector<Person> Decoder::decode_peaks(const Peaks& given, int input_width, i
   }
   if (static_cast<std::size_t>(std::max(given.num_types, 0)) != s.names.size() || given.num_candidates < 0 ||
       given.num_candidates > 1000000 || given.num_tags < 1 || given.num_tags > 1000) {
-    refuse("peaks: expected " + std::to_string(s.names.size()) + " types, up to 1000000 candidates and 1 to 1000 tags, got " +
-           std::to_string(given.num_types) + ", " + std::to_string(given.num_candidates) + " and " +
-           std::to_string(given.num_tags));
+    refuse("peaks: expected " + std::to_string(s.names.size()) +
+           " types, up to 1000000 candidates and 1 to 1000 tags, got " + std::to_string(given.num_types) + ", " +
+           std::to_string(given.num_candidates) + " and " + std::to_string(given.num_tags));
   }
   if (!given.scores || !given.pixels || !given.cross || !given.heat || !given.tags) {
     refuse("peaks: expected scores, pixels, cross, heat and tags, got none of one of them");
@@ -1140,7 +1166,8 @@ std::vector<Person> Decoder::decode_peaks(const Peaks& given, int input_width, i
     std::stable_sort(places[k].begin(), places[k].end(),
                      [&](std::size_t a, std::size_t b) { return given.pixels[a] < given.pixels[b]; });
     for (const std::size_t i : places[k]) {
-      peaks[k].push_back({given.scores[i], given.pixels[i] / fine_width, given.pixels[i] % fine_width, peaks[k].size()});
+      peaks[k].push_back(
+          {given.scores[i], given.pixels[i] / fine_width, given.pixels[i] % fine_width, peaks[k].size()});
     }
   }
   keep_best(peaks, s.max_candidates, fine_width);
@@ -1159,7 +1186,8 @@ std::vector<Person> Decoder::decode_peaks(const Peaks& given, int input_width, i
       const int left = p.x / factor - 1, top = p.y / factor - 1;  // of the window of 3 x 3 pixels
       const double in_x = std::min(std::max(coarse_x, 0.0), coarse_width - 1.0) - left;
       const double in_y = std::min(std::max(coarse_y, 0.0), coarse_height - 1.0) - top;
-      c.scores.push_back(factor > 1 ? 0.5f * (p.score + sample_bilinear(given.heat + 9 * i, 3, 3, in_x, in_y)) : p.score);
+      c.scores.push_back(factor > 1 ? 0.5f * (p.score + sample_bilinear(given.heat + 9 * i, 3, 3, in_x, in_y))
+                                    : p.score);
       const int near_x = std::min(std::max(on_coarse.x.nearest(coarse_x) - left, 0), 2);
       const int near_y = std::min(std::max(on_coarse.y.nearest(coarse_y) - top, 0), 2);
       for (std::size_t t = 0; t < static_cast<std::size_t>(given.num_tags); ++t) {
@@ -1175,7 +1203,8 @@ std::vector<Person> Decoder::decode_peaks(const Peaks& given, int input_width, i
 std::vector<Person> to_photo(std::vector<Person> people, const Warp& warp) {
   const double a = warp[0][0], b = warp[0][1], c = warp[1][0], d = warp[1][1];
   const double determinant = a * d - b * c;
-  if (!(std::fabs(determinant) >= 1e-12 && std::fabs(determinant) < kInfinity)) refuse("warp: expected one that can be inverted");
+  if (!(std::fabs(determinant) >= 1e-12 && std::fabs(determinant) < kInfinity))
+    refuse("warp: expected one that can be inverted");
   for (Person& person : people) {
     for (Keypoint& k : person.keypoints) {
       const double x = static_cast<double>(k.x) - warp[0][2], y = static_cast<double>(k.y) - warp[1][2];
@@ -1191,7 +1220,8 @@ std::array<float, 4> box_of(const Person& person) {
   bool some = false;
   for (const Keypoint& k : person.keypoints) {
     if (!(k.score > 0)) continue;
-    box = some ? std::array<float, 4>{std::min(box[0], k.x), std::min(box[1], k.y), std::max(box[2], k.x), std::max(box[3], k.y)}
+    box = some ? std::array<float, 4>{std::min(box[0], k.x), std::min(box[1], k.y), std::max(box[2], k.x),
+                                      std::max(box[3], k.y)}
                : std::array<float, 4>{k.x, k.y, k.x, k.y};
     some = true;
   }

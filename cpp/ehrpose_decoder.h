@@ -1,11 +1,12 @@
 // Decodes the output of a network exported by ehrpose (codec AssociativeEmbedding, mode "fast") into people.
 //
 // C++17, this header and ehrpose_decoder.cpp, no other dependency. The steps, and the types they are computed in, are
-// those of ehrpose.codecs in Python, so that both find the same people. Compile without -ffast-math; on processors with
-// fused multiply-add use -ffp-contract=off if the last bit matters.
+// those of ehrpose.codecs in Python, so that both find the same people. Compile without -ffast-math; on processors
+// with fused multiply-add use -ffp-contract=off if the last bit matters.
 //
-// Axes: K keypoint types, T tag length, M candidates of a type. Positions are x, y in pixels; pixel i is centred at i.
-// Everything that is wrong with an argument ends in std::invalid_argument, with one line that says what was expected.
+// Axes: K keypoint types, T tag length, M candidates of a type. Positions are x, y in pixels; pixel i is centred at
+// i. Everything that is wrong with an argument ends in std::invalid_argument, with one line that says what was
+// expected.
 #pragma once
 
 #include <array>
@@ -20,30 +21,30 @@ namespace ehrpose {
 // What the network was trained with, and how to decode it: the "codec" of the sidecar, under the same names.
 struct Settings {
   // The skeleton.
-  std::vector<std::string> names;             // K
-  std::vector<float> sigmas;                  // K, OKS tolerances
-  std::vector<int> order;                     // a permutation of 0 to K - 1: in which order types are grouped
-  std::vector<int> mirrored;                  // K, the type that each becomes in a mirrored image
-  std::vector<std::array<int, 2>> skeleton;   // L limbs
-  std::vector<double> limb_lengths;           // L usual lengths; empty: not known
+  std::vector<std::string> names;            // K
+  std::vector<float> sigmas;                 // K, OKS tolerances
+  std::vector<int> order;                    // a permutation of 0 to K - 1: in which order types are grouped
+  std::vector<int> mirrored;                 // K, the type that each becomes in a mirrored image
+  std::vector<std::array<int, 2>> skeleton;  // L limbs
+  std::vector<double> limb_lengths;          // L usual lengths; empty: not known
   // The maps.
-  std::vector<int> strides{4, 2};             // {4, 2}, {4} or {2}
+  std::vector<int> strides{4, 2};  // {4, 2}, {4} or {2}
   bool unbiased = false;
-  double cell_offset = 0.5;                   // 0 to 1
+  double cell_offset = 0.5;  // 0 to 1
   // The options of decoding; docs/codec.md explains them.
   int max_candidates = 30;
   double min_score = 0.1;
   double max_tag_dist = 1.0;
   bool fill_missing = true;
   int min_keypoints = 1;
-  std::optional<double> max_spread;           // above 1
-  std::optional<double> nms_oks;              // 0 to 1
+  std::optional<double> max_spread;  // above 1
+  std::optional<double> nms_oks;     // 0 to 1
   double place_weight = 0.0;
   double score_power = 1.0;
   double score_size = 0.0;
-  std::optional<double> pair_ratio;           // 0 to 1
+  std::optional<double> pair_ratio;  // 0 to 1
   double limb_weight = 0.3;
-  std::optional<double> max_limb;             // above 1
+  std::optional<double> max_limb;  // above 1
   bool dist_reweight = false;
 };
 
@@ -78,7 +79,7 @@ struct Keypoint {
 struct Person {
   std::vector<Keypoint> keypoints;  // K
   float score = 0;
-  std::vector<float> tag;           // T
+  std::vector<float> tag;  // T
 };
 
 // x, y of the photo to x, y of the network's input: a matrix of two rows and three columns.

@@ -1,5 +1,5 @@
-// Reads the JSON beside a network exported by ehrpose (docs/deploy/sidecar.md): settings of the decoder, and how to make
-// the network's input from a photo. Optional, header only; ehrpose_decoder.h does not need it.
+// Reads the JSON beside a network exported by ehrpose (docs/deploy/sidecar.md): settings of the decoder, and how to
+// make the network's input from a photo. Optional, header only; ehrpose_decoder.h does not need it.
 //
 //   ehrpose::Sidecar sidecar = ehrpose::read_sidecar("model.onnx.json");
 //   ehrpose::Decoder decoder(sidecar.settings);
@@ -31,8 +31,8 @@ namespace ehrpose {
 // How an exported network is to be run.
 struct Sidecar {
   Settings settings;
-  bool peaks = false;                  // "decode": the outputs are those of Peaks, not of Maps
-  std::vector<std::string> outputs;    // their names
+  bool peaks = false;                // "decode": the outputs are those of Peaks, not of Maps
+  std::vector<std::string> outputs;  // their names
   std::string input_name = "input";
   std::string dtype, layout, color;    // uint8 or float32 of 0 to 255; NCHW or NHWC; BGR or RGB
   std::array<int, 3> border{0, 0, 0};  // colour around the photo, BGR
@@ -41,7 +41,7 @@ struct Sidecar {
   std::vector<std::array<int, 2>> sizes;  // width and height that the input may have, px; empty: it follows the photo
   int short_side = 0, divisor = 0;        // if it follows the photo, px
   double max_aspect = 0;
-  bool height_is_short = false;           // the photo's height fills the short side, also of upright photos
+  bool height_is_short = false;  // the photo's height fills the short side, also of upright photos
 };
 
 // Width and height of the network's input for one photo, and the warp from photo to input.
@@ -322,7 +322,8 @@ class Node {
   }
 
   int whole(int low, int high, int multiple = 1) const {
-    const bool fits = value_->kind == Kind::number && value_->is_whole && value_->number >= low && value_->number <= high;
+    const bool fits =
+        value_->kind == Kind::number && value_->is_whole && value_->number >= low && value_->number <= high;
     if (!fits || static_cast<int>(value_->number) % multiple) {
       fail("a whole number from " + std::to_string(low) + " to " + std::to_string(high) +
            (multiple > 1 ? ", a multiple of " + std::to_string(multiple) : ""));
@@ -412,10 +413,11 @@ inline std::vector<int> read_strides(const Node& node) {
 // Returns the names of the maps that the network outputs.
 inline std::vector<std::string> read_codec(const Node& node, Settings& s) {
   node["type"].one_of({"AssociativeEmbedding"});
-  node.allow({"type", "keypoints", "input_size", "strides", "tag_strides", "tag_dim", "sigma", "oks_sigma", "max_people",
-              "unbiased", "cell_offset", "mode", "max_candidates", "min_score", "max_tag_dist", "fill_missing",
-              "min_keypoints", "max_spread", "nms_oks", "place_weight", "score_power", "score_size", "pair_ratio",
-              "limb_weight", "max_limb", "dist_reweight", "scale_tags", "resize", "refine"});
+  node.allow({"type",           "keypoints",     "input_size",   "strides",      "tag_strides",   "tag_dim",
+              "sigma",          "oks_sigma",     "max_people",   "unbiased",     "cell_offset",   "mode",
+              "max_candidates", "min_score",     "max_tag_dist", "fill_missing", "min_keypoints", "max_spread",
+              "nms_oks",        "place_weight",  "score_power",  "score_size",   "pair_ratio",    "limb_weight",
+              "max_limb",       "dist_reweight", "scale_tags",   "resize",       "refine"});
   read_keypoints(node["keypoints"], s);
   const auto each = [&](const char* key, auto&& action) {
     if (const std::optional<Node> found = node.find(key)) action(*found);
@@ -492,7 +494,8 @@ inline void read_input(const Node& node, bool is_fixed, Sidecar& found) {
   }
   const std::optional<Node> sides = node.find("sides"), shapes = node.find("shapes");
   if ((sides ? 1 : 0) + (shapes ? 1 : 0) != (is_fixed ? 0 : 1)) {
-    node.fail(is_fixed ? "neither \"sides\" nor \"shapes\" in format 1" : "either \"sides\" or \"shapes\" in format 2");
+    node.fail(is_fixed ? "neither \"sides\" nor \"shapes\" in format 1"
+                       : "either \"sides\" or \"shapes\" in format 2");
   }
   double pixels = static_cast<double>(width) * height;
   if (sides) {
@@ -575,22 +578,24 @@ inline int rounded_up(double length, int divisor) {
 
 }  // namespace json
 
-// Return size and warp of the network's input for a photo: image_warp.plan_inputs, or of several sizes the one in which
-// the photo is largest.
+// Return size and warp of the network's input for a photo: image_warp.plan_inputs, or of several sizes the one in
+// which the photo is largest.
 inline InputPlan plan_input(const Sidecar& sidecar, int photo_width, int photo_height) {
   if (photo_width < 1 || photo_height < 1 || photo_width > 1000000 || photo_height > 1000000) {
     throw std::invalid_argument("photo: expected width and height from 1 to 1000000 px");
   }
   InputPlan best;
   for (const std::array<int, 2>& size : sidecar.sizes) {
-    const double scale = std::min(size[0] / static_cast<double>(photo_width), size[1] / static_cast<double>(photo_height));
+    const double scale =
+        std::min(size[0] / static_cast<double>(photo_width), size[1] / static_cast<double>(photo_height));
     const bool is_smaller = static_cast<double>(size[0]) * size[1] < static_cast<double>(best.width) * best.height;
     if (!best.width || scale > best.warp[0][0] || (scale == best.warp[0][0] && is_smaller)) {
       best = json::centred(size[0], size[1], photo_width, photo_height, scale);
     }
   }
   if (best.width) return best;
-  if (sidecar.short_side < 1 || sidecar.divisor < 1) throw std::invalid_argument("sidecar: expected sizes or a short side");
+  if (sidecar.short_side < 1 || sidecar.divisor < 1)
+    throw std::invalid_argument("sidecar: expected sizes or a short side");
   // The side of the photo that fills the input, and the other one.
   const bool height_first = sidecar.height_is_short || photo_width > photo_height;
   const int first = height_first ? photo_height : photo_width, second = height_first ? photo_width : photo_height;

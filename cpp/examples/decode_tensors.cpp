@@ -4,9 +4,9 @@
 //
 // The names are those of the outputs in the sidecar. Files are .npy, or hold nothing but numbers, float32 (int32 for
 // peak_pixels), little-endian; then --input 512x384 says how large the network's input was. Networks with candidates
-// instead of maps need --input too, unless their input has one size. With --photo, people are in pixels of the photo, else
-// of the network's input. --exact prints all digits, tags, and which keypoints were filled in. --rounds 50 decodes so often
-// and prints the median of the processor time on the standard error.
+// instead of maps need --input too, unless their input has one size. With --photo, people are in pixels of the photo,
+// else of the network's input. --exact prints all digits, tags, and which keypoints were filled in. --rounds 50
+// decodes so often and prints the median of the processor time on the standard error.
 //
 // decode_tensors --jobs FILE does the same for each line of a file, split at tabs, and prints one line for each: the
 // people, or {"error": "..."}.
@@ -48,7 +48,8 @@ Job parse(const std::vector<std::string>& arguments) {
       ++i;
     } else if (argument == "--rounds" && i + 1 < arguments.size()) {
       job.rounds = std::atoi(arguments[++i].c_str());
-      if (job.rounds < 1 || job.rounds > 100000) throw std::invalid_argument("--rounds: expected a number from 1 to 100000");
+      if (job.rounds < 1 || job.rounds > 100000)
+        throw std::invalid_argument("--rounds: expected a number from 1 to 100000");
     } else if (job.sidecar.empty() && argument.compare(0, 1, "-") != 0) {
       job.sidecar = argument;
     } else {
@@ -91,7 +92,8 @@ std::vector<ehrpose::Person> timed(int rounds, Decode&& decode) {
   return people;
 }
 
-std::vector<ehrpose::Person> decode_maps(const ehrpose::Decoder& decoder, const Job& job, const std::vector<std::string>& names) {
+std::vector<ehrpose::Person> decode_maps(const ehrpose::Decoder& decoder, const Job& job,
+                                         const std::vector<std::string>& names) {
   std::map<std::string, examples::Tensor<float>> tensors;
   ehrpose::Maps maps;
   const std::map<std::string, ehrpose::Map*> fields{
@@ -127,7 +129,8 @@ std::vector<ehrpose::Person> decode_peaks(const ehrpose::Decoder& decoder, const
   const std::size_t count = scores.values.size(), types = decoder.settings().names.size();
   const std::size_t candidates = quotient(count, types, "peak_scores");
   if (pixels.values.size() != count || cross.values.size() != 4 * count || heat.values.size() != 9 * count) {
-    throw std::invalid_argument("peaks: expected as many pixels as scores, 4 times as many of cross and 9 times of heat");
+    throw std::invalid_argument(
+        "peaks: expected as many pixels as scores, 4 times as many of cross and 9 times of heat");
   }
   for (const examples::Tensor<float>* tensor : {&scores, &cross, &heat}) {
     if (!tensor->shape.empty() && tensor->shape[0] != types) {
@@ -139,7 +142,9 @@ std::vector<ehrpose::Person> decode_peaks(const ehrpose::Decoder& decoder, const
   peaks.num_candidates = as_int(candidates);
   peaks.num_tags = as_int(count ? quotient(tags.values.size(), 9 * count, "peak_tags") : 1);
   static const float kNone[1] = {0};
-  const auto data = [](const examples::Tensor<float>& tensor) { return tensor.values.empty() ? kNone : tensor.values.data(); };
+  const auto data = [](const examples::Tensor<float>& tensor) {
+    return tensor.values.empty() ? kNone : tensor.values.data();
+  };
   static const std::int32_t kNoPixels[1] = {0};
   peaks.scores = data(scores);
   peaks.pixels = pixels.values.empty() ? kNoPixels : pixels.values.data();
@@ -158,8 +163,9 @@ std::string run(const Job& job) {
     plan = ehrpose::plan_input(sidecar, job.photo[0], job.photo[1]);
     if (!input[0]) input = {plan.width, plan.height};
     if (input[0] != plan.width || input[1] != plan.height) {
-      throw std::invalid_argument("--input: expected " + std::to_string(plan.width) + "x" + std::to_string(plan.height) +
-                                  " for this photo, got " + std::to_string(input[0]) + "x" + std::to_string(input[1]));
+      throw std::invalid_argument("--input: expected " + std::to_string(plan.width) + "x" +
+                                  std::to_string(plan.height) + " for this photo, got " + std::to_string(input[0]) +
+                                  "x" + std::to_string(input[1]));
     }
   } else if (!input[0] && sidecar.sizes.size() == 1) {
     input = sidecar.sizes[0];  // the only one

@@ -11,8 +11,8 @@
 namespace {
 
 // Returns the outputs by name.
-std::map<std::string, ov::Tensor> run_network(const std::string& path, const ehrpose::Sidecar& sidecar, int width, int height,
-                                              const std::vector<std::uint8_t>& pixels) {
+std::map<std::string, ov::Tensor> run_network(const std::string& path, const ehrpose::Sidecar& sidecar, int width,
+                                              int height, const std::vector<std::uint8_t>& pixels) {
   ov::Core core;
   // OpenVINO itself would compute in bfloat16 on processors that have it.
   ov::CompiledModel model = core.compile_model(path, "CPU", ov::hint::inference_precision(ov::element::f32));
@@ -36,13 +36,16 @@ ehrpose::Map map_of(const std::map<std::string, ov::Tensor>& outputs, const std:
   const auto found = outputs.find(name);
   if (found == outputs.end()) return {};
   const ov::Shape shape = found->second.get_shape();  // one image
-  return {found->second.data<float>(), static_cast<int>(shape[1]), static_cast<int>(shape[2]), static_cast<int>(shape[3])};
+  return {found->second.data<float>(), static_cast<int>(shape[1]), static_cast<int>(shape[2]),
+          static_cast<int>(shape[3])};
 }
 
-std::vector<ehrpose::Person> decoded(const ehrpose::Decoder& decoder, const std::map<std::string, ov::Tensor>& outputs,
-                                     bool are_peaks, const ehrpose::InputPlan& plan) {
+std::vector<ehrpose::Person> decoded(const ehrpose::Decoder& decoder,
+                                     const std::map<std::string, ov::Tensor>& outputs, bool are_peaks,
+                                     const ehrpose::InputPlan& plan) {
   if (!are_peaks) {
-    return decoder.decode({map_of(outputs, "heat4"), map_of(outputs, "tag4"), map_of(outputs, "heat2"), map_of(outputs, "tag2")});
+    return decoder.decode(
+        {map_of(outputs, "heat4"), map_of(outputs, "tag4"), map_of(outputs, "heat2"), map_of(outputs, "tag2")});
   }
   const ov::Shape shape = outputs.at("peak_scores").get_shape();
   ehrpose::Peaks peaks;
@@ -70,9 +73,12 @@ int main(int count, char** values) {
     if (sidecar.batch != 1) throw std::invalid_argument("expected a network for one image at a time");
     const examples::Photo photo = examples::read_ppm(values[2]);
     const ehrpose::InputPlan plan = ehrpose::plan_input(sidecar, photo.width, photo.height);
-    const auto outputs = run_network(path, sidecar, plan.width, plan.height, examples::network_input(photo, sidecar, plan));
+    const auto outputs =
+        run_network(path, sidecar, plan.width, plan.height, examples::network_input(photo, sidecar, plan));
     const ehrpose::Decoder decoder(sidecar.settings);
-    std::cout << examples::people_json(ehrpose::to_photo(decoded(decoder, outputs, sidecar.peaks, plan), plan.warp), false) << "\n";
+    std::cout << examples::people_json(ehrpose::to_photo(decoded(decoder, outputs, sidecar.peaks, plan), plan.warp),
+                                       false)
+              << "\n";
     return 0;
   } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << "\n";

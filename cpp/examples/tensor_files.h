@@ -30,7 +30,8 @@ inline std::string read_bytes(const std::string& path) {
   }
   std::string bytes(static_cast<std::size_t>(size), '\0');
   file.seekg(0);
-  if (!bytes.empty() && !file.read(&bytes[0], size)) throw std::invalid_argument(path + ": expected a file that can be read");
+  if (!bytes.empty() && !file.read(&bytes[0], size))
+    throw std::invalid_argument(path + ": expected a file that can be read");
   return bytes;
 }
 
@@ -115,20 +116,23 @@ std::string list_of(const Items& items, Write&& write) {
   return text + "]";
 }
 
-// People as `ehrpose predict --format json` writes them; `exact`: with all digits, and with tags and what was filled in.
+// People as `ehrpose predict --format json` writes them; `exact`: with all digits, and with tags and what was filled
+// in.
 inline std::string people_json(const std::vector<ehrpose::Person>& people, bool exact) {
   using ehrpose::Keypoint;
   const int places = exact ? -1 : 2, shares = exact ? -1 : 4;
   return list_of(people, [&](const ehrpose::Person& person) {
     const std::array<float, 4> box = ehrpose::box_of(person);
     std::string text = "{\"keypoints\": " + list_of(person.keypoints, [&](const Keypoint& k) {
-      return "[" + number(k.x, places) + ", " + number(k.y, places) + "]";
-    });
-    text += ", \"keypoint_scores\": " + list_of(person.keypoints, [&](const Keypoint& k) { return number(k.score, shares); });
+                         return "[" + number(k.x, places) + ", " + number(k.y, places) + "]";
+                       });
+    text += ", \"keypoint_scores\": " +
+            list_of(person.keypoints, [&](const Keypoint& k) { return number(k.score, shares); });
     text += ", \"bbox\": [" + list_of(box, [&](float side) { return number(side, places); }) + "]";
     text += ", \"bbox_score\": " + number(person.score, shares);
     if (exact) {
-      text += ", \"filled\": " + list_of(person.keypoints, [](const Keypoint& k) { return std::string(k.filled ? "true" : "false"); });
+      text += ", \"filled\": " +
+              list_of(person.keypoints, [](const Keypoint& k) { return std::string(k.filled ? "true" : "false"); });
       text += ", \"tag\": " + list_of(person.tag, [](float t) { return number(t, -1); });
     }
     return text + "}";

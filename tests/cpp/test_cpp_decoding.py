@@ -64,7 +64,7 @@ def is_described(case):
 
 
 def test_generated_maps_and_options(program, tmp_path):
-    """All options, one or several levels and tags, single pixels, values of every size; codec_fuzz compares Python's."""
+    """All options, one or several levels and tags, single pixels, values of every size."""
     codecs, jobs, sidecars, cases = make_codecs(20), Jobs(tmp_path), {}, []
     for index in range(1000):
         case = make_case(codecs, 20, index)
