@@ -20,7 +20,7 @@ constexpr int kMostCandidates = 10000;
 constexpr int kMostLimbs = 10000;
 constexpr double kFillReach = 3.0, kFillLeast = 0.2;                 // fast_decoding.FILL_*
 constexpr double kOnePlace = 0.85, kReach = 2.0, kLeastReach = 4.0;  // sides.*
-constexpr double kSlack = 4.0, kGuess = 1.5;                         // limbs.*
+constexpr double kSlack = 4.0, kGuess = 1.75;                         // limbs.*
 constexpr int kFewestKeypoints = 3, kFewestLimbs = 3;
 constexpr float kAreaOfBox = 0.53f;  // oks.AREA_OF_BOX
 

@@ -72,6 +72,24 @@ def test_the_program_of_the_docs_compiles_without_rtti(compiler, tmp_path):
     assert result.stdout == "0 people\n"
 
 
+def test_the_benchmark_compares_the_forms(program, tmp_path, monkeypatch, capsys):
+    from ehrpose.analysis.codec import cpp_benchmark
+
+    with pytest.raises(
+        FileNotFoundError, match=r"decode_tensors\.cpp not found: it is part of the repository"
+    ):
+        cpp_benchmark.build_program(tmp_path, tmp_path, "g++")
+    with pytest.raises(FileNotFoundError, match=r"compiler not found: nosuch-compiler"):
+        cpp_benchmark.build_program(CPP, tmp_path, "nosuch-compiler")
+    monkeypatch.setattr(cpp_benchmark, "build_program", lambda *arguments: program)
+    cpp_benchmark.print_cpp_benchmark(NETWORK, CPP, [2], [128], 2, "g++")
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[3] for row in rows][-2:] == ["Python, NumPy", "C++"]
+    assert {(row[0], row[1]) for row in rows} == {("2", "128")}
+    assert all(float(row[4]) > 0 for row in rows)
+    assert rows[-1][5] == "1.0"
+
+
 def test_usage_and_wrong_options(program, tmp_path):
     assert run_program(program).returncode == 2
     assert run_program(program, "--help").stdout.startswith("usage: decode_tensors SIDECAR")

@@ -20,7 +20,7 @@ from ehrpose.structures import Maps, PeakMaps, invert_warp
 
 SHIPPED = {
     "unbiased": True, "nms_oks": 0.5, "place_weight": 1.5, "score_power": 2.0, "score_size": 0.25, "pair_ratio": 0.5,
-    "max_limb": 2.0,
+    "max_limb": 1.5,
 }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def build_program(sources: Path, folder: Path, compiler: str) -> Path:
     try:
         done = subprocess.run([*command, "-o", str(program)], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise FileNotFoundError(f"compiler not found: {compiler}: set `compiler` to another one") from None
+        raise FileNotFoundError(f"compiler not found: {compiler}: install it, or name another one") from None
     if done.returncode:
         raise RuntimeError(f"{compiler} failed:\n{done.stderr[-1000:]}")
     return program
