@@ -2,6 +2,13 @@
 // this does too, and sums run in NumPy's order, as a last bit may decide which of two equal people comes first.
 #include "ehrpose_decoder.h"
 
+// A fused multiply-add rounds once where Python rounds twice. gcc has no such pragma: give it -ffp-contract=off.
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -20,7 +27,7 @@ constexpr int kMostCandidates = 10000;
 constexpr int kMostLimbs = 10000;
 constexpr double kFillReach = 3.0, kFillLeast = 0.2;                 // fast_decoding.FILL_*
 constexpr double kOnePlace = 0.85, kReach = 2.0, kLeastReach = 4.0;  // sides.*
-constexpr double kSlack = 4.0, kGuess = 1.75;                         // limbs.*
+constexpr double kSlack = 4.0, kGuess = 1.75;                        // limbs.*
 constexpr int kFewestKeypoints = 3, kFewestLimbs = 3;
 constexpr float kAreaOfBox = 0.53f;  // oks.AREA_OF_BOX
 

@@ -1,8 +1,8 @@
 // Decodes the output of a network exported by ehrpose (codec AssociativeEmbedding, mode "fast") into people.
 //
 // C++17, this header and ehrpose_decoder.cpp, no other dependency. The steps, and the types they are computed in, are
-// those of ehrpose.codecs in Python, so that both find the same people. Compile without -ffast-math; on processors
-// with fused multiply-add use -ffp-contract=off if the last bit matters.
+// those of ehrpose.codecs in Python, so that both find the same people. Compile without -ffast-math and, with gcc for
+// processors with fused multiply-add (all of arm64, x86 by -march), with -ffp-contract=off.
 //
 // Axes: K keypoint types, T tag length, M candidates of a type. Positions are x, y in pixels; pixel i is centred at
 // i. Everything that is wrong with an argument ends in std::invalid_argument, with one line that says what was

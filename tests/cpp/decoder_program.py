@@ -13,7 +13,7 @@ from ehrpose.codecs.settings import DecodeSettings, option_parameters
 from ehrpose.structures import PeakMaps
 
 CPP = Path(__file__).resolve().parents[2] / "cpp"
-STRICT = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion")
+STRICT = ("-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion")
 SANITIZED = ("-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # Largest differences: positions in px, scores as a share of the largest.
 PIXELS, SCORES = 0.01, 1e-5

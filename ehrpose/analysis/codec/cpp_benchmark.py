@@ -37,7 +37,15 @@ def build_program(sources: Path, folder: Path, compiler: str) -> Path:
         if not file.is_file():
             raise FileNotFoundError(f"{file} not found: it is part of the repository, not of the package")
     program = folder / "decode_tensors"
-    command = [compiler, "-std=c++17", "-O2", f"-I{sources}", f"-I{files[0].parent}", *map(str, files)]
+    command = [
+        compiler,
+        "-std=c++17",
+        "-O2",
+        "-ffp-contract=off",
+        f"-I{sources}",
+        f"-I{files[0].parent}",
+        *map(str, files),
+    ]
     try:
         done = subprocess.run([*command, "-o", str(program)], capture_output=True, text=True, check=False)
     except FileNotFoundError:
