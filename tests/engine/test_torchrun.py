@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from hosts import two_hosts
 from torchrun import ITERATIONS, ROOT, Agents, environment, kill, kill_group, seen, wait_for, write_config
 from toy_parts import weights
 
@@ -19,8 +20,8 @@ def agents(tmp_path):
     write_config(tmp_path)
     made = []
 
-    def make(*options):
-        made.append(Agents(tmp_path, *options))
+    def make(*options, **hosts):
+        made.append(Agents(tmp_path, *options, **hosts))
         return made[-1]
 
     yield make
@@ -102,6 +103,22 @@ def test_without_the_first_agent_the_job_must_be_started_again(agents, tmp_path,
     again.start_both()
     assert again.codes() == [0, 0], again.logs()
     assert begun(tmp_path) == RESTARTED
+    assert_equal(tmp_path, undisturbed)
+
+
+def test_a_host_with_a_network_of_its_own_loses_power_and_comes_back(agents, tmp_path, undisturbed):
+    with two_hosts() as hosts:
+        job = agents("--resume", hosts=hosts)
+        job.start_both()
+        job.workers_at(4)
+        hosts[1].cut_power()
+        job.start()
+        wait_for(
+            lambda: len({process for process, _ in seen(tmp_path, 1)}) == 2, job, "a second process of rank 1"
+        )
+        (tmp_path / "go_on").touch()
+        wait_for(lambda: [agent.poll() for agent in job.started] == [0, -9, 0], job, "both agents to end")
+    assert begun(tmp_path)[-ITERATIONS + 4 :] == [4, 5, 6, 7]
     assert_equal(tmp_path, undisturbed)
 
 

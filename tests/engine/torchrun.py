@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from hosts import THIS, Host
 from toy_parts import loader, toy_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,19 +73,37 @@ class Agents:
     Args:
         folder: Where ``write_config`` has written.
         options: Options of train.py.
+        hosts: Where the first agent runs, and all others.
     """
 
-    def __init__(self, folder: Path, *options: str):
-        self.folder, self.options = folder, options
+    def __init__(self, folder: Path, *options: str, hosts: tuple[Host, Host] = (THIS, THIS)):
+        self.folder, self.options, self.hosts = folder, options, hosts
         self.port = free_port()
         self.started: list[subprocess.Popen] = []
 
     def start(self, **settings: str) -> subprocess.Popen:
         """Start an agent, as a scheduler does on a host."""
+        number = min(len(self.started), 1)
+        host = self.hosts[number]
+        settings = {"GLOO_SOCKET_IFNAME": host.device, **settings}
         command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"),
-            *("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{self.port}", "--rdzv-id=job"),
-            *("--max-restarts=3", "--local-addr=127.0.0.1", str(ROOT / "tools/train.py"), "toy.py"),
+            *(
+                *host.prefix,
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nnodes=2",
+                "--nproc-per-node=1",
+            ),
+            *("--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts[0].address}:{self.port}", "--rdzv-id=job"),
+            # Whether it holds the store is guessed from the machine's name, which may lead to another network.
+            *(
+                "--max-restarts=3",
+                f"--rdzv-conf=is_host={1 - number}",
+                f"--local-addr={host.address}",
+                str(ROOT / "tools/train.py"),
+                "toy.py",
+            ),
             *("--work-dir", "run", "--launcher", "pytorch", *self.options),
         ]
         log = self.folder / f"agent_{len(self.started)}.log"
@@ -100,7 +119,7 @@ class Agents:
     def start_both(self) -> tuple[subprocess.Popen, subprocess.Popen]:
         """Start two agents; the first hosts the store."""
         first = self.start()
-        wait_for(lambda: _listens(self.port), self, "the first agent to open its port")
+        wait_for(lambda: _listens(self.hosts[0], self.port), self, "the first agent to open its port")
         return first, self.start()
 
     def workers_at(self, iteration: int) -> list[int]:
@@ -162,9 +181,9 @@ def wait_for(condition, agents: Agents, what: str):
     raise AssertionError(f"waited {PATIENCE} s for {what}\n{agents.logs()}")
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as caller:
-        return caller.connect_ex(("127.0.0.1", port)) == 0
+def _listens(host: Host, port: int) -> bool:
+    call = f"import socket, sys; sys.exit(socket.socket().connect_ex(('{host.address}', {port})))"
+    return subprocess.run([*host.prefix, sys.executable, "-c", call], check=False).returncode == 0
 
 
 def _environment_of(process: int) -> str:
