@@ -31,6 +31,16 @@ _TURN, _WAIT = 0.2, 1.0
 _END = object()
 
 
+def _advice() -> str:
+    """Return what may be missing: Ray asks for a token once a program has left one, but shows it only if told to."""
+    has_token = os.path.exists(os.path.expanduser("~/.ray/auth_token"))
+    return (
+        "; if the cluster asks for a token, set RAY_AUTH_MODE=token"
+        if has_token and "RAY_AUTH_MODE" not in os.environ
+        else ""
+    )
+
+
 class ItemActor:
     """Does items in a process of Ray's, which opens the model once.
 
@@ -107,7 +117,9 @@ class RayWorkers:
             try:
                 ray.init(address=options.address, log_to_driver=False)
             except (ConnectionError, RuntimeError) as error:
-                raise ValueError(f"no Ray cluster at `address` {options.address}: {error}") from error
+                raise ValueError(
+                    f"no Ray cluster at `address` {options.address}: {error}{_advice()}"
+                ) from error
         if options.workers is None:
             self._count = max(1, int(ray.cluster_resources().get("CPU", 1)) // num_threads)
         self._num_gpus = int((options.device or "").startswith("cuda"))  # otherwise Ray hides them
