@@ -1,0 +1,145 @@
+// From a photo to the network's input: deploy/network_input.py and image_warp.py. A canvas would scale by other rules, so
+// pixels are interpolated here, in float64: at most one level of 255 off what OpenCV 5 computes.
+
+const MAX_WARP_SCALE = 0.5; // below, blocks of pixels are averaged first
+
+// What a photo of `photoWh` px becomes: { wh, dims, warp: { scale, x, y } }; input px = scale * photo px + (x, y).
+export function planInput(photoWh, input) {
+  if (!Array.isArray(photoWh) || photoWh.length !== 2 || !photoWh.every((side) => Number.isInteger(side) && side > 0)) {
+    throw new Error(`photo: expected width and height above 0, got ${JSON.stringify(photoWh)}`);
+  }
+  let best = null;
+  for (const wh of input.sides ? [null] : input.shapesWh) {
+    const plan = wh ? letterbox(photoWh, wh) : sidesOf(photoWh, input.sides);
+    const isLarger = best && (plan.warp.scale > best.warp.scale
+      || (plan.warp.scale === best.warp.scale && plan.wh[0] * plan.wh[1] < best.wh[0] * best.wh[1]));
+    if (!best || isLarger) best = plan;
+  }
+  const [width, height] = best.wh;
+  return { ...best, dims: input.layout === "NCHW" ? [1, 3, height, width] : [1, height, width, 3] };
+}
+
+function centred(photoWh, wh, scale) {
+  const [x, y] = wh.map((side, i) => (side - 1) / 2 - scale * ((photoWh[i] - 1) / 2));
+  return { wh, warp: { scale, x, y } };
+}
+
+const letterbox = (photoWh, wh) => centred(photoWh, wh, Math.min(wh[0] / photoWh[0], wh[1] / photoWh[1]));
+
+function sidesOf(photoWh, { short, divisor, maxAspect, side }) {
+  const [width, height] = photoWh;
+  const byHeight = side === "height" || width > height;
+  const [first, second] = byHeight ? [height, width] : [width, height];
+  // Rounded first: 64.0000001, which is 64 up to floating-point error, must not become 128.
+  const roundUp = (length) => Math.max(1, Math.ceil(Math.round((length / divisor) * 1e6) / 1e6)) * divisor;
+  let filled = roundUp(short);
+  let scale = filled / first;
+  if (scale * second > maxAspect * filled) {
+    scale = (maxAspect * filled) / second;
+    filled = roundUp(scale * first);
+  }
+  const other = roundUp(scale * second);
+  if (side === "height") return centred(photoWh, [Math.max(other, filled), filled], scale);
+  return centred(photoWh, width <= height ? [filled, other] : [other, filled], scale);
+}
+
+// The input as a Uint8Array or Float32Array of plan.dims. `photo` is ImageData, or { data, width, height } with RGBA bytes.
+export function networkInput(photo, plan, input) {
+  const { data, width, height } = photo;
+  if (!data || data.length !== 4 * width * height) {
+    throw new Error(`photo: expected ${4 * width * height} bytes for ${width} x ${height} px of RGBA, got ${data?.length}`);
+  }
+  let { scale, x, y } = plan.warp;
+  let source = photo;
+  let [perX, perY] = [1, 1];
+  if (scale < MAX_WARP_SCALE) {
+    const factor = Math.trunc(1 / scale);
+    source = averaged(photo, Math.max(1, even(width / factor)), Math.max(1, even(height / factor)));
+    [perX, perY] = [width / source.width, height / source.height];
+  }
+  const [outWidth, outHeight] = plan.wh;
+  // The place in the source of each column and row of the input: the left or upper pixel, and the share of the next.
+  const places = (count, start, per) => Array.from({ length: count }, (_, i) => {
+    const at = ((i - start) / scale + 0.5) / per - 0.5;
+    const low = Math.floor(at);
+    return [low, at - low];
+  });
+  const columns = places(outWidth, x, perX);
+  const rows = places(outHeight, y, perY);
+  const pixels = input.dtype === "uint8" ? new Uint8Array(3 * outWidth * outHeight) : new Float32Array(3 * outWidth * outHeight);
+  const inPlanes = input.layout === "NCHW";
+  const border = [input.border[2], input.border[1], input.border[0]];
+  const bytes = source.data;
+  const isInside = (px, py) => px >= 0 && py >= 0 && px < source.width && py < source.height;
+  for (let c = 0; c < 3; c++) {
+    const channel = input.color === "RGB" ? c : 2 - c;
+    const valueAt = (px, py) => (isInside(px, py) ? bytes[4 * (py * source.width + px) + c] : border[c]);
+    for (let row = 0; row < outHeight; row++) {
+      const [top, fy] = rows[row];
+      for (let column = 0; column < outWidth; column++) {
+        const [left, fx] = columns[column];
+        let upperLeft, upperRight, lowerLeft, lowerRight;
+        if (left >= 0 && top >= 0 && left < source.width - 1 && top < source.height - 1) {
+          const at = 4 * (top * source.width + left) + c;
+          const below = at + 4 * source.width;
+          [upperLeft, upperRight, lowerLeft, lowerRight] = [bytes[at], bytes[at + 4], bytes[below], bytes[below + 4]];
+        } else {
+          upperLeft = valueAt(left, top);
+          upperRight = valueAt(left + 1, top);
+          lowerLeft = valueAt(left, top + 1);
+          lowerRight = valueAt(left + 1, top + 1);
+        }
+        const upper = upperLeft * (1 - fx) + upperRight * fx;
+        const lower = lowerLeft * (1 - fx) + lowerRight * fx;
+        const place = inPlanes ? (channel * outHeight + row) * outWidth + column : 3 * (row * outWidth + column) + channel;
+        pixels[place] = even(upper * (1 - fy) + lower * fy);
+      }
+    }
+  }
+  return pixels;
+}
+
+// The nearest whole number, halves to the even one.
+function even(value) {
+  const low = Math.floor(value);
+  const rest = value - low;
+  if (rest === 0.5) return low + (low % 2);
+  return rest > 0.5 ? low + 1 : low;
+}
+
+// A photo scaled down to a size by the mean of the area that each of its pixels covers.
+function averaged({ data, width, height }, smallWidth, smallHeight) {
+  const columns = sharesOf(width, smallWidth);
+  const narrow = new Float64Array(3 * smallWidth);
+  const sums = new Float64Array(3 * smallWidth * smallHeight);
+  let last = -1;
+  for (const [toRow, row, partOfRow] of sharesOf(height, smallHeight)) {
+    if (row !== last) {
+      narrow.fill(0);
+      for (const [to, from, part] of columns) {
+        const at = 4 * (row * width + from);
+        for (let c = 0; c < 3; c++) narrow[3 * to + c] += part * data[at + c];
+      }
+      last = row;
+    }
+    const start = toRow * narrow.length;
+    for (let i = 0; i < narrow.length; i++) sums[start + i] += partOfRow * narrow[i];
+  }
+  const bytes = new Uint8ClampedArray(4 * smallWidth * smallHeight);
+  for (let i = 0; i < smallWidth * smallHeight; i++) for (let c = 0; c < 3; c++) bytes[4 * i + c] = even(sums[3 * i + c]);
+  return { data: bytes, width: smallWidth, height: smallHeight };
+}
+
+// [small pixel, pixel, share] of the pixels that each pixel of the smaller side covers; its shares sum to 1.
+function sharesOf(side, small) {
+  const factor = side / small;
+  const found = [];
+  for (let to = 0; to < small; to++) {
+    const [start, end] = [to * factor, Math.min((to + 1) * factor, side)];
+    for (let from = Math.floor(start); from < end; from++) {
+      const part = (Math.min(end, from + 1) - Math.max(start, from)) / (end - start);
+      if (part > 1e-9) found.push([to, from, part]);
+    }
+  }
+  return found;
+}
