@@ -96,7 +96,9 @@ def warp_image(
         interpolation: ``cv2.INTER_LINEAR``, or ``cv2.INTER_NEAREST`` for masks (never averaged).
     """
     colour = tuple(border) if isinstance(border, Sequence) else (border,) * 4
-    scale = math.sqrt(abs(np.linalg.det(warp[:, :2])))
+    # Not np.linalg.det, whose last bit would make seven of eight: photos eight times as large would lose a block.
+    (a, b), (c, d) = warp[:, :2].tolist()
+    scale = math.sqrt(abs(a * d - b * c))
     if interpolation != cv2.INTER_NEAREST and scale < 0.5:
         image, warp = _shrink(image, warp, int(1 / scale))
     if max(image.shape[:2]) > MAX_WARP_SIDE:

@@ -198,3 +198,12 @@ def test_colour_photos_are_warped_as_opencv_warps_them(rng):
         size_wh = tuple(int(side) for side in rng.integers(1, 90, 2))
         wanted = cv2.warpAffine(image, warp, size_wh, flags=cv2.INTER_LINEAR, borderValue=(10, 20, 30))
         np.testing.assert_array_equal(warp_image(image, warp, size_wh, (10, 20, 30)), wanted)
+
+
+@pytest.mark.parametrize("times", [2, 3, 6, 8, 10, 22, 25])
+def test_photos_several_times_as_large_become_means_of_whole_blocks(times, rng):
+    photo = rng.integers(0, 256, (32 * times, 48 * times, 3), dtype=np.uint8)
+    means = photo.reshape(32, times, 48, times, 3).mean(axis=(1, 3))
+    small = warp_image(photo, centred_warp((48 * times, 32 * times), (48, 32), 1 / times), (48, 32))
+    # Halving is left to the interpolation, which is the mean of four.
+    np.testing.assert_allclose(small, means, atol=0.51)

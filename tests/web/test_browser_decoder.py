@@ -142,13 +142,11 @@ def compare(folder, path, photos):
 @pytest.mark.slow
 def test_a_hundred_photos_from_candidates(tmp_path, photos):
     pytest.importorskip("onnx", reason="onnx is in the extra 'deploy'")
-    from ehrpose.config import load_config
     from ehrpose.deploy.export.options import ExportOptions
     from ehrpose.deploy.pipeline import export
-    from ehrpose.models.loading import init_model
 
     zoo = find_model("ehrnet-small")
-    exported = export(init_model(load_config(zoo.config), zoo.checkpoint), tmp_path, ExportOptions(decode="peaks"))
+    exported = export(str(zoo.config), str(zoo.checkpoint), tmp_path, ExportOptions(decode="peaks"))
     assert compare(tmp_path, exported.path, photos) > 60
 
 

@@ -53,7 +53,7 @@ export function networkInput(photo, plan, input) {
   let source = photo;
   let [perX, perY] = [1, 1];
   if (scale < MAX_WARP_SCALE) {
-    const factor = Math.trunc(1 / scale);
+    const factor = Math.trunc(1 / Math.sqrt(scale * scale));
     source = averaged(photo, Math.max(1, even(width / factor)), Math.max(1, even(height / factor)));
     [perX, perY] = [width / source.width, height / source.height];
   }
@@ -126,7 +126,9 @@ function averaged({ data, width, height }, smallWidth, smallHeight) {
     for (let i = 0; i < narrow.length; i++) sums[start + i] += partOfRow * narrow[i];
   }
   const bytes = new Uint8ClampedArray(4 * smallWidth * smallHeight);
-  for (let i = 0; i < smallWidth * smallHeight; i++) for (let c = 0; c < 3; c++) bytes[4 * i + c] = even(sums[3 * i + c]);
+  // OpenCV rounds halves up where it takes the mean of four.
+  const rounded = width === 2 * smallWidth && height === 2 * smallHeight ? (value) => Math.floor(value + 0.5) : even;
+  for (let i = 0; i < smallWidth * smallHeight; i++) for (let c = 0; c < 3; c++) bytes[4 * i + c] = rounded(sums[3 * i + c]);
   return { data: bytes, width: smallWidth, height: smallHeight };
 }
 
