@@ -82,7 +82,7 @@ setup(
         "ehrpose": ["py.typed"],
         "ehrpose.analysis.reliability": ["write_faults.c"],
         "ehrpose.deploy": ["sidecar.schema.json"],
-        "ehrpose.web": ["static/*"],
+        "ehrpose.web": ["browser/*", "static/*"],
     },
     entry_points={
         "console_scripts": ["ehrpose=ehrpose.__main__:main", "ehrpose-web=ehrpose.web.server:main"]

@@ -77,12 +77,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="[NAME=]ADDRESS",
         help="stream or camera whose people clients can follow; @FILE for a list of them; can be repeated",
     )
+    parser.add_argument(
+        "--static",
+        metavar="DIR",
+        help="serve nothing: write a page that runs the models in the browser to a new folder, for any file server",
+    )
+    parser.add_argument(
+        "--ort-dir",
+        metavar="FOLDER",
+        help="for --static: files of the npm package onnxruntime-web (default: npm downloads them)",
+    )
     return parser.parse_args(argv)
 
 
 def serve(argv: list[str] | None = None) -> None:
     """Serve until Ctrl-C."""
     args = parse_args(argv)
+    if args.static is not None:
+        write_static(args)
+        return
+    if args.ort_dir is not None:
+        raise ValueError("`ort_dir` belongs to the page that `static` writes; without it, the server runs the models")
     for name in ("max_mb", "max_megapixels", "photo_seconds"):
         if not 0 < getattr(args, name) < float("inf"):
             raise ValueError(f"`{name}` must be a positive number, got {getattr(args, name)}")
@@ -133,6 +148,18 @@ def serve(argv: list[str] | None = None) -> None:
     finally:
         pool.close()
         listening.close()
+
+
+def write_static(args: argparse.Namespace) -> None:
+    """Write the page that needs no server."""
+    if args.stream:
+        raise ValueError("`stream` needs the server: it does not go with `static`")
+    if not args.static:
+        raise ValueError("`static` must be a folder, got an empty name")
+    from ehrpose.web.static_page import write_page
+
+    names = write_page(args.static, args.model, args.ort_dir)
+    print(f"{args.static}  (models: {', '.join(names)}; to look at it: python -m http.server -d {args.static})")
 
 
 def set_up_log(rate_limit: logging.Filter) -> None:
