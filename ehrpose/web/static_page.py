@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,12 +215,12 @@ def _download(folder: Path) -> None:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ValueError(f"npm could not fetch {ORT_PACKAGE}: {lines[0]}; {by_hand}")
     try:
-        with tarfile.open(archives[0]) as archive:
+        with tarfile.open(archives[0], "r:gz") as archive:
             for name in ORT_FILES:
                 member = archive.extractfile(f"package/dist/{name}")
                 if member is None:
                     raise KeyError(name)
                 with member, (folder / name).open("wb") as out:
                     shutil.copyfileobj(member, out)
-    except (tarfile.TarError, KeyError, EOFError) as error:
+    except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
         raise ValueError(f"npm fetched another package than {ORT_PACKAGE}: {error}; {by_hand}") from error

@@ -58,45 +58,50 @@ export function networkInput(photo, plan, input) {
     [perX, perY] = [width / source.width, height / source.height];
   }
   const [outWidth, outHeight] = plan.wh;
-  // The place in the source of each column and row of the input: the left or upper pixel, and the share of the next.
-  const places = (count, start, per) => Array.from({ length: count }, (_, i) => {
-    const at = ((i - start) / scale + 0.5) / per - 0.5;
-    const low = Math.floor(at);
-    return [low, at - low];
-  });
-  const columns = places(outWidth, x, perX);
-  const rows = places(outHeight, y, perY);
+  const columns = placesOf(outWidth, x, scale, perX);
+  const rows = placesOf(outHeight, y, scale, perY);
   const pixels = input.dtype === "uint8" ? new Uint8Array(3 * outWidth * outHeight) : new Float32Array(3 * outWidth * outHeight);
   const inPlanes = input.layout === "NCHW";
   const border = [input.border[2], input.border[1], input.border[0]];
-  const bytes = source.data;
-  const isInside = (px, py) => px >= 0 && py >= 0 && px < source.width && py < source.height;
-  for (let c = 0; c < 3; c++) {
-    const channel = input.color === "RGB" ? c : 2 - c;
-    const valueAt = (px, py) => (isInside(px, py) ? bytes[4 * (py * source.width + px) + c] : border[c]);
-    for (let row = 0; row < outHeight; row++) {
-      const [top, fy] = rows[row];
-      for (let column = 0; column < outWidth; column++) {
-        const [left, fx] = columns[column];
-        let upperLeft, upperRight, lowerLeft, lowerRight;
-        if (left >= 0 && top >= 0 && left < source.width - 1 && top < source.height - 1) {
-          const at = 4 * (top * source.width + left) + c;
-          const below = at + 4 * source.width;
-          [upperLeft, upperRight, lowerLeft, lowerRight] = [bytes[at], bytes[at + 4], bytes[below], bytes[below + 4]];
-        } else {
-          upperLeft = valueAt(left, top);
-          upperRight = valueAt(left + 1, top);
-          lowerLeft = valueAt(left, top + 1);
-          lowerRight = valueAt(left + 1, top + 1);
-        }
+  const { data: bytes, width: sourceWidth, height: sourceHeight } = source;
+  const [toNext, toChannel] = inPlanes ? [1, outWidth * outHeight] : [3, 1];
+  const outside = (px, py, c) => (
+    px >= 0 && py >= 0 && px < sourceWidth && py < sourceHeight ? bytes[4 * (py * sourceWidth + px) + c] : border[c]);
+  for (let row = 0; row < outHeight; row++) {
+    const top = rows.low[row];
+    const fy = rows.part[row];
+    const hasRows = top >= 0 && top < sourceHeight - 1;
+    for (let column = 0; column < outWidth; column++) {
+      const left = columns.low[column];
+      const fx = columns.part[column];
+      const isInside = hasRows && left >= 0 && left < sourceWidth - 1;
+      const at = 4 * (top * sourceWidth + left);
+      const below = at + 4 * sourceWidth;
+      const place = (row * outWidth + column) * toNext;
+      for (let c = 0; c < 3; c++) {
+        const upperLeft = isInside ? bytes[at + c] : outside(left, top, c);
+        const upperRight = isInside ? bytes[at + 4 + c] : outside(left + 1, top, c);
+        const lowerLeft = isInside ? bytes[below + c] : outside(left, top + 1, c);
+        const lowerRight = isInside ? bytes[below + 4 + c] : outside(left + 1, top + 1, c);
         const upper = upperLeft * (1 - fx) + upperRight * fx;
         const lower = lowerLeft * (1 - fx) + lowerRight * fx;
-        const place = inPlanes ? (channel * outHeight + row) * outWidth + column : 3 * (row * outWidth + column) + channel;
-        pixels[place] = even(upper * (1 - fy) + lower * fy);
+        pixels[place + (input.color === "RGB" ? c : 2 - c) * toChannel] = even(upper * (1 - fy) + lower * fy);
       }
     }
   }
   return pixels;
+}
+
+// Where each column or row of the input lies in the source: the pixel before, and the share of the next one.
+function placesOf(count, start, scale, per) {
+  const low = new Int32Array(count);
+  const part = new Float64Array(count);
+  for (let i = 0; i < count; i++) {
+    const at = ((i - start) / scale + 0.5) / per - 0.5;
+    low[i] = Math.floor(at);
+    part[i] = at - low[i];
+  }
+  return { low, part };
 }
 
 // The nearest whole number, halves to the even one.

@@ -296,7 +296,8 @@ async function openModel() {
   $("loading").textContent = `Loading the model ${model.name} ...`;
   $("loading").hidden = false;
   try {
-    const { engine, hasMaps } = await ask({ model });
+    const wanted = new URLSearchParams(location.search).get("engine"); // ?engine=wasm, or webgpu
+    const { engine, hasMaps } = await ask({ model, engine: wanted });
     if ($("model").value !== model.name) return;
     state.engine = engine;
     $("show-heatmap").disabled = !hasMaps;

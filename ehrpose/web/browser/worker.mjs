@@ -4,6 +4,7 @@
 import { Decoder, networkInput, planInput, readSidecar, toPhoto } from "./decoder.mjs";
 
 const MAX_THREADS = 4; // more are slower on networks this small
+const MAX_GPU_MS = 1000;
 const ENGINES = {
   webgpu: ["ort/ort.webgpu.min.mjs", "ort/ort-wasm-simd-threaded.asyncify"],
   wasm: ["ort/ort.wasm.min.mjs", "ort/ort-wasm-simd-threaded"],
@@ -33,30 +34,43 @@ async function sessionOf(engine, network, externalData) {
   return { ort, session, engine: name };
 }
 
+// Whether there is a GPU that is not one in name only, computed by the processor.
 async function hasGpu() {
   try {
-    return Boolean(await navigator.gpu?.requestAdapter());
+    const adapter = await navigator.gpu?.requestAdapter();
+    return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
   } catch {
     return false;
   }
 }
 
-async function open(model) {
+// A network on the GPU, or null if it does not work there or takes longer than any processor would.
+async function onGpu(found, network, externalData) {
+  try {
+    const opened = { ...found, ...await sessionOf("webgpu", network, externalData) };
+    const [width, height] = found.sidecar.input.wh;
+    const black = { data: new Uint8ClampedArray(4 * width * height), width, height };
+    await run(opened, black); // compiles
+    const { times } = await run(opened, black);
+    if (times.network < MAX_GPU_MS) return opened;
+    await opened.session.release();
+    throw new Error(`a photo takes ${times.network.toFixed(0)} ms`);
+  } catch (error) {
+    console.warn(`WebGPU is not used: ${error.message}`);
+    return null;
+  }
+}
+
+// `engine`: "wasm", or "webgpu" even where it is slow; otherwise the GPU if there is one.
+async function open(model, engine) {
   const sidecar = readSidecar(new TextDecoder().decode(await bytesOf(model.sidecar, "The model's description")));
   const network = await bytesOf(model.network, "The model");
   const externalData = await Promise.all(model.external.map(async ({ path, file }) => (
     { path, data: await bytesOf(file, "The model's weights") })));
   const found = { sidecar, decoder: new Decoder(sidecar) };
-  if (await hasGpu()) {
-    try {
-      const onGpu = { ...found, ...await sessionOf("webgpu", network, externalData) };
-      const [width, height] = sidecar.input.wh;
-      await run(onGpu, { data: new Uint8ClampedArray(4 * width * height), width, height }); // compiles, or fails
-      return onGpu;
-    } catch (error) {
-      console.warn(`WebGPU is not used: ${error.message}`);
-    }
-  }
+  if (engine === "webgpu") return { ...found, ...await sessionOf(engine, network, externalData) };
+  const gpu = engine !== "wasm" && await hasGpu() ? await onGpu(found, network, externalData) : null;
+  if (gpu) return gpu;
   return { ...found, ...await sessionOf("wasm", network, externalData) };
 }
 
@@ -86,11 +100,11 @@ function highest(outputs, { settings }, { wh, warp }) {
   return { values, width, height, box };
 }
 
-async function answerTo({ number, model, photo, heat }) {
+async function answerTo({ number, model, engine, photo, heat }) {
   try {
     if (model) {
       const last = opened;
-      opened = open(model);
+      opened = open(model, engine);
       last?.then(({ session }) => session.release(), () => {});
     }
     const current = await opened;
