@@ -3,7 +3,7 @@
 #   make test      the test suite without the slow tests
 #   make coverage  the same, with coverage: half as long again
 #   make test-all  the whole test suite
-#   make test-web  test the web page in a real browser (Debian: apt install chromium chromium-driver)
+#   make test-web  test the web pages in a real browser (Debian: apt install chromium chromium-driver npm)
 #   make test-deploy  test the real TensorRT-RTX builder on every model, without a GPU (a 90 MB package)
 #   make test-cloud  test batches on a store that speaks S3, on this machine (160 MB of packages)
 #   make test-runtime  test the runtime part, without torch, on PYTHON38 (default: python3.8)
@@ -85,7 +85,11 @@ test-all: $(TEST_STAMP)
 
 test-web: $(TEST_STAMP)
 	@$(PIP) install $(PIP_ARGS) selenium
-	$(BIN)/python -m pytest tests/web
+	@if [ ! -d build/ort-web/package ] && command -v npm >/dev/null; then mkdir -p build/ort-web && cd build/ort-web && \
+	  npm pack --silent "$$(sed -n 's/^ORT_VERSION = "\(.*\)"/onnxruntime-web@\1/p' ../../ehrpose/web/static_page.py)" && \
+	  tar -xzf onnxruntime-web-*.tgz; fi
+	@if [ -d build/ort-web/package ]; then export ORT_WEB_DIR=$(CURDIR)/build/ort-web; fi; \
+	  $(BIN)/python -m pytest tests/web
 
 test-deploy: $(TEST_STAMP)
 	@$(PIP) install $(PIP_ARGS) tensorrt-rtx-cu12==1.7.1.116

@@ -97,7 +97,9 @@ def serve(argv: list[str] | None = None) -> None:
         write_static(args)
         return
     if args.ort_dir is not None:
-        raise ValueError("`ort_dir` belongs to the page that `static` writes; without it, the server runs the models")
+        raise ValueError(
+            "`ort_dir` belongs to the page that `static` writes; without it, the server runs the models"
+        )
     for name in ("max_mb", "max_megapixels", "photo_seconds"):
         if not 0 < getattr(args, name) < float("inf"):
             raise ValueError(f"`{name}` must be a positive number, got {getattr(args, name)}")
@@ -159,7 +161,9 @@ def write_static(args: argparse.Namespace) -> None:
     from ehrpose.web.static_page import write_page
 
     names = write_page(args.static, args.model, args.ort_dir)
-    print(f"{args.static}  (models: {', '.join(names)}; to look at it: python -m http.server -d {args.static})")
+    print(
+        f"{args.static}  (models: {', '.join(names)}; to look at it: python -m http.server -d {args.static})"
+    )
 
 
 def set_up_log(rate_limit: logging.Filter) -> None:

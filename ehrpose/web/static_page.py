@@ -1,7 +1,7 @@
 """The page without a server: files that find people in the browser, for any file server.
 
-ONNX Runtime Web runs the included or exported networks as they are, so torch is not needed; ``browser/decoder.mjs`` turns
-their outputs into people.
+ONNX Runtime Web runs the included or exported networks as they are, so torch is not needed; ``browser/decoder.mjs``
+turns their outputs into people.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def write_page(
 
     Args:
         folder: The new folder; it may exist if it is empty.
-        models: Texts of ``ModelSpec.parse``: zoo models with weights, or exported ``.onnx`` files; none: the zoo models.
+        models: Texts of ``ModelSpec.parse``: zoo models, or exported ``.onnx`` files; none: the included zoo models.
         ort_dir: Folder with the files of ONNX Runtime Web, or of its npm package; None: npm downloads them.
 
     Returns:
@@ -65,7 +65,9 @@ def write_page(
     """
     target = Path(os.path.abspath(folder))
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FileExistsError(f"{folder} exists: expected a new or an empty folder; remove it, or give another one")
+        raise FileExistsError(
+            f"{folder} exists: expected a new or an empty folder; remove it, or give another one"
+        )
     networks = [(spec.name, _network_of(spec)) for spec in _specs(models)]
     described = [(name, path, _checked(path)) for name, path in networks]
     with _ort_files(ort_dir) as ort:
@@ -98,16 +100,18 @@ def _network_of(spec: ModelSpec) -> Path:
     """Return the ONNX file of a model."""
     if spec.is_exported:
         if Path(spec.path).suffix.lower() != ".onnx":
-            raise ValueError(f"{spec.path}: the page runs .onnx files only: export with the backend onnxruntime")
+            raise ValueError(
+                f"{spec.path}: the page runs .onnx files only: export with the backend onnxruntime"
+            )
         return Path(spec.path)
     if spec.checkpoint is not None or spec.path.lower().endswith(".py"):
         raise ValueError(
-            f"{spec.path} is a config: the page needs an exported network: run `ehrpose deploy` first, and give its .onnx"
+            f"{spec.path} is a config, and the page runs exported networks: run `ehrpose deploy`, and give its .onnx"
         )
     network = find_model(spec.path).network
     if network is None:
         raise ValueError(
-            f"{spec.path} has no .onnx beside its weights: run `ehrpose deploy` first, and give its .onnx"
+            f"{spec.path} has no .onnx beside its weights: run `ehrpose deploy`, and give its .onnx"
         )
     return network
 
@@ -127,7 +131,9 @@ def _checked(path: Path) -> Sidecar:
         ("batch size", 1, sidecar.batch_size),
     ):
         if got != expected:
-            raise DeployError(f"{path}: the page runs networks with the {what} {expected!r} only, got {got!r}")
+            raise DeployError(
+                f"{path}: the page runs networks with the {what} {expected!r} only, got {got!r}"
+            )
     build_codec(sidecar, path)
     return sidecar
 
@@ -159,7 +165,12 @@ def _copy_models(folder: Path, described: Sequence[tuple[str, Path, Sidecar]]) -
                 external.append({"path": written, "file": copied})
         shutil.copyfile(sidecar_path(path), folder / place / "network.json")
         listed.append(
-            {"name": name, "network": f"{place}/network.onnx", "sidecar": f"{place}/network.json", "external": external}
+            {
+                "name": name,
+                "network": f"{place}/network.onnx",
+                "sidecar": f"{place}/network.json",
+                "external": external,
+            }
         )
     content = {"ehrpose": __version__, "onnxruntime-web": ORT_VERSION, "models": listed}
     (folder / "models.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -181,7 +192,12 @@ def _ort_files(given: str | os.PathLike[str] | None) -> Iterator[Path]:
 
 def _with_files(given: Path) -> Path:
     """Return the folder with the files: the one given, or that of the npm package inside of it."""
-    inside = (given, given / "dist", given / "package" / "dist", given / "node_modules" / "onnxruntime-web" / "dist")
+    inside = (
+        given,
+        given / "dist",
+        given / "package" / "dist",
+        given / "node_modules" / "onnxruntime-web" / "dist",
+    )
     return next((place for place in inside if (place / next(iter(ORT_FILES))).is_file()), given)
 
 
@@ -193,13 +209,15 @@ def _check_files(folder: Path) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != expected:
             raise ValueError(
-                f"{path} has SHA-256 {found}, expected {expected}, as in the npm package {ORT_PACKAGE}: get that version again"
+                f"{path} has SHA-256 {found}, expected {expected}, as in the npm package {ORT_PACKAGE}: get it again"
             )
 
 
 def _download(folder: Path) -> None:
     """Let npm download the package, with its own settings for registries and proxies, and unpack what is needed."""
-    by_hand = f"by hand: run `npm pack {ORT_PACKAGE}` on any machine, unpack it, and give its folder with `ort_dir`"
+    by_hand = (
+        f"by hand: run `npm pack {ORT_PACKAGE}` on any machine, unpack it, and give its folder with `ort_dir`"
+    )
     if is_offline():
         raise ValueError(f"EHRPOSE_OFFLINE forbids to fetch {ORT_PACKAGE}; {by_hand}")
     npm = shutil.which("npm")
@@ -207,7 +225,9 @@ def _download(folder: Path) -> None:
         raise ValueError(f"npm, which fetches {ORT_PACKAGE}, is not installed; {by_hand}")
     command = [npm, "pack", ORT_PACKAGE, "--silent", "--pack-destination", str(folder)]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise ValueError(f"npm did not fetch {ORT_PACKAGE} within {_NPM_SECONDS} s; {by_hand}") from error
     archives = sorted(folder.glob("*.tgz"))

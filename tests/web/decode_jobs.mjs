@@ -1,5 +1,5 @@
 // Runs the page's decoder in Node on jobs from a JSON file: node decode_jobs.mjs DECODER JOBS; a line of JSON for each.
-// A job: { sidecar, outputs: { name: [file, kind, dims] }, inputWh, photoWh? } or { sidecar, photo: [file, width, height] }.
+// A job: { sidecar, outputs: { name: [file, kind, dims] }, inputWh, photoWh? }, or { sidecar, photo: [file, w, h] }.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -18,7 +18,11 @@ function done({ sidecar: text, outputs, inputWh, photo, photoWh }) {
   if (photo) {
     const [file, width, height] = photo;
     const plan = planInput([width, height], sidecar.input);
-    const pixels = networkInput({ data: new Uint8ClampedArray(readFileSync(file)), width, height }, plan, sidecar.input);
+    const pixels = networkInput(
+      { data: new Uint8ClampedArray(readFileSync(file)), width, height },
+      plan,
+      sidecar.input,
+    );
     writeFileSync(`${file}.input`, pixels);
     return plan;
   }

@@ -20,10 +20,24 @@ from ehrpose.structures import Maps
 pytestmark = needs_node
 # OpenCV 4 rounds places of pixels to 1/32.
 LEVELS = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 4
-SIZES = [(640, 480), (480, 640), (333, 500), (100, 80), (37, 211), (1000, 640), (1280, 720), (2000, 1501), (2600, 90), (1, 1)]
+SIZES = [
+    (640, 480),
+    (480, 640),
+    (333, 500),
+    (100, 80),
+    (37, 211),
+    (1000, 640),
+    (1280, 720),
+    (2000, 1501),
+    (2600, 90),
+    (1, 1),
+]
 INPUTS = {
     "sides": {"shape": [1, 3, 320, 448], "sides": {"short": 320, "divisor": 32, "max_aspect": 8.0}},
-    "height": {"shape": [1, 3, 64, 96], "sides": {"short": 64, "divisor": 64, "max_aspect": 2.5, "side": "height"}},
+    "height": {
+        "shape": [1, 3, 64, 96],
+        "sides": {"short": 64, "divisor": 64, "max_aspect": 2.5, "side": "height"},
+    },
     "shapes": {"shape": [1, 3, 64, 96], "shapes": [[64, 96], [96, 64], [64, 64]], "border": [10, 200, 30]},
     "fixed": {"shape": [1, 64, 96, 3], "layout": "NHWC", "color": "RGB"},
 }
@@ -53,7 +67,9 @@ def test_inputs_are_those_of_python(tmp_path, five_keypoints, kind):
         assert plan["wh"] == list(size_wh), photo.shape
         assert plan["dims"] == [1, *expected.shape]
         found = plan["warp"]
-        np.testing.assert_allclose([found["scale"], found["x"], found["y"]], warp[[0, 0, 1], [0, 2, 2]], atol=1e-9)
+        np.testing.assert_allclose(
+            [found["scale"], found["x"], found["y"]], warp[[0, 0, 1], [0, 2, 2]], atol=1e-9
+        )
         apart = np.abs(jobs.input_of(index, expected.shape).astype(int) - expected)
         assert apart.max() <= LEVELS, (photo.shape, apart.max())
         assert np.mean(apart > 0) <= (0.02 if LEVELS == 1 else 0.3), (photo.shape, np.mean(apart > 0))
@@ -115,7 +131,16 @@ def test_cut_and_foreign_sidecars_are_refused(tmp_path):
     text = find_model("ehrnet-small").network.with_suffix(".onnx.json").read_text(encoding="utf-8")
     jobs = Jobs(tmp_path)
     texts = [text[:end] for end in range(0, len(text.rstrip()), 41)]
-    texts += ["null", "[]", "3", '"text"', "{}", "<!doctype html>", "version https://git-lfs.github.com/spec/v1", " " * (1 << 21)]
+    texts += [
+        "null",
+        "[]",
+        "3",
+        '"text"',
+        "{}",
+        "<!doctype html>",
+        "version https://git-lfs.github.com/spec/v1",
+        " " * (1 << 21),
+    ]
     jobs.jobs = [{"sidecar": each} for each in texts]
     for answer in jobs.run():
         assert answer["kind"] == "Error"

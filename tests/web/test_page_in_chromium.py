@@ -1,4 +1,4 @@
-"""The page without a server in a real browser: Debian's chromium, driven by selenium. make test-web gets all it needs."""
+"""The page without a server in a real browser: Debian's chromium, driven by selenium. make test-web gets them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ from ehrpose.web.static_page import write_page
 ORT_VARIABLE = "ORT_WEB_DIR"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium: apt install chromium chromium-driver"),
-    pytest.mark.skipif(not shutil.which("chromedriver"), reason="no chromedriver: apt install chromium-driver"),
     pytest.mark.skipif(
-        ORT_VARIABLE not in os.environ, reason=f"{ORT_VARIABLE} is not set to a folder of onnxruntime-web: make test-web"
+        not shutil.which("chromium"), reason="no chromium: apt install chromium chromium-driver"
+    ),
+    pytest.mark.skipif(
+        not shutil.which("chromedriver"), reason="no chromedriver: apt install chromium-driver"
+    ),
+    pytest.mark.skipif(
+        ORT_VARIABLE not in os.environ,
+        reason=f"{ORT_VARIABLE} is not set to a folder of onnxruntime-web: make test-web",
     ),
 ]
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic",
@@ -148,7 +153,9 @@ def photos(tmp_path_factory, coco_keypoints):
     from ehrpose.datasets.synthetic import SyntheticPeople
 
     folder = tmp_path_factory.mktemp("photos")
-    scenes = SyntheticPeople(coco_keypoints, length=4, image_size=384, num_people=(2, 4), serialize_data=False)
+    scenes = SyntheticPeople(
+        coco_keypoints, length=4, image_size=384, num_people=(2, 4), serialize_data=False
+    )
     images = [scenes.get_data_info(index)["img"] for index in range(4)]
     images = [images[0], images[1][:256], images[2][:, :200], cv2.resize(images[3], (1500, 1400))]
     paths = [folder / f"{index}.png" for index in range(len(images))]
@@ -186,8 +193,12 @@ def test_people_are_those_of_python_and_nothing_leaves(page, photos, tmp_path):
                 found = saved_people(driver, tmp_path)
                 assert len(found) == len(expected)
                 total += len(found)
-                np.testing.assert_allclose([person["keypoints"] for person in found], expected.keypoints, atol=0.5)
-                np.testing.assert_allclose([person["bbox_score"] for person in found], expected.scores, atol=0.005)
+                np.testing.assert_allclose(
+                    [person["keypoints"] for person in found], expected.keypoints, atol=0.5
+                )
+                np.testing.assert_allclose(
+                    [person["bbox_score"] for person in found], expected.scores, atol=0.005
+                )
         choose(driver, tmp_path / "clip.webm")
         until(lambda: "frames/s" in text(driver, "status"))
         assert "video" in text(driver, "status")
@@ -203,7 +214,9 @@ def test_people_are_those_of_python_and_nothing_leaves(page, photos, tmp_path):
     own = [request for request in browser.requests if request[0] == server.address]
     web = [(method, url) for _, method, url in own if not url.startswith("blob:")]
     assert len(web) > 10  # the log does have the page's requests
-    assert [(method, url) for method, url in web if method != "GET" or not url.startswith(f"{server.address}/")] == []
+    assert [
+        (method, url) for method, url in web if method != "GET" or not url.startswith(f"{server.address}/")
+    ] == []
     assert {method for method, _ in server.asked} == {"GET"}
     assert any("ort-wasm" in url for _, url in web)  # those of the worker, too
 
@@ -269,4 +282,9 @@ def test_what_is_wrong_is_said(page, tmp_path):
         weights.unlink()
         with serving(broken) as fresh:  # another address, of which the browser keeps nothing
             driver.get(f"{fresh.address}/index.html")
-            until(lambda: "The model's weights could not be loaded: the server answered 404." in text(driver, "error"))
+            until(
+                lambda: (
+                    "The model's weights could not be loaded: the server answered 404."
+                    in text(driver, "error")
+                )
+            )

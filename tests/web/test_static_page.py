@@ -120,7 +120,10 @@ def exported(folder, **changes):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"backend": "openvino"}, "backend 'onnxruntime'"), ({"codec": {"type": "PartAffinity"}}, "'AssociativeEmbedding'")],
+    [
+        ({"backend": "openvino"}, "backend 'onnxruntime'"),
+        ({"codec": {"type": "PartAffinity"}}, "'AssociativeEmbedding'"),
+    ],
 )
 def test_networks_that_the_page_cannot_run_are_refused(tmp_path, ort, changes, message):
     with pytest.raises(DeployError, match=message):
@@ -229,6 +232,7 @@ def test_options_that_do_not_go_together_are_refused(words, message):
 def test_writing_the_page_needs_neither_torch_nor_the_server():
     import subprocess
 
-    script = "import sys, ehrpose.web.server, ehrpose.web.static_page\nprint([m for m in ('torch', 'starlette', 'uvicorn', 'mmengine') if m in sys.modules])"
+    heavy = ("torch", "starlette", "uvicorn", "mmengine")
+    script = f"import sys, ehrpose.web.static_page\nprint([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,9 +7,28 @@
 //   ... run the network on a tensor of plan.dims ...
 //   const people = toPhoto(new Decoder(sidecar).decode(outputs, plan.wh), plan.warp);
 
-import { LARGEST, f32, groupCandidates, rint } from "./grouping.mjs";
+import { LARGEST, f32, groupCandidates } from "./grouping.mjs";
 import {
-  cutGroups, distinctPeople, dropFarMembers, dropFarParts, pairedLimbs, pairwiseSum, personScore, separateSides,
+  Geometry,
+  bestInWindow,
+  climbed,
+  clip,
+  findPeaks,
+  keepBest,
+  parabolaPeak,
+  sampleBilinear,
+  valueAt,
+  vertex,
+} from "./maps.mjs";
+import {
+  cutGroups,
+  distinctPeople,
+  dropFarMembers,
+  dropFarParts,
+  pairedLimbs,
+  pairwiseSum,
+  personScore,
+  separateSides,
 } from "./people.mjs";
 import { PEAKS } from "./sidecar.mjs";
 
@@ -27,7 +46,7 @@ export class Decoder {
     this.pairs = pairedLimbs(this.settings);
   }
 
-  // People, best first, each { keypoints: [{ x, y, score, filled }], score, tag }, in px of the input; score 0: not found.
+  // People, best first, each { keypoints: [{ x, y, score, filled }], score, tag }, in px of the input; score 0: none.
   // `outputs`: name to { data, dims } as ONNX Runtime returns them, with a batch axis of 1; `inputWh`: [width, height].
   // Throws Error for wrong names, shapes, types and for NaN, infinity or values beyond 1e15.
   decode(outputs, inputWh) {
@@ -54,14 +73,16 @@ export class Decoder {
     const onFine = new Geometry(inputWh, fine, this.settings);
     const onCoarse = new Geometry(inputWh, coarse, this.settings);
     const peaks = Array.from({ length: numTypes }, (_, k) => findPeaks(fine, k, minScore));
-    const byType = keepBest(peaks, maxCandidates).map((found, k) => found.map((peak) => {
-      const [x, y] = onFine.toInput(...parabolaPeak(fine, k, peak.x, peak.y));
-      const at = onCoarse.toMap(x, y);
-      const pixel = onCoarse.nearest(...at);
-      const score = fine === coarse ? peak.score : f32(0.5 * f32(peak.score + sampleBilinear(coarse, k, ...at)));
-      const tag = Array.from({ length: numTags }, (__, t) => valueAt(tags, t * numTypes + k, ...pixel));
-      return { type: k, x, y, score, tag, pixel };
-    }));
+    const byType = keepBest(peaks, maxCandidates).map((found, k) =>
+      found.map((peak) => {
+        const [x, y] = onFine.toInput(...parabolaPeak(fine, k, peak.x, peak.y));
+        const at = onCoarse.toMap(x, y);
+        const pixel = onCoarse.nearest(...at);
+        const score = fine === coarse ? peak.score : f32(0.5 * f32(peak.score + sampleBilinear(coarse, k, ...at)));
+        const tag = Array.from({ length: numTags }, (__, t) => valueAt(tags, t * numTypes + k, ...pixel));
+        return { type: k, x, y, score, tag, pixel };
+      }),
+    );
     const fill = (people) => fillMissingPoints(people, byType, coarse, fine, tags, onCoarse, onFine);
     return this.peopleOf(byType, inputWh, fillMissing ? fill : null);
   }
@@ -70,8 +91,10 @@ export class Decoder {
     const { strides, numTypes, maxCandidates, minScore } = this.settings;
     const finest = strides[strides.length - 1];
     const factor = strides[0] / finest;
-    const [fine, coarse] = [finest, strides[0]].map((stride) => (
-      { width: Math.floor(inputWh[0] / stride), height: Math.floor(inputWh[1] / stride) }));
+    const [fine, coarse] = [finest, strides[0]].map((stride) => ({
+      width: Math.floor(inputWh[0] / stride),
+      height: Math.floor(inputWh[1] / stride),
+    }));
     const { most, numTags } = checkPeaks(arrays, numTypes, fine.width * fine.height);
     const [scores, pixels, cross, heat, tags] = PEAKS.map((name) => arrays[name].data);
     const onFine = new Geometry(inputWh, fine, this.settings);
@@ -79,25 +102,31 @@ export class Decoder {
     const peaks = Array.from({ length: numTypes }, (_, k) => {
       const found = [];
       for (let i = k * most; i < (k + 1) * most; i++) {
-        if (scores[i] > minScore) found.push({ score: scores[i], x: pixels[i] % fine.width, y: Math.floor(pixels[i] / fine.width), i });
+        if (scores[i] > minScore)
+          found.push({ score: scores[i], x: pixels[i] % fine.width, y: Math.floor(pixels[i] / fine.width), i });
       }
       // A top-k does not define the order of equal values: they come in raster order, as for whole maps.
       return found.sort((a, b) => pixels[a.i] - pixels[b.i]);
     });
-    const byType = keepBest(peaks, maxCandidates).map((found, k) => found.map(({ score: value, x: px, y: py, i }) => {
-      const [left, right, above, below] = cross.subarray(4 * i, 4 * i + 4);
-      const [x, y] = onFine.toInput(vertex(px, fine.width, left, value, right), vertex(py, fine.height, above, value, below));
-      const at = onCoarse.toMap(x, y);
-      const [x0, y0] = [px, py].map((place) => Math.floor(place / factor) - 1); // of the window of 3 x 3 px
-      const window = { data: heat.subarray(9 * i, 9 * i + 9), width: 3, height: 3 };
-      const inX = clip(at[0], coarse.width - 1) - x0;
-      const inY = clip(at[1], coarse.height - 1) - y0;
-      const score = factor > 1 ? f32(0.5 * f32(value + sampleBilinear(window, 0, inX, inY))) : value;
-      const pixel = onCoarse.nearest(...at);
-      const cell = 3 * clip(pixel[1] - y0, 2) + clip(pixel[0] - x0, 2);
-      const tag = Array.from({ length: numTags }, (__, t) => tags[9 * (t * numTypes * most + i) + cell]);
-      return { type: k, x, y, score, tag, pixel };
-    }));
+    const byType = keepBest(peaks, maxCandidates).map((found, k) =>
+      found.map(({ score: value, x: px, y: py, i }) => {
+        const [left, right, above, below] = cross.subarray(4 * i, 4 * i + 4);
+        const [x, y] = onFine.toInput(
+          vertex(px, fine.width, left, value, right),
+          vertex(py, fine.height, above, value, below),
+        );
+        const at = onCoarse.toMap(x, y);
+        const [x0, y0] = [px, py].map((place) => Math.floor(place / factor) - 1); // of the window of 3 x 3 px
+        const window = { data: heat.subarray(9 * i, 9 * i + 9), width: 3, height: 3 };
+        const inX = clip(at[0], coarse.width - 1) - x0;
+        const inY = clip(at[1], coarse.height - 1) - y0;
+        const score = factor > 1 ? f32(0.5 * f32(value + sampleBilinear(window, 0, inX, inY))) : value;
+        const pixel = onCoarse.nearest(...at);
+        const cell = 3 * clip(pixel[1] - y0, 2) + clip(pixel[0] - x0, 2);
+        const tag = Array.from({ length: numTags }, (__, t) => tags[9 * (t * numTypes * most + i) + cell]);
+        return { type: k, x, y, score, tag, pixel };
+      }),
+    );
     return this.peopleOf(byType, inputWh, null);
   }
 
@@ -108,12 +137,15 @@ export class Decoder {
     const judgesLimbs = s.maxLimb !== null && s.limbLengths !== null;
     if (judgesLimbs) groups = cutGroups(groups, s);
     groups = groups.filter(({ members }) => members.filter((member) => member).length >= s.minKeypoints);
-    if (s.maxSpread !== null) for (const group of groups) dropFarMembers(group.members, assembled(group).keypoints, s.maxSpread);
+    if (s.maxSpread !== null)
+      for (const group of groups) dropFarMembers(group.members, assembled(group).keypoints, s.maxSpread);
     let people = groups.map(assembled);
     const members = people.map((person) => person.keypoints.map((point) => point.score));
     if (fill) fill(people);
     if (s.scorePower !== 1 || s.scoreSize !== 0) {
-      people.forEach((person, n) => { person.score = personScore(person, members[n], inputWh[0] * inputWh[1], s); });
+      people.forEach((person, n) => {
+        person.score = personScore(person, members[n], inputWh[0] * inputWh[1], s);
+      });
     }
     people.sort((a, b) => b.score - a.score); // equal ones keep their order
     if (s.nmsOks !== null) people = distinctPeople(people, s.sigmas, s.nmsOks);
@@ -129,44 +161,19 @@ export function toPhoto(people, { scale, x, y }) {
   return people.map((person) => ({ ...person, keypoints: person.keypoints.map(moved) }));
 }
 
-const clip = (value, last) => Math.min(Math.max(value, 0), last);
-const valueAt = (map, channel, x, y) => map.data[(channel * map.height + y) * map.width + x];
-
-// Geometry: between px of the network's input and of a map.
-class Geometry {
-  constructor([inputWidth, inputHeight], { width, height }, { unbiased, cellOffset }) {
-    this.last = [width - 1, height - 1];
-    const axis = (input, map) => {
-      const [from, to] = unbiased ? [input - 1, map - 1] : [input, map];
-      const isSingle = to === 0; // a single pixel has no corners apart: it lies in the middle of the input
-      return { perMap: isSingle ? 0 : from / to, perInput: to / from, first: isSingle ? from / 2 : 0 };
-    };
-    this.axes = [axis(inputWidth, width), axis(inputHeight, height)];
-    this.unbiased = unbiased;
-    this.offset = cellOffset;
-  }
-
-  toInput(...place) {
-    return this.axes.map(({ perMap, first }, i) => (this.unbiased ? place[i] * perMap + first : (place[i] + this.offset) * perMap));
-  }
-
-  toMap(...place) {
-    return this.axes.map(({ perInput }, i) => (this.unbiased ? place[i] * perInput : place[i] * perInput - this.offset));
-  }
-
-  nearest(...place) {
-    return place.map((value, i) => clip(rint(value), this.last[i]));
-  }
-}
-
 function checkedOutput(name, output) {
   const whole = name === "peak_pixels";
   if (!output) throw new Error(`outputs: expected ${name} among them, got none`);
   const { data, dims } = output;
   const isData = whole ? data instanceof Int32Array : data instanceof Float32Array;
-  if (!isData) throw new Error(`${name}: expected ${whole ? "int32" : "float32"} values, got ${data?.constructor?.name ?? typeof data}`);
+  if (!isData)
+    throw new Error(
+      `${name}: expected ${whole ? "int32" : "float32"} values, got ${data?.constructor?.name ?? typeof data}`,
+    );
   if (!Array.isArray(dims) || dims[0] !== 1 || dims.reduce((size, side) => size * side, 1) !== data.length) {
-    throw new Error(`${name}: expected the shape of one photo's output with ${data.length} values, got ${JSON.stringify(dims)}`);
+    throw new Error(
+      `${name}: expected the shape of one photo's output with ${data.length} values, got ${JSON.stringify(dims)}`,
+    );
   }
   if (!whole) {
     for (let i = 0; i < data.length; i++) {
@@ -182,7 +189,10 @@ function mapOf(name, { data, dims }, numTypes, width, height, isTag) {
   const channels = dims[1];
   const fits = isTag ? channels > 0 && channels % numTypes === 0 : channels === numTypes;
   if (dims.length !== 4 || !fits || dims[2] !== height || dims[3] !== width || !data.length) {
-    throw new Error(`${name}: expected shape [1, ${numTypes}${isTag ? " * T" : ""}, ${height}, ${width}], got ${JSON.stringify(dims)}`);
+    throw new Error(
+      `${name}: expected shape [1, ${numTypes}${isTag ? " * T" : ""}, ${height}, ${width}], ` +
+        `got ${JSON.stringify(dims)}`,
+    );
   }
   return { data, channels, width, height };
 }
@@ -190,11 +200,18 @@ function mapOf(name, { data, dims }, numTypes, width, height, isTag) {
 function checkPeaks(arrays, numTypes, numPixels) {
   const most = arrays.peak_scores.dims[2];
   const numTags = Math.max(arrays.peak_tags.dims[1], 1);
-  const shapes = [[1, numTypes, most], [1, numTypes, most], [1, numTypes, most, 4], [1, numTypes, most, 9],
-    [1, numTags, numTypes, most, 9]];
+  const shapes = [
+    [1, numTypes, most],
+    [1, numTypes, most],
+    [1, numTypes, most, 4],
+    [1, numTypes, most, 9],
+    [1, numTags, numTypes, most, 9],
+  ];
   PEAKS.forEach((name, i) => {
     if (arrays[name].dims.join() !== shapes[i].join()) {
-      throw new Error(`${name}: expected shape ${JSON.stringify(shapes[i])}, got ${JSON.stringify(arrays[name].dims)}`);
+      throw new Error(
+        `${name}: expected shape ${JSON.stringify(shapes[i])}, got ${JSON.stringify(arrays[name].dims)}`,
+      );
     }
   });
   for (const pixel of arrays.peak_pixels.data) {
@@ -205,74 +222,17 @@ function checkPeaks(arrays, numTypes, numPixels) {
   return { most, numTags };
 }
 
-// find_peaks with a window of 3: local maxima above a score, in raster order.
-function findPeaks(map, k, minScore) {
-  const { data, width, height } = map;
-  const start = k * width * height;
-  const found = [];
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const at = start + y * width + x;
-      if (data[at] > minScore && isMaximum(data, at, x, y, width, height)) found.push({ score: data[at], x, y });
-    }
-  }
-  return found;
-}
-
-function isMaximum(data, at, x, y, width, height) {
-  const [left, right] = [x > 0 ? -1 : 0, x < width - 1 ? 1 : 0];
-  for (let dy = y > 0 ? -1 : 0; dy <= (y < height - 1 ? 1 : 0); dy++) {
-    for (let dx = left; dx <= right; dx++) if (data[at + dy * width + dx] > data[at]) return false;
-  }
-  return true;
-}
-
-// rank_peaks and distinct_peaks: the best peaks of each type, one for each flat top. Those of a type come in raster order.
-function keepBest(peaks, maxCandidates) {
-  const best = peaks.map((found) => [...found].sort((a, b) => b.score - a.score).slice(0, maxCandidates));
-  const someEqual = best.some((found) => found.some((peak, i) => i > 0 && peak.score === found[i - 1].score));
-  if (!someEqual) return best;
-  return best.map((found) => {
-    const key = (x, y) => `${x},${y}`;
-    const places = new Set(found.map(({ x, y }) => key(x, y)));
-    return found.filter(({ x, y }) => ![[-1, 0], [1, -1], [0, -1], [-1, -1]].some(([dx, dy]) => places.has(key(x + dx, y + dy))));
-  });
-}
-
-// parabola_of_cross along one axis: where a parabola through the logarithms is highest.
-function vertex(at, side, before, centre, after) {
-  if (at <= 0 || at >= side - 1) return at;
-  const [low, middle, high] = [before, centre, after].map((value) => Math.log(Math.max(value, 1e-6)));
-  const curvature = low + high - 2 * middle;
-  const shift = curvature <= -1e-9 ? (0.5 * (low - high)) / curvature : 0;
-  return at + Math.min(Math.max(shift, -0.5), 0.5);
-}
-
-function parabolaPeak(map, k, x, y) {
-  const { width, height } = map;
-  const at = (px, py) => valueAt(map, k, clip(px, width - 1), clip(py, height - 1));
-  const centre = at(x, y);
-  return [vertex(x, width, at(x - 1, y), centre, at(x + 1, y)), vertex(y, height, at(x, y - 1), centre, at(x, y + 1))];
-}
-
-function sampleBilinear({ data, width, height }, channel, x, y) {
-  const [inX, inY] = [clip(x, width - 1), clip(y, height - 1)];
-  const [lowX, lowY] = [Math.floor(inX), Math.floor(inY)];
-  const [fx, fy] = [f32(inX - lowX), f32(inY - lowY)];
-  const at = (channel * height + lowY) * width + lowX;
-  const right = lowX < width - 1 ? 1 : 0;
-  const below = lowY < height - 1 ? width : 0;
-  const mixed = (before, after, part) => f32(f32(before * f32(1 - part)) + f32(after * part));
-  const top = mixed(data[at], data[at + right], fx);
-  const bottom = mixed(data[at + below], data[at + below + right], fx);
-  return mixed(top, bottom, fy);
-}
-
 // assemble: a person before filling; its score is the mean over all types.
 function assembled({ members, tag }) {
-  const point = (c) => (c ? { x: f32(c.x), y: f32(c.y), score: c.score, filled: false } : { x: 0, y: 0, score: 0, filled: false });
+  const point = (c) =>
+    c ? { x: f32(c.x), y: f32(c.y), score: c.score, filled: false } : { x: 0, y: 0, score: 0, filled: false };
   const keypoints = members.map(point);
-  const score = f32(pairwiseSum(keypoints.map((each) => each.score), f32) / members.length);
+  const score = f32(
+    pairwiseSum(
+      keypoints.map((each) => each.score),
+      f32,
+    ) / members.length,
+  );
   return { keypoints, score, tag: tag.map((value) => f32(value)), members };
 }
 
@@ -285,8 +245,11 @@ function fillMissingPoints(people, byType, coarse, fine, tags, onCoarse, onFine)
     const high = [0, 1].map((axis) => Math.max(...pixels.map((pixel) => pixel[axis])));
     const extent = Math.max(high[0] - low[0], high[1] - low[1]);
     const reach = Math.floor(Math.max(FILL_REACH * extent, FILL_LEAST * Math.max(coarse.width, coarse.height)));
-    const window = [...low.map((place) => Math.max(place - reach, 0)),
-      Math.min(high[0] + reach + 1, coarse.width), Math.min(high[1] + reach + 1, coarse.height)];
+    const window = [
+      ...low.map((place) => Math.max(place - reach, 0)),
+      Math.min(high[0] + reach + 1, coarse.width),
+      Math.min(high[1] + reach + 1, coarse.height),
+    ];
     members.forEach((member, k) => {
       if (member) return;
       const [x, y] = bestInWindow(coarse, tags, k, byType.length, tag, window);
@@ -297,45 +260,4 @@ function fillMissingPoints(people, byType, coarse, fine, tags, onCoarse, onFine)
       keypoints[k] = { x: f32(atX), y: f32(atY), score, filled: true };
     });
   }
-}
-
-function bestInWindow({ data, width, height }, tags, k, numTypes, tag, [left, top, right, bottom]) {
-  const size = width * height;
-  let best = -Infinity;
-  let found = [left, top];
-  for (let y = top; y < bottom; y++) {
-    for (let x = left; x < right; x++) {
-      const at = y * width + x;
-      const heat = data[k * size + at];
-      if (heat <= best) continue; // no distance makes it higher
-      let distance = 0;
-      if (tag.length === 1) {
-        distance = Math.abs(f32(tags.data[k * size + at] - tag[0]));
-      } else {
-        for (let t = 0; t < tag.length; t++) {
-          const difference = f32(tags.data[(t * numTypes + k) * size + at] - tag[t]);
-          distance = f32(distance + f32(difference * difference));
-        }
-        distance = f32(Math.sqrt(distance));
-      }
-      const value = f32(heat - rint(distance));
-      if (value > best) {
-        best = value;
-        found = [x, y];
-      }
-    }
-  }
-  return found;
-}
-
-// _climb: the highest pixel within 1.5 px of a position, the first of equal ones.
-function climbed(map, k, x, y) {
-  const window = (at, side) => [clip(Math.ceil(at - 1.5 - 1e-6), side - 1), clip(Math.floor(at + 1.5 + 1e-6), side - 1)];
-  const [left, right] = window(x, map.width);
-  const [top, bottom] = window(y, map.height);
-  let best = [left, top];
-  for (let atY = top; atY <= bottom; atY++) {
-    for (let atX = left; atX <= right; atX++) if (valueAt(map, k, atX, atY) > valueAt(map, k, ...best)) best = [atX, atY];
-  }
-  return best;
 }

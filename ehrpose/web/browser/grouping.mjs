@@ -103,10 +103,12 @@ export function groupCandidates(byType, inputWh, settings) {
       const means = people.map((p) => p.sums.map((sum) => sum / p.count));
       const distance = tags.map((tag) => means.map((mean) => tagDistance(tag, mean)));
       const factors = distReweight ? distanceFactors(found, people) : null;
-      const cost = distance.map((row, i) => row.map((value, j) => {
-        const counted = factors && value <= maxTagDist ? value * factors[j][i] : value;
-        return rint(counted) * 100 - found[i].score;
-      }));
+      const cost = distance.map((row, i) =>
+        row.map((value, j) => {
+          const counted = factors && value <= maxTagDist ? value * factors[j][i] : value;
+          return rint(counted) * 100 - found[i].score;
+        }),
+      );
       person = assign(cost).map((j, i) => (j >= 0 && distance[i][j] <= maxTagDist ? j : -1));
     }
     person.forEach((j, i) => {
@@ -115,7 +117,9 @@ export function groupCandidates(byType, inputWh, settings) {
       }
       const owner = people[j < 0 ? people.length - 1 : j];
       owner.members[k] = found[i];
-      tags[i].forEach((value, t) => { owner.sums[t] += value; });
+      tags[i].forEach((value, t) => {
+        owner.sums[t] += value;
+      });
       owner.count += 1;
       owner.x += found[i].x;
       owner.y += found[i].y;

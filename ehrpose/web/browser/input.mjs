@@ -1,18 +1,24 @@
-// From a photo to the network's input: deploy/network_input.py and image_warp.py. A canvas would scale by other rules, so
-// pixels are interpolated here, in float64: at most one level of 255 off what OpenCV 5 computes.
+// From a photo to the network's input: deploy/network_input.py and image_warp.py. A canvas would scale by other rules,
+// so pixels are interpolated here, in float64: at most one level of 255 off what OpenCV 5 computes.
 
 const MAX_WARP_SCALE = 0.5; // below, blocks of pixels are averaged first
 
 // What a photo of `photoWh` px becomes: { wh, dims, warp: { scale, x, y } }; input px = scale * photo px + (x, y).
 export function planInput(photoWh, input) {
-  if (!Array.isArray(photoWh) || photoWh.length !== 2 || !photoWh.every((side) => Number.isInteger(side) && side > 0)) {
+  if (
+    !Array.isArray(photoWh) ||
+    photoWh.length !== 2 ||
+    !photoWh.every((side) => Number.isInteger(side) && side > 0)
+  ) {
     throw new Error(`photo: expected width and height above 0, got ${JSON.stringify(photoWh)}`);
   }
   let best = null;
   for (const wh of input.sides ? [null] : input.shapesWh) {
     const plan = wh ? letterbox(photoWh, wh) : sidesOf(photoWh, input.sides);
-    const isLarger = best && (plan.warp.scale > best.warp.scale
-      || (plan.warp.scale === best.warp.scale && plan.wh[0] * plan.wh[1] < best.wh[0] * best.wh[1]));
+    const isLarger =
+      best &&
+      (plan.warp.scale > best.warp.scale ||
+        (plan.warp.scale === best.warp.scale && plan.wh[0] * plan.wh[1] < best.wh[0] * best.wh[1]));
     if (!best || isLarger) best = plan;
   }
   const [width, height] = best.wh;
@@ -43,11 +49,13 @@ function sidesOf(photoWh, { short, divisor, maxAspect, side }) {
   return centred(photoWh, width <= height ? [filled, other] : [other, filled], scale);
 }
 
-// The input as a Uint8Array or Float32Array of plan.dims. `photo` is ImageData, or { data, width, height } with RGBA bytes.
+// The input, Uint8Array or Float32Array of plan.dims. `photo`: ImageData, or { data, width, height } of RGBA bytes.
 export function networkInput(photo, plan, input) {
   const { data, width, height } = photo;
   if (!data || data.length !== 4 * width * height) {
-    throw new Error(`photo: expected ${4 * width * height} bytes for ${width} x ${height} px of RGBA, got ${data?.length}`);
+    throw new Error(
+      `photo: expected ${4 * width * height} bytes for ${width} x ${height} px of RGBA, got ${data?.length}`,
+    );
   }
   let { scale, x, y } = plan.warp;
   let source = photo;
@@ -60,13 +68,14 @@ export function networkInput(photo, plan, input) {
   const [outWidth, outHeight] = plan.wh;
   const columns = placesOf(outWidth, x, scale, perX);
   const rows = placesOf(outHeight, y, scale, perY);
-  const pixels = input.dtype === "uint8" ? new Uint8Array(3 * outWidth * outHeight) : new Float32Array(3 * outWidth * outHeight);
+  const pixels =
+    input.dtype === "uint8" ? new Uint8Array(3 * outWidth * outHeight) : new Float32Array(3 * outWidth * outHeight);
   const inPlanes = input.layout === "NCHW";
   const border = [input.border[2], input.border[1], input.border[0]];
   const { data: bytes, width: sourceWidth, height: sourceHeight } = source;
   const [toNext, toChannel] = inPlanes ? [1, outWidth * outHeight] : [3, 1];
-  const outside = (px, py, c) => (
-    px >= 0 && py >= 0 && px < sourceWidth && py < sourceHeight ? bytes[4 * (py * sourceWidth + px) + c] : border[c]);
+  const outside = (px, py, c) =>
+    px >= 0 && py >= 0 && px < sourceWidth && py < sourceHeight ? bytes[4 * (py * sourceWidth + px) + c] : border[c];
   for (let row = 0; row < outHeight; row++) {
     const top = rows.low[row];
     const fy = rows.part[row];
@@ -133,7 +142,8 @@ function averaged({ data, width, height }, smallWidth, smallHeight) {
   const bytes = new Uint8ClampedArray(4 * smallWidth * smallHeight);
   // OpenCV rounds halves up where it takes the mean of four.
   const rounded = width === 2 * smallWidth && height === 2 * smallHeight ? (value) => Math.floor(value + 0.5) : even;
-  for (let i = 0; i < smallWidth * smallHeight; i++) for (let c = 0; c < 3; c++) bytes[4 * i + c] = rounded(sums[3 * i + c]);
+  for (let i = 0; i < smallWidth * smallHeight; i++)
+    for (let c = 0; c < 3; c++) bytes[4 * i + c] = rounded(sums[3 * i + c]);
   return { data: bytes, width: smallWidth, height: smallHeight };
 }
 

@@ -1,35 +1,22 @@
 // The page: photos, videos and the camera are read here, found people drawn. Nothing is sent anywhere.
 
 import { draw, peopleShown } from "./draw.js";
+import { describe, pictureOf, pixelsOf, skeletonOf } from "./results.mjs";
+import { ask } from "./tasks.mjs";
 
 const MAX_PIXELS = 50e6;
 const $ = (id) => document.getElementById(id);
-const state = { models: [], photo: null, picture: null, result: null, heatmap: null, chosen: -1, running: null, request: 0, engine: "" };
-
-// Worker: one task at a time, in order.
-const tasks = new Map();
-let lastTask = 0;
-const start = `import ${JSON.stringify(new URL("worker.mjs", import.meta.url).href)};`;
-const worker = new Worker(URL.createObjectURL(new Blob([start], { type: "text/javascript" })), { type: "module" });
-worker.addEventListener("message", ({ data }) => {
-  const task = tasks.get(data.number);
-  tasks.delete(data.number);
-  if (data.error) task?.reject(new Error(data.error));
-  else task?.resolve(data);
-});
-worker.addEventListener("error", (event) => {
-  const error = new Error(`The page's worker failed: ${event.message || "its scripts could not be loaded"}`);
-  for (const { reject } of tasks.values()) reject(error);
-  tasks.clear();
-});
-
-function ask(message, transfer = []) {
-  return new Promise((resolve, reject) => {
-    lastTask += 1;
-    tasks.set(lastTask, { resolve, reject });
-    worker.postMessage({ ...message, number: lastTask }, transfer);
-  });
-}
+const state = {
+  models: [],
+  photo: null,
+  picture: null,
+  result: null,
+  heatmap: null,
+  chosen: -1,
+  running: null,
+  request: 0,
+  engine: "",
+};
 
 const options = () => ({
   personThreshold: Number($("person-thr").value),
@@ -66,8 +53,14 @@ function render() {
   $("canvas").setAttribute("aria-label", `Photo with ${count} drawn`);
   $("people").replaceChildren(...people.map(personRow));
   const { prepared, network, decoded } = state.result.times;
-  const rows = [["scaling the photo", prepared], ["network", network], ["grouping", decoded]];
-  $("times").replaceChildren(...rows.flatMap(([name, ms]) => [element("dt", name), element("dd", `${ms.toFixed(1)} ms`)]));
+  const rows = [
+    ["scaling the photo", prepared],
+    ["network", network],
+    ["grouping", decoded],
+  ];
+  $("times").replaceChildren(
+    ...rows.flatMap(([name, ms]) => [element("dt", name), element("dd", `${ms.toFixed(1)} ms`)]),
+  );
   $("times").hidden = false;
 }
 
@@ -82,8 +75,14 @@ function personRow(person, i) {
   filled.style.width = `${Math.round(100 * Math.min(1, person.bbox_score))}%`;
   bar.append(filled);
   row.append(element("span", `${i + 1}`), bar, element("span", person.bbox_score.toFixed(2), "score"));
-  row.addEventListener("pointerenter", () => { state.chosen = i; redraw(); });
-  row.addEventListener("pointerleave", () => { state.chosen = -1; redraw(); });
+  row.addEventListener("pointerenter", () => {
+    state.chosen = i;
+    redraw();
+  });
+  row.addEventListener("pointerleave", () => {
+    state.chosen = -1;
+    redraw();
+  });
   return row;
 }
 
@@ -94,57 +93,21 @@ function showStage() {
   $("drop").classList.add("filled");
 }
 
-// People as draw.js and the saved JSON have them, in the format of the Python package.
-function describe({ keypoints, score }) {
-  const round = (value, digits) => Number(value.toFixed(digits));
-  const found = keypoints.filter((point) => point.score > 0);
-  const box = [["x", Math.min], ["y", Math.min], ["x", Math.max], ["y", Math.max]].map(
-    ([axis, most]) => (found.length ? round(found.map((point) => point[axis]).reduce((a, b) => most(a, b)), 2) : 0));
-  return {
-    keypoints: keypoints.map(({ x, y }) => [round(x, 2), round(y, 2)]),
-    keypoint_scores: keypoints.map((point) => round(point.score, 4)),
-    bbox: [box],
-    bbox_score: round(score, 4),
-  };
-}
-
-function skeletonOf({ names, limbs, keypointColors, limbColors }) {
-  const usual = [51, 153, 255];
-  return {
-    names, limbs, keypoint_colors: keypointColors ?? names.map(() => usual), limb_colors: limbColors ?? limbs.map(() => usual),
-  };
-}
-
-// The heatmap as a picture over the photo: blue to red, clear where it is zero.
-function pictureOf({ values, width, height, box }, photoWidth, photoHeight) {
-  const pixels = new ImageData(width, height);
-  values.forEach((value, i) => {
-    const share = value / 255;
-    const ramp = (middle) => 255 * Math.min(Math.max(1.5 - Math.abs(4 * share - middle), 0), 1);
-    pixels.data.set([ramp(3), ramp(2), ramp(1), Math.min(2 * value, 215)], 4 * i);
-  });
-  const small = new OffscreenCanvas(width, height);
-  small.getContext("2d").putImageData(pixels, 0, 0);
-  const whole = new OffscreenCanvas(photoWidth, photoHeight);
-  whole.getContext("2d").drawImage(small, ...box);
-  return whole;
-}
-
 // Finds people in RGBA pixels, which are given away, and draws them on a picture of the same size.
 async function find(pixels, picture) {
   const { width, height } = pixels;
   const model = $("model").value;
   const answer = await ask({ photo: pixels, heat: $("show-heatmap").checked }, [pixels.data.buffer]);
-  const result = { people: answer.people.map(describe), skeleton: skeletonOf(answer.skeleton), width, height, times: answer.times, model };
+  const result = {
+    people: answer.people.map(describe),
+    skeleton: skeletonOf(answer.skeleton),
+    width,
+    height,
+    times: answer.times,
+    model,
+  };
   const heatmap = answer.heat ? pictureOf(answer.heat, width, height) : null;
   return { picture, result, heatmap, chosen: -1 };
-}
-
-function pixelsOf(source, width, height) {
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(source, 0, 0, width, height);
-  return context.getImageData(0, 0, width, height);
 }
 
 async function open(file) {
@@ -167,7 +130,10 @@ async function open(file) {
 
 async function openPhoto(photo) {
   const { width, height } = photo.picture;
-  if (width * height > MAX_PIXELS) throw new Error(`This photo has ${(width * height / 1e6).toFixed(0)} megapixels; the limit is ${MAX_PIXELS / 1e6}.`);
+  if (width * height > MAX_PIXELS)
+    throw new Error(
+      `This photo has ${((width * height) / 1e6).toFixed(0)} megapixels; the limit is ${MAX_PIXELS / 1e6}.`,
+    );
   const number = ++state.request;
   $("busy").hidden = false;
   try {
@@ -209,7 +175,10 @@ async function openVideo(file) {
   const video = $("video");
   const url = URL.createObjectURL(file);
   video.src = url;
-  const end = () => { video.removeAttribute("src"); URL.revokeObjectURL(url); };
+  const end = () => {
+    video.removeAttribute("src");
+    URL.revokeObjectURL(url);
+  };
   await follow("video", end, "This browser cannot play that file.");
 }
 
@@ -222,12 +191,24 @@ async function startCamera() {
   } catch (error) {
     const denied = error.name === "NotAllowedError";
     const insecure = !window.isSecureContext;
-    showError(insecure ? "Browsers give cameras to pages with https:// addresses, or on this machine, only."
-      : denied ? "The browser blocks the camera for this page." : `Cannot open a camera: ${error.message}`);
+    showError(
+      insecure
+        ? "Browsers give cameras to pages with https:// addresses, or on this machine, only."
+        : denied
+          ? "The browser blocks the camera for this page."
+          : `Cannot open a camera: ${error.message}`,
+    );
     return;
   }
   $("video").srcObject = stream;
-  await follow("camera", () => { stream.getTracks().forEach((track) => track.stop()); $("video").srcObject = null; }, "The camera sends no pictures.");
+  await follow(
+    "camera",
+    () => {
+      stream.getTracks().forEach((track) => track.stop());
+      $("video").srcObject = null;
+    },
+    "The camera sends no pictures.",
+  );
 }
 
 // Finds people in the newest frame of the video element, again and again.
@@ -248,8 +229,11 @@ async function follow(what, end, failure) {
     const recent = [];
     let last = -1;
     while (state.running === run) {
-      if (video.currentTime === last && !video.ended) { // no new frame yet
-        await new Promise((resolve) => { setTimeout(resolve, 5); });
+      if (video.currentTime === last && !video.ended) {
+        // no new frame yet
+        await new Promise((resolve) => {
+          setTimeout(resolve, 5);
+        });
         continue;
       }
       last = video.currentTime;
@@ -311,7 +295,8 @@ async function openModel() {
 
 async function loadModels() {
   const response = await fetch("models.json", { cache: "no-cache" });
-  if (!response.ok) throw new Error(`The list of models could not be loaded: the server answered ${response.status}.`);
+  if (!response.ok)
+    throw new Error(`The list of models could not be loaded: the server answered ${response.status}.`);
   state.models = (await response.json()).models;
   $("model").replaceChildren(...state.models.map(({ name }) => new Option(name, name)));
   await openModel();
@@ -331,17 +316,29 @@ function listen() {
   $("camera2").addEventListener("click", startCamera);
   $("stop").addEventListener("click", stop);
   $("save-json").addEventListener("click", () => {
-    if (state.result) save(new Blob([JSON.stringify(peopleShown(state.result, options()))], { type: "application/json" }), "people.json");
+    if (state.result)
+      save(
+        new Blob([JSON.stringify(peopleShown(state.result, options()))], { type: "application/json" }),
+        "people.json",
+      );
   });
   $("save-picture").addEventListener("click", () => $("canvas").toBlob((blob) => save(blob, "people.png")));
   $("model").addEventListener("change", openModel);
   for (const kind of ["dragenter", "dragover"]) {
-    document.addEventListener(kind, (event) => { event.preventDefault(); $("drop").classList.add("over"); });
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      $("drop").classList.add("over");
+    });
   }
   for (const kind of ["dragleave", "drop"]) {
-    document.addEventListener(kind, (event) => { event.preventDefault(); $("drop").classList.remove("over"); });
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      $("drop").classList.remove("over");
+    });
   }
-  document.addEventListener("drop", (event) => { if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]); });
+  document.addEventListener("drop", (event) => {
+    if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+  });
   document.addEventListener("paste", (event) => {
     const item = [...event.clipboardData.items].find(({ type }) => type.startsWith("image/"));
     if (item) open(item.getAsFile());

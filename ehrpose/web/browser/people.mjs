@@ -68,7 +68,9 @@ export function dropFarMembers(members, keypoints, factor) {
   const y = median(present.map((k) => keypoints[k].y));
   const distances = present.map((k) => Math.sqrt((keypoints[k].x - x) ** 2 + (keypoints[k].y - y) ** 2));
   const limit = factor * median(distances);
-  present.forEach((k, i) => { if (distances[i] > limit) members[k] = null; });
+  present.forEach((k, i) => {
+    if (distances[i] > limit) members[k] = null;
+  });
 }
 
 // person_scores for one person; `scores` are those of its keypoints before filling.
@@ -77,7 +79,9 @@ export function personScore(person, scores, inputArea, { scorePower: power, scor
   const [width, height] = boxSides(person);
   const score = f32(raised(mean, 1 / power) * raised((width * height) / inputArea, size / 2));
   if (!Number.isFinite(score)) {
-    throw new Error("scores of people overflow, or are roots of negative numbers: set score_power and score_size closer to 1 and 0");
+    throw new Error(
+      "scores of people overflow, or are roots of negative numbers: set score_power and score_size closer to 1 and 0",
+    );
   }
   return score;
 }
@@ -120,7 +124,9 @@ function tooLong(points, settings, factor) {
     return Math.sqrt(dx * dx + dy * dy);
   });
   const ratios = [];
-  lengths.forEach((length, l) => { if (length >= 0) ratios.push(length / settings.limbLengths[l]); });
+  lengths.forEach((length, l) => {
+    if (length >= 0) ratios.push(length / settings.limbLengths[l]);
+  });
   if (ratios.length < FEWEST_LIMBS) return lengths.map(() => false);
   const ordered = sorted(ratios);
   const twice = ordered[(ordered.length - 1) >> 1] + ordered[ordered.length >> 1];
@@ -133,7 +139,8 @@ function farParts(points, settings, factor) {
   const isLong = tooLong(points, settings, factor);
   if (!isLong.includes(true)) return null;
   const part = points.map((_, k) => k);
-  for (let changed = true; changed;) { // the lowest index spreads along the limbs
+  for (let changed = true; changed;) {
+    // the lowest index spreads along the limbs
     changed = false;
     settings.skeleton.forEach(([a, b], l) => {
       if (isLong[l] || !(points[a].score > 0 && points[b].score > 0) || part[a] === part[b]) return;
@@ -142,10 +149,14 @@ function farParts(points, settings, factor) {
     });
   }
   const sums = points.map(() => 0);
-  points.forEach((point, k) => { if (point.score > 0) sums[part[k]] += point.score; });
+  points.forEach((point, k) => {
+    if (point.score > 0) sums[part[k]] += point.score;
+  });
   const best = sums.indexOf(Math.max(...sums));
   const atEnd = new Set();
-  settings.skeleton.forEach((limb, l) => { if (isLong[l]) limb.forEach((k) => atEnd.add(part[k])); });
+  settings.skeleton.forEach((limb, l) => {
+    if (isLong[l]) limb.forEach((k) => atEnd.add(part[k]));
+  });
   const cut = points.map(({ score }, k) => (score > 0 && atEnd.has(part[k]) && part[k] !== best ? part[k] : -1));
   return cut.some((label) => label >= 0) ? cut : null;
 }
@@ -174,11 +185,18 @@ export function cutGroups(groups, settings) {
 
 // drop_far_parts for one person, in place. A guess does not outweigh what supports the person.
 export function dropFarParts(person, settings) {
-  for (;;) { // what is usual at a person's scale changes with what is cut off
-    const points = person.keypoints.map(({ x, y, score, filled }) => ({ x, y, score: filled ? f32(score * f32(1e-3)) : score }));
+  for (;;) {
+    // what is usual at a person's scale changes with what is cut off
+    const points = person.keypoints.map(({ x, y, score, filled }) => ({
+      x,
+      y,
+      score: filled ? f32(score * f32(1e-3)) : score,
+    }));
     const cut = farParts(points, settings, GUESS * settings.maxLimb);
     if (!cut) return;
-    person.keypoints = person.keypoints.map((point, k) => (cut[k] >= 0 ? { x: 0, y: 0, score: 0, filled: false } : point));
+    person.keypoints = person.keypoints.map((point, k) =>
+      cut[k] >= 0 ? { x: 0, y: 0, score: 0, filled: false } : point,
+    );
   }
 }
 
@@ -189,8 +207,10 @@ export function pairedLimbs({ order, mirrored, skeleton }) {
   order.forEach((left, rank) => {
     const right = mirrored[left];
     if (left >= right) return; // the right one of a pair, or not in a pair
-    const parent = order.slice(0, rank).reverse().find((k) => (
-      mirrored[k] !== k && k !== left && k !== right && hasLimb(left, k) && hasLimb(right, mirrored[k])));
+    const parent = order
+      .slice(0, rank)
+      .reverse()
+      .find((k) => mirrored[k] !== k && k !== left && k !== right && hasLimb(left, k) && hasLimb(right, mirrored[k]));
     if (parent !== undefined) found.push([left, right, parent, mirrored[parent]]);
   });
   return found;
@@ -206,9 +226,17 @@ export function separateSides(people, byType, pairs, settings) {
     const points = before[n].map(({ x, y, score }) => ({ x, y, score }));
     const area = areaOf(person);
     for (const pair of pairs) separatePair(points, pair, person.tag, area, before.slice(0, n), byType, settings);
-    person.keypoints = points.map(({ x, y, score }, k) => ({ x: f32(x), y: f32(y), score: f32(score), filled: before[n][k].filled }));
+    person.keypoints = points.map(({ x, y, score }, k) => ({
+      x: f32(x),
+      y: f32(y),
+      score: f32(score),
+      filled: before[n][k].filled,
+    }));
     for (const [left, right] of pairs) {
-      for (const [own, other] of [[left, right], [right, left]]) {
+      for (const [own, other] of [
+        [left, right],
+        [right, left],
+      ]) {
         const point = person.keypoints[own];
         const isAt = (k) => point.x === before[n][k].x && point.y === before[n][k].y;
         point.filled = isAt(own) ? before[n][own].filled : isAt(other) && before[n][other].filled;
@@ -220,12 +248,13 @@ export function separateSides(people, byType, pairs, settings) {
 function separatePair(points, [left, right, leftEnd, rightEnd], tag, area, better, byType, settings) {
   if ([left, right, leftEnd, rightEnd].some((k) => points[k].score <= 0)) return;
   const most = settings.maxTagDist * settings.maxTagDist;
-  const isMine = (c) => c.score > 0 && c.tag.reduce((sum, value, t) => sum + (value - tag[t]) * (value - tag[t]), 0) <= most;
+  const isMine = (c) =>
+    c.score > 0 && c.tag.reduce((sum, value, t) => sum + (value - tag[t]) * (value - tag[t]), 0) <= most;
   const mine = [left, right].map((k) => byType[k].filter(isMine));
   const twice = 2 * settings.sigmas[left];
   const limit = -2 * Math.log(ONE_PLACE) * (twice * twice) * area;
-  const bestAt = (place) => mine.map((found) => found.reduce(
-    (best, c) => (c.score > best && square(c, place) <= limit ? c.score : best), 0));
+  const bestAt = (place) =>
+    mine.map((found) => found.reduce((best, c) => (c.score > best && square(c, place) <= limit ? c.score : best), 0));
   let first = points[left];
   let second = points[right];
   const ends = [points[leftEnd], points[rightEnd]];
@@ -236,8 +265,10 @@ function separatePair(points, [left, right, leftEnd, rightEnd], tag, area, bette
   if (atOnePlace) {
     const middle = { x: (ends[0].x + ends[1].x) / 2, y: (ends[0].y + ends[1].y) / 2 };
     const reach = REACH * REACH * Math.max(square(first, middle), LEAST_REACH * LEAST_REACH);
-    const isTaken = (c) => better.some((keypoints) => [left, right].some(
-      (k) => keypoints[k].score > 0 && square(keypoints[k], c) <= limit));
+    const isTaken = (c) =>
+      better.some((keypoints) =>
+        [left, right].some((k) => keypoints[k].score > 0 && square(keypoints[k], c) <= limit),
+      );
     let highest = -1;
     for (const c of mine.flat()) {
       if (square(c, first) <= limit || square(c, middle) >= reach || isTaken(c)) continue;
@@ -255,8 +286,8 @@ function separatePair(points, [left, right, leftEnd, rightEnd], tag, area, bette
   const away = (a, b) => Math.sqrt(square(a, b));
   const straight = atFirst[0] + atSecond[1];
   const crossed = atSecond[0] + atFirst[1];
-  const longer = (away(ends[0], second) + away(ends[1], first)) - (away(ends[0], first) + away(ends[1], second));
-  const keep = (straight - crossed) + (settings.limbWeight * longer) / Math.sqrt(area) >= 0;
+  const longer = away(ends[0], second) + away(ends[1], first) - (away(ends[0], first) + away(ends[1], second));
+  const keep = straight - crossed + (settings.limbWeight * longer) / Math.sqrt(area) >= 0;
   const scores = [points[left].score, points[right].score];
   if (atOnePlace) {
     const moved = keep ? 1 : 0;

@@ -1,4 +1,4 @@
-// The JSON beside an exported network: what the browser needs of it, checked. docs/deploy/sidecar.md describes the file.
+// The JSON beside an exported network: what the browser needs of it, checked. docs/deploy/sidecar.md describes it.
 
 import { f32 } from "./grouping.mjs";
 
@@ -11,7 +11,10 @@ const isNumber = (low, high) => (value) => typeof value === "number" && value >=
 const isAbove = (low, high) => (value) => typeof value === "number" && value > low && value <= high;
 const isWhole = (low, high) => (value) => Number.isInteger(value) && value >= low && value <= high;
 const isOrNull = (check) => (value) => value === null || check(value);
-const isOneOf = (...allowed) => (value) => allowed.includes(value);
+const isOneOf =
+  (...allowed) =>
+  (value) =>
+    allowed.includes(value);
 const isFlag = (value) => typeof value === "boolean";
 const isText = (value) => typeof value === "string" && value.length <= 1000;
 const isList = (check, most) => (value) => Array.isArray(value) && value.length <= most && value.every(check);
@@ -30,7 +33,7 @@ const CODEC = {
   max_people: [null, 30, isWhole(1, 10000), "1 to 10000"],
   unbiased: ["unbiased", false, isFlag, "true or false"],
   cell_offset: ["cellOffset", 0.5, isNumber(0, 1), "a number from 0 to 1"],
-  mode: ["mode", "fast", isOneOf("fast"), "\"fast\", the only mode that this decoder has"],
+  mode: ["mode", "fast", isOneOf("fast"), '"fast", the only mode that this decoder has'],
   max_candidates: ["maxCandidates", 30, isWhole(1, 10000), "1 to 10000"],
   min_score: ["minScore", 0.1, isNumber(-LARGEST, LARGEST), "a number"],
   max_tag_dist: ["maxTagDist", 1, isNumber(0, LARGEST), "a number of at least 0"],
@@ -45,9 +48,9 @@ const CODEC = {
   limb_weight: ["limbWeight", 0.3, isNumber(0, LARGEST), "a number of at least 0"],
   max_limb: ["maxLimb", null, isOrNull(isAbove(1, LARGEST)), "a number above 1, or null"],
   dist_reweight: ["distReweight", false, isFlag, "true or false"],
-  scale_tags: [null, "first", isOneOf("first", "all"), "\"first\" or \"all\""],
-  resize: [null, "direct", isOneOf("direct", "two_step"), "\"direct\" or \"two_step\""],
-  refine: [null, "quarter", isOneOf("quarter", "dark"), "\"quarter\" or \"dark\""],
+  scale_tags: [null, "first", isOneOf("first", "all"), '"first" or "all"'],
+  resize: [null, "direct", isOneOf("direct", "two_step"), '"direct" or "two_step"'],
+  refine: [null, "quarter", isOneOf("quarter", "dark"), '"quarter" or "dark"'],
 };
 
 const KEYPOINTS = {
@@ -66,28 +69,37 @@ const SIDES = {
   short: ["short", undefined, (value) => isWhole(32, 16384)(value), "32 to 16384"],
   divisor: ["divisor", undefined, (value) => isWhole(32, 1024)(value) && value % 32 === 0, "a multiple of 32"],
   max_aspect: ["maxAspect", undefined, isNumber(1, 100), "1 to 100"],
-  side: ["side", "short", isOneOf("short", "height"), "\"short\" or \"height\""],
+  side: ["side", "short", isOneOf("short", "height"), '"short" or "height"'],
 };
 
 const isSide = (value) => isWhole(32, 16384)(value) && value % 32 === 0;
 const INPUT = {
   name: [null, "input", isText, "text"],
   shape: ["shape", undefined, isList(isWhole(1, 16384), 4), "four whole numbers"],
-  dtype: ["dtype", undefined, isOneOf("uint8", "float32"), "\"uint8\" or \"float32\""],
-  layout: ["layout", undefined, isOneOf("NCHW", "NHWC"), "\"NCHW\" or \"NHWC\""],
-  color: ["color", undefined, isOneOf("BGR", "RGB"), "\"BGR\" or \"RGB\""],
-  range: [null, [0, 255], (value) => isList(isNumber(0, 255), 2)(value) && value[0] === 0 && value[1] === 255, "[0, 255]"],
+  dtype: ["dtype", undefined, isOneOf("uint8", "float32"), '"uint8" or "float32"'],
+  layout: ["layout", undefined, isOneOf("NCHW", "NHWC"), '"NCHW" or "NHWC"'],
+  color: ["color", undefined, isOneOf("BGR", "RGB"), '"BGR" or "RGB"'],
+  range: [
+    null,
+    [0, 255],
+    (value) => isList(isNumber(0, 255), 2)(value) && value[0] === 0 && value[1] === 255,
+    "[0, 255]",
+  ],
   dynamic_batch: [null, false, isFlag, "true or false"],
   border: ["border", [0, 0, 0], isColor, "three numbers from 0 to 255"],
   sides: ["sides", null, (value) => isObject(value), "an object"],
-  shapes: ["shapes", null, (value) => isList((s) => isList(isSide, 2)(s) && s.length === 2, 64)(value) && value.length > 0,
-    "1 to 64 pairs of multiples of 32"],
+  shapes: [
+    "shapes",
+    null,
+    (value) => isList((s) => isList(isSide, 2)(s) && s.length === 2, 64)(value) && value.length > 0,
+    "1 to 64 pairs of multiples of 32",
+  ],
 };
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 function shown(value) {
-  const text = value === undefined ? "nothing" : JSON.stringify(value) ?? String(value);
+  const text = value === undefined ? "nothing" : (JSON.stringify(value) ?? String(value));
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
@@ -98,7 +110,8 @@ function refuse(where, expected, got) {
 function fieldsOf(content, table, where) {
   if (!isObject(content)) refuse(where, "an object", content);
   for (const key of Object.keys(content)) {
-    if (!Object.hasOwn(table, key)) throw new Error(`${where}: unknown key ${shown(key)}; export again, or update ehrpose`);
+    if (!Object.hasOwn(table, key))
+      throw new Error(`${where}: unknown key ${shown(key)}; export again, or update ehrpose`);
   }
   const found = {};
   for (const [key, [name, usual, isValid, expected]] of Object.entries(table)) {
@@ -114,7 +127,8 @@ function fieldsOf(content, table, where) {
 export function readSidecar(json) {
   let content = json;
   if (typeof json === "string") {
-    if (json.length > MAX_BYTES) throw new Error(`sidecar: expected at most ${MAX_BYTES} characters, got ${json.length}`);
+    if (json.length > MAX_BYTES)
+      throw new Error(`sidecar: expected at most ${MAX_BYTES} characters, got ${json.length}`);
     try {
       content = JSON.parse(json);
     } catch (error) {
@@ -123,20 +137,32 @@ export function readSidecar(json) {
   }
   if (!isObject(content)) refuse("sidecar", "an object", content);
   if (![1, 2].includes(content.format)) refuse("sidecar.format", "1 or 2", content.format);
-  if (!isOneOf("none", "peaks")(content.decode ?? "none")) refuse("sidecar.decode", "\"none\" or \"peaks\"", content.decode);
-  if (content.backend !== "onnxruntime") refuse("sidecar.backend", "\"onnxruntime\"", content.backend);
+  if (!isOneOf("none", "peaks")(content.decode ?? "none"))
+    refuse("sidecar.decode", '"none" or "peaks"', content.decode);
+  if (content.backend !== "onnxruntime") refuse("sidecar.backend", '"onnxruntime"', content.backend);
   if (!isText(content.name)) refuse("sidecar.name", "text", content.name);
   const decode = content.decode ?? "none";
   const { settings, skeleton } = codecOf(content.codec);
-  if (decode === "peaks" && settings.minScore < 0) refuse("sidecar.codec.min_score", "at least 0 with decode \"peaks\"", settings.minScore);
+  if (decode === "peaks" && settings.minScore < 0)
+    refuse("sidecar.codec.min_score", 'at least 0 with decode "peaks"', settings.minScore);
   const outputs = decode === "peaks" ? PEAKS : mapNames(settings);
-  if (!isObject(content.outputs) || !Object.values(content.outputs).every(isShape)
-    || [...outputs].sort().join() !== Object.keys(content.outputs).sort().join()) {
+  if (
+    !isObject(content.outputs) ||
+    !Object.values(content.outputs).every(isShape) ||
+    [...outputs].sort().join() !== Object.keys(content.outputs).sort().join()
+  ) {
     refuse("sidecar.outputs", `the shapes of ${outputs.join(", ")}`, content.outputs && Object.keys(content.outputs));
   }
-  if (!isObject(content.sha256) || !Object.keys(content.sha256).length) refuse("sidecar.sha256", "names of files", content.sha256);
+  if (!isObject(content.sha256) || !Object.keys(content.sha256).length)
+    refuse("sidecar.sha256", "names of files", content.sha256);
   return {
-    name: content.name, decode, outputs, input: inputOf(content.input), settings, skeleton, files: Object.keys(content.sha256),
+    name: content.name,
+    decode,
+    outputs,
+    input: inputOf(content.input),
+    settings,
+    skeleton,
+    files: Object.keys(content.sha256),
   };
 }
 
@@ -148,21 +174,30 @@ function mapNames({ strides, tagStrides }) {
 function codecOf(content) {
   if (!isObject(content)) refuse("sidecar.codec", "an object", content);
   const { type, ...rest } = content;
-  if (type !== "AssociativeEmbedding") refuse("sidecar.codec.type", "\"AssociativeEmbedding\", the only codec of this decoder", type);
+  if (type !== "AssociativeEmbedding")
+    refuse("sidecar.codec.type", '"AssociativeEmbedding", the only codec of this decoder', type);
   const { keypoints, ...options } = rest;
   const skeleton = keypointsOf(keypoints);
   const settings = fieldsOf(options, CODEC, "sidecar.codec");
   const levels = settings.strides.join();
   const allowed = { 4: ["4"], "4,2": ["4", "4,2"], 2: ["2"] }[levels];
   if (!allowed) refuse("sidecar.codec.strides", CODEC.strides[3], settings.strides);
-  if (!allowed.includes(settings.tagStrides.join())) refuse("sidecar.codec.tag_strides", allowed.map((s) => `[${s}]`).join(" or "), settings.tagStrides);
+  if (!allowed.includes(settings.tagStrides.join()))
+    refuse("sidecar.codec.tag_strides", allowed.map((s) => `[${s}]`).join(" or "), settings.tagStrides);
   if (settings.cellOffset !== 0.5 && (settings.unbiased || levels === "4,2")) {
     refuse("sidecar.codec.cell_offset", "0.5 with unbiased targets or two levels", settings.cellOffset);
   }
   const { names, order, mirrored, limbs: skeletonOf, sigmas, limbLengths } = skeleton;
   return {
     settings: {
-      ...settings, minScore: f32(settings.minScore), numTypes: names.length, order, mirrored, skeleton: skeletonOf, sigmas, limbLengths,
+      ...settings,
+      minScore: f32(settings.minScore),
+      numTypes: names.length,
+      order,
+      mirrored,
+      skeleton: skeletonOf,
+      sigmas,
+      limbLengths,
     },
     skeleton,
   };
@@ -181,7 +216,8 @@ function keypointsOf(content) {
   };
   if (found.sigmas.length !== count) refuse(`${where}.sigmas`, `${count} numbers`, found.sigmas);
   const order = (found.order?.length ? found.order : names).map((name) => index(name, "order"));
-  if (order.length !== count || new Set(order).size !== count) refuse(`${where}.order`, "each keypoint once", found.order);
+  if (order.length !== count || new Set(order).size !== count)
+    refuse(`${where}.order`, "each keypoint once", found.order);
   const limbs = found.limbs.map((pair) => pair.map((name) => index(name, "skeleton")));
   const mirrored = names.map((_, k) => k);
   for (const pair of found.swap) {
@@ -190,8 +226,11 @@ function keypointsOf(content) {
     mirrored[a] = b;
     mirrored[b] = a;
   }
-  for (const [key, list, length] of [["keypoint_colors", found.keypointColors, count], ["limb_colors", found.limbColors, limbs.length],
-    ["limb_lengths", found.limbLengths, limbs.length]]) {
+  for (const [key, list, length] of [
+    ["keypoint_colors", found.keypointColors, count],
+    ["limb_colors", found.limbColors, limbs.length],
+    ["limb_lengths", found.limbLengths, limbs.length],
+  ]) {
     if (list && list.length !== length) refuse(`${where}.${key}`, `${length} entries`, list);
   }
   const sigmas = found.sigmas.map((sigma) => f32(sigma));
@@ -209,6 +248,7 @@ function inputOf(content) {
   if (sides && found.shapes) refuse("sidecar.input", "either sides or shapes", ["sides", "shapes"]);
   const shapesWh = sides ? [] : (found.shapes ?? [[wh[1], wh[0]]]).map(([height, width]) => [width, height]);
   const sizes = sides ? [[sides.short, sides.short * sides.maxAspect]] : shapesWh;
-  if (Math.max(...sizes.map(([width, height]) => width * height)) > MAX_PIXELS) refuse("sidecar.input", `at most ${MAX_PIXELS} px`, sizes);
+  if (Math.max(...sizes.map(([width, height]) => width * height)) > MAX_PIXELS)
+    refuse("sidecar.input", `at most ${MAX_PIXELS} px`, sizes);
   return { ...found, wh, sides, shapesWh };
 }

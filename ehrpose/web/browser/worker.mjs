@@ -1,5 +1,5 @@
-// Runs the network and the decoding beside the page, so that the page stays responsive. page.mjs starts it from a blob, so
-// that the page's Content-Security-Policy holds here too: a worker from a file has that of its server's headers instead.
+// Runs the network and the decoding beside the page, so that the page stays responsive. tasks.mjs starts it from a
+// blob: then the page's Content-Security-Policy holds here too. A worker from a file has that of its server's headers.
 
 import { Decoder, networkInput, planInput, readSidecar, toPhoto } from "./decoder.mjs";
 
@@ -27,7 +27,10 @@ async function sessionOf(engine, network, externalData) {
   const [script, files] = ENGINES[engine];
   const ort = await import(address(script));
   const threads = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1) : 1;
-  Object.assign(ort.env.wasm, { numThreads: threads, wasmPaths: { mjs: address(`${files}.mjs`), wasm: address(`${files}.wasm`) } });
+  Object.assign(ort.env.wasm, {
+    numThreads: threads,
+    wasmPaths: { mjs: address(`${files}.mjs`), wasm: address(`${files}.wasm`) },
+  });
   ort.env.logLevel = "error";
   const session = await ort.InferenceSession.create(network, { executionProviders: [engine], externalData });
   const name = engine === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} ${threads === 1 ? "thread" : "threads"}`;
@@ -47,7 +50,7 @@ async function hasGpu() {
 // A network on the GPU, or null if it does not work there or takes longer than any processor would.
 async function onGpu(found, network, externalData) {
   try {
-    const opened = { ...found, ...await sessionOf("webgpu", network, externalData) };
+    const opened = { ...found, ...(await sessionOf("webgpu", network, externalData)) };
     const [width, height] = found.sidecar.input.wh;
     const black = { data: new Uint8ClampedArray(4 * width * height), width, height };
     await run(opened, black); // compiles
@@ -65,13 +68,14 @@ async function onGpu(found, network, externalData) {
 async function open(model, engine) {
   const sidecar = readSidecar(new TextDecoder().decode(await bytesOf(model.sidecar, "The model's description")));
   const network = await bytesOf(model.network, "The model");
-  const externalData = await Promise.all(model.external.map(async ({ path, file }) => (
-    { path, data: await bytesOf(file, "The model's weights") })));
+  const externalData = await Promise.all(
+    model.external.map(async ({ path, file }) => ({ path, data: await bytesOf(file, "The model's weights") })),
+  );
   const found = { sidecar, decoder: new Decoder(sidecar) };
-  if (engine === "webgpu") return { ...found, ...await sessionOf(engine, network, externalData) };
-  const gpu = engine !== "wasm" && await hasGpu() ? await onGpu(found, network, externalData) : null;
+  if (engine === "webgpu") return { ...found, ...(await sessionOf(engine, network, externalData)) };
+  const gpu = engine !== "wasm" && (await hasGpu()) ? await onGpu(found, network, externalData) : null;
   if (gpu) return gpu;
-  return { ...found, ...await sessionOf("wasm", network, externalData) };
+  return { ...found, ...(await sessionOf("wasm", network, externalData)) };
 }
 
 async function run({ sidecar, decoder, ort, session }, photo, withHeat) {
@@ -79,7 +83,9 @@ async function run({ sidecar, decoder, ort, session }, photo, withHeat) {
   const plan = planInput([photo.width, photo.height], sidecar.input);
   const pixels = networkInput(photo, plan, sidecar.input);
   times.push(performance.now());
-  const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor(sidecar.input.dtype, pixels, plan.dims) });
+  const outputs = await session.run({
+    [session.inputNames[0]]: new ort.Tensor(sidecar.input.dtype, pixels, plan.dims),
+  });
   times.push(performance.now());
   const named = {};
   for (const [name, { data, dims }] of Object.entries(outputs)) named[name] = { data, dims: [...dims] };
@@ -92,11 +98,20 @@ async function run({ sidecar, decoder, ort, session }, photo, withHeat) {
 
 // The highest value of the finest heatmaps at each pixel, 0 to 255, and where they lie in the photo.
 function highest(outputs, { settings }, { wh, warp }) {
-  const { data, dims: [, channels, height, width] } = outputs[`heat${settings.strides[settings.strides.length - 1]}`];
+  const {
+    data,
+    dims: [, channels, height, width],
+  } = outputs[`heat${settings.strides[settings.strides.length - 1]}`];
   const values = new Uint8Array(width * height);
   const size = width * height;
-  for (let i = 0; i < channels * size; i++) values[i % size] = Math.max(values[i % size], Math.min(255, Math.floor(255 * data[i])));
-  const box = [-(warp.x + 0.5) / warp.scale + 0.5, -(warp.y + 0.5) / warp.scale + 0.5, wh[0] / warp.scale, wh[1] / warp.scale];
+  for (let i = 0; i < channels * size; i++)
+    values[i % size] = Math.max(values[i % size], Math.min(255, Math.floor(255 * data[i])));
+  const box = [
+    -(warp.x + 0.5) / warp.scale + 0.5,
+    -(warp.y + 0.5) / warp.scale + 0.5,
+    wh[0] / warp.scale,
+    wh[1] / warp.scale,
+  ];
   return { values, width, height, box };
 }
 
@@ -105,7 +120,10 @@ async function answerTo({ number, model, engine, photo, heat }) {
     if (model) {
       const last = opened;
       opened = open(model, engine);
-      last?.then(({ session }) => session.release(), () => {});
+      last?.then(
+        ({ session }) => session.release(),
+        () => {},
+      );
     }
     const current = await opened;
     const { skeleton, decode } = current.sidecar;
@@ -118,4 +136,6 @@ async function answerTo({ number, model, engine, photo, heat }) {
 
 // One at a time: a session cannot run twice at once.
 let queue = Promise.resolve();
-self.addEventListener("message", ({ data }) => { queue = queue.then(() => answerTo(data)); });
+self.addEventListener("message", ({ data }) => {
+  queue = queue.then(() => answerTo(data));
+});
