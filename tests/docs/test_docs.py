@@ -38,6 +38,7 @@ FOREIGN = {
     "mkdir",
     "source",
     "curl",
+    "npm",
     "docker",
     "shuf",
     "export",
