@@ -143,7 +143,8 @@ def saved_people(driver, folder):
     path = folder / "downloads" / "people.json"
     path.unlink(missing_ok=True)
     driver.find_element(By.ID, "save-json").click()
-    until(path.is_file)
+    # The browser reserves the name with an empty file.
+    until(lambda: path.is_file() and path.read_text(encoding="utf-8").endswith("]"))
     return json.loads(path.read_text(encoding="utf-8"))
 
 
