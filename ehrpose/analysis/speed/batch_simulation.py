@@ -34,17 +34,18 @@ class Fleet:
     lifetime_h: float = math.inf
     spread: float = 0.2
     bandwidth: float = math.inf
+    joiners: int = 1
 
     def __post_init__(self) -> None:
         if (
-            self.workers < 1
+            min(self.workers, self.joiners) < 1
             or self.boot_s < 0
             or self.spread < 0
             or min(self.lifetime_h, self.bandwidth) <= 0
         ):
             raise ValueError(
-                "expected at least one of `workers` and of `joiners`, `boot_s` and `spread` of at least 0, and positive `lifetime_h` and "
-                f"`bandwidth`, got {self}"
+                "expected at least one of `workers` and of `joiners`, `boot_s` and `spread` of at least 0, and "
+                f"positive `lifetime_h` and `bandwidth`, got {self}"
             )
 
 
