@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import multiprocessing
 import shutil
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
@@ -14,12 +19,15 @@ from ehrpose.batch.merge import join_photos, join_video
 from ehrpose.batch.options import FORMATS, BatchOptions
 from ehrpose.batch.sink import Record, Sink
 from ehrpose.batch.storage import is_address
+from ehrpose.cpu import available_cores
 from ehrpose.files import written_beside
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.results.results import Results
 from ehrpose.results.writers import WRITERS, printable
 from ehrpose.version import __version__
 
+# Frames from which on several processes join videos: for fewer, starting them takes longer.
+_MANY_FRAMES = 20_000
 VIDEOS, PHOTOS, TABLE, ERRORS = "videos", "photos", "table", "errors.jsonl"
 
 
@@ -84,6 +92,8 @@ class Outputs:
         """
         with self._files.merging():
             merged, files, self._seen = Merged(), [], self.sink.seen()
+            if self._join_side_by_side():
+                self._seen = self.sink.seen()
             made = self._photos(merged)
             files += [] if made is None else [made]
             for video in self.plan.videos:
@@ -95,6 +105,38 @@ class Outputs:
                 lines = "".join(json.dumps(row) + "\n" for row in merged.errors)
                 self._files.write(ERRORS, lines.encode("utf-8"))
             return merged
+
+    def _join_side_by_side(self) -> bool:
+        """Write the tables of videos by as many processes as there are cores, if it is worth it; return whether it was.
+
+        What such a process leaves undone, for whatever reason, is done again by this one, which has the error.
+        """
+        videos, frames = [], 0
+        for video in self.plan.videos:
+            whole = self._whole(video)
+            path = f"{VIDEOS}/{video.name}{self.suffix}"
+            if whole and not self._is_made(path, video.key, self._digest_of_video(video, whole)):
+                videos.append(video)
+                frames += sum(record.frames for record in whole)
+        count = min(len(videos), available_cores())
+        if count < 2 or frames < _MANY_FRAMES:
+            return False
+        each = [Outputs(Plan((), (video,)), self.sink, self.options, self.meta) for video in videos]
+        spawn = multiprocessing.get_context("spawn")
+        with contextlib.suppress(BrokenProcessPool), ProcessPoolExecutor(
+            count, spawn, initializer=_leave_interrupts
+        ) as pool:
+            list(pool.map(_join_one, each))
+        return True
+
+    def _whole(self, video: VideoPlan) -> List[Record]:
+        """Return the records of a video's items if each has a part, else none."""
+        records = [self.sink.record(item, self._seen) for item in video.items]
+        whole = [record for record in records if record is not None and record.error is None]
+        return whole if len(whole) == len(records) else []
+
+    def _digest_of_video(self, video: VideoPlan, records: Sequence[Record]) -> str:
+        return self._digest(records, [_shown(video.file)], self.options.tracker)
 
     def _video(self, video: VideoPlan, merged: Merged) -> Optional[Tuple[str, str]]:
         """Write the table of a video if all pieces are there; return its name with the digest of its content."""
@@ -111,7 +153,7 @@ class Outputs:
         if len(whole) < len(records):
             merged.open += len(records) - len(whole)
             return None
-        digest = self._digest(whole, [file], self.options.tracker)
+        digest = self._digest_of_video(video, whole)
         if not self._is_made(path, video.key, digest):
             parts = _Parts(self.sink, video.items, whole)
             self._write_rows(path, join_video(file, parts, self.meta, self.options.tracker), parts)
@@ -216,6 +258,16 @@ class Outputs:
     def _remove(self, path: str, key: str) -> None:
         self._files.remove(path)
         self.sink.remove_note(f"{key}.made")
+
+
+def _join_one(outputs: Outputs) -> None:
+    """Write the table of the one video of a plan. The process of ``_join_side_by_side``."""
+    with contextlib.suppress(Exception):
+        outputs._video(outputs.plan.videos[0], Merged())
+
+
+def _leave_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C: the parent decides
 
 
 class _BadPartError(Exception):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from squares import SquarePeople, do_item, do_items, write_photos, write_video
 
+from ehrpose.batch import outputs
 from ehrpose.batch.inputs import find_inputs
 from ehrpose.batch.options import BatchOptions
 from ehrpose.batch.outputs import Outputs
@@ -183,3 +184,53 @@ def test_a_record_is_of_one_run_and_of_the_files_as_they_were(folder, tmp_path):
     assert sink.record(plan.items[-1]) is None
     (tmp_path / f"out/items/{plan.items[-2].key}.json").write_text("{")
     assert sink.record(plan.items[-2]) is None
+
+
+@pytest.fixture
+def side_by_side(monkeypatch):
+    """Let videos be joined by two processes, however short they are; return what was handed to them."""
+    handed, pool = [], outputs.ProcessPoolExecutor
+
+    class Pool(pool):
+        def map(self, function, each):
+            handed.extend(each)
+            return super().map(function, each)
+
+    monkeypatch.setattr(outputs, "_MANY_FRAMES", 1)
+    monkeypatch.setattr(outputs, "available_cores", lambda: 2)
+    monkeypatch.setattr(outputs, "ProcessPoolExecutor", Pool)
+    return handed
+
+
+@pytest.mark.parametrize("changes", [{}, {"track": True, "format": "parquet"}], ids=str)
+def test_videos_joined_side_by_side_have_the_same_bytes(folder, tmp_path, side_by_side, monkeypatch, changes):
+    if changes.get("format") == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is in the extra 'results'")
+    write_video(folder / "c.mp4", 20)
+    made = []
+    for name in ("apart", "one"):
+        plan, sink, options = prepare(folder, tmp_path / name, **changes)
+        do_items(plan, sink, options)
+        merged = write(plan, sink, options)
+        made.append((contents(tmp_path / name), merged.frames, merged.people, merged.whole, merged.errors))
+        assert len(side_by_side) == 3  # of the first folder, in the first turn
+        assert write(plan, sink, options).frames == merged.frames  # all is made
+        assert len(side_by_side) == 3
+        monkeypatch.setattr(outputs, "_MANY_FRAMES", 1000)
+    assert made[0] == made[1]
+
+
+def test_a_damaged_part_is_made_again_whoever_joins_it(folder, tmp_path, side_by_side):
+    plan, sink, options = prepare(folder, tmp_path / "out")
+    do_items(plan, sink, options)
+    (video, other) = plan.videos
+    part = tmp_path / "out/items" / f"{video.items[1].key}.npz"
+    part.write_bytes(part.read_bytes()[:-9] + bytes(9))
+    merged = write(plan, sink, options)
+    assert merged.again or merged.open
+    assert merged.table is None
+    assert sink.record(video.items[1]) is None
+    assert (tmp_path / f"out/videos/{other.name}.jsonl").exists()
+    assert not (tmp_path / f"out/videos/{video.name}.jsonl").exists()
+    do_items(plan, sink, options)
+    assert write(plan, sink, options).whole == 2

@@ -1,6 +1,6 @@
 """Measure what an hour of video costs ehrpose batch on this machine, and simulate batches on more workers.
 
-Example: python tools/analysis_tools/plan_batch.py --hours 1000 --workers 1 16 256 --lifetime-h 24
+Example: python tools/analysis_tools/plan_batch.py --hours 1000 --workers 16 256 --joiners 16 --lifetime-h 24
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--boot-s", type=float, default=60.0, help="seconds until another takes its place")
     parser.add_argument("--spread", type=float, default=0.2, help="of the logarithm of an item's time")
     parser.add_argument("--bandwidth", type=float, help="MB per second that all workers together can read")
+    parser.add_argument("--joiners", type=int, default=1, help="cores of the machine that joins the parts")
     parser.add_argument("--seed", type=int, default=0, help="of the simulation")
     return parser.parse_args(argv)
 
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
     line = math.inf if args.bandwidth is None else 1e6 * args.bandwidth
     lifetime = math.inf if args.lifetime_h is None else args.lifetime_h
-    fleets = [Fleet(count, args.boot_s, lifetime, args.spread, line) for count in args.workers]
+    fleets = [Fleet(count, args.boot_s, lifetime, args.spread, line, args.joiners) for count in args.workers]
     options = BatchOptions(
         args.model, device="cpu", backend=args.backend, format=args.format, track=args.track
     )

@@ -23,6 +23,7 @@ class Fleet:
         lifetime_h: Mean hours until a worker is taken away, at random; infinity: never.
         spread: Standard deviation of the logarithm of an item's time.
         bandwidth: Bytes per second that all workers together read from the store; infinity: no limit.
+        joiners: Cores of the machine that joins the parts.
 
     Raises:
         ValueError: A number is out of range.
@@ -33,17 +34,18 @@ class Fleet:
     lifetime_h: float = math.inf
     spread: float = 0.2
     bandwidth: float = math.inf
+    joiners: int = 1
 
     def __post_init__(self) -> None:
         if (
-            self.workers < 1
+            min(self.workers, self.joiners) < 1
             or self.boot_s < 0
             or self.spread < 0
             or min(self.lifetime_h, self.bandwidth) <= 0
         ):
             raise ValueError(
-                "expected at least one worker, `boot_s` and `spread` of at least 0, and positive `lifetime_h` and "
-                f"`bandwidth`, got {self}"
+                "expected at least one of `workers` and of `joiners`, `boot_s` and `spread` of at least 0, and "
+                f"positive `lifetime_h` and `bandwidth`, got {self}"
             )
 
 
@@ -54,7 +56,7 @@ class Outcome:
     Attributes:
         look_s: Seconds of the one process that looks at the videos.
         work_s: Seconds from then until the last item is done.
-        join_s: Seconds of the one process that writes the tables.
+        join_s: Seconds of the one machine that writes the tables.
         busy_s: Worker seconds in items that were finished.
         lost_s: Worker seconds in items that were not.
         items: Number of items.
@@ -104,7 +106,9 @@ def simulate(costs: Costs, hours: float, fleet: Fleet, seed: int = 0) -> Outcome
             f"expected a `lifetime_h` longer than an item, {longest / _HOUR:.2g} hours, got {fleet.lifetime_h:g}: "
             "take shorter pieces"
         )
-    outcome = Outcome(costs.seconds["look"] * hours, 0.0, costs.seconds["join"] * hours, items=items)
+    outcome = Outcome(
+        costs.seconds["look"] * hours, 0.0, costs.seconds["join"] * hours / fleet.joiners, items=items
+    )
     free = [(costs.start, _end(rng, fleet, 0.0)) for _ in range(min(fleet.workers, items))]
     heapq.heapify(free)
     for worked in np.maximum(times, least).tolist():
@@ -131,9 +135,9 @@ def _end(rng: np.random.Generator, fleet: Fleet, now: float) -> float:
 def cost_table(costs: Costs) -> str:
     """Return the costs of an hour of video as a table."""
     whole = sum(costs.seconds.values())
-    lines = ["| stage | processor s | share | processes |", "|---|---|---|---|"]
+    lines = ["| stage | processor s | share | by |", "|---|---|---|---|"]
     for name, seconds in costs.seconds.items():
-        who = "one" if name in ("look", "join") else "all workers"
+        who = {"look": "one", "join": "one machine"}.get(name, "all workers")
         lines.append(f"| {name} | {seconds:.1f} | {seconds / whole:.3f} | {who} |")
     return "\n".join([*lines, f"| together | {whole:.1f} | 1 | |"])
 

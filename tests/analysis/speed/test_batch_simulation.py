@@ -25,6 +25,7 @@ def test_workers_share_the_items_and_one_process_looks_and_joins():
     found = simulate(COSTS, 10, Fleet(100, spread=0.0))
     assert found.work_s == pytest.approx(5 + 10 * 1101 / 100)
     assert found.look_s + found.join_s == 50
+    assert simulate(COSTS, 10, Fleet(100, joiners=4)).join_s == 7.5
 
 
 def test_more_workers_than_items_do_not_help():
@@ -54,10 +55,16 @@ def test_the_same_seed_gives_the_same_batch():
 
 
 @pytest.mark.parametrize(
-    "options", [{"workers": 0}, {"workers": 1, "spread": -1}, {"workers": 1, "lifetime_h": 0}]
+    "options",
+    [
+        {"workers": 0},
+        {"workers": 1, "joiners": 0},
+        {"workers": 1, "spread": -1},
+        {"workers": 1, "lifetime_h": 0},
+    ],
 )
 def test_fleets_that_make_no_sense_are_refused(options):
-    with pytest.raises(ValueError, match="expected at least one worker"):
+    with pytest.raises(ValueError, match="expected at least one of `workers`"):
         Fleet(**options)
 
 
