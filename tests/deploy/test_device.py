@@ -160,6 +160,23 @@ def test_threads_spin_as_long_as_openmps_policy_says(exported, gpu_machine, monk
                 session.options.get_session_config_entry(key)
 
 
+@pytest.mark.parametrize(("threads", "is_free"), [(1, True), (3, True), (4, False), (None, False)])
+def test_openvinos_threads_stay_free_to_move_unless_they_are_for_all_cores(
+    exported, monkeypatch, threads, is_free
+):
+    """Several processes with a thread each would be bound to the same core, and take turns on it."""
+    pytest.importorskip("openvino")
+    from ehrpose.deploy.backends import openvino
+
+    monkeypatch.setattr(openvino, "machine_cores", lambda: 4)
+    monkeypatch.setattr(openvino, "default_threads", lambda: None)
+    with PoseRuntime(exported(), "openvino", num_threads=threads) as runtime:
+        compiled = next(iter(runtime.backend._instances.values())).compiled
+        if is_free:
+            assert compiled.get_property("ENABLE_CPU_PINNING") is False
+        assert ("ENABLE_CPU_PINNING" in runtime.backend._settings) is is_free
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_backends_of_the_cpu_accept_its_names(exported, backend):
     pytest.importorskip(backend)

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
+from ehrpose.cpu import machine_cores
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.deploy.signal_stack import kept_signal_stack
@@ -84,6 +85,9 @@ class OpenVinoBackend(Backend):
         threads = self.num_threads or default_threads()
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
+            if threads < machine_cores():
+                # Each process would bind its threads to the first cores, where those of the others are too.
+                settings["ENABLE_CPU_PINNING"] = False
         self._settings = settings
         try:
             with kept_signal_stack():
