@@ -198,3 +198,12 @@ def test_test_files_have_names_of_their_own():
     """pytest imports them by their name alone, so of two the second is an error, depending on the order."""
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_nothing_is_imported_from_a_conftest():
+    """There are several, and the first one that a run has met is taken."""
+    rule = re.compile(r"^\s*(from conftest import|import conftest)", re.MULTILINE)
+    found = [
+        path.name for path in (ROOT / "tests").rglob("*.py") if rule.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []

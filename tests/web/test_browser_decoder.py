@@ -91,13 +91,11 @@ def test_maps_with_the_shipped_options(tmp_path, coco_keypoints, fill):
 
 
 @pytest.fixture(scope="module")
-def photos(coco_keypoints, request):
+def photos(coco_keypoints, root):
     """A hundred photos of several shapes: real ones if they are at hand, otherwise drawn ones."""
-    from conftest import SHARED
-
     from ehrpose.datasets.synthetic import SyntheticPeople
 
-    files = sorted((SHARED / "data" / "coco-mini" / "val2017").glob("*.jpg"))[:70]
+    files = sorted((root.parent / "shared/data/coco-mini/val2017").glob("*.jpg"))[:70]
     images = [read_image(path) for path in files]
     scenes = SyntheticPeople(
         coco_keypoints, length=100 - len(images), image_size=384, num_people=(1, 5), serialize_data=False

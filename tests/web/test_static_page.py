@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 from js_decoder import BROWSER
@@ -107,9 +108,7 @@ def test_nothing_is_left_of_a_failed_page(tmp_path, ort, monkeypatch):
 
 def exported(folder, **changes):
     """Write a copy of the tiny network with a changed sidecar; return its path."""
-    from conftest import ROOT
-
-    source = ROOT / "tests/data/tiny_network.onnx"
+    source = Path(__file__).resolve().parents[1] / "data/tiny_network.onnx"
     content = json.loads(source.with_name(f"{source.name}.json").read_text(encoding="utf-8"))
     content.update(changes)
     path = folder / source.name
