@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ehrpose.analysis.reliability.results import Result
+from ehrpose.counted import counted
 from ehrpose.files import temporary_folder
 
 FPS = 25
@@ -57,7 +58,7 @@ def soak_video(model: str, hours: float, size_wh: tuple[int, int] = (128, 96)) -
         faults.append(f"the process ended with {code}")
     if rows != num_frames:
         faults.append(f"the table has {rows:,} of {num_frames:,} frames")
-    lost = "nothing" if rows == num_frames else f"{num_frames - rows:,} frames"
+    lost = "nothing" if rows == num_frames else counted(num_frames - rows, "frame")
     return Result("video", num_frames, taken, faults, lost, [f"a video of {hours:g} hours; {note}"])
 
 
