@@ -105,8 +105,13 @@ class LocalFolder:
     @contextlib.contextmanager
     def merging(self) -> Iterator[None]:
         """Within this block tables are written, by one process at a time, with the three methods below."""
-        with locked(self.root / ".merge.lock"):
+        with locked(self.root / ".merge.lock"), self.drafting():
             yield
+
+    @contextlib.contextmanager
+    def drafting(self) -> Iterator[None]:
+        """The same for a process that helps the one that merges."""
+        yield
 
     def draft(self, name: str) -> Path:
         """Return the path to write a table to."""
@@ -217,8 +222,11 @@ class StoreFolder:
                 if name.endswith(".lock") and _is_over(self.read(name)):
                     self.remove(name)
 
+    def merging(self) -> ContextManager[None]:
+        return self.drafting()
+
     @contextlib.contextmanager
-    def merging(self) -> Iterator[None]:
+    def drafting(self) -> Iterator[None]:
         with temporary_folder() as self._drafts:
             yield
 

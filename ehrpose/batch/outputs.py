@@ -262,7 +262,7 @@ class Outputs:
 
 def _join_one(outputs: Outputs) -> None:
     """Write the table of the one video of a plan. The process of ``_join_side_by_side``."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), outputs._files.drafting():
         outputs._video(outputs.plan.videos[0], Merged())
 
 

@@ -188,7 +188,7 @@ def test_a_record_is_of_one_run_and_of_the_files_as_they_were(folder, tmp_path):
 
 @pytest.fixture
 def side_by_side(monkeypatch):
-    """Let videos be joined by two processes, however short they are; return what was handed to them."""
+    """Let videos be joined by two processes, however short; return what they got, and what this one has written."""
     handed, pool = [], outputs.ProcessPoolExecutor
 
     class Pool(pool):
@@ -196,10 +196,16 @@ def side_by_side(monkeypatch):
             handed.extend(each)
             return super().map(function, each)
 
+    def write_rows(self, path, *rest):
+        here.append(path)
+        return write_rows_of_one(self, path, *rest)
+
+    here, write_rows_of_one = [], Outputs._write_rows
+    monkeypatch.setattr(Outputs, "_write_rows", write_rows)
     monkeypatch.setattr(outputs, "_MANY_FRAMES", 1)
     monkeypatch.setattr(outputs, "available_cores", lambda: 2)
     monkeypatch.setattr(outputs, "ProcessPoolExecutor", Pool)
-    return handed
+    return handed, here
 
 
 @pytest.mark.parametrize("changes", [{}, {"track": True, "format": "parquet"}], ids=str)
@@ -207,17 +213,36 @@ def test_videos_joined_side_by_side_have_the_same_bytes(folder, tmp_path, side_b
     if changes.get("format") == "parquet":
         pytest.importorskip("pyarrow", reason="pyarrow is in the extra 'results'")
     write_video(folder / "c.mp4", 20)
-    made = []
+    made, (handed, here) = [], side_by_side
     for name in ("apart", "one"):
         plan, sink, options = prepare(folder, tmp_path / name, **changes)
         do_items(plan, sink, options)
         merged = write(plan, sink, options)
         made.append((contents(tmp_path / name), merged.frames, merged.people, merged.whole, merged.errors))
-        assert len(side_by_side) == 3  # of the first folder, in the first turn
+        assert len(handed) == 3  # of the first folder, in the first turn
+        assert len(here) == (1 if name == "apart" else 5)  # the photos; then all
         assert write(plan, sink, options).frames == merged.frames  # all is made
-        assert len(side_by_side) == 3
+        assert len(handed) == 3
         monkeypatch.setattr(outputs, "_MANY_FRAMES", 1000)
     assert made[0] == made[1]
+
+
+def test_videos_of_a_store_are_joined_side_by_side(folder, tmp_path, side_by_side, monkeypatch):
+    pytest.importorskip("fsspec", reason="fsspec is in the extra 'cloud'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out/items").mkdir(parents=True)
+    (tmp_path / "out/videos").mkdir()
+    plan, sink, options = prepare(folder, f"file://{tmp_path}/out")
+    do_items(plan, sink, options)
+    merged = write(plan, sink, options)
+    assert (merged.whole, merged.frames) == (2, 41)
+    assert side_by_side[1] == ["photos.jsonl"]
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}  # no draft where the command runs
+    plan, sink, options = prepare(folder, tmp_path / "local")
+    do_items(plan, sink, options)
+    write(plan, sink, options)
+    for name in ("videos/a.jsonl", "videos/b.jsonl", "table.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
 
 
 def test_a_damaged_part_is_made_again_whoever_joins_it(folder, tmp_path, side_by_side):
