@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from decoder_program import Jobs, differences, fields_of, run_program, sidecar_of
+from decoder_cases import decoded, is_described, sidecar_of
+from decoder_program import Jobs, differences, fields_of, run_program
 
 from ehrpose.analysis.codec.codec_fuzz import make_case, make_codecs
 from ehrpose.codecs import AssociativeEmbedding
@@ -45,22 +45,6 @@ def extract(maps, max_candidates):
     fields = [None if field is None else torch.from_numpy(field)[None] for field in maps]
     peaks = PeakExtractor(max_candidates, len(maps.heat4))(Maps(*fields))
     return PeakMaps(*(field[0].numpy() for field in peaks))
-
-
-def decoded(case):
-    """Return the people that Python finds, or None where it refuses."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return case.decode()
-        except ValueError:
-            return None
-
-
-def is_described(case):
-    """Whether a sidecar can describe the codec, and the C++ decoder knows its mode."""
-    values = [value for value in vars(case.codec.settings).values() if isinstance(value, float)]
-    return case.codec.mode == "fast" and not isinstance(case.maps, list) and max(map(abs, values)) <= 1e15
 
 
 def test_generated_maps_and_options(program, tmp_path):

@@ -8,7 +8,8 @@ import random
 import numpy as np
 import pytest
 from damaged_sidecars import DATA, damaged, sidecars
-from decoder_program import Jobs, differences, fields_of, run_program, sidecar_of
+from decoder_cases import sidecar_of
+from decoder_program import Jobs, differences, fields_of, run_program
 
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.deploy.network_input import input_plan

@@ -80,11 +80,7 @@ def test_the_second_agent_may_be_killed_and_started_again(agents, tmp_path, undi
         kill(worker)
     job.start()
     # Of an agent without its process, the others only know when its heartbeats are missing.
-    wait_for(
-        lambda: len({process for process, _ in seen(tmp_path, 1)}) == 2, job, "a second process of rank 1"
-    )
-    (tmp_path / "go_on").touch()
-    wait_for(lambda: [agent.poll() for agent in job.started] == [0, -9, 0], job, "both agents to end")
+    job.wait_for_the_end()
     assert begun(tmp_path)[-ITERATIONS + 4 :] == [4, 5, 6, 7]
     assert_equal(tmp_path, undisturbed)
 
@@ -113,11 +109,7 @@ def test_a_host_with_a_network_of_its_own_loses_power_and_comes_back(agents, tmp
         job.workers_at(4)
         hosts[1].cut_power()
         job.start()
-        wait_for(
-            lambda: len({process for process, _ in seen(tmp_path, 1)}) == 2, job, "a second process of rank 1"
-        )
-        (tmp_path / "go_on").touch()
-        wait_for(lambda: [agent.poll() for agent in job.started] == [0, -9, 0], job, "both agents to end")
+        job.wait_for_the_end()
     assert begun(tmp_path)[-ITERATIONS + 4 :] == [4, 5, 6, 7]
     assert_equal(tmp_path, undisturbed)
 

@@ -133,6 +133,16 @@ class Agents:
 
         return wait_for(found, self, f"both processes to reach iteration {iteration}")
 
+    def wait_for_the_end(self) -> None:
+        """Let the training go on once a second process has taken the place of rank 1's, to the end of all agents."""
+        wait_for(
+            lambda: len({process for process, _ in seen(self.folder, 1)}) == 2,
+            self,
+            "a second process of rank 1",
+        )
+        (self.folder / "go_on").touch()
+        wait_for(lambda: [agent.poll() for agent in self.started] == [0, -9, 0], self, "both agents to end")
+
     def codes(self) -> list[int]:
         """Return the exit codes of all agents once they have ended."""
         wait_for(lambda: all(agent.poll() is not None for agent in self.started), self, "the agents to end")

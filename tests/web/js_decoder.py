@@ -10,39 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ehrpose.codecs.settings import DecodeSettings, option_parameters
-from ehrpose.structures import PeakMaps
-
 BROWSER = Path(__file__).resolve().parents[2] / "ehrpose" / "web" / "browser"
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="no node: apt install nodejs")
 PIXELS, SCORES = 0.01, 1e-5
-
-
-def codec_config(codec):
-    """Return the config of a codec as a sidecar holds it."""
-    options = {
-        option.name: getattr(codec.settings, option.name) for option in option_parameters(DecodeSettings)
-    }
-    keypoints = {**codec.meta.to_dict(), "sigmas": [float(sigma) for sigma in codec.meta.sigmas]}
-    return {
-        "type": "AssociativeEmbedding", "keypoints": keypoints, "input_size": codec.input_size,
-        "strides": list(codec.strides), "tag_strides": list(codec.tag_strides), "unbiased": codec.unbiased,
-        "cell_offset": codec.cell_offset, "mode": codec.mode, **options,
-    }  # fmt: skip
-
-
-def sidecar_of(codec, peaks=False):
-    """Return the content of a sidecar for a codec, whose input follows the photo."""
-    names = PeakMaps._fields if peaks else codec.output_names
-    return {
-        "format": 2, "name": "drawn", "backend": "onnxruntime", "precision": "fp32",
-        "input": {
-            "shape": [1, 3, 64, 64], "dtype": "uint8", "layout": "NCHW", "color": "BGR",
-            "sides": {"short": 64, "divisor": 32, "max_aspect": 8.0},
-        },
-        "outputs": {name: [1, 5, 16, 16] for name in names},
-        "decode": "peaks" if peaks else "none", "codec": codec_config(codec), "sha256": {"drawn.onnx": "0" * 64},
-    }  # fmt: skip
 
 
 class Jobs:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
-from js_decoder import Jobs, differences, needs_node, sidecar_of
+from decoder_cases import decoded, is_described, sidecar_of
+from js_decoder import Jobs, differences, needs_node
 
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.deploy.runtime import PoseRuntime
@@ -19,22 +18,6 @@ SHIPPED = {
     "unbiased": True, "nms_oks": 0.5, "place_weight": 1.5, "score_power": 2.0, "score_size": 0.25, "pair_ratio": 0.5,
     "max_limb": 1.5,
 }  # fmt: skip
-
-
-def decoded(case):
-    """Return the people that Python finds, or None where it refuses."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return case.decode()
-        except ValueError:
-            return None
-
-
-def is_described(case):
-    """Whether a sidecar can describe the codec, and the page knows its mode."""
-    values = [value for value in vars(case.codec.settings).values() if isinstance(value, float)]
-    return case.codec.mode == "fast" and not isinstance(case.maps, list) and max(map(abs, values)) <= 1e15
 
 
 def test_generated_maps_and_options(tmp_path):

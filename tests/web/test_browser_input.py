@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from js_decoder import Jobs, needs_node, sidecar_of
+from decoder_cases import sidecar_of
+from js_decoder import Jobs, needs_node
 
 from ehrpose.codecs import AssociativeEmbedding
 from ehrpose.deploy.network_input import input_plan, prepare_image
