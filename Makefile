@@ -6,6 +6,7 @@
 #   make test-web  test the web pages in a real browser (Debian: apt install chromium chromium-driver npm)
 #   make test-deploy  test the real TensorRT-RTX builder on every model, without a GPU (a 90 MB package)
 #   make test-cloud  test batches on a store that speaks S3, on this machine (160 MB of packages)
+#   make test-engines  export to every engine that is not in the test environment, and run it there (several GB; ENGINES="ncnn")
 #   make test-runtime  test the runtime part, without torch, on PYTHON38 (default: python3.8)
 #   make fuzz-codec  decode a million generated maps in both forms (about an hour on one core; FUZZ_ARGS="--maps 10000")
 #   make fuzz      damaged photos, labels, sidecars, checkpoints, options, maps (5 minutes; FUZZ_ARGS="--minutes 60")
@@ -27,6 +28,7 @@ PIP_ARGS ?=
 FUZZ_ARGS ?=
 SOAK_ARGS ?=
 CRASH_ARGS ?=
+ENGINES ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -38,7 +40,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-plan test coverage test-all test-web test-deploy test-cloud test-runtime fuzz-codec fuzz soak crash audit lint format docs dist clean
+.PHONY: help install demo demo-plan test coverage test-all test-web test-deploy test-cloud test-engines test-runtime fuzz-codec fuzz soak crash audit lint format docs dist clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -98,6 +100,10 @@ test-deploy: $(TEST_STAMP)
 test-cloud: $(TEST_STAMP)
 	@$(PIP) install $(PIP_ARGS) -c requirements/constraints.txt -e ".[cloud]" "moto[s3]" flask flask-cors
 	$(BIN)/python -m pytest tests/batch/test_object_storage.py tests/batch/test_object_storage_runs.py
+
+# Each in an environment of its own on top of the test environment: their converters want packages that clash.
+test-engines: $(TEST_STAMP)
+	@PIP_ARGS="$(PIP_ARGS)" $(BIN)/python .ci/test_engines.py $(VENV) $(ENGINES)
 
 test-runtime:
 	@command -v "$(PYTHON38)" >/dev/null && "$(PYTHON38)" --version >/dev/null 2>&1 || \

@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
+from ehrpose.backend_table import BACKEND_TABLE
 from ehrpose.counted import counted
 from ehrpose.cpu import available_cores
 from ehrpose.threads import NUM_THREADS, WAIT_POLICY
@@ -39,14 +40,6 @@ _PACKAGES = {
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt-rtx"),
 }
-# The package that each backend needs.
-_BACKENDS = {
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "tensorrt": "tensorrt",
-    "tensorrt_rtx": "tensorrt_rtx",
-    "torch": "torch",
-}
 
 
 def collect_info() -> dict[str, Any]:
@@ -62,7 +55,7 @@ def collect_info() -> dict[str, Any]:
     info["cv2 has"] = _opencv_parts()
     info["ffmpeg"] = _ffmpeg()
     info["cuda devices"] = _cuda_devices()
-    info["backends"] = [name for name, package in _BACKENDS.items() if _is_there(package)]
+    info["backends"] = [name for name, engine in BACKEND_TABLE.items() if _is_there(engine.module)]
     info["models with weights"] = _models()
     return info
 

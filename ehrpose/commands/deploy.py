@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ehrpose.backend_table import BACKEND_TABLE, PRECISIONS
 from ehrpose.cli import add_cfg_options, as_options
 
 
@@ -19,12 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         default="onnxruntime",
-        choices=["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch"],
-        help="backend that will run the model (default: %(default)s)",
+        choices=[info.option for info in BACKEND_TABLE.values()],
+        help="engine that will run the model, see docs/deploy/engines.md (default: %(default)s)",
     )
-    parser.add_argument(
-        "--precision", default="fp32", choices=["fp32", "fp16", "bf16", "int8"], help="default: %(default)s"
-    )
+    parser.add_argument("--precision", default="fp32", choices=list(PRECISIONS), help="default: %(default)s")
     parser.add_argument(
         "--calib-data", metavar="DIR", help="folder of photos to calibrate int8 on, and to compare people on"
     )

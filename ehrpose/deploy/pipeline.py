@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 
+from ehrpose.backend_table import BACKEND_TABLE
 from ehrpose.config import INFERENCE_PARTS, load_config
 from ehrpose.deploy.export import parity
 from ehrpose.deploy.export.input_form import InputForm, input_form
@@ -93,7 +96,7 @@ def export(
     form = input_form(model, options)
     size_wh, is_fixed = form.size_wh, not form.varying
     network = DeployNetwork(model, options.layout, options.dtype, options.decode)
-    if options.backend == "torch":
+    if options.info.source == "pt2":
         name, content = (
             f"{options.name}.pt2",
             export_torch(network, size_wh, options.batch_size, options.dynamic_batch, not is_fixed),
@@ -116,14 +119,14 @@ def export(
         codec=_codec_config(model.cfg.codec),
         decode=options.decode,
         phi=model.cfg.get("phi"),
-        versions=versions(),
+        versions=versions(options.backend),
     )  # fmt: skip
     with ExitStack() as stack:
         tried = _partial_file(stack, folder / name, content)
         stack.callback(sidecar_path(tried.partial).unlink, missing_ok=True)
         sidecar.sha256 = {tried.partial.name: file_hash(tried.partial)}
         sidecar.write(tried.partial)
-        backend = "torch" if options.backend == "torch" else "onnxruntime"
+        backend = "torch" if options.info.source == "pt2" else "onnxruntime"
         errors = compare_with_model(tried.partial, backend, model, test_images)
         samples = _samples(test_images, sidecar, model.codec.meta)
         lowered = lower_precision(tried.partial, content, sidecar, options, samples)
@@ -134,6 +137,8 @@ def export(
             for name, part in lowered.files.items():
                 (new / name).write_bytes(part)
             sidecar.write(new / path.name)
+            if options.info.converter and lowered.precision == "fp32":
+                errors = compare_with_model(new / path.name, options.backend, model, test_images)
     notes = [lowered.report, *form.losses]
     return Exported(path, errors, "\n".join(note for note in notes if note))
 
@@ -221,14 +226,18 @@ def drawn_scene(meta: Any, size_wh: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(scenes.get_data_info(0)["img"][: size_wh[1], : size_wh[0]])
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the packages involved in an export."""
+def versions(backend: str = "onnxruntime") -> dict[str, str]:
+    """Return the versions of the packages involved in an export for ``backend``."""
     found = {"ehrpose": __version__, "python": platform.python_version(), "torch": torch.__version__}
     for name in ("onnx", "onnxruntime", "openvino", "tensorrt"):
         try:
             found[name] = __import__(name).__version__
         except ImportError:
             continue
+    info = BACKEND_TABLE[backend]
+    for name in (*info.packages, *info.export_packages):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.setdefault(name, metadata.version(name))
     return found
 
 

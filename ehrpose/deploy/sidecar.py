@@ -36,7 +36,7 @@ class Sidecar:
 
     Attributes:
         name: Name of the config that it was exported from.
-        backend: ``"onnxruntime"``, ``"openvino"``, ``"tensorrt"``, ``"tensorrt_rtx"``.
+        backend: A key of BACKEND_TABLE, the engine that it is for.
         precision: ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int8"``: what was asked for.
         input: ``shape`` [B, C, H, W] or [B, H, W, C], ``dtype`` (``"uint8"``, ``"float32"``), ``layout`` (``"NCHW"``,
             ``"NHWC"``), ``color`` (``"BGR"``, ``"RGB"``), ``dynamic_batch``. Values are 0 to 255; normalisation is

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Tuple
 
+from ehrpose.backend_table import network_suffixes
 from ehrpose.model_zoo import find_model, is_model_name
 
 # Suffixes of exported networks.
-EXPORTED = (".onnx", ".xml", ".engine", ".plan", ".pt2")
+EXPORTED = (*network_suffixes(), ".plan")
 # Stands for random weights in place of a checkpoint.
 NO_WEIGHTS = "none"
 SYNTAX = "[NAME=]CONFIG.py:CHECKPOINT, [NAME=]EXPORTED (such as end2end.onnx) or [NAME=]ZOO_MODEL"

@@ -197,12 +197,12 @@ def test_candidates_decode_to_the_people_of_the_maps(config, tmp_path, backend):
     ("options", "message"),
     [
         ({"input_wh": (100, 128)}, "multiples of 32"),
-        ({"backend": "ncnn"}, "expected a backend in"),
-        ({"precision": "fp8"}, "expected a precision in"),
+        ({"backend": "caffe"}, "expected a backend in"),
+        ({"precision": "fp8"}, "`precision`: expected fp32 or int8"),
         ({"precision": "bf16"}, "for onnxruntime, got bf16"),
         ({"precision": "int8"}, "with `calib_data`"),
-        ({"layout": "CHWN"}, "expected layout in"),
-        ({"decode": "people"}, "and decode in"),
+        ({"layout": "CHWN"}, "`layout`: expected NCHW or NHWC"),
+        ({"decode": "people"}, "`decode`: expected none or peaks"),
     ],
 )
 def test_bad_options_are_refused(config, tmp_path, options, message):

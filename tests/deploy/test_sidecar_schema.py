@@ -13,9 +13,9 @@ import pytest
 from damaged_sidecars import DATA, SIDES, damaged, sidecars
 
 import ehrpose.keypoint_meta as skeletons
+from ehrpose.backend_table import BACKEND_TABLE, PRECISIONS
 from ehrpose.codecs import AssociativeEmbedding, BaseCodec
 from ehrpose.deploy import sidecar_schema
-from ehrpose.deploy.export.options import PRECISIONS
 from ehrpose.deploy.pipeline import _codec_config
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import DeployError, build_codec, read_sidecar, sidecar_path
@@ -136,8 +136,8 @@ def test_the_schema_names_what_the_code_names():
     import ehrpose.deploy.backends  # noqa: F401
 
     whole, parts = schema()["properties"], schema()["$defs"]
-    assert set(whole["backend"]["enum"]) == set(BACKENDS.module_dict) == set(PRECISIONS)
-    assert set(whole["precision"]["enum"]) == {name for names in PRECISIONS.values() for name in names}
+    assert set(whole["backend"]["enum"]) == set(BACKENDS.module_dict) == set(BACKEND_TABLE)
+    assert set(whole["precision"]["enum"]) == set(PRECISIONS)
     forms = schema()["allOf"][-1]["then"]["allOf"][0]
     for part, fields in (("then", PeakMaps._fields), ("else", Maps._fields)):
         outputs = forms[part]["properties"]["outputs"]

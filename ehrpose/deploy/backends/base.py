@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Dict, Optional, Tuple, Type, Union
+from typing import Any, Dict, Optional, Tuple, Type, Union
 
 import numpy as np
 
+from ehrpose.backend_table import BACKEND_TABLE
 from ehrpose.deploy.network_input import batch_wh
 from ehrpose.deploy.sidecar import DeployError, Sidecar, read_sidecar
 
@@ -36,7 +37,8 @@ class Backend:
         DeployError: The network cannot be used; the message says what to do.
     """
 
-    #: Name in BACKENDS, and the package to install with pip.
+    #: Name in BACKENDS. The package to install with pip and the endings of its files are those in BACKEND_TABLE; a
+    #: backend that is not there states its own.
     name = ""
     package = ""
     suffixes: Tuple[str, ...] = ()
@@ -62,6 +64,12 @@ class Backend:
         self.device = self._checked_device(device)
         self.sidecar: Sidecar = read_sidecar(self.path, check_hashes)
         self._load()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        info = BACKEND_TABLE.get(cls.name)
+        if info is not None and "name" in vars(cls):
+            cls.package, cls.suffixes = " ".join(info.packages), info.suffixes
 
     def run(self, images: np.ndarray) -> Dict[str, np.ndarray]:
         """Run the network.

@@ -50,8 +50,6 @@ class OnnxRuntimeBackend(Backend):
     """
 
     name = "onnxruntime"
-    package = "onnxruntime"
-    suffixes = (".onnx",)
     first_run_is_slow = False
 
     def __init__(

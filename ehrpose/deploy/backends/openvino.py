@@ -46,8 +46,6 @@ class OpenVinoBackend(Backend):
     """
 
     name = "openvino"
-    package = "openvino"
-    suffixes = (".xml", ".onnx")
 
     def __init__(
         self,

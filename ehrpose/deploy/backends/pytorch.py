@@ -35,8 +35,6 @@ class TorchBackend(Backend):
     """
 
     name = "torch"
-    package = "torch"
-    suffixes = (".pt2",)
 
     def __init__(
         self,

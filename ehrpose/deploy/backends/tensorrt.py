@@ -12,7 +12,7 @@ from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.network_input import batch_wh
 from ehrpose.deploy.sidecar import DeployError
 from ehrpose.deploy.tensorrt.cuda import Cuda
-from ehrpose.deploy.tensorrt.engine_info import SUFFIX, check_engine
+from ehrpose.deploy.tensorrt.engine_info import check_engine
 from ehrpose.deploy.tensorrt.execution import Execution, named_tensors
 from ehrpose.deploy.tensorrt.network import create, import_tensorrt, make_logger
 from ehrpose.registry import BACKENDS
@@ -39,7 +39,6 @@ class TensorRTBackend(Backend):
     """
 
     name = "tensorrt"
-    suffixes = (SUFFIX,)
     devices = ("cuda:0", "cuda")
     processor = "the first GPU that CUDA shows"
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ehrpose.backend_table import BACKEND_TABLE, BackendInfo, network_suffixes
 from ehrpose.deploy.export.onnx import DEFAULT_OPSET
-
-# Precisions of each backend. Up to TensorRT 10, fp16 is chosen when the engine is built; from 11 on, in the ONNX file.
-PRECISIONS = {
-    "onnxruntime": ("fp32", "int8"),
-    "openvino": ("fp32", "bf16", "fp16", "int8"),
-    "torch": ("fp32", "bf16"),
-    "tensorrt": ("fp32", "fp16", "int8"),
-    "tensorrt_rtx": ("fp32", "fp16", "int8"),
-}
 
 DEFAULT_NAME = "end2end"
 # Letters of any language, digits and a few signs: valid in file names everywhere, and needs no quotes in commands.
 _NAME = re.compile(r"\w[\w.+-]*")
-_SUFFIXES = (".onnx", ".xml", ".bin", ".pt2", ".engine", ".json")
+_SUFFIXES = (*network_suffixes(), ".bin", ".json")
 
 
 @dataclass(frozen=True)
@@ -27,7 +19,7 @@ class ExportOptions:
     """Options of an export.
 
     Attributes:
-        backend: A key of PRECISIONS.
+        backend: A key of BACKEND_TABLE.
         precision: One of the backend's precisions.
         input_wh: Width and height of a fixed input, px, into which photos are letterboxed. None: each photo's own
             shape, as in the config's test; for TensorRT, ``shapes_wh`` of 3:2 and 2:3.
@@ -35,7 +27,7 @@ class ExportOptions:
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.
         opset: ONNX opset version.
-        input_dtype: ``"uint8"`` or ``"float32"``; None: float32 for TensorRT, else uint8.
+        input_dtype: ``"uint8"`` or ``"float32"``; None: the engine's first.
         layout: ``"NCHW"`` or ``"NHWC"``.
         decode: ``"none"`` or ``"peaks"``, see ``DeployNetwork``.
         typed: For TensorRT from 11 on: float16 is written into the file.
@@ -63,12 +55,9 @@ class ExportOptions:
     name: str = DEFAULT_NAME
 
     def __post_init__(self) -> None:
-        if self.backend not in PRECISIONS:
-            raise ValueError(f"expected a backend in {list(PRECISIONS)}, got {self.backend}")
-        if self.precision not in PRECISIONS[self.backend]:
-            raise ValueError(
-                f"expected a precision in {PRECISIONS[self.backend]} for {self.backend}, got {self.precision}"
-            )
+        if self.backend not in BACKEND_TABLE:
+            raise ValueError(f"expected a backend in {list(BACKEND_TABLE)}, got {self.backend}")
+        self._check_engine()
         if self.precision == "int8" and (self.calib_data is None or self.max_calib_images < 1):
             raise ValueError(
                 "int8 needs calibration images similar to the deployment data: pass a folder with a few dozen images "
@@ -94,6 +83,25 @@ class ExportOptions:
                 f"got precision {self.precision} with {self.backend}"
             )
 
+    def _check_engine(self) -> None:
+        """Refuse what the engine does not do."""
+        info = self.info
+        for name, allowed in (
+            ("precision", tuple(info.precisions)),
+            ("input_dtype", (None, *info.dtypes)),
+            ("layout", info.layouts),
+            ("decode", info.decodes),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"`{name}`: expected {_alternatives(allowed)} for {self.backend}, got {getattr(self, name)}"
+                )
+
+    @property
+    def info(self) -> BackendInfo:
+        """What is known about the engine."""
+        return BACKEND_TABLE[self.backend]
+
     @property
     def for_tensorrt(self) -> bool:
         """Whether the file is for TensorRT."""
@@ -102,4 +110,8 @@ class ExportOptions:
     @property
     def dtype(self) -> str:
         """Type of the input."""
-        return self.input_dtype or ("float32" if self.for_tensorrt else "uint8")
+        return self.input_dtype or self.info.dtypes[0]
+
+
+def _alternatives(allowed: tuple[str | None, ...]) -> str:
+    return " or ".join(word for word in allowed if word is not None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ehrpose.deploy.export import parity
+from ehrpose.deploy.export.converters import Source, convert
 from ehrpose.deploy.export.quantization import (
     NUM_MEASURED,
     QuantizationReport,
@@ -80,6 +81,8 @@ def lower_precision(
         FileNotFoundError: There are no calibration photos.
     """
     name = f"{options.name}{path.suffix}"
+    if options.info.converter:
+        return _converted(path, sidecar, options, samples)
     if options.precision == "int8":
         return _int8(path, sidecar, options)
     if options.calib_data is not None:
@@ -102,6 +105,20 @@ def lower_precision(
     if options.backend != "openvino":
         return form
     return _measured(replace(form, report="float32"), path, sidecar, options.backend, samples)
+
+
+def _converted(path: Path, sidecar: Sidecar, options: ExportOptions, samples: Samples) -> Form:
+    """Return the form in an engine's own files."""
+    info = options.info
+    images: list[np.ndarray] = []
+    if options.calib_data is not None:
+        with PoseRuntime(path, _exact_backend(path), trust_pt2=True) as runtime:  # written a moment ago
+            images, _ = calibration_images(runtime, options.calib_data, options.max_calib_images)
+        samples = Samples(images, given=True)
+    calibration = images if options.precision == "int8" else ()
+    source = Source(path, sidecar, options.name, options.precision, calibration)
+    form = Form(convert(options.backend, source), options.precision, info.precisions[options.precision])
+    return _measured(form, path, sidecar, options.backend, samples)
 
 
 def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str, samples: Samples) -> Form:
