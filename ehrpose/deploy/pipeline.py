@@ -95,7 +95,8 @@ def export(
     model = init_model(load_config(config, cfg_options, INFERENCE_PARTS), checkpoint)
     form = input_form(model, options)
     size_wh, is_fixed = form.size_wh, not form.varying
-    network = DeployNetwork(model, options.layout, options.dtype, options.decode)
+    plain_convs = options.backend == "onnxruntime" and options.precision == "int8"
+    network = DeployNetwork(model, options.layout, options.dtype, options.decode, plain_convs)
     if options.info.source == "pt2":
         name, content = (
             f"{options.name}.pt2",

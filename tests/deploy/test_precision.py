@@ -202,7 +202,8 @@ def test_float16_weights_for_openvino_halve_the_file(again):
         ("fp32", "f32", ["f32"], "fp32", "fp32"),
         ("fp16", "f16", ["bf16"], "bf16", "fp16, computed in bf16"),
         ("bf16", "bf16", ["f32"], "fp32", "bf16, computed in fp32"),
-        ("int8", "f32", ["u8", "f32", "i8", "u8"], "int8+fp32", "int8+fp32"),
+        ("int8", "bf16", ["u8", "f32", "i8", "u8"], "int8+fp32", "int8+fp32"),
+        ("int8", "bf16", ["u8", "bf16", "i8"], "int8+bf16", "int8+bf16"),
     ],
 )
 def test_what_openvino_really_computes_in_is_told(

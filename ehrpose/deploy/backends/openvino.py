@@ -18,8 +18,8 @@ from ehrpose.threads import default_threads
 
 HINTS = ("latency", "throughput")
 # What is asked of OpenVINO for each precision of a file. Never left to it: on processors that have bfloat16 its default
-# is bfloat16, also for float32 files.
-PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+# is bfloat16, also for float32 files. In int8 files it is for the layers that are not quantised.
+PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "bf16"}
 _NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 
 

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ehrpose.deploy.export.deconvolutions import replace_deconvolutions
+from ehrpose.deploy.export.padded_conv import write_padding_into_convs
 from ehrpose.deploy.export.peaks import peak_extractor
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
 from ehrpose.models.estimator import side_multiple
-from ehrpose.models.layers import SplitPadConv2d
 
 LAYOUTS = ("NCHW", "NHWC")
 INPUT_DTYPES = ("uint8", "float32")
@@ -37,9 +38,17 @@ class DeployNetwork(nn.Module):
         layout: Layout of the input, ``"NCHW"`` or ``"NHWC"``.
         dtype: Type of the input, ``"uint8"`` or ``"float32"``; 0 to 255 in both, BGR.
         decode: ``"none"``: the outputs are maps; ``"peaks"``: the candidates of keypoints in them.
+        plain_convs: Write transposed convolutions as plain ones, see ``replace_deconvolutions``.
     """
 
-    def __init__(self, model: Any, layout: str = "NCHW", dtype: str = "uint8", decode: str = "none"):
+    def __init__(
+        self,
+        model: Any,
+        layout: str = "NCHW",
+        dtype: str = "uint8",
+        decode: str = "none",
+        plain_convs: bool = False,
+    ):
         super().__init__()
         if layout not in LAYOUTS or dtype not in INPUT_DTYPES or decode not in DECODES:
             raise ValueError(
@@ -57,7 +66,9 @@ class DeployNetwork(nn.Module):
             self.names = model.codec.peaks_type._fields
             self.peaks = peak_extractor(model.codec)
         self.folded = fold_batch_norms(self)
-        _write_padding_into_convs(self)
+        if plain_convs:
+            replace_deconvolutions(self)
+        write_padding_into_convs(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of (B, 3, H, W) or (B, H, W, 3) images, in the order of ``names``."""
@@ -104,44 +115,6 @@ def fold_batch_norms(network: nn.Module) -> dict[str, tuple[str, float]]:
 def _neighbours(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Module], tuple[str, nn.Module]]]:
     children = list(parent.named_children())
     yield from zip(children, children[1:])
-
-
-class _SplitPadConv(torch.autograd.Function):
-    """An asymmetrically padded convolution as one ONNX node; torch would write a Pad of computed size."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, padding: Any, stride: Any, groups: int
-    ) -> Tensor:
-        """Convolve ``x`` padded by (left, right, top, bottom)."""
-        return nn.functional.conv2d(nn.functional.pad(x, padding), weight, bias, stride, 0, 1, groups)
-
-    @staticmethod
-    def symbolic(g: Any, x: Any, weight: Any, bias: Any, padding: Any, stride: Any, groups: int) -> Any:
-        """Write the ONNX node."""
-        left, right, top, bottom = padding
-        return g.op(
-            "Conv", x, weight, bias, kernel_shape_i=weight.type().sizes()[2:], strides_i=stride,
-            pads_i=[top, left, bottom, right], group_i=groups,
-        )  # fmt: skip
-
-
-class _ExportedConv(nn.Module):
-    def __init__(self, conv: SplitPadConv2d):
-        super().__init__()
-        self.weight = conv.weight
-        self.bias = nn.Parameter(torch.zeros(conv.out_channels)) if conv.bias is None else conv.bias
-        self.arguments = (conv.split_padding, conv.stride, conv.groups)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _SplitPadConv.apply(x, self.weight, self.bias, *self.arguments)
-
-
-def _write_padding_into_convs(network: nn.Module) -> None:
-    for parent in list(network.modules()):
-        for name, conv in list(parent.named_children()):
-            if isinstance(conv, SplitPadConv2d) and conv.split_padding is not None:
-                setattr(parent, name, _ExportedConv(conv))
 
 
 def export_onnx(

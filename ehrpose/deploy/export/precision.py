@@ -11,15 +11,14 @@ import numpy as np
 
 from ehrpose.deploy.export import parity
 from ehrpose.deploy.export.converters import Source, convert
+from ehrpose.deploy.export.float16 import float16_onnx
+from ehrpose.deploy.export.openvino_files import compressed_openvino, quantize_openvino
 from ehrpose.deploy.export.quantization import (
     NUM_MEASURED,
     QuantizationReport,
     batched,
     calibration_images,
-    compressed_openvino,
-    float16_onnx,
     quantize_onnx,
-    quantize_openvino,
     relative_error,
 )
 from ehrpose.deploy.network_input import batch_wh

@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 
 from ehrpose.counted import counted
-from ehrpose.deploy.export.openvino_files import save_openvino
 from ehrpose.deploy.export.parity import same_candidates
 from ehrpose.deploy.runtime import PoseRuntime
 from ehrpose.deploy.sidecar import INPUT_NAME, DeployError
-from ehrpose.deploy.signal_stack import kept_signal_stack
 from ehrpose.files import temporary_folder
 from ehrpose.image_io import ImageReadError, read_image
 from ehrpose.media.inputs import list_images
@@ -32,6 +30,10 @@ MAX_PART_ERROR = 0.05
 # Calibration batches to measure with; ranges come from all.
 NUM_MEASURED = 6
 _KINDS = ["Conv", "ConvTranspose", "Add", "MaxPool", "GlobalAveragePool"]
+# What passes int8 on where a transposed convolution was; TensorRT keeps transposed ones.
+_PLAIN_KINDS = [*_KINDS, "Concat", "DepthToSpace"]
+# Parts that int8 does not make faster in ONNX Runtime: of few input channels, and the smoothing of the heatmaps.
+_SLOW_PARTS = re.compile(r"normalise|backbone/stem|head/heat\d")
 _PART = re.compile(
     r"^/?(normalise|backbone/stem|backbone/stages\.\d+|neck/\w+\.\d+|neck/\w+|head/\w+(?:\.\d+)?|head|peaks)"
 )
@@ -67,6 +69,8 @@ class QuantizationReport:
         lines += ["error of the maps with one part quantised (rms error over spread):"]
         for part, error in sorted(self.part_errors.items(), key=lambda item: -item[1]):
             lines.append(f"  {part:<24}{error:8.4f}{'   kept in float' if part in self.kept_float else ''}")
+        unmeasured = [part for part in self.kept_float if part not in self.part_errors]
+        lines += [f"  {part:<24}          kept in float: no faster in int8" for part in unmeasured]
         return "\n".join([*lines, f"  {'all but those':<24}{self.error:8.4f}"])
 
 
@@ -150,11 +154,13 @@ def quantize_onnx(
 
         parts = _parts(graph)
         everything = [name for names in parts.values() for name in names]
+        slow = () if symmetric else tuple(part for part in parts if _is_slow(part, graph))
         errors = {
             part: error_of(quantized(name for name in everything if name not in set(names)))
             for part, names in parts.items()
+            if part not in slow
         }
-        kept = tuple(part for part, error in errors.items() if error > MAX_PART_ERROR)
+        kept = (*slow, *(part for part, error in errors.items() if error > MAX_PART_ERROR))
         content = quantized(name for part in kept for name in parts[part])
         report = QuantizationReport(
             sum(len(batch) for batch in batches), tuple(bad_images), errors, kept, error_of(content)
@@ -162,13 +168,27 @@ def quantize_onnx(
     return content, report
 
 
+def _is_slow(part: str, graph: Any) -> bool:
+    """Whether ONNX Runtime runs a part in float32 at least as fast as in int8.
+
+    It has no int8 form of SiLU: each would be computed in float32 between two conversions, unfused.
+    """
+    if _SLOW_PARTS.fullmatch(part):
+        return True
+    return any(node.op_type == "Sigmoid" and _part_of(node) == part for node in graph.graph.node)
+
+
+def _part_of(node: Any) -> str:
+    found = _PART.match(node.name)
+    return found.group(1) if found else "others"
+
+
 def _parts(graph: Any) -> dict[str, list[str]]:
     """Return the names of the quantisable nodes by part of the network."""
     parts: dict[str, list[str]] = {}
     for node in graph.graph.node:
-        if node.op_type in _KINDS:
-            found = _PART.match(node.name)
-            parts.setdefault(found.group(1) if found else "others", []).append(node.name)
+        if node.op_type in _PLAIN_KINDS:
+            parts.setdefault(_part_of(node), []).append(node.name)
     return parts
 
 
@@ -185,8 +205,8 @@ def _ranges(prepared: Path, batches: Sequence[np.ndarray], augmented: Path, symm
             return None if batch is None else {INPUT_NAME: batch}
 
     calibrator = create_calibrator(
-        prepared, _KINDS, augmented_model_path=str(augmented), calibrate_method=CalibrationMethod.MinMax,
-        extra_options={"symmetric": symmetric},
+        prepared, _KINDS if symmetric else _PLAIN_KINDS, augmented_model_path=str(augmented),
+        calibrate_method=CalibrationMethod.MinMax, extra_options={"symmetric": symmetric},
     )  # fmt: skip
     calibrator.collect_data(Reader())
     return calibrator.compute_data()
@@ -201,7 +221,16 @@ def _quantized(model: Any, ranges: Any, symmetric: bool, excluded: list[str], ha
         options.update(AddQDQPairToWeight=True, QuantizeBias=False)
     activation = QuantType.QInt8 if symmetric else QuantType.QUInt8
     quantizer = QDQQuantizer(
-        model, True, half_range, QuantType.QInt8, activation, ranges, [], excluded, _KINDS, options
+        model,
+        True,
+        half_range,
+        QuantType.QInt8,
+        activation,
+        ranges,
+        [],
+        excluded,
+        _KINDS if symmetric else _PLAIN_KINDS,
+        options,
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
@@ -250,101 +279,3 @@ def _at_same_pixels(ours: PeakMaps, wanted: PeakMaps) -> tuple[list[np.ndarray],
         return [peaks.peak_scores, *around, peaks.peak_tags[images, :, kinds, ranks]]
 
     return at(ours, js), at(wanted, its)
-
-
-def compressed_openvino(path: Path, name: str) -> dict[str, bytes]:
-    """Convert an ONNX network to OpenVINO files with float16 weights: ``name``.xml and ``name``.bin.
-
-    Raises:
-        DeployError: OpenVINO is not installed.
-    """
-    try:
-        import openvino
-    except ImportError as error:
-        raise DeployError(f"openvino is not installed ({error}): pip install openvino") from error
-    with temporary_folder() as folder, kept_signal_stack():
-        target = folder / f"{name}.xml"
-        save_openvino(openvino.Core().read_model(str(path)), target, compress_to_fp16=True)
-        return {part.name: part.read_bytes() for part in (target, target.with_suffix(".bin"))}
-
-
-def quantize_openvino(
-    path: Path, batches: Sequence[np.ndarray], target: Path, half_range: bool = False
-) -> None:
-    """Write an int8 OpenVINO network (``.xml`` and ``.bin``) from an ONNX file, using NNCF.
-
-    Args:
-        path: The float32 network.
-        batches: Calibration batches.
-        target: The ``.xml`` file.
-        half_range: 7-bit weights, see ``ExportOptions``.
-
-    Raises:
-        DeployError: openvino or nncf is missing.
-    """
-    try:
-        import nncf
-        import openvino
-    except ImportError as error:
-        raise DeployError(f"int8 for OpenVINO needs nncf: pip install openvino nncf ({error})") from error
-    network = openvino.Core().read_model(str(path))
-    dataset = nncf.Dataset(list(batches), lambda batch: {INPUT_NAME: batch})
-    # NNCF's default halves the range of the first layer only.
-    overflow_fix = nncf.OverflowFix.ENABLE if half_range else nncf.OverflowFix.FIRST_LAYER
-    quantized = nncf.quantize(
-        network, dataset, subset_size=len(batches), preset=nncf.QuantizationPreset.MIXED,
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
-    )  # fmt: skip
-    save_openvino(quantized, target, compress_to_fp16=False)
-
-
-def float16_onnx(content: bytes) -> bytes:
-    """Return an ONNX network with float16 arithmetic and float32 inputs and outputs, for TensorRT from 11 on.
-
-    The search for candidates stays in float32.
-
-    Raises:
-        DeployError: onnxruntime is missing.
-    """
-    try:
-        import onnx
-        from onnxruntime.quantization.onnx_model import ONNXModel
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-    except ImportError as error:
-        raise DeployError(
-            f"fp16 needs onnx and onnxruntime: pip install onnx onnxruntime ({error})"
-        ) from error
-    model = onnx.load_from_string(content)
-    peaks = [node.name for node in model.graph.node if node.name.startswith("/peaks/")]
-    model = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=["MaxPool"], node_block_list=peaks
-    )
-    _remove_round_trips(model.graph)
-    ONNXModel(model).topological_sort()
-    return bytes(model.SerializeToString())
-
-
-def _remove_round_trips(graph: Any) -> None:
-    """Connect float32 nodes directly where the conversion put float16 between them.
-
-    A pixel is a candidate if it equals the maximum around it. ONNX Runtime leaves out some of these roundings, then no
-    pixel does.
-    """
-    from onnx import TensorProto
-
-    makers = {name: node for node in graph.node for name in node.output}
-    kinds = {id(node): node.attribute[0].i for node in graph.node if node.op_type == "Cast"}
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            second = makers.get(name)
-            first = None if second is None else makers.get(second.input[0] if second.input else "")
-            found = [kinds.get(id(cast)) for cast in (first, second)]
-            if first is not None and found == [TensorProto.FLOAT16, TensorProto.FLOAT]:
-                # Only the conversion casts to float16, and only what was float32.
-                node.input[place] = first.input[0]
-    number = -1
-    while number != len(graph.node):  # one cast may have fed another
-        number = len(graph.node)
-        used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
-        for node in [n for n in graph.node if n.op_type == "Cast" and n.output[0] not in used]:
-            graph.node.remove(node)
