@@ -1,7 +1,8 @@
 """Try the engines that are not in the test environment, each in an environment of its own on top of it.
 
 Their converters want packages that clash with each other, and install gigabytes. The sections of
-requirements/engines.txt are the environments; a section without packages of its own says why in its comment.
+requirements/engines.txt are the environments; a section without packages of its own says why in its comment. The
+converters in ALONE clash with the test environment too: the tests run in that, and start the converter in its own.
 
 Usage: PIP_ARGS="..." python .ci/test_engines.py VENV [ENGINE ...]
 """
@@ -16,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "requirements" / "engines.txt"
+# Engine to the variable that names its converter's Python.
+ALONE = {"rknn": "EHRPOSE_RKNN_PYTHON"}
 
 
 def sections() -> dict[str, list[str]]:
@@ -39,8 +42,9 @@ def environment(venv: Path, engine: str, packages: list[str]) -> Path:
     subprocess.run([venv / "bin" / "python", "-m", "venv", "--clear", folder], check=True)
     (own,) = (folder / "lib").glob("python*/site-packages")
     (base,) = (venv / "lib").glob("python*/site-packages")
-    # Behind the environment's own packages: what is there is not installed again.
-    (own / "below.pth").write_text(f"{base.resolve()}\n", encoding="utf-8")
+    if engine not in ALONE:
+        # Behind the environment's own packages: what is there is not installed again.
+        (own / "below.pth").write_text(f"{base.resolve()}\n", encoding="utf-8")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     subprocess.run([*pip, *shlex.split(os.environ.get("PIP_ARGS", "")), *packages], check=True)
     stamp.write_text("\n".join(packages) + "\n", encoding="utf-8")
@@ -58,8 +62,11 @@ def main() -> None:
     for engine in wanted:
         start = time.monotonic()
         python = environment(venv, engine, known[engine])
+        env = {**os.environ, "EHRPOSE_ENGINE": engine}
+        if engine in ALONE:
+            env[ALONE[engine]], python = str(python.absolute()), venv / "bin" / "python"
         tests = [python, "-m", "pytest", "-q", "tests/engines", "-p", "no:cacheprovider"]
-        if subprocess.run(tests, cwd=ROOT, env={**os.environ, "EHRPOSE_ENGINE": engine}).returncode:
+        if subprocess.run(tests, cwd=ROOT, env=env).returncode:
             failed.append(engine)
         print(f"{engine}: {time.monotonic() - start:.0f} s", flush=True)
     if failed:

@@ -36,6 +36,7 @@ class BackendInfo:
         converter: Whether its files are made from the float32 network by a module of that name in
             ``ehrpose.deploy.export.converters``; else it runs the ONNX (or ``.pt2``) file itself.
         export_packages: What pip installs to export, besides the requirements of training and deploying.
+        targets: Chips of which a file is for one, the default first; empty: it is for all.
         python: Oldest Python that it runs on.
         arm64: Whether there are wheels for 64-bit Arm Linux.
         device: What it computes on.
@@ -55,6 +56,7 @@ class BackendInfo:
     source: str = "onnx"
     converter: bool = False
     export_packages: Tuple[str, ...] = ()
+    targets: Tuple[str, ...] = ()
     python: str = "3.8"
     arm64: bool = True
     device: str = "CPU"
@@ -128,6 +130,48 @@ _ROWS = (
         decodes=("none",),
         converter=True,
         export_packages=("pnnx",),
+    ),
+    BackendInfo(
+        "mnn",
+        "MNN",
+        "MNN",
+        ("MNN",),
+        (".mnn",),
+        {"fp32": "float32 weights and arithmetic", "fp16": "float16 weights", "int8": "int8 weights"},
+        converter=True,
+    ),
+    BackendInfo(
+        "coreml",
+        "Core ML",
+        "coremltools",
+        ("coremltools",),
+        (".zip",),
+        {"fp32": "float32", "fp16": "float16 weights and arithmetic", "int8": "int8 weights"},
+        dtypes=("float32",),
+        layouts=("NCHW",),
+        decodes=("none",),
+        source="pt2",
+        converter=True,
+        arm64=False,
+        device="Apple's CPU, GPU, neural engine",
+        not_run="no Mac at hand; converted here, and the program in the package computed by torch: make test-engines",
+    ),
+    BackendInfo(
+        "rknn",
+        "RKNN",
+        "rknnlite",
+        ("rknn-toolkit-lite2",),
+        (".rknn",),
+        {"fp16": "float16 weights and arithmetic", "int8": "by the toolkit"},
+        dtypes=("float32",),
+        layouts=("NCHW",),
+        decodes=("none",),
+        sizes="shapes",
+        converter=True,
+        export_packages=("rknn-toolkit2",),
+        targets=("rk3588", "rk3576", "rk3568", "rk3566", "rk3562"),
+        device="Rockchip's NPU",
+        not_run="no such board at hand; its toolkit's simulator: make test-engines",
     ),
     BackendInfo(
         "torch",

@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--typed", action="store_true", help="write fp16 into the ONNX file, as TensorRT 11 and newer require"
     )
+    parser.add_argument(
+        "--target", metavar="CHIP", help="chip that the file is for, see docs/deploy/engines.md"
+    )
     parser.add_argument("--workspace-mib", type=int, default=1024, help="TensorRT workspace per layer, MiB")
     parser.add_argument("--work-dir", default="work_dirs/deploy", help="output folder (default: %(default)s)")
     parser.add_argument(
@@ -90,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
         input_wh=fixed, shapes_wh=shapes, batch_size=args.batch,
         dynamic_batch=args.dynamic_batch, opset=args.opset, input_dtype=args.input_type, layout=args.layout,
         decode=args.decode, typed=args.typed, calib_data=args.calib_data, max_calib_images=args.max_calib_images,
-        half_range=args.half_range, name=args.name,
+        half_range=args.half_range, name=args.name, target=args.target,
     )  # fmt: skip
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     done = export(args.config, checkpoint, args.work_dir, options, args.test_img, args.cfg_options)

@@ -138,7 +138,7 @@ def export(
             for name, part in lowered.files.items():
                 (new / name).write_bytes(part)
             sidecar.write(new / path.name)
-            if options.info.converter and lowered.precision == "fp32":
+            if options.info.converter and lowered.precision == "fp32" and lowered.computed_in is not None:
                 errors = compare_with_model(new / path.name, options.backend, model, test_images)
     notes = [lowered.report, *form.losses]
     return Exported(path, errors, "\n".join(note for note in notes if note))

@@ -14,7 +14,7 @@ from ehrpose.file_kind import stand_in
 from ehrpose.file_sets import finish
 from ehrpose.files import write_text
 
-__all__ = ["DeployError", "Sidecar", "read_sidecar"]
+__all__ = ["DeployError", "MissingEngineError", "Sidecar", "read_sidecar"]
 
 # 2: the input has `sides` or `shapes`, which readers of format 1 would ignore.
 FORMATS = (1, 2)
@@ -28,6 +28,10 @@ _BAD_ARGUMENTS = (TypeError, ValueError, LookupError, ArithmeticError, Attribute
 
 class DeployError(ValueError):
     """An exported network cannot be used; the message says why and what to do."""
+
+
+class MissingEngineError(DeployError):
+    """The engine of an exported network is not installed, or does not run on this machine."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 
 from ehrpose.backend_table import BACKEND_TABLE
 from ehrpose.deploy.network_input import batch_wh
-from ehrpose.deploy.sidecar import DeployError, Sidecar, read_sidecar
+from ehrpose.deploy.sidecar import DeployError, MissingEngineError, Sidecar, read_sidecar
 
 
 class Backend:
@@ -138,8 +138,8 @@ class Backend:
             f"got {str(device)!r}; export it for the backend {other}"
         )
 
-    def _missing(self, error: ImportError) -> DeployError:
-        return DeployError(f"{self.name} is not installed ({error}): pip install {self.package}")
+    def _missing(self, error: ImportError) -> MissingEngineError:
+        return MissingEngineError(f"{self.name} is not installed ({error}): pip install {self.package}")
 
 
 def _accepted(sidecar: Sidecar) -> str:

@@ -76,7 +76,7 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
     if offset:
         sides["offset"] = offset
     shapes = options.shapes_wh
-    if options.for_tensorrt and not shapes:
+    if options.info.sizes == "shapes" and not shapes:
         shapes = _two_shapes(sides["short"], side_multiple(model), offset)
     if shapes:
         wide = max(shapes, key=lambda size_wh: size_wh[0] / size_wh[1])

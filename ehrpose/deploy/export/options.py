@@ -35,6 +35,7 @@ class ExportOptions:
             those in float32. None: on the photos that the export is checked with.
         max_calib_images: Maximum number of these photos.
         name: Name of the files, without folder and suffix.
+        target: Chip that an engine's file is for, one of ``BackendInfo.targets``; None: the first.
         half_range: int8 with 7-bit weights, for x86 processors without VNNI, whose 16-bit sums saturate.
     """
 
@@ -52,6 +53,7 @@ class ExportOptions:
     calib_data: str | None = None
     max_calib_images: int = 64
     half_range: bool = False
+    target: str | None = None
     name: str = DEFAULT_NAME
 
     def __post_init__(self) -> None:
@@ -91,10 +93,12 @@ class ExportOptions:
             ("input_dtype", (None, *info.dtypes)),
             ("layout", info.layouts),
             ("decode", info.decodes),
+            ("target", (None, *info.targets)),
         ):
             if getattr(self, name) not in allowed:
+                expected = _alternatives(allowed) or "none"
                 raise ValueError(
-                    f"`{name}`: expected {_alternatives(allowed)} for {self.backend}, got {getattr(self, name)}"
+                    f"`{name}`: expected {expected} for {self.backend}, got {getattr(self, name)}"
                 )
 
     @property
@@ -111,6 +115,11 @@ class ExportOptions:
     def dtype(self) -> str:
         """Type of the input."""
         return self.input_dtype or self.info.dtypes[0]
+
+    @property
+    def chip(self) -> str:
+        """The chip that the file is for, "" if it is for all."""
+        return self.target or "".join(self.info.targets[:1])
 
 
 def _alternatives(allowed: tuple[str | None, ...]) -> str:

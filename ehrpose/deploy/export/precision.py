@@ -23,7 +23,7 @@ from ehrpose.deploy.export.quantization import (
 )
 from ehrpose.deploy.network_input import batch_wh
 from ehrpose.deploy.runtime import PoseRuntime
-from ehrpose.deploy.sidecar import DeployError, Sidecar, file_hash
+from ehrpose.deploy.sidecar import DeployError, MissingEngineError, Sidecar, file_hash
 from ehrpose.files import temporary_folder
 from ehrpose.structures import People
 
@@ -115,9 +115,12 @@ def _converted(path: Path, sidecar: Sidecar, options: ExportOptions, samples: Sa
             images, _ = calibration_images(runtime, options.calib_data, options.max_calib_images)
         samples = Samples(images, given=True)
     calibration = images if options.precision == "int8" else ()
-    source = Source(path, sidecar, options.name, options.precision, calibration)
+    source = Source(path, sidecar, options.name, options.precision, calibration, options.chip)
     form = Form(convert(options.backend, source), options.precision, info.precisions[options.precision])
-    return _measured(form, path, sidecar, options.backend, samples)
+    form = _measured(form, path, sidecar, options.backend, samples)
+    if form.computed_in is not None:
+        return form
+    return replace(form, report=f"{form.report}; the errors are those of the network before its conversion")
 
 
 def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str, samples: Samples) -> Form:
@@ -127,9 +130,7 @@ def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str, samples: S
     """
     try:
         error, change, used = _effect_of(path, sidecar, form.files, backend, form.precision, samples.images)
-    except DeployError as problem:
-        if "not installed" not in str(problem):
-            raise
+    except MissingEngineError as problem:
         return replace(form, report=f"{form.report}; not measured: {problem}")
     maps = "" if sidecar.decode == "peaks" else f"maps off by {error:.2g} of their spread, "
     report = (

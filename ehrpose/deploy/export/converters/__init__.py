@@ -30,6 +30,7 @@ class Source:
         name: Stem of the files to return.
         precision: One of the engine's precisions.
         images: For int8, network inputs to calibrate on, without the batch axis; otherwise empty.
+        target: One of the engine's chips, "" if its files are for all.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Source:
     name: str
     precision: str
     images: Sequence[np.ndarray] = ()
+    target: str = ""
 
 
 def convert(backend: str, source: Source) -> dict[str, bytes]:
