@@ -1,7 +1,9 @@
-"""MNN's converter installs nothing: its own wrapper would run whatever ``pip`` comes first."""
+"""MNN: its converter installs nothing, and the library prints nothing into results."""
 
 import importlib.util
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +25,12 @@ def test_an_export_does_not_run_pip(tmp_path, monkeypatch):
     path = export("configs/ehrnet/demo_synthetic-128.py", None, tmp_path, ExportOptions("mnn")).path
     assert path.is_file()
     assert not (tmp_path / "asked").exists()
+
+
+def test_the_standard_output_has_results_only(tmp_path):
+    path = export("configs/ehrnet/demo_synthetic-128.py", None, tmp_path, ExportOptions("mnn")).path
+    code = "import sys; from ehrpose import PoseRuntime; PoseRuntime(sys.argv[1]).warm_up(); print('done')"
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "done\n"

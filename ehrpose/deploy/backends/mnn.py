@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 import numpy as np
 
@@ -20,8 +23,8 @@ _THREADS = 4
 class MnnBackend(Backend):
     """Run an ``.mnn`` file with MNN on the CPU; see ``Backend``. Threads take turns.
 
-    It computes in float32; weights in float16 or int8 only make the file smaller. MNN prints what the
-    processor supports to the standard output when it is loaded.
+    It computes in float32; weights in float16 or int8 only make the file smaller. What MNN prints about the processor
+    when it is loaded goes to the standard error, as the standard output may be a stream of results.
 
     Args:
         path: See ``Backend``.
@@ -38,6 +41,10 @@ class MnnBackend(Backend):
         return "fp32"
 
     def _load(self) -> None:
+        with _prints_to_stderr():
+            self._open()
+
+    def _open(self) -> None:
         try:
             # Never MNN.tools: that runs pip and calls its maker's server when it is imported.
             import MNN
@@ -77,3 +84,17 @@ class MnnBackend(Backend):
     def close(self) -> None:
         with self._lock:
             self._network = self._manager = None
+
+
+@contextlib.contextmanager
+def _prints_to_stderr() -> Iterator[None]:
+    """Send what libraries print to the standard output, by its number, to the standard error."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
