@@ -32,12 +32,12 @@ def local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.
             row = heatmaps[k, y]
             if not _highest(row) > min_score:
                 continue
-            _mark(heatmaps[k, max(y - 1, 0)], row, heatmaps[k, min(y + 1, height - 1)], min_score, marks)
+            _mark(heatmaps, k, y, min_score, marks)
             for i in range(eights.size):
-                if eights[i] == 0:
+                if eights[i] == 0:  # as of most
                     continue
                 for x in range(8 * i, 8 * i + 8):
-                    if marks[x] and ((reach == 1 and 0 < x < width - 1) or _is_highest(heatmaps, k, y, x, reach)):
+                    if marks[x] and (reach == 1 or _is_highest(heatmaps, k, y, x, reach)):
                         if count == found.size:
                             found = np.append(found, found)
                         found[count] = (k * height + y) * width + x
@@ -54,17 +54,18 @@ def _highest(values: np.ndarray) -> np.float32:
 
 
 @compiled
-def _mark(
-    above: np.ndarray, row: np.ndarray, below: np.ndarray, min_score: np.float32, marks: np.ndarray
-) -> None:
-    """Mark the pixels above ``min_score`` that no direct neighbour exceeds; at the ends of the row, all above it."""
-    marks[0], marks[row.size - 1] = row[0] > min_score, row[-1] > min_score
-    inner = marks[1 : row.size - 1]
+def _mark(heatmaps: np.ndarray, k: int, y: int, min_score: np.float32, marks: np.ndarray) -> None:
+    """Mark the pixels of a row above ``min_score`` that no direct neighbour exceeds."""
+    _, height, width = heatmaps.shape
+    row, above, below = heatmaps[k, y], heatmaps[k, max(y - 1, 0)], heatmaps[k, min(y + 1, height - 1)]
+    inner = marks[1 : width - 1]
     for x in range(inner.size):
         value = row[x + 1]
         beside = greater(greater(row[x], row[x + 2]), greater(above[x + 1], below[x + 1]))
         corners = greater(greater(above[x], above[x + 2]), greater(below[x], below[x + 2]))
         inner[x] = (value > min_score) & (value >= greater(beside, corners))
+    for x in (0, width - 1):
+        marks[x] = row[x] > min_score and _is_highest(heatmaps, k, y, x, 1)
 
 
 @compiled
