@@ -81,7 +81,8 @@ def _near_pairs(
     for axis in range(2):
         meet &= low[:, axis, None] - reach[:, None] <= high[:, axis]
         meet &= low[:, axis] <= high[:, axis, None] + reach[:, None]
-    return np.nonzero(meet)
+    better, worse = np.nonzero(meet)
+    return better, worse
 
 
 def person_scores(

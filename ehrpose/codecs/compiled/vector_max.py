@@ -10,8 +10,7 @@ from numba.extending import intrinsic
 LOWEST = np.float32(-np.inf)
 
 
-@intrinsic
-def greater(typing_context: Any, first: Any, second: Any) -> Any:
+def _greater(typing_context: Any, first: Any, second: Any) -> Any:
     """Return the greater of two numbers, neither of them NaN, in the form in which LLVM vectorises a maximum.
 
     Since LLVM 22 (numba 0.68) that takes flags on the selection too, which ``fastmath`` does not set: a loop with
@@ -23,3 +22,6 @@ def greater(typing_context: Any, first: Any, second: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", *values, flags=flags), *values, flags=flags)
 
     return first(first, second), generate
+
+
+greater: Any = intrinsic(_greater)
