@@ -25,24 +25,36 @@ def local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.
     num_types, height, width = heatmaps.shape
     marks = np.zeros((width + 7) // 8 * 8, np.bool_)
     eights = marks.view(np.uint64)
-    found = np.empty(1024, np.int64)
+    found = np.empty(1024 + width, np.int64)
     count = 0
     for k in range(num_types):
         for y in range(height):
-            row = heatmaps[k, y]
-            if not _highest(row) > min_score:
+            if not _highest(heatmaps[k, y]) > min_score:
                 continue
             _mark(heatmaps, k, y, min_score, marks)
-            for i in range(eights.size):
-                if eights[i] == 0:  # as of most
-                    continue
-                for x in range(8 * i, 8 * i + 8):
-                    if marks[x] and (reach == 1 or _is_highest(heatmaps, k, y, x, reach)):
-                        if count == found.size:
-                            found = np.append(found, found)
-                        found[count] = (k * height + y) * width + x
-                        count += 1
+            if count + width > found.size:
+                longer = np.empty(8 * found.size, np.int64)
+                longer[:count] = found[:count]
+                found = longer
+            count = _collect(marks, eights, heatmaps, k, y, reach, found, count)
     return found[:count]
+
+
+@compiled
+def _collect(
+    marks: np.ndarray, eights: np.ndarray, heatmaps: np.ndarray, k: int, y: int, reach: int,
+    found: np.ndarray, count: int,
+) -> int:  # fmt: skip
+    """Append the flat indices of a row's marks to the first ``count`` found; return their number."""
+    _, height, width = heatmaps.shape
+    for i in range(eights.size):
+        if eights[i] == 0:  # as of most
+            continue
+        for x in range(8 * i, 8 * i + 8):
+            if marks[x] and (reach == 1 or _is_highest(heatmaps, k, y, x, reach)):
+                found[count] = (k * height + y) * width + x
+                count += 1
+    return count
 
 
 @compiled
