@@ -13,7 +13,7 @@ LOWEST = np.float32(-np.inf)
 def _greater(typing_context: Any, first: Any, second: Any) -> Any:
     """Return the greater of two numbers, neither of them NaN, in the form in which LLVM vectorises a maximum.
 
-    Since LLVM 22 (numba 0.68) that takes flags on the selection too, which ``fastmath`` does not set: a loop with
+    With LLVM 22 (numba 0.68) that takes flags on the selection too, which ``fastmath`` does not set: a loop with
     ``a if a > b else b`` goes through its values one by one. Of 0 and -0 it may return either.
     """
 
