@@ -41,6 +41,13 @@ def _columns_of_rows(table: np.ndarray) -> np.ndarray:
     row_price, column_price = np.zeros(rows), np.zeros(columns)
     column_of, row_of = np.full(rows, -1, np.int64), np.full(columns, -1, np.int64)
     for start in range(rows):
+        # Mostly one of the row's cheapest columns is free, and the path to it a single step.
+        costs = table[start] - column_price
+        equal = np.flatnonzero(costs == costs.min())
+        free = equal[row_of[equal] < 0]
+        if len(free):
+            column_of[start], row_of[free[0]], row_price[start] = free[0], start, costs[free[0]]
+            continue
         shortest, before = np.full(columns, np.inf), np.empty(columns, np.int64)
         # From last to first, and a column that is left goes to the place of the one before it in line: this order
         # decides between equal costs.

@@ -11,6 +11,7 @@ from typing import List, NamedTuple, Sequence, Tuple, Union
 import cv2
 import numpy as np
 
+from ehrpose.codecs.accelerator import kernel
 from ehrpose.structures import Maps
 
 
@@ -106,6 +107,9 @@ def distinct_peaks(types: np.ndarray, ys: np.ndarray, xs: np.ndarray, scores: np
 
 def _local_maxima(heatmaps: np.ndarray, reach: int, min_score: np.float32) -> np.ndarray:
     """Return the flat indices, ascending, of pixels above ``min_score`` that no neighbour within ``reach`` exceeds."""
+    compiled = kernel("local_maxima")
+    if compiled is not None:
+        return compiled(heatmaps, reach, min_score)
     found = _pixels_over(heatmaps.reshape(-1), min_score)
     # Usually few pixels exceed the threshold; if many do, checking all pixels is cheaper.
     if len(found) > heatmaps.size // 16:

@@ -122,14 +122,16 @@ def cut_groups(
 
 def drop_far_parts(people: People, skeleton: np.ndarray, usual: np.ndarray, factor: float) -> None:
     """Remove keypoints that are too far away, in place: position and score 0; see ``far_parts``."""
-    while True:  # what is usual at a person's scale changes with what is cut off
-        counted = people.keypoint_scores
+    changed = np.arange(len(people.scores))
+    while len(changed):  # what is usual at a person's scale changes with what is cut off
+        counted = people.keypoint_scores[changed]
         if people.filled is not None:  # a guess does not outweigh what supports the person
-            counted = np.where(people.filled, counted * np.float32(1e-3), counted)
-        cut, _ = far_parts(people.keypoints, counted, skeleton, usual, factor)
-        if not cut.any():
-            return
-        people.keypoints[cut] = 0
-        people.keypoint_scores[cut] = 0
+            counted = np.where(people.filled[changed], counted * np.float32(1e-3), counted)
+        cut, _ = far_parts(people.keypoints[changed], counted, skeleton, usual, factor)
+        of_people, of_types = np.nonzero(cut)
+        rows = changed[of_people]
+        people.keypoints[rows, of_types] = 0
+        people.keypoint_scores[rows, of_types] = 0
         if people.filled is not None:
-            people.filled[cut] = False
+            people.filled[rows, of_types] = False
+        changed = changed[cut.any(axis=1)]

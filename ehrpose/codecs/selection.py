@@ -5,11 +5,13 @@ Axes: N people, K keypoint types.
 
 from __future__ import annotations
 
-from typing import List
+from typing import Tuple
 
 import numpy as np
 
 from ehrpose.oks import areas_of, extents, mean_similarity
+
+PAIRS = 4096  # pairs of people that are compared together, for the memory's sake
 
 
 def far_members(keypoints: np.ndarray, present: np.ndarray, factor: float) -> np.ndarray:
@@ -53,15 +55,34 @@ def distinct_people(
     """
     present = keypoint_scores > 0
     area = areas_of(keypoints, present)
-    kept: List[int] = []
-    for n in range(len(keypoints)):
-        if kept:
-            both = present[kept] & present[n]
-            oks = mean_similarity(keypoints[kept], keypoints[n], area[kept], sigmas, both)
-            if oks.max() > max_similarity:
-                continue
-        kept.append(n)
-    return np.asarray(kept, np.int64)
+    better, worse = _near_pairs(keypoints, present, area, sigmas, max_similarity)
+    dropped = np.zeros(len(keypoints), bool)
+    for start in range(0, len(better), PAIRS):
+        one, other = better[start : start + PAIRS], worse[start : start + PAIRS]
+        both = present[one] & present[other]
+        alike = mean_similarity(keypoints[one], keypoints[other], area[one], sigmas, both) > max_similarity
+        for first, second in zip(one[alike].tolist(), other[alike].tolist()):
+            dropped[second] |= not dropped[first]  # what was dropped drops nobody
+    return np.flatnonzero(~dropped)
+
+
+def _near_pairs(
+    keypoints: np.ndarray, present: np.ndarray, area: np.ndarray, sigmas: np.ndarray, max_similarity: float
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of people, the better one first and ascending, that may have an OKS above ``max_similarity``.
+
+    No keypoint of all others has such a similarity: the boxes around them are too far apart.
+    """
+    low, high = extents(keypoints, present)
+    with np.errstate(divide="ignore"):
+        least = -2.0 * np.log(max_similarity) + 1e-6  # a little more, for rounding
+    reach = np.sqrt(least * area.astype(np.float64)) * 2.0 * np.max(sigmas) + 1e-3
+    meet = np.triu(np.ones((len(keypoints), len(keypoints)), bool), 1)
+    for axis in range(2):
+        meet &= low[:, axis, None] - reach[:, None] <= high[:, axis]
+        meet &= low[:, axis] <= high[:, axis, None] + reach[:, None]
+    better, worse = np.nonzero(meet)
+    return better, worse
 
 
 def person_scores(

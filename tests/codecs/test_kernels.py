@@ -1,5 +1,6 @@
 """The compiled loops are bit-identical to their NumPy versions."""
 
+import platform
 import re
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from ehrpose.codecs.accelerator import kernel, kernels
 from ehrpose.structures import Maps, People
 
 compiled = pytest.importorskip("ehrpose.codecs.compiled.kernels", reason="numba is not installed")
+numba = pytest.importorskip("numba")
 assign = pytest.importorskip("ehrpose.codecs.compiled.grouping_kernels").assign
+fill_kernels = pytest.importorskip("ehrpose.codecs.compiled.fill_kernels")
+peak_kernels = pytest.importorskip("ehrpose.codecs.compiled.peak_kernels")
 
 SEEDS = range(12)
 changed_sides = []
@@ -79,7 +83,25 @@ def test_people(monkeypatch, seed, num_tags):
     assert_same(*both_ways(monkeypatch, run))
 
 
-@pytest.mark.parametrize("num_tags", [1, 2])
+@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize("seed", range(24))
+def test_local_maxima(monkeypatch, seed, reach):
+    heat, _ = random_maps(seed)
+    least = np.float32([0.1, 0.3, -0.1][seed % 3])
+    assert_same(*both_ways(monkeypatch, lambda: [heatmap._local_maxima(heat, reach, least)]))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="looks for an x86 instruction")
+@pytest.mark.parametrize("loop", [fill_kernels._highest, peak_kernels._highest], ids=["fill", "peaks"])
+def test_the_maximum_of_a_row_is_taken_in_vector_registers(loop):
+    anew = numba.njit(loop.py_func)
+    row = np.zeros(100, np.float32)
+    anew(*[row, row, np.float32(0)][: 3 if loop is fill_kernels._highest else 1])
+    (assembly,) = anew.inspect_asm().values()
+    assert "maxps" in assembly
+
+
+@pytest.mark.parametrize("num_tags", [1, 2, 3])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_best_in_windows(seed, num_tags):
     heat, tags = random_maps(seed, num_tags=num_tags)

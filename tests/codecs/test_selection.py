@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from ehrpose.codecs import AssociativeEmbedding
+from ehrpose.codecs import AssociativeEmbedding, selection
 from ehrpose.codecs.selection import distinct_people, far_members, person_scores
+from ehrpose.oks import areas_of, mean_similarity
 from ehrpose.structures import Maps
 
 SIGMAS = np.full(5, 0.05, np.float32)
@@ -51,6 +52,28 @@ def test_only_keypoints_that_both_have_are_compared(person):
     assert distinct_people(keypoints, scores, SIGMAS, 0.9).tolist() == [0]
     apart = np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1]])
     assert distinct_people(np.stack([person, person]), apart, SIGMAS, 0.5).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("most", [0.0, 0.05, 0.5, 0.9, 1 - 1e-9, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_people_in_a_crowd_are_compared_as_one_by_one(monkeypatch, seed, most):
+    rng = np.random.default_rng(seed)
+    number, groups = 40, 12
+    poses = rng.uniform(0, 300, (groups, 1, 2)) + rng.uniform(0, 60, (groups, 5, 2))
+    noise = rng.normal(0, 1, (number, 5, 2)) * rng.choice([0, 1e-6, 0.3, 3, 30], (number, 1, 1))
+    keypoints = (poses[rng.integers(groups, size=number)] + noise).astype(np.float32)
+    scores = (rng.random((number, 5)) < 0.8).astype(np.float32)
+    present, area = scores > 0, areas_of(keypoints, scores > 0)
+    kept: list[int] = []
+    for n in range(number):
+        alike = [
+            mean_similarity(keypoints[m], keypoints[n], area[m], SIGMAS, present[m] & present[n]) > most
+            for m in kept
+        ]
+        if not any(alike):
+            kept.append(n)
+    monkeypatch.setattr(selection, "PAIRS", 16)
+    assert distinct_people(keypoints, scores, SIGMAS, most).tolist() == kept
 
 
 def split_person(tag_of_last=0.0):
