@@ -7,25 +7,20 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
-from mmengine.logging import print_log
 
 from ehrpose.counted import counted
+from ehrpose.datasets.bad_photos import BadPhotos
 from ehrpose.datasets.other_items import OTHER_PHOTO, OtherItems
-from ehrpose.image_io import ImageReadError
 from ehrpose.keypoint_meta import KeypointMeta
 from ehrpose.oks import AREA_OF_BOX
 from ehrpose.registry import DATASETS, TRANSFORMS
 
-# Fill value of the placeholder for an unreadable test image.
-_GREY = 128
 _COCO_SOURCE = ". For COCO itself: python tools/misc/download_dataset.py (20 GB), or by hand from https://cocodataset.org/#download"
 
 
 @DATASETS.register_module()
-class CocoPoseDataset(OtherItems, BaseDataset):
+class CocoPoseDataset(BadPhotos, OtherItems, BaseDataset):
     """Photos and the keypoints of the people in them.
 
     In training, photos without any labelled keypoint are left out; in test mode all are kept. Photos are looked up
@@ -87,17 +82,14 @@ class CocoPoseDataset(OtherItems, BaseDataset):
         image_ids: str | Sequence[int] | None = None,
         keep_outlines: bool = False,
     ):
-        if on_bad_image not in ("raise", "skip"):
-            raise ValueError(f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}")
+        self._set_bad_photos(on_bad_image)
         data_prefix = {"img": "train2017/"} if data_prefix is None else dict(data_prefix)
         if set(data_prefix) != {"img"}:
             raise ValueError(f"data_prefix must be dict(img=photo folder), got {data_prefix}")
         self.meta = KeypointMeta.build(keypoints)
-        self.on_bad_image = on_bad_image
         self.keep_outlines = keep_outlines
         self.image_ids = _read_ids(image_ids) if isinstance(image_ids, str) else image_ids
         self.min_keypoints = min_keypoints
-        self.bad_images: dict[str, str] = {}
         super().__init__(
             ann_file=str(ann_file),
             metainfo=None,
@@ -124,13 +116,7 @@ class CocoPoseDataset(OtherItems, BaseDataset):
         if self.pipeline.transforms:
             self.data_prefix["img"] = self._find_folder(self.data_prefix["img"])
         super().full_init()
-        # In shared memory, so that every process sees what a worker writes.
-        self._bad = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
-
-    @property
-    def num_bad_images(self) -> int:
-        """Number of unusable photos met so far, over all processes that use this dataset."""
-        return int(self._bad.sum()) if self._fully_initialized else 0
+        self._share_count()
 
     def _find_folder(self, folder: str) -> str:
         """Return the folder, or its counterpart below ``images`` if only that exists."""
@@ -200,53 +186,8 @@ class CocoPoseDataset(OtherItems, BaseDataset):
             )
         return kept
 
-    def prepare_data(self, idx: int) -> Any:
-        """Return the idx-th item after the pipeline, or None to request another one."""
-        item = self.get_data_info(idx)
-        path = item["img_path"]
-        if path not in self.bad_images:
-            item[OTHER_PHOTO] = self.other_photo
-            try:
-                return self.pipeline(item)
-            except ImageReadError as error:
-                self._note_bad(idx, path, error)
-        if not self.test_mode:
-            return None
-        item = self.get_data_info(idx)
-        item.update(
-            img=np.full((item["height"], item["width"], 3), _GREY, np.uint8),
-            bad_image=self.bad_images[item.pop("img_path")],
-        )
-        return self.pipeline(item)
-
-    def _known_bad(self) -> Mapping[str, str]:
-        return self.bad_images
-
-    def _note_bad(self, index: int, path: str, error: ImageReadError) -> None:
-        if self.on_bad_image == "raise":
-            raise error
-        self.bad_images[path] = str(error)
-        self._bad[index] = 1
-        self._warn(f"skipped an unusable photo ({self.num_bad_images} so far): {error}")
-
-    def __getitem__(self, idx: int) -> Any:
-        if not self._fully_initialized:
-            self.full_init()
-        for _ in range(1 if self.test_mode else self.max_refetch + 1):
-            data = self.prepare_data(idx)
-            if data is not None:
-                return data
-            idx = self._rand_another()
-        if self.test_mode:
-            raise ValueError(f"the test pipeline returned None for item {idx}")
-        raise ValueError(
-            f"no usable photo in {self.max_refetch + 1} tries, {self.num_bad_images} unusable so far, e.g. "
-            f"{next(iter(self.bad_images.values()), 'the pipeline returned None')}"
-        )
-
-    @staticmethod
-    def _warn(message: str, level: int = logging.WARNING) -> None:
-        print_log(message, logger="current", level=level)
+    def _item(self, idx: int) -> dict[str, Any]:
+        return {**self.get_data_info(idx), OTHER_PHOTO: self.other_photo}
 
 
 def _read_ids(path: str) -> list[int]:

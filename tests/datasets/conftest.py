@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from four_photos import HEIGHT, WIDTH, labels
 
-from ehrpose.datasets import coco
+from ehrpose.datasets import bad_photos
 from ehrpose.datasets.coco import CocoPoseDataset
 
 
@@ -44,5 +44,5 @@ def build(folder, five_keypoints):
 def warnings(monkeypatch) -> list[str]:
     """The messages that the dataset logs."""
     messages: list[str] = []
-    monkeypatch.setattr(coco, "print_log", lambda message, **_: messages.append(message))
+    monkeypatch.setattr(bad_photos, "print_log", lambda message, **_: messages.append(message))
     return messages
