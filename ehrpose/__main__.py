@@ -22,6 +22,7 @@ from ehrpose.version import __version__
 # Command, which is also the module with ``add_arguments`` and ``run``, and what it does.
 COMMANDS = {
     "predict": "detect people in images, videos and camera streams",
+    "classify": "say what photos show, with a classifier",
     "batch": "process many videos and images; resumes where it stopped",
     "train": "train a model",
     "tune": "search for the values of a config that give the best validation",

@@ -6,7 +6,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from ehrpose.structures import People
 
-__all__ = ["PoseDataSample"]
+__all__ = ["LabelDataSample", "PoseDataSample"]
 
 
 class PoseDataSample(BaseDataElement):
@@ -60,3 +60,14 @@ class PoseDataSample(BaseDataElement):
         """Return the predictions, in photo pixels."""
         found = self.pred_instances
         return People(found.keypoints, found.keypoint_scores, found.bbox_scores)
+
+
+class LabelDataSample(BaseDataElement):
+    """One image's class and what a classifier says of it, as an MMEngine data element.
+
+    Fields:
+        gt_label: Index of the class.
+        pred_label: Index of the likeliest class.
+        pred_scores: (C,) float32 probabilities, NumPy.
+    Meta: img_id, img_path, ori_shape (h, w), input_shape (h, w), warp (2, 3) photo to input, bad_image.
+    """

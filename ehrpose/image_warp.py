@@ -65,6 +65,17 @@ def letterbox_warp(photo_wh: Sequence[int], size_wh: Sequence[int]) -> np.ndarra
     return centred_warp(photo_wh, size_wh, min(size_wh[0] / photo_wh[0], size_wh[1] / photo_wh[1]))
 
 
+def centre_crop_warp(photo_wh: Sequence[int], side: int, share: float) -> np.ndarray:
+    """Return the warp of a classifier's input: a square from the photo's middle.
+
+    Args:
+        photo_wh: Width and height of the photo, px.
+        side: Side of the input, px.
+        share: Share of the photo's short side that it shows, above 0 to 1.
+    """
+    return centred_warp(photo_wh, (side, side), side / (share * min(photo_wh)))
+
+
 def compose_warps(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Return the warp that applies ``first``, then ``second``."""
     linear = second[:, :2] @ first[:, :2]

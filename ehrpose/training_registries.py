@@ -38,6 +38,10 @@ MODELS = _child(
     "ehrpose.models.losses",
     "ehrpose.models.heads.classification",
     "ehrpose.models.classifier",
+    "ehrpose.models.label_preprocessor",
+    "ehrpose.models.distillation",
+    "ehrpose.models.losses.classification",
+    "ehrpose.models.heads.segmentation",
     "ehrpose.models.backbones.hrnet",
     "ehrpose.models.necks.pass_through",
     "ehrpose.models.backbones.litepose",
@@ -57,6 +61,11 @@ DATASETS = _child(
     "ehrpose.datasets.combined",
     "ehrpose.datasets.crowdpose",
     "ehrpose.datasets.synthetic.dataset",
+    "ehrpose.datasets.classification.drawn_shapes",
+    "ehrpose.datasets.classification.folders",
+    "ehrpose.datasets.classification.cifar",
+    "ehrpose.datasets.classification.digits",
+    "ehrpose.datasets.classification.photos",
 )
 TRANSFORMS = _child(
     root.TRANSFORMS,
@@ -66,6 +75,9 @@ TRANSFORMS = _child(
     "ehrpose.datasets.transforms.encoding",
     "ehrpose.datasets.transforms.mixing",
     "ehrpose.datasets.transforms.photometric",
+    "ehrpose.datasets.transforms.cropping",
+    "ehrpose.datasets.transforms.rand_augment",
+    "ehrpose.datasets.transforms.masks",
 )
 METRICS = _child(root.METRICS, "ehrpose.evaluation")
 HOOKS = _child(root.HOOKS, "ehrpose.engine")
@@ -73,4 +85,4 @@ OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "ehrpose.engine")
 LOOPS = _child(root.LOOPS, "ehrpose.engine")
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "mmengine.dataset", "ehrpose.engine")
 RUNNERS = _child(root.RUNNERS, "ehrpose.engine")
-VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer")
+VISUALIZERS = _child(root.VISUALIZERS, "ehrpose.engine.visualizer", "ehrpose.engine.label_visualizer")

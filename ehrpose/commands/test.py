@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", nargs="?", help="checkpoint file or zoo model; default: the zoo model's own"
     )
     parser.add_argument("--work-dir", help="folder for logs (default: work_dirs/<config name>)")
-    parser.add_argument("--out", metavar="JSON", help="write the results in COCO submission format")
+    parser.add_argument(
+        "--out", metavar="JSON", help="write the results: people in COCO's format, or the classes"
+    )
     parser.add_argument(
         "--format-only", action="store_true", help="only write --out, for data without annotations"
     )
@@ -67,13 +69,15 @@ def set_test_output(
 
     Args:
         cfg: Config.
-        out: JSON file for the results in COCO submission format.
+        out: JSON file for the results: people in COCO submission format, or the classes of images.
         format_only: Only write the results, for data without annotations.
         dump: Pickle file for the predictions of every image.
 
     Raises:
         ValueError: A file has the wrong suffix, ``format_only`` is set without ``out``, or no metric can write.
     """
+    from ehrpose.engine.runner import RESULT_SUFFIXES
+
     if out is not None and not out.endswith(".json"):
         raise ValueError(f"--out must end with .json, got {out}")
     if dump is not None and not dump.endswith((".pkl", ".pickle")):
@@ -82,9 +86,9 @@ def set_test_output(
         raise ValueError("--format-only writes the results to a file: give it with --out")
     evaluators = _as_list(cfg.test_evaluator)
     if out is not None:
-        writers = [e for e in evaluators if e["type"] in ("CocoMetric", "CrowdPoseMetric")]
+        writers = [e for e in evaluators if e["type"] in RESULT_SUFFIXES]
         if not writers:
-            raise ValueError("--out needs a CocoMetric or CrowdPoseMetric in test_evaluator")
+            raise ValueError(f"--out needs one of {', '.join(RESULT_SUFFIXES)} in test_evaluator")
         writers[0].update(outfile_prefix=out.removesuffix(".json"), format_only=format_only)
     if dump is not None:
         evaluators.append({"type": "DumpResults", "out_file_path": dump})
@@ -101,12 +105,14 @@ def set_bad_cases(cfg: Config, count: int | None, out_dir: str | os.PathLike) ->
     """Draw the ``count`` photos of a test with the lowest OKS into a folder; None draws none.
 
     Raises:
-        ValueError: ``count`` is below 1.
+        ValueError: ``count`` is below 1, or the config is not of a pose model.
     """
     if count is None:
         return
     if count < 1:
         raise ValueError(f"--badcase must be at least 1, got {count}")
+    if "keypoints" not in cfg:
+        raise ValueError("--badcase ranks people by OKS: expected a config with keypoints, got one without")
     hook = {"type": "BadCaseHook", "out_dir": str(out_dir), "keypoints": "$keypoints", "count": count}
     cfg.custom_hooks = [*(cfg.get("custom_hooks") or []), hook]
 

@@ -37,6 +37,12 @@ from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
 from ehrpose.files import explained, put_in_place, write_text
 from ehrpose.registry import RUNNERS
 
+# The metrics that write results, and what their files' names end with.
+RESULT_SUFFIXES = {
+    "CocoMetric": ".keypoints.json",
+    "CrowdPoseMetric": ".keypoints.json",
+    "AccuracyMetric": ".labels.json",
+}
 CPU_MODEL_WRAPPER = {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False}
 
 
@@ -281,7 +287,9 @@ def evaluate_checkpoint(
     load_checkpoint(model, checkpoint, map_location="cpu", strict=True)
     metrics = runner.test()
     if out is not None and is_main_process():
-        written = f"{os.fspath(out).removesuffix('.json')}.keypoints.json"  # the metric chose this name
+        prefix = os.fspath(out).removesuffix(".json")
+        names = [f"{prefix}{suffix}" for suffix in dict.fromkeys(RESULT_SUFFIXES.values())]
+        written = next((name for name in names if os.path.isfile(name)), names[0])  # the metric chose it
         with explained(out, written):
             put_in_place(written, out)
     return metrics

@@ -1,4 +1,5 @@
+from ehrpose.evaluation.accuracy_metric import AccuracyMetric
 from ehrpose.evaluation.coco_metric import CocoMetric
 from ehrpose.evaluation.crowdpose_metric import CrowdPoseMetric
 
-__all__ = ["CocoMetric", "CrowdPoseMetric"]
+__all__ = ["AccuracyMetric", "CocoMetric", "CrowdPoseMetric"]

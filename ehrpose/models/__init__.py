@@ -15,11 +15,19 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.models.backbones.resnet import ResNet
     from ehrpose.models.classifier import ImageClassifier
     from ehrpose.models.data_preprocessor import PosePreprocessor
+    from ehrpose.models.distillation import DistilledClassifier
     from ehrpose.models.estimator import BottomUpEstimator
     from ehrpose.models.heads import AEHead, ClassificationHead, SingleLevelAEHead
     from ehrpose.models.heads.fusion_deconv_head import FusionDeconvHead
     from ehrpose.models.heads.personlab_head import PersonLabHead
+    from ehrpose.models.heads.segmentation import SegmentationHead
+    from ehrpose.models.label_preprocessor import LabelPreprocessor
     from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
+    from ehrpose.models.losses.classification import (
+        ClassLoss,
+        FeatureDistillationLoss,
+        LogitDistillationLoss,
+    )
     from ehrpose.models.necks import HighResolutionNeck, TopDownNeck
     from ehrpose.models.necks.deconv import DeconvNeck
     from ehrpose.models.necks.pass_through import PassThroughNeck
@@ -30,23 +38,29 @@ __all__ = [
     "AEHead",
     "AELoss",
     "BottomUpEstimator",
+    "ClassLoss",
     "ClassificationHead",
     "CompoundScaling",
     "DeconvNeck",
+    "DistilledClassifier",
     "EfficientNet",
     "EfficientNetLite",
+    "FeatureDistillationLoss",
     "FusionDeconvHead",
     "HRNet",
     "HeatmapLoss",
     "HighResolutionNeck",
     "ImageClassifier",
+    "LabelPreprocessor",
     "LitePose",
+    "LogitDistillationLoss",
     "MobileNetV1",
     "MobileNetV2",
     "PassThroughNeck",
     "PersonLabHead",
     "PosePreprocessor",
     "ResNet",
+    "SegmentationHead",
     "SideLoss",
     "SingleLevelAEHead",
     "StackedHourglass",
@@ -74,6 +88,12 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
             "PersonLabHead": "ehrpose.models.heads.personlab_head",
             "PassThroughNeck": "ehrpose.models.necks.pass_through",
             "ImageClassifier": "ehrpose.models.classifier",
+            "DistilledClassifier": "ehrpose.models.distillation",
+            "LabelPreprocessor": "ehrpose.models.label_preprocessor",
+            "SegmentationHead": "ehrpose.models.heads.segmentation",
+            "ClassLoss": "ehrpose.models.losses.classification",
+            "FeatureDistillationLoss": "ehrpose.models.losses.classification",
+            "LogitDistillationLoss": "ehrpose.models.losses.classification",
             "PosePreprocessor": "ehrpose.models.data_preprocessor",
             "BottomUpEstimator": "ehrpose.models.estimator",
             "AEHead": "ehrpose.models.heads",

@@ -152,7 +152,7 @@ def test_mistakes_of_the_user_end_in_one_line(train, toy_file, capsys, monkeypat
         (["x.pth", "--out", "out.txt"], "--out must end with .json, got out.txt"),
         (["x.pth", "--dump", "out.json"], "--dump must end with .pkl or .pickle, got out.json"),
         (["x.pth", "--format-only"], "give it with --out"),
-        (["x.pth", "--out", "out.json"], "needs a CocoMetric"),
+        (["x.pth", "--out", "out.json"], "needs one of CocoMetric"),
     ],
 )
 def test_mistakes_in_testing_end_in_one_line(test, toy_file, capsys, options, message):

@@ -16,7 +16,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         nargs="+",
         metavar=("H", "W"),
-        help="input side, or height and width, px (default: input_size of the codec)",
+        help="input side, or height and width, px (default: input_size of the codec, or of a classifier's config)",
     )
     parser.add_argument("--batch-size", type=int, default=1, help="batch size (default: 1)")
     parser.add_argument(
@@ -46,9 +46,9 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.registry import MODELS
 
     cfg = resolve(load_config(args.config, args.cfg_options))
-    if args.input_shape is None and "codec" not in cfg:
+    shape = args.input_shape or [cfg.get("codec", cfg).get("input_size")]
+    if None in shape:
         raise ValueError(f"{args.config} has no codec to take the input size from: give --input-shape H W")
-    shape = args.input_shape or [cfg.codec.input_size]
     height, width = shape[0], shape[-1]
     try:
         torch.empty(1, device=args.device)

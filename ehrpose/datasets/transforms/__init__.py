@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ehrpose.lazy import lazy_attributes
 
 if TYPE_CHECKING:  # static types of the names that __getattr__ loads
+    from ehrpose.datasets.transforms.cropping import CenterSquare, RandomMirror, RandomResizedCrop
     from ehrpose.datasets.transforms.encoding import EncodeTargets
     from ehrpose.datasets.transforms.geometry import (
         BottomUpAffine,
@@ -13,22 +14,31 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
         RandomFlip,
     )
     from ehrpose.datasets.transforms.loading import LoadImage
+    from ehrpose.datasets.transforms.masks import EncodeMasks
     from ehrpose.datasets.transforms.mixing import CopyPaste, Mosaic
-    from ehrpose.datasets.transforms.packing import PackPose
-    from ehrpose.datasets.transforms.photometric import PhotometricDistortion, RandomErase
+    from ehrpose.datasets.transforms.packing import PackLabel, PackPose
+    from ehrpose.datasets.transforms.photometric import PcaLighting, PhotometricDistortion, RandomErase
+    from ehrpose.datasets.transforms.rand_augment import RandAugment
 
 __all__ = [
     "BottomUpAffine",
     "BottomUpLetterbox",
     "BottomUpResize",
+    "CenterSquare",
     "CopyPaste",
+    "EncodeMasks",
     "EncodeTargets",
     "LoadImage",
     "Mosaic",
+    "PackLabel",
     "PackPose",
+    "PcaLighting",
     "PhotometricDistortion",
+    "RandAugment",
     "RandomErase",
     "RandomFlip",
+    "RandomMirror",
+    "RandomResizedCrop",
 ]
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept any name
@@ -44,6 +54,13 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
             "CopyPaste": "ehrpose.datasets.transforms.mixing",
             "Mosaic": "ehrpose.datasets.transforms.mixing",
             "PackPose": "ehrpose.datasets.transforms.packing",
+            "CenterSquare": "ehrpose.datasets.transforms.cropping",
+            "RandomMirror": "ehrpose.datasets.transforms.cropping",
+            "RandomResizedCrop": "ehrpose.datasets.transforms.cropping",
+            "EncodeMasks": "ehrpose.datasets.transforms.masks",
+            "PackLabel": "ehrpose.datasets.transforms.packing",
+            "PcaLighting": "ehrpose.datasets.transforms.photometric",
+            "RandAugment": "ehrpose.datasets.transforms.rand_augment",
             "PhotometricDistortion": "ehrpose.datasets.transforms.photometric",
             "RandomErase": "ehrpose.datasets.transforms.photometric",
         },

@@ -12,13 +12,14 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ehrpose.data_sample import PoseDataSample
+from ehrpose.data_sample import LabelDataSample, PoseDataSample
 from ehrpose.registry import TRANSFORMS
 
 META_KEYS = (
     *("img_id", "img_path", "ori_shape", "input_shape", "warp", "flip"),
     *("raw_anns", "bad_image", "crowd_index"),
 )
+LABEL_META_KEYS = ("img_id", "img_path", "ori_shape", "input_shape", "warp", "flip", "bad_image")
 
 
 @TRANSFORMS.register_module()
@@ -62,6 +63,29 @@ class PackPose(BaseTransform):
         sample.set_metainfo({key: known[key] for key in self.meta_keys if key in known})
         tensors = [_to_tensor(scale) for scale in scales]
         return {"inputs": tensors if isinstance(image, list) else tensors[0], "data_samples": sample}
+
+
+@TRANSFORMS.register_module()
+class PackLabel(BaseTransform):
+    """Pack an item of a classifier into ``inputs``, (3, H, W) uint8 BGR, and ``data_samples``, a LabelDataSample.
+
+    Args:
+        meta_keys: Names of the metadata to keep.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = LABEL_META_KEYS):
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        sample = LabelDataSample()
+        if "gt_label" in results:
+            sample.gt_label = int(results["gt_label"])
+        shape = results["img"].shape[:2]
+        known = {"ori_shape": shape, "input_shape": shape, "warp": np.eye(2, 3), **results}
+        if "height" in results:
+            known["ori_shape"] = (results["height"], results["width"])
+        sample.set_metainfo({key: known[key] for key in self.meta_keys if key in known})
+        return {"inputs": _to_tensor(results["img"]), "data_samples": sample}
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

@@ -76,6 +76,39 @@ class PhotometricDistortion(BaseTransform):
         return results
 
 
+# Principal directions of ImageNet's colours, RGB divided by 255, one per column, and their standard deviations.
+_PCA_DIRECTIONS = np.array(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], np.float64
+)
+_PCA_DEVIATIONS = np.array([0.2175, 0.0188, 0.0045])
+
+
+@TRANSFORMS.register_module()
+class PcaLighting(BaseTransform):
+    """Shift the colour of the whole ``img`` along the principal directions of natural photos' colours.
+
+    Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, 2012, section 4.1.
+
+    Args:
+        deviation: Standard deviation of the shift along each direction, in units of that direction's own.
+
+    Raises:
+        ValueError: ``deviation`` is negative.
+    """
+
+    def __init__(self, deviation: float = 0.1):
+        if deviation < 0:
+            raise ValueError(f"deviation must be at least 0, got {deviation}")
+        self.deviation = deviation
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        draws = np.array([random.gauss(0, self.deviation) for _ in range(3)])
+        shift_bgr = 255 * (_PCA_DIRECTIONS @ (draws * _PCA_DEVIATIONS))[::-1]
+        table = _as_table(np.arange(256)[:, None] + shift_bgr)[:, None]
+        results["img"] = cv2.LUT(results["img"], table)
+        return results
+
+
 @TRANSFORMS.register_module()
 class RandomErase(BaseTransform):
     """Cover random rectangles of ``img`` with one random colour each, to simulate occlusion.

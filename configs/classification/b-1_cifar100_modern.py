@@ -1,0 +1,11 @@
+"""B-1 on CIFAR-100 at 195 px, by a present-day recipe."""
+
+_base_ = [
+    "../_base_/models/classifier.py",
+    "../_base_/datasets/cifar100.py",
+    "../_base_/schedules/classification_modern.py",
+    "../_base_/runtime/classification_ema.py",
+]
+
+phi = -1
+input_size = 195

@@ -1,0 +1,11 @@
+"""B-3 on CIFAR-100 at 145 px, as in the paper's Table 2."""
+
+_base_ = [
+    "../_base_/models/classifier.py",
+    "../_base_/datasets/cifar100.py",
+    "../_base_/schedules/classification_200e.py",
+    "../_base_/runtime/classification.py",
+]
+
+phi = -3
+input_size = 145

@@ -1,0 +1,11 @@
+"""B-4 on ImageNet at 128 px, by a present-day recipe."""
+
+_base_ = [
+    "../_base_/models/classifier.py",
+    "../_base_/datasets/imagenet.py",
+    "../_base_/schedules/classification_modern.py",
+    "../_base_/runtime/classification_ema.py",
+]
+
+phi = -4
+input_size = 128
