@@ -30,7 +30,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--weights",
         metavar="DIR",
-        help="measure AP with the checkpoints in this folder, each named after its config: h-4_coco-384.pth",
+        help="measure AP, and top-1 of table 2, with the checkpoints in this folder, each named after its config: "
+        "h-4_coco-384.pth; or with the best ones of the runs in it: h-4_coco-384/best_*.pth",
     )
     parser.add_argument(
         "--fetch",
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     """Count, measure and print."""
     args = parse_args(argv)
     from ehrpose.analysis.paper import tables
-    from ehrpose.analysis.paper.published import SYSTEMS
+    from ehrpose.analysis.paper.published import COMPACT, SYSTEMS
     from ehrpose.files import write_text
 
     root = Path(__file__).resolve().parents[2]
@@ -67,11 +68,12 @@ def main(argv: list[str] | None = None) -> None:
     named = [
         system.config for system in SYSTEMS if system.config is not None and set(args.tables) & {3, 4, 5}
     ]
-    configs = [config for config in [*named, *others] if (root / config).is_file()]
+    compact = [config for row in COMPACT for config in row.configs] if 2 in args.tables else []
+    configs = [config for config in [*compact, *named, *others] if (root / config).is_file()]
     measured = {config: tables.count(root / config, args.cfg_options) for config in configs}
     _measure_ap(args, root, measured)
-    _measure_speed(args, root, measured)
-    made = {1: tables.table1, 2: tables.table2}
+    _measure_speed(args, root, {c: row for c, row in measured.items() if c not in compact})
+    made = {1: tables.table1}
     parts = [
         made[number]() if number in made else getattr(tables, f"table{number}")(measured)
         for number in sorted(set(args.tables))
@@ -101,8 +103,8 @@ def _measure_ap(args: argparse.Namespace, root: Path, measured: dict) -> None:
         raise FileNotFoundError(f"--weights: folder not found: {args.weights}")
     models = {system.config: system.model for system in SYSTEMS}
     for config, row in measured.items():
-        files = sorted(Path(args.weights).glob(f"{Path(config).stem}.pth")) if args.weights else []
-        weights = str(files[0]) if files else models.get(config) if args.fetch else None
+        files = _checkpoints(Path(args.weights), Path(config).stem) if args.weights else []
+        weights = str(files[-1]) if files else models.get(config) if args.fetch else None
         if weights is None:
             continue
         try:
@@ -111,6 +113,12 @@ def _measure_ap(args: argparse.Namespace, root: Path, measured: dict) -> None:
             if files:
                 raise
             print(f"{config}: AP is not measured: {error}", file=sys.stderr)
+
+
+def _checkpoints(folder: Path, name: str) -> list[Path]:
+    """Return the checkpoints of a config, the one to take last."""
+    runs = sorted((folder / name).glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
+    return [*runs, *folder.glob(f"{name}.pth")]
 
 
 def _measure_speed(args: argparse.Namespace, root: Path, measured: dict) -> None:

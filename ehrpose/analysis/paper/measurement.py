@@ -24,7 +24,7 @@ def measure_ap(
     """Evaluate weights on the config's test data, with its own flip test, as ``tools/test.py`` does.
 
     Args:
-        measured: Receives ``ap`` and ``num_photos``.
+        measured: Receives ``ap``, or ``top1`` of a classifier, and ``num_photos``.
         config: Config file.
         weights: Checkpoint, or a name in the model zoo.
         cfg_options: Values that replace those of the config.
@@ -39,7 +39,8 @@ def measure_ap(
     with temporary_folder() as folder:
         metrics = evaluate_checkpoint(cfg, weights, folder)
         measured.num_photos = len(build_runner(cfg, folder).test_dataloader.dataset)
-    measured.ap = float(next(value for name, value in metrics.items() if name.endswith("/AP")))
+    by_name = {name.rpartition("/")[2]: float(value) for name, value in metrics.items()}
+    measured.ap, measured.top1 = by_name.get("AP"), by_name.get("top1")
 
 
 def measure_speed(

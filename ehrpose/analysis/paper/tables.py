@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ehrpose.analysis.paper.published import COMPACT, NOTES, SCALING, SYSTEMS, Compact, System
+from ehrpose.analysis.paper.published import COMPACT, NOTES, SCALING, SYSTEMS, System
 from ehrpose.config import load_config, resolve
 from ehrpose.models.complexity import count_complexity
 from ehrpose.models.scaling import compound_scaling
@@ -15,7 +15,6 @@ from ehrpose.registry import MODELS
 
 NOT_MEASURED = "not measured"
 NOT_HERE = "not in ehrpose"
-_CLASSES = (1000, 100)
 
 
 @dataclass
@@ -28,7 +27,8 @@ class Measured:
         printed_params: Parameters by the paper's counting.
         printed_macs: Multiply-adds by the paper's counting.
         ap: AP on the data at hand, 0 to 1; None: not measured.
-        num_photos: Photos that AP was measured on.
+        top1: Share of images that a classifier is right about, 0 to 1; None: not measured.
+        num_photos: Photos that AP or top-1 was measured on.
         fps: Frames per second of the network alone, batch 1, square input; None: not measured.
         watts: Mean power while measuring them, or as stated by the caller; None: not measured.
     """
@@ -38,6 +38,7 @@ class Measured:
     printed_params: int
     printed_macs: int
     ap: float | None = None
+    top1: float | None = None
     num_photos: int = 0
     fps: float | None = None
     watts: float | None = None
@@ -59,26 +60,11 @@ def count(config: str | Path, cfg_options: Mapping[str, Any] | None = None) -> M
     import torch
 
     cfg = resolve(load_config(config, cfg_options))
-    side = int(cfg.codec.input_size)
+    side = int(cfg.get("codec", cfg).input_size)  # a classifier has no codec
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
         exact, printed = (count_complexity(model, (side, side), 1, counting) for counting in (False, True))
     return Measured(exact.params, exact.macs, printed.params, printed.macs)
-
-
-def count_classifier(row: Compact, num_classes: int) -> tuple[int, int]:
-    """Return parameters and multiply-adds of a compact EfficientNet of Table 2 with its classifier."""
-    import torch
-
-    scale = compound_scaling(row.phi)
-    config = {
-        "type": "ImageClassifier",
-        "backbone": {"type": "EfficientNet", "width": scale.width, "depth": scale.depth},
-        "num_classes": num_classes,
-    }
-    with torch.device("meta"):
-        exact = count_complexity(MODELS.build(config), (row.input_size, row.input_size))
-    return exact.params, exact.macs
 
 
 def other_configs(root: Path) -> list[str]:
@@ -108,20 +94,27 @@ def table1() -> str:
     return _table("Table 1: scaling", head, rows)
 
 
-def table2() -> str:
-    """Return Table 2: the compact EfficientNets."""
+def table2(measured: Mapping[str, Measured]) -> str:
+    """Return Table 2: the compact EfficientNets.
+
+    Args:
+        measured: Config to what is known of it; see ``count``. Those of Table 2 must be there.
+    """
     rows = []
     for row in COMPACT:
-        (imagenet, macs), (cifar, _) = (count_classifier(row, classes) for classes in _CLASSES)
-        top1 = f"{row.top1[0]:g} / {row.top1[1]:g}"
+        imagenet, cifar = (measured[config] for config in row.configs)
+        printed = "*" if row.wrong == row.params[0] else ""
         rows.append(
             [
                 *(f"B{row.phi}" if row.phi else "B0", row.input_size),
-                *(f"{row.params[0]:g} / {row.params[1]:g}", f"{imagenet / 1e6:.3f} / {cifar / 1e6:.3f}"),
-                *(f"{row.gflops:g}", f"{macs / 1e9:.3f}", top1, NOT_MEASURED),
+                f"{row.params[0]:g}{printed} / {row.params[1]:g}",
+                f"{imagenet.params / 1e6:.3f} / {cifar.params / 1e6:.3f}",
+                *(f"{row.gflops:g}", f"{imagenet.macs / 1e9:.3f}"),
+                *(f"{row.top1[0]:g}", _top1(imagenet), f"{row.top1[1]:g}", _top1(cifar)),
             ]
         )
-    head = ["model", "input", "params (M), ImageNet / CIFAR-100", "ours", "GFLOPs", "ours", "top-1", "ours"]
+    head = ["model", "input", "params (M), ImageNet / CIFAR-100", "ours", "GFLOPs", "ours"]
+    head += ["top-1 ImageNet", "ours", "top-1 CIFAR-100", "ours"]
     return _table("Table 2: compact EfficientNets", head, rows, NOTES[2])
 
 
@@ -228,6 +221,10 @@ def _ap(system: System, ours: Measured | None) -> str:
     if ours is None:
         return NOT_HERE if system.config is None else NOT_MEASURED
     return NOT_MEASURED if ours.ap is None else f"{100 * ours.ap:.1f} ({ours.num_photos:,} photos)"
+
+
+def _top1(ours: Measured) -> str:
+    return NOT_MEASURED if ours.top1 is None else f"{100 * ours.top1:.1f} ({ours.num_photos:,} images)"
 
 
 def _fps(system: System, ours: Measured | None) -> str:

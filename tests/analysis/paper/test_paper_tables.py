@@ -6,7 +6,7 @@ import pytest
 
 from ehrpose.analysis.paper import measurement, tables
 from ehrpose.analysis.paper.figure import draw_figure
-from ehrpose.analysis.paper.published import SCALING, SYSTEMS
+from ehrpose.analysis.paper.published import COMPACT, SCALING, SYSTEMS
 from ehrpose.models.scaling import compound_scaling
 
 
@@ -50,11 +50,43 @@ def test_both_countings_stand_beside_the_printed_figures(counted):
     assert found["EfficientHRNet H-4"][8:] == ["35.5", "39.7"]
 
 
-def test_compact_networks_have_the_true_counts():
-    found = {row[0]: row for row in rows(tables.table2())}
-    assert found["B0"][3:6] == ["5.289 / 4.136", "0.4", "0.386"]
-    assert found["B-4"][2:6] == ["1.3 / 1.3", "2.056 / 1.271", "0.05", "0.046"]
-    assert {row[-1] for name, row in found.items() if name.startswith("B")} == {tables.NOT_MEASURED}
+@pytest.fixture(scope="module")
+def compact(root):
+    return {config: tables.count(root / config) for row in COMPACT for config in row.configs}
+
+
+def test_compact_networks_have_the_true_counts(compact):
+    found = {row[0]: row for row in rows(tables.table2(compact))}
+    assert [found[name][3] for name in ("B0", "B-1", "B-2", "B-3", "B-4")] == [
+        "5.289 / 4.136", "4.548 / 3.503", "3.464 / 2.512", "2.796 / 1.931", "2.056 / 1.271",
+    ]  # fmt: skip
+    macs = [found[name][5] for name in ("B0", "B-1", "B-2", "B-3", "B-4")]
+    assert macs == ["0.386", "0.254", "0.148", "0.088", "0.046"]
+    # The only printed figure that is not the network's.
+    assert [row[2] for name, row in found.items() if "*" in row[2]] == ["1.3* / 1.3"]
+    assert {row[at] for name, row in found.items() if name[0] == "B" for at in (7, 9)} == {
+        tables.NOT_MEASURED
+    }
+
+
+def test_top1_stands_in_its_own_column(compact):
+    row = compact["configs/classification/b-4_cifar100.py"]
+    row.top1, row.num_photos = 0.743, 10000
+    try:
+        found = {row[0]: row for row in rows(tables.table2(compact))}
+        assert found["B-4"][6:] == ["65.6", tables.NOT_MEASURED, "74.3", "74.3 (10,000 images)"]
+    finally:
+        row.top1 = None
+
+
+def test_the_best_checkpoints_of_runs_are_found(tool, tmp_path):
+    run = tmp_path / "b0_imagenet"
+    run.mkdir()
+    (run / "best_accuracy_top1_epoch_9.pth").touch()
+    assert tool._checkpoints(tmp_path, "b0_imagenet") == [run / "best_accuracy_top1_epoch_9.pth"]
+    (tmp_path / "b0_imagenet.pth").touch()
+    assert tool._checkpoints(tmp_path, "b0_imagenet")[-1] == tmp_path / "b0_imagenet.pth"
+    assert tool._checkpoints(tmp_path, "b-1_imagenet") == []
 
 
 def test_what_was_measured_is_shown_and_the_rest_says_so(counted):
