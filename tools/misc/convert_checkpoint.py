@@ -112,7 +112,8 @@ def main(argv: list[str] | None = None) -> None:
     config, note = fitting_config(converted, source)
     if config and note:
         print(note)
-    place = "" if "num_keypoints" in converted.sizes else ", as checkpoint of model.backbone.init_cfg"
+    is_whole = "num_keypoints" in converted.sizes or "head.classifier.weight" in converted.state_dict
+    place = "" if is_whole else ", as checkpoint of model.backbone.init_cfg"
     print(f"config: {config}{place}" if config else f"config: {note}")
 
 

@@ -11,6 +11,9 @@ from ehrpose.model_zoo import zoo_root
 from ehrpose.models.weights.conversion import Converted
 
 _DATA = {17: "coco", 14: "crowdpose"}
+_CLASSES = {1000: "imagenet", 100: "cifar100"}
+# Multipliers of width and depth.
+_LITE = {(1.0, 1.0): "lite0", (1.0, 1.1): "lite1", (1.1, 1.2): "lite2"}
 # Widths of the stem, of the four stages and of the transposed convolutions.
 _LITEPOSE = {
     (16, 16, 32, 48, 80, 16, 24, 24): "litepose-xs",
@@ -30,6 +33,8 @@ def fitting_config(converted: Converted, filename: str) -> tuple[str | None, str
         converted: Converted weights.
         filename: Name of the file that they are from.
     """
+    if converted.kind in ("classification", "lite") and "head.classifier.weight" in converted.state_dict:
+        return _classifier_config(converted.sizes)
     stem = _stem(converted.kind, converted.sizes)
     if stem is None:
         sizes = ", ".join(f"{key} {value}" for key, value in converted.sizes.items())
@@ -63,6 +68,18 @@ def fitting_config(converted: Converted, filename: str) -> tuple[str | None, str
         hint = "mmpose resizes maps in one step: set codec.resize=direct, where the config does not"
         note = f"{note}; {hint}" if note else hint
     return chosen.relative_to(folder.parent).as_posix(), note
+
+
+def _classifier_config(sizes: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Return the config of a classifier with these sizes, or None and what to do."""
+    data = _CLASSES.get(sizes["num_classes"])
+    size = _LITE.get((sizes.get("width"), sizes.get("depth")))
+    name = f"b{sizes['phi']:g}" if "phi" in sizes else size
+    config = f"configs/classification/{name}_{data}.py"
+    if data and name and (zoo_root() / config).is_file():
+        return config, ""
+    numbers = ", ".join(f"{key} {value}" for key, value in sizes.items())
+    return None, f"none of the configs has {numbers}: set these in b0_imagenet or lite0_imagenet"
 
 
 def _stem(kind: str, sizes: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from ehrpose.models import EfficientNet, ImageClassifier, compound_scaling
 from ehrpose.models.weights.conversion import convert
+from ehrpose.models.weights.fitting_config import fitting_config
 from ehrpose.registry import MODELS
 
 ROOT = Path(__file__).parents[3]
@@ -191,6 +192,8 @@ def test_same_classes(padded, dropout):
     model = ImageClassifier({"type": "EfficientNet", "phi": -4}, num_classes=10).eval()
     model.load_state_dict(converted.state_dict)
     same_logits(network, model)
+    converted.sizes["num_classes"] = 100
+    assert fitting_config(converted, "") == ("configs/classification/b-4_cifar100.py", "")
     backbone = convert(network.state_dict())
     assert backbone.state_dict.keys() == model.backbone.state_dict().keys()
     assert len(backbone.dropped) == 8
@@ -226,4 +229,8 @@ def test_same_classes_of_lite(stages, width, depth):
     model = ImageClassifier(backbone, num_classes=11, lite=True).eval()
     model.load_state_dict(converted.state_dict)
     same_logits(network, model)
+    assert fitting_config(converted, "")[0] is None, "no config has 11 classes"
+    converted.sizes["num_classes"] = 1000
+    number = {(1.0, 1.0): 0, (1.0, 1.1): 1, (1.1, 1.2): 2}[width, depth]
+    assert fitting_config(converted, "") == (f"configs/classification/lite{number}_imagenet.py", "")
     assert convert(network.state_dict()).state_dict.keys() == model.backbone.state_dict().keys()
