@@ -38,12 +38,12 @@ class SplitPadConv2d(nn.Conv2d):
             bias=False,
         )
         self.split_padding = None if before == after else (before, after, before, after)
-        self.is_wide_depthwise = groups == in_channels and kernel_size > 3
+        self.is_depthwise = groups == in_channels > 1
 
     def forward(self, x: Tensor) -> Tensor:
         if self.split_padding is not None:
             x = F.pad(x, self.split_padding)
-        if self.is_wide_depthwise and _trains_in_cpu_autocast(x, self.weight):
+        if self.is_depthwise and _trains_in_cpu_autocast(x, self.weight):
             dtype = torch.get_autocast_dtype("cpu")
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float()).to(dtype)
@@ -51,7 +51,11 @@ class SplitPadConv2d(nn.Conv2d):
 
 
 def _trains_in_cpu_autocast(x: Tensor, weight: Tensor) -> bool:
-    """Return whether a bfloat16 backward pass on the CPU follows; for 5x5 depthwise it takes twice float32's time."""
+    """Return whether a bfloat16 backward pass on the CPU follows, which for depthwise is several times float32's time.
+
+    With torch 2.13 and oneDNN, over the layers of B0 at 128 px and batch 8: 14 ms against 1 for the input's gradients
+    of the 3x3 kernels, 39 against 8 for both gradients of the 5x5 ones.
+    """
     return (
         x.device.type == "cpu"
         and weight.requires_grad
@@ -138,7 +142,7 @@ class MBConv(nn.Module):
         if self.training and self.drop_connect > 0:
             keep = 1.0 - self.drop_connect
             mask = torch.rand((len(x), 1, 1, 1), device=x.device) < keep
-            out = out * mask.to(out.dtype) / keep
+            return torch.addcmul(x, out, mask.to(out.dtype) / keep)
         return x + out
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ehrpose.models import EfficientNet, EfficientNetLite, HighResolutionNeck, ImageClassifier
-from ehrpose.models.layers import MBConv
+from ehrpose.models.layers import MBConv, SplitPadConv2d
 from ehrpose.registry import MODELS
 
 # phi, parameters of the whole network and of the backbone.
@@ -244,3 +244,29 @@ def test_classifier_modes():
     assert model.eval()(image, mode="predict").shape == (2,)
     with pytest.raises(ValueError, match="mode"):
         model(image, mode="other")
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_depthwise_convolutions_train_in_float32_under_autocast_on_the_cpu(kernel):
+    """Their backward pass in bfloat16 takes several times as long there; what follows is bfloat16 as ever."""
+    conv = SplitPadConv2d(8, 8, kernel, groups=8)
+    x = torch.randn(2, 8, 9, 9)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv(x.bfloat16())
+        with torch.no_grad():
+            tested = conv(x.bfloat16())
+    assert found.dtype == tested.dtype == torch.bfloat16
+    assert torch.equal(found, conv(x.bfloat16().float()).bfloat16())
+    found.float().sum().backward()
+    assert conv.weight.grad.dtype == torch.float32
+
+
+def test_a_block_that_is_skipped_by_some_samples_keeps_its_mean():
+    torch.manual_seed(0)
+    block = MBConv(8, 8, 1, 3, 1, squeeze_excite=False, drop_connect=0.5).train()
+    x = torch.randn(1, 8, 5, 5).expand(400, 8, 5, 5)
+    with torch.no_grad():
+        out = block(x) - x
+    kept = out.flatten(1).abs().sum(1) > 0
+    assert 0.4 < kept.float().mean() < 0.6
+    assert torch.allclose(out[kept], 2 * block.project(block.depthwise(x))[kept], atol=1e-4)
