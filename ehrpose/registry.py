@@ -143,7 +143,13 @@ class PluginRegistry(StepwiseLookup):
 
 
 CODECS = PluginRegistry(
-    "codec", ["ehrpose.codecs", "ehrpose.codecs.part_affinity", "ehrpose.codecs.personlab"]
+    "codec",
+    [
+        "ehrpose.codecs",
+        "ehrpose.codecs.part_affinity",
+        "ehrpose.codecs.personlab",
+        "ehrpose.codecs.class_scores",
+    ],
 )
 BACKENDS = PluginRegistry("backend", ["ehrpose.deploy.backends"])
 TRACKERS = PluginRegistry("tracker", ["ehrpose.tracking"])

@@ -97,7 +97,8 @@ def run(args: argparse.Namespace) -> None:
     )  # fmt: skip
     checkpoint = None if args.checkpoint == "none" else args.checkpoint
     done = export(args.config, checkpoint, args.work_dir, options, args.test_img, args.cfg_options)
-    names = {"map_error": "{:.2g} of the maps' range", "pixel_error": "{:.2g} px in the keypoints"}
+    names = {"map_error": "{:.2g} of the maps' range", "pixel_error": "{:.2g} px in the keypoints",
+             "score_error": "{:.2g} in the classes' probabilities"}  # fmt: skip
     found = " and ".join(names[name].format(value) for name, value in done.errors.items())
     print(f"{done.path}: in float32 it differs from the model by at most {found}")
     if done.report:

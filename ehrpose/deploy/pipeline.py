@@ -40,7 +40,7 @@ from ehrpose.file_sets import written_together
 from ehrpose.files import PartialFile, make_parent
 from ehrpose.image_io import read_image
 from ehrpose.image_warp import warp_image
-from ehrpose.models.loading import init_model
+from ehrpose.models.loading import class_names, init_model
 from ehrpose.registry import CODECS
 from ehrpose.version import __version__
 
@@ -93,6 +93,8 @@ def export(
         ValueError: An option is invalid.
     """
     model = init_model(load_config(config, cfg_options, INFERENCE_PARTS), checkpoint)
+    if hasattr(model, "probabilities"):
+        return _classifier(model, Path(config).stem, checkpoint, Path(work_dir), options, test_images)
     form = input_form(model, options)
     size_wh, is_fixed = form.size_wh, not form.varying
     plain_convs = options.backend == "onnxruntime" and options.precision == "int8"
@@ -142,6 +144,16 @@ def export(
                 errors = compare_with_model(new / path.name, options.backend, model, test_images)
     notes = [lowered.report, *form.losses]
     return Exported(path, errors, "\n".join(note for note in notes if note))
+
+
+def _classifier(
+    model: Any, name: str, checkpoint: str | None, folder: Path, options: ExportOptions, photos: Sequence[Any]
+) -> Exported:
+    from ehrpose.deploy.export.classifier import export_classifier
+
+    classes = () if checkpoint is None else class_names(checkpoint)
+    path, error, report = export_classifier(model, name, classes, folder, options, versions(), photos)
+    return Exported(path, {"score_error": error}, report)
 
 
 def _partial_file(stack: ExitStack, path: Path, content: bytes) -> PartialFile:

@@ -20,6 +20,8 @@ from ehrpose.structures import People, invert_warp
 
 __all__ = ["PoseRuntime"]
 
+CLASSIFIER_CODEC = "ClassScores"
+
 
 class PoseRuntime:
     """An exported network with pre- and postprocessing; call it with a photo. Several threads may call it at once.
@@ -41,6 +43,8 @@ class PoseRuntime:
         ...     people = runtime("photo.jpg")
     """
 
+    finds_people = True
+
     def __init__(
         self,
         path: Union[str, os.PathLike[str]],
@@ -59,6 +63,8 @@ class PoseRuntime:
             {"type": name, "path": str(path), "num_threads": num_threads, **backend_options}
         )
         self.sidecar = self.backend.sidecar
+        if self.sidecar.codec["type"] == CLASSIFIER_CODEC and self.finds_people:
+            raise DeployError(f"{path} is a classifier, which finds no people: use ehrpose classify")
         self.codec = build_codec(self.sidecar, path, codec_options)
         peaks = self.sidecar.decode == "peaks"
         problem = self.codec.why_no_peaks() if peaks else None

@@ -50,7 +50,7 @@ class TorchClassifier:
         import torch
         from mmengine.dataset import Compose
 
-        from ehrpose.models.loading import init_model
+        from ehrpose.models.loading import class_names, init_model
         from ehrpose.registry import TRANSFORMS
         from ehrpose.torch_threads import set_torch_threads
 
@@ -61,7 +61,7 @@ class TorchClassifier:
         if not hasattr(self.model, "probabilities"):
             raise ValueError(f"{config} is not of a classifier: to find people, use ehrpose predict")
         self.name = Path(str(config)).stem
-        self.classes = _names_of(checkpoint)
+        self.classes: Tuple[str, ...] = () if checkpoint is None else class_names(checkpoint)
         steps = self.model.cfg.test_dataloader.dataset.pipeline
         self._pipeline = Compose([TRANSFORMS.build(dict(step)) for step in steps])
 
@@ -73,16 +73,6 @@ class TorchClassifier:
 
     def close(self) -> None:
         """Do nothing; the model is freed with its last reference."""
-
-
-def _names_of(checkpoint: Optional[str]) -> Tuple[str, ...]:
-    """Return the names of the classes that a checkpoint was trained on; none if it does not say."""
-    if checkpoint is None:
-        return ()
-    from ehrpose.models.weights.checkpoint import read_checkpoint
-
-    meta = read_checkpoint(checkpoint).get("meta") or {}
-    return tuple(map(str, (meta.get("dataset_meta") or meta).get("classes") or ()))
 
 
 def open_classifier(
@@ -108,7 +98,12 @@ def open_classifier(
         ValueError: An argument does not fit the kind of model, or it is not of a classifier.
     """
     if is_exported(model):
-        raise ValueError(f"{model}: exported classifiers are not supported")
+        from ehrpose.deploy.classifier_runtime import ClassifierRuntime
+
+        if checkpoint is not None or cfg_options:
+            raise ValueError(f"{model} is an exported network: it takes neither weights nor config options")
+        device_option = {} if device is None else {"device": device}
+        return ClassifierRuntime(model, backend, num_threads, **device_option)
     if backend not in (None, "torch"):
         raise ValueError(f"`backend` is for exported files, got the config {model}")
     return TorchClassifier(model, checkpoint, device, num_threads, cfg_options)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from ehrpose.config import INFERENCE_PARTS, check, load_config, merge_options, resolve
 from ehrpose.model_zoo import find_model, is_model_name
-from ehrpose.models.weights.checkpoint import load_checkpoint
+from ehrpose.models.weights.checkpoint import load_checkpoint, read_checkpoint
 from ehrpose.registry import MODELS
 from ehrpose.torch_threads import before_torch_computes
 
@@ -63,3 +63,9 @@ def init_model(
         raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     model.cfg = cfg
     return model.eval()
+
+
+def class_names(filename: str | Path) -> tuple[str, ...]:
+    """Return the names of the classes that a classifier was trained on; none if its checkpoint does not say."""
+    meta = read_checkpoint(filename).get("meta") or {}
+    return tuple(map(str, (meta.get("dataset_meta") or meta).get("classes") or ()))

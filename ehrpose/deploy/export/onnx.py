@@ -57,7 +57,7 @@ class DeployNetwork(nn.Module):
             )
         model = copy.deepcopy(model).eval().cpu().float()
         self.layout, self.dtype = layout, dtype
-        self.normalise = _normalisation(model.data_preprocessor)
+        self.normalise = normalisation(model.data_preprocessor)
         self.backbone, self.neck, self.head = model.backbone, model.neck, model.head
         self.names = tuple(model.codec.output_names)
         self.side_offset = getattr(model.codec, "side_offset", 0)
@@ -80,7 +80,7 @@ class DeployNetwork(nn.Module):
         return tuple(getattr(maps, name) for name in self.names)
 
 
-def _normalisation(preprocessor: Any) -> nn.Conv2d:
+def normalisation(preprocessor: Any) -> nn.Conv2d:
     """Return the preprocessor's normalisation, including BGR to RGB, as a 1x1 convolution."""
     mean, std = preprocessor.mean.reshape(3).double(), preprocessor.std.reshape(3).double()
     order = [2, 1, 0] if preprocessor.bgr_to_rgb else [0, 1, 2]
@@ -118,7 +118,7 @@ def _neighbours(parent: nn.Module) -> Iterator[tuple[tuple[str, nn.Module], tupl
 
 
 def export_onnx(
-    network: DeployNetwork,
+    network: Any,
     size_wh: tuple[int, int],
     batch_size: int = 1,
     dynamic_batch: bool = False,
@@ -128,7 +128,7 @@ def export_onnx(
     """Return the ONNX file of a network.
 
     Args:
-        network: The network to export.
+        network: A DeployNetwork, or what has its attributes.
         size_wh: Width and height of the input, px, multiples of 32, or of what the backbone asks for.
         batch_size: Batch size.
         dynamic_batch: Allow any batch size.

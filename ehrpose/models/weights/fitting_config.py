@@ -73,8 +73,7 @@ def fitting_config(converted: Converted, filename: str) -> tuple[str | None, str
 def _classifier_config(sizes: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return the config of a classifier with these sizes, or None and what to do."""
     data = _CLASSES.get(sizes["num_classes"])
-    size = _LITE.get((sizes.get("width"), sizes.get("depth")))
-    name = f"b{sizes['phi']:g}" if "phi" in sizes else size
+    name = f"b{sizes['phi']:g}" if "phi" in sizes else _LITE.get((sizes["width"], sizes["depth"]))
     config = f"configs/classification/{name}_{data}.py"
     if data and name and (zoo_root() / config).is_file():
         return config, ""
