@@ -22,12 +22,12 @@ from ehrpose.version import __version__
 # Command, which is also the module with ``add_arguments`` and ``run``, and what it does.
 COMMANDS = {
     "predict": "detect people in images, videos and camera streams",
-    "classify": "say what photos show, with a classifier",
     "batch": "process many videos and images; resumes where it stopped",
     "train": "train a model",
     "tune": "search for the values of a config that give the best validation",
     "config": "list configs, or print one to start your own from",
     "test": "evaluate a model on a dataset",
+    "classify": "say what photos show, with a classifier",
     "deploy": "export a model for a device",
     "benchmark": "compare the speed of models, backends and precisions",
     "convert": "convert labels between formats of labelling tools",
