@@ -32,6 +32,7 @@ class BackendInfo:
         layouts: Layouts of the input.
         decodes: Forms of the output, see ``DeployNetwork``.
         sizes: ``"any"``: the input may follow each photo; ``"shapes"``: one of several; ``"fixed"``: one.
+        max_aspect: Long side over short of the longest input that follows a photo, where memory is laid out for it.
         source: What its files are made from: ``"onnx"``, or ``"pt2"``, a program of ``torch.export``.
         converter: Whether its files are made from the float32 network by a module of that name in
             ``ehrpose.deploy.export.converters``; else it runs the ONNX (or ``.pt2``) file itself.
@@ -53,6 +54,7 @@ class BackendInfo:
     layouts: Tuple[str, ...] = ("NCHW", "NHWC")
     decodes: Tuple[str, ...] = ("none", "peaks")
     sizes: str = "any"
+    max_aspect: float = 100.0
     source: str = "onnx"
     converter: bool = False
     export_packages: Tuple[str, ...] = ()
@@ -183,6 +185,35 @@ _ROWS = (
         source="pt2",
         python="3.10",
         device="CPU, CUDA",
+    ),
+    BackendInfo(
+        "litert",
+        "LiteRT",
+        "ai_edge_litert",
+        ("ai-edge-litert",),
+        (".tflite",),
+        {
+            "fp32": "float32",
+            "fp16": "weights; float32 arithmetic",
+            "int8": "convolutions other than depthwise, by ai-edge-quantizer",
+        },
+        sizes="shapes",
+        source="pt2",
+        converter=True,
+        export_packages=("litert-torch",),
+        python="3.9",
+    ),
+    BackendInfo(
+        "executorch",
+        "ExecuTorch",
+        "executorch",
+        ("torch", "executorch"),
+        (".pte",),
+        {"fp32": "float32, XNNPACK", "int8": "static, XNNPACK"},
+        max_aspect=2.5,
+        source="pt2",
+        converter=True,
+        python="3.10",
     ),
     BackendInfo(
         "tensorrt",

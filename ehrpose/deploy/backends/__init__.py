@@ -2,6 +2,8 @@
 
 from ehrpose.deploy.backends.base import Backend
 from ehrpose.deploy.backends.coreml import CoreMlBackend
+from ehrpose.deploy.backends.executorch import ExecuTorchBackend
+from ehrpose.deploy.backends.litert import LiteRtBackend
 from ehrpose.deploy.backends.mnn import MnnBackend
 from ehrpose.deploy.backends.ncnn import NcnnBackend
 from ehrpose.deploy.backends.onnxruntime import OnnxRuntimeBackend
@@ -14,6 +16,8 @@ from ehrpose.deploy.backends.tensorrt import TensorRTBackend, TensorRTRTXBackend
 __all__ = [
     "Backend",
     "CoreMlBackend",
+    "ExecuTorchBackend",
+    "LiteRtBackend",
     "MnnBackend",
     "NcnnBackend",
     "OnnxRuntimeBackend",

@@ -69,8 +69,13 @@ def input_form(model: Any, options: ExportOptions) -> InputForm:
         # Rounded up as it is for every photo.
         "short": plan_inputs((1, 1), given, divisor, offset=offset)[0].size_wh[0],
         "divisor": divisor,
-        "max_aspect": min(float(resize.get("max_aspect", 8.0)), _MAX_ASPECT),
+        "max_aspect": min(float(resize.get("max_aspect", 8.0)), _MAX_ASPECT, options.info.max_aspect),
     }
+    if resize.get("max_aspect", 8.0) > options.info.max_aspect:
+        losses.append(
+            f"{options.info.title} lays out memory for the longest photo, here {options.info.max_aspect:g} times as "
+            "long as wide: longer ones are scaled down"
+        )
     if resize.get("side", "short") != "short":
         sides["side"] = resize["side"]
     if offset:

@@ -117,22 +117,38 @@ def _converted(path: Path, sidecar: Sidecar, options: ExportOptions, samples: Sa
     calibration = images if options.precision == "int8" else ()
     source = Source(path, sidecar, options.name, options.precision, calibration, options.chip)
     form = Form(convert(options.backend, source), options.precision, info.precisions[options.precision])
-    form = _measured(form, path, sidecar, options.backend, samples)
+    # Noise is far from what int8 was calibrated on.
+    batches = batched(calibration, sidecar.batch_size)[-NUM_MEASURED:] if calibration else None
+    form = _measured(form, path, sidecar, options.backend, samples, batches)
     if form.computed_in is not None:
         return form
     return replace(form, report=f"{form.report}; the errors are those of the network before its conversion")
 
 
-def _measured(form: Form, path: Path, sidecar: Sidecar, backend: str, samples: Samples) -> Form:
+def _measured(
+    form: Form,
+    path: Path,
+    sidecar: Sidecar,
+    backend: str,
+    samples: Samples,
+    batches: Sequence[np.ndarray] | None = None,
+) -> Form:
     """Return the form with its effect on maps and people in its report; if its backend is missing, the report says so.
 
     Candidates are judged by the people only: their order and their neighbours change with any rounding.
+
+    Raises:
+        DeployError: The maps of ``batches`` (None: of noise, not judged) are nothing like the float32 network's.
     """
     try:
-        error, change, used = _effect_of(path, sidecar, form.files, backend, form.precision, samples.images)
+        error, change, used = _effect_of(
+            path, sidecar, form.files, backend, form.precision, samples.images, batches
+        )
     except MissingEngineError as problem:
         return replace(form, report=f"{form.report}; not measured: {problem}")
     maps = "" if sidecar.decode == "peaks" else f"maps off by {error:.2g} of their spread, "
+    if batches is not None and sidecar.decode == "none":
+        _checked(QuantizationReport(len(samples.images), (), {}, (), error))
     report = (
         f"{form.report}: {maps}{_judged(change, form.precision, samples)}, computed in {used} on this machine"
     )

@@ -6,18 +6,23 @@ Each has ``convert(source) -> dict[str, bytes]``: name to content of the files, 
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ehrpose.backend_table import BACKEND_TABLE
 from ehrpose.deploy.sidecar import DeployError, Sidecar
 
-__all__ = ["Source", "convert", "missing_package", "run_converter"]
+__all__ = ["Source", "convert", "missing_package", "run_converter", "run_program"]
+
+_PACKAGES = Path(__file__).parents[4]  # the folder that ehrpose is in
 
 
 @dataclass(frozen=True)
@@ -89,3 +94,24 @@ def run_converter(title: str, command: Sequence[str], folder: Path, timeout_s: f
         last = next((line for line in reversed(printed.splitlines()) if line.strip()), "no message")
         raise DeployError(f"the converter for {title} failed ({done.returncode}): {last.strip()}")
     return printed
+
+
+def run_program(title: str, module: str, arguments: Mapping[str, Any], folder: Path) -> None:
+    """Run ``main(folder, arguments)`` of a converter's module in a process of its own.
+
+    There packages may print and set what they like.
+
+    Args:
+        title: Name of the engine, for the error.
+        module: Name of the module.
+        arguments: What JSON can hold.
+        folder: Its working folder, where it leaves its result.
+
+    Raises:
+        DeployError: See ``run_converter``.
+    """
+    code = (
+        f"import json, pathlib, sys; sys.path.insert(1, {str(_PACKAGES)!r}); from {module} import main; "
+        "main(pathlib.Path(), json.loads(sys.argv[1]))"
+    )
+    run_converter(title, [sys.executable, "-c", code, json.dumps(arguments)], folder, 3600)
