@@ -7,6 +7,7 @@
 #   make test-deploy  test the real TensorRT-RTX builder on every model, without a GPU (a 90 MB package)
 #   make test-cloud  test batches on a store that speaks S3, on this machine (160 MB of packages)
 #   make test-engines  export to every engine that is not in the test environment, and run it there (several GB; ENGINES="ncnn")
+#   make test-versions  the runtime part with old and new Python, OpenCV, NumPy and ONNX Runtime (15 minutes with data/coco)
 #   make test-runtime  test the runtime part, without torch, on PYTHON38 (default: python3.8)
 #   make fuzz-codec  decode a million generated maps in both forms (about an hour on one core; FUZZ_ARGS="--maps 10000")
 #   make fuzz      damaged photos, labels, sidecars, checkpoints, options, maps (5 minutes; FUZZ_ARGS="--minutes 60")
@@ -29,6 +30,7 @@ FUZZ_ARGS ?=
 SOAK_ARGS ?=
 CRASH_ARGS ?=
 ENGINES ?=
+VERSIONS_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -40,7 +42,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 COVERAGE := --cov=ehrpose --cov-report=term:skip-covered --cov-fail-under=85
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-plan test coverage test-all test-web test-deploy test-cloud test-engines test-runtime fuzz-codec fuzz soak crash audit lint format docs dist clean
+.PHONY: help install demo demo-plan test coverage test-all test-web test-deploy test-cloud test-engines test-versions test-runtime fuzz-codec fuzz soak crash audit lint format docs dist clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -105,6 +107,10 @@ test-cloud: $(TEST_STAMP)
 test-engines: $(TEST_STAMP)
 	@PIP_ARGS="$(PIP_ARGS)" $(BIN)/python .ci/test_engines.py $(VENV) $(ENGINES)
 
+# Pythons from the PATH or pyenv; VERSIONS_ARGS="--limit 100" for fewer photos.
+test-versions: $(TEST_STAMP)
+	@PIP_ARGS="$(PIP_ARGS)" $(BIN)/python .ci/test_versions.py $(VENV) $(VERSIONS_ARGS)
+
 test-runtime:
 	@command -v "$(PYTHON38)" >/dev/null && "$(PYTHON38)" --version >/dev/null 2>&1 || \
 	  { echo "'$(PYTHON38)' not found. Specify it: make test-runtime PYTHON38=/path/to/python3.8"; exit 1; }
@@ -157,5 +163,5 @@ dist:
 	"$(VENV)-dist/bin/python" .ci/check_dist.py --python "$(PYTHON)" --pip-args "$(PIP_ARGS)"
 
 clean:
-	rm -rf "$(VENV)" "$(VENV)-runtime" "$(VENV)-dist" "$(VENV)-audit" build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" "$(VENV)-runtime" "$(VENV)-dist" "$(VENV)-audit" "$(VENV)"-versions-* build dist site *.egg-info .coverage* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

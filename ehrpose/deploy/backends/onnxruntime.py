@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -26,6 +27,10 @@ _PROVIDERS = {
     "rocm": ("MIGraphXExecutionProvider", "device_id", "onnxruntime-migraphx"),
 }
 _CPU = "CPUExecutionProvider"
+# The first that has operators of opset 13, and sessions with the options below.
+_OLDEST = (1, 6)
+# What the messages of versions that are too old for a file speak of.
+_TOO_OLD = ("opset", "IR version", "format version")
 
 
 @BACKENDS.register_module(name="onnxruntime")
@@ -94,7 +99,7 @@ class OnnxRuntimeBackend(Backend):
         try:
             self._session: Any = onnxruntime.InferenceSession(str(self.path), options, providers=wanted)
         except Exception as error:  # ONNX Runtime does not export its exception types
-            raise DeployError(f"ONNX Runtime cannot load {self.path}: {_first_line(error)}") from error
+            raise DeployError(self._why_not_loaded(onnxruntime.__version__, _first_line(error))) from error
         self.providers = list(self._session.get_providers())
         if self.providers[0] != first:  # it prints why and goes on with what is left
             raise DeployError(
@@ -108,6 +113,15 @@ class OnnxRuntimeBackend(Backend):
                 f"{self.path}: expected outputs {list(self.sidecar.outputs)} as in its JSON, got {self._names}: "
                 "export again"
             )
+
+    def _why_not_loaded(self, version: str, message: str) -> str:
+        if not any(word in message for word in _TOO_OLD):
+            return f"ONNX Runtime cannot load {self.path}: {message}"
+        made = self.sidecar.versions.get("onnxruntime", "another version")
+        return (
+            f"ONNX Runtime {version} is too old for {self.path}, which was exported with {made}: pip install -U "
+            "onnxruntime, or export again with `opset` 13"
+        )
 
     def _check_installed(self, provider: str, installed: Sequence[str]) -> None:
         if provider in installed:
@@ -138,9 +152,19 @@ class OnnxRuntimeBackend(Backend):
 
 
 def session_options(num_threads: Optional[int]) -> Any:
-    """Return options for a session: quiet, with ``num_threads``; None: as for ``OnnxRuntimeBackend``."""
+    """Return options for a session: quiet, with ``num_threads``; None: as for ``OnnxRuntimeBackend``.
+
+    Raises:
+        DeployError: ONNX Runtime is too old.
+    """
     import onnxruntime
 
+    version = tuple(map(int, re.findall(r"\d+", onnxruntime.__version__)[:2]))
+    if version < _OLDEST:
+        raise DeployError(
+            f"expected ONNX Runtime {'.'.join(map(str, _OLDEST))} or newer, got {onnxruntime.__version__}: "
+            "pip install -U onnxruntime"
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     threads = num_threads or default_threads()
