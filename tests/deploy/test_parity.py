@@ -48,14 +48,14 @@ def scaled(demo_config, lively_checkpoint, small_options, tmp_path):
 @pytest.fixture
 def wrong_colors(monkeypatch):
     """Make exports read the channels in the wrong order."""
-    right = export_onnx_module._normalisation
+    right = export_onnx_module.normalisation
 
     def wrong(preprocessor):
         conv = right(preprocessor)
         conv.weight.data = conv.weight.data.flip(1)
         return conv
 
-    monkeypatch.setattr(export_onnx_module, "_normalisation", wrong)
+    monkeypatch.setattr(export_onnx_module, "normalisation", wrong)
 
 
 EXPORTS = [
@@ -274,8 +274,8 @@ def other_network(demo_config, lively_checkpoint, small_options, tmp_path, monke
     """Make the float16 form another network's, with the channels in the wrong order."""
     options = ExportOptions(backend="tensorrt", decode="peaks")
     with monkeypatch.context() as patched:
-        right = export_onnx_module._normalisation
-        patched.setattr(export_onnx_module, "_normalisation", lambda part: swapped(right(part)))
+        right = export_onnx_module.normalisation
+        patched.setattr(export_onnx_module, "normalisation", lambda part: swapped(right(part)))
         patched.setattr(parity, "MAX_MAP_ERROR", np.inf)
         patched.setattr(parity, "MAX_PIXEL_ERROR", np.inf)
         patched.setattr(parity, "_MIN_COMMON", 0)

@@ -35,10 +35,10 @@ def rooms(names):
     return {name.split(".")[1] for name in names if "." in name}
 
 
-def test_opening_a_model_loads_at_most_74_modules_and_no_training(root):
+def test_opening_a_model_loads_at_most_76_modules_and_no_training(root):
     config = root / "configs/ehrnet/h-4_coco-384.py"
     opened, _ = modules_of(root, config, {"phi": -8, "codec.input_size": 64})
-    assert len(opened) <= 74, sorted(opened)
+    assert len(opened) <= 76, sorted(opened)
     assert not rooms(opened) & {"engine", "evaluation", "analysis", "deploy", "tracking", "web", "commands"}
     assert not {name for name in opened if name.startswith("ehrpose.visualization.")}, "drawing"
     for training in ("datasets.transforms.mixing", "datasets.transforms.photometric", "models.target_batch"):

@@ -23,8 +23,8 @@ def case(coco_keypoints):
 @pytest.mark.parametrize(
     ("decoding", "loops"),
     [
-        ("fast", {"best_in_windows", "group"}),
-        ("fast, shipped models", {"best_in_windows", "group", "separate_sides"}),
+        ("fast", {"best_in_windows", "group", "local_maxima"}),
+        ("fast, shipped models", {"best_in_windows", "group", "local_maxima", "separate_sides"}),
         ("paper", {"best_by_tag", "group", "upsampled_peaks"}),
     ],
 )

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from ehrpose.config import load_config
 from ehrpose.data_sample import LabelDataSample
@@ -120,6 +121,7 @@ def test_a_student_learns_its_teachers_answers():
     model = distilled(
         logit_loss={"type": "LogitDistillationLoss"}, feature_loss={"type": "FeatureDistillationLoss"}
     )
+    MMLogger.get_instance("student")  # that of an earlier test may have a closed file
     model.init_weights()
     images = torch.randn(8, 3, 32, 32)
     before = [p.clone() for p in model._teacher[0].parameters()]
