@@ -120,11 +120,8 @@ class RayWorkers:
                 raise ValueError(
                     f"no Ray cluster at `address` {options.address}: {error}{_advice()}"
                 ) from error
-        fitting = max(1, int(ray.cluster_resources().get("CPU", 1)) // num_threads)
         if options.workers is None:
-            self._count = fitting
-        # From the start on all nodes; a cluster that grows gets more.
-        self._least = min(self._count, fitting)
+            self._count = max(1, int(ray.cluster_resources().get("CPU", 1)) // num_threads)
         self._num_gpus = int((options.device or "").startswith("cuda"))  # otherwise Ray hides them
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -228,9 +225,7 @@ class RayWorkers:
             fn_constructor_args=(self.options, self._threads, self.sink, self._folder),
             # One item at a time: those that wait for an actor would be lost with it, as if they had killed it.
             compute=self._ray.data.ActorPoolStrategy(
-                min_size=min(self._least, len(rows)),
-                max_size=min(self._count, len(rows)),
-                max_tasks_in_flight_per_actor=1,
+                min_size=1, max_size=min(self._count, len(rows)), max_tasks_in_flight_per_actor=1
             ),
             num_cpus=self._threads,
             num_gpus=self._num_gpus,
