@@ -79,6 +79,7 @@ def _open(args: argparse.Namespace) -> Any:
     model, checkpoint = args.model, args.weights
     if not is_exported(model):
         from ehrpose.config_names import find_config
+        from ehrpose.model_zoo import list_models
 
         name, colon, behind = model.partition(":")
         if colon and len(name) == 1:  # a drive letter
@@ -86,6 +87,8 @@ def _open(args: argparse.Namespace) -> Any:
             name = f"{name}:{rest}"
         checkpoint = behind or checkpoint
         if checkpoint is None:
+            if any(name in (known.name, *known.aliases) for known in list_models()):
+                raise ValueError(f"{name} is of the model zoo, whose models find people: use ehrpose predict")
             raise ValueError(
                 f"{model} has no weights: expected CONFIG:CHECKPOINT, or the checkpoint as `weights`"
             )

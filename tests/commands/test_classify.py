@@ -115,3 +115,24 @@ def test_a_list_of_another_length_is_refused(model, photos, capsys):
             ]
         )
     assert "20 classes, got 2 names: give the right list with --classes" in capsys.readouterr().err
+
+
+def test_models_that_find_people_are_named(photos, capsys):
+    with pytest.raises(SystemExit):
+        ehrpose(["classify", str(photos), "--model", "ehrnet-small"])
+    assert "whose models find people: use ehrpose predict" in capsys.readouterr().err
+
+
+def test_a_classifier_finds_no_people(photos, capsys):
+    with pytest.raises(SystemExit):
+        ehrpose(
+            [
+                "predict",
+                str(photos),
+                "--model",
+                "configs/classification/demo_drawn-64.py",
+                "--weights",
+                "none",
+            ]
+        )
+    assert "to say what a photo shows, use ehrpose classify" in capsys.readouterr().err
