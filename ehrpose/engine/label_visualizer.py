@@ -21,9 +21,7 @@ _WIDTH, _BAR = 320, 24
 class LabelVisualizer(Visualizer):
     """Write what a classifier says of an image above it, green where it is right and red where it is wrong.
 
-    Args:
-        name: Name of this visualizer among MMEngine's.
-        kwargs: Arguments of MMEngine's Visualizer (``vis_backends``, ``save_dir``).
+    Its arguments are those of MMEngine's Visualizer (``vis_backends``, ``save_dir``).
     """
 
     @classmethod
