@@ -158,10 +158,8 @@ class TorchPredictor:
             device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
             self.model = init_model(config, checkpoint, device, options)
         if not hasattr(self.model, "codec"):
-            raise ValueError(
-                f"{self.model.cfg.filename or 'the model'} is not of a network that finds people: expected one with a "
-                "codec; to say what a photo shows, use ehrpose classify"
-            )
+            name = self.model.cfg.filename or "the model"
+            raise ValueError(f"{name} finds no people: to say what a photo shows, use ehrpose classify")
         self.codec = self.model.codec
         self.meta = self.codec.meta
         self.name = Path(self.model.cfg.filename or "model").stem
