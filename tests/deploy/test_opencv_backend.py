@@ -69,7 +69,7 @@ def test_threads_take_turns(networks):
     [
         ("4.5.5", "none", "expected OpenCV 4.8 or newer for maps"),
         ("4.10.0", "peaks", "expected OpenCV 5.0 or newer for candidates"),
-        ("4.13.0", "peaks", "does not run .* rightly"),
+        ("4.13.0", "peaks", "does not run .* correctly"),
     ],
 )
 def test_versions_known_to_be_wrong_are_refused(networks, monkeypatch, version, decode, message):

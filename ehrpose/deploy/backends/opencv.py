@@ -32,7 +32,6 @@ class OpenCvBackend(Backend):
     """
 
     name = "opencv"
-    first_run_is_slow = True
 
     def _load(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +54,7 @@ class OpenCvBackend(Backend):
         other = "export with `decode='none'`" if version >= _OLDEST else "use the backend onnxruntime"
         raise DeployError(
             f"OpenCV {cv2.__version__} does not run {self.path.name}"
-            f"{' rightly' if version >= (4, 13) else ''}: expected OpenCV {oldest} or newer for "
+            f"{' correctly' if version >= (4, 13) else ''}: expected OpenCV {oldest} or newer for "
             f"{'candidates' if self.sidecar.decode == 'peaks' else 'maps'}: pip install -U {self.package}, or {other}"
         )
 
