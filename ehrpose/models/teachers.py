@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ehrpose.registry import MODELS
+
+
+class _Cut(NamedTuple):
+    """A graph, its input's name and type, and the channels of its outputs."""
+
+    graph: bytes
+    input: str
+    dtype: Any
+    channels: list[int]
 
 
 @MODELS.register_module()
@@ -27,10 +36,13 @@ class OnnxTeacher:
         mean: Mean of the input's channels, 0 to 255, one or three numbers.
         std: Standard deviation of the input's channels, positive, one or three numbers.
         bgr: The input is BGR instead of RGB.
+        channels: Channels of each output. The file is then opened when training begins, so that the model can be built
+            for inference where it is absent; None: it is opened at once, and says so itself.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not ONNX, it has more than one input, or lacks a tensor of ``outputs``.
+        ValueError: The file is not ONNX, it has more than one input, lacks a tensor of ``outputs``, or these have other
+            ``channels``.
     """
 
     def __init__(
@@ -41,6 +53,7 @@ class OnnxTeacher:
         mean: float | Sequence[float] = 0.0,
         std: float | Sequence[float] = 1.0,
         bgr: bool = False,
+        channels: Sequence[int] | None = None,
     ):
         if layout not in ("nchw", "nhwc"):
             raise ValueError(f"layout must be 'nchw' or 'nhwc', got {layout!r}")
@@ -49,41 +62,50 @@ class OnnxTeacher:
             raise ValueError("expected at least one name in outputs, got none")
         self._mean = torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1)
         self._std = torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1)
-        self._graph, self._input, self._dtype, self.channels = _cut(self.file, self.outputs, layout)
+        self._cut: _Cut | None = None
         self._session: Any = None
+        self.channels = self._opened().channels if channels is None else list(channels)
+
+    def _opened(self) -> _Cut:
+        if self._cut is None:
+            self._cut = _cut(self.file, self.outputs, self.layout)
+        return self._cut
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Return the maps, float32, each (B, C, h, w), of (B, 3, H, W) RGB images, 0 to 255."""
+        cut = self._opened()
+        if cut.channels != self.channels:
+            raise ValueError(f"{self.file}: expected {self.channels} channels of outputs, got {cut.channels}")
         pixels = (images.detach().float().cpu() - self._mean) / self._std
         if self.bgr:
             pixels = pixels.flip(1)
         if self.layout == "nhwc":
             pixels = pixels.permute(0, 2, 3, 1)
         array = pixels.numpy()
-        if np.issubdtype(self._dtype, np.integer):
+        if np.issubdtype(cut.dtype, np.integer):
             array = np.rint(array)
-        array = np.ascontiguousarray(array, dtype=self._dtype)
-        maps = self._run(array)
+        array = np.ascontiguousarray(array, dtype=cut.dtype)
+        maps = self._run(cut, array)
         return [torch.from_numpy(values).float().to(images.device) for values in maps]
 
-    def _run(self, array: np.ndarray) -> list[np.ndarray]:
+    def _run(self, cut: _Cut, array: np.ndarray) -> list[np.ndarray]:
         if self._session is None:
             import onnxruntime
 
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
             self._session = onnxruntime.InferenceSession(
-                self._graph, options, providers=["CPUExecutionProvider"]
+                cut.graph, options, providers=["CPUExecutionProvider"]
             )
-        return self._session.run(self.outputs, {self._input: array})
+        return self._session.run(self.outputs, {cut.input: array})
 
     def __getstate__(self) -> dict[str, Any]:
         # A session cannot be copied; it is made again on first use.
         return {**self.__dict__, "_session": None}
 
 
-def _cut(file: Path, outputs: Sequence[str], layout: str) -> tuple[bytes, str, Any, list[int]]:
-    """Return the graph up to the outputs, the input's name and type, and the number of each output's channels."""
+def _cut(file: Path, outputs: Sequence[str], layout: str) -> _Cut:
+    """Return the graph up to the outputs."""
     if not file.is_file():
         raise FileNotFoundError(f"no such teacher: {file}")
     import onnx
@@ -122,7 +144,8 @@ def _cut(file: Path, outputs: Sequence[str], layout: str) -> tuple[bytes, str, A
         ir_version=model.ir_version,
     )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type)
-    return cut.SerializeToString(), inputs[0].name, dtype, _channels(cut, file, outputs, layout, dtype)
+    channels = _channels(cut, file, outputs, layout, dtype)
+    return _Cut(cut.SerializeToString(), inputs[0].name, dtype, channels)
 
 
 def _channels(model: Any, file: Path, outputs: Sequence[str], layout: str, dtype: Any) -> list[int]:

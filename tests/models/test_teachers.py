@@ -92,6 +92,17 @@ def test_bad_teachers_are_refused(teacher_file, tmp_path):
         OnnxTeacher(tmp_path / "text.onnx", ["conv"])
 
 
+def test_only_training_needs_the_file(teacher_file, tmp_path):
+    late = OnnxTeacher(tmp_path / "later.onnx", ["conv"], channels=[5])
+    wrong = OnnxTeacher(tmp_path / "later.onnx", ["conv"], channels=[6])
+    with pytest.raises(FileNotFoundError, match="no such teacher"):
+        late(torch.zeros(1, 3, 8, 8))
+    teacher_file().rename(tmp_path / "later.onnx")
+    assert late(torch.zeros(1, 3, 8, 8))[0].shape == (1, 5, 2, 2)
+    with pytest.raises(ValueError, match=r"expected \[6\] channels of outputs, got \[5\]"):
+        wrong(torch.zeros(1, 3, 8, 8))
+
+
 def test_the_loss_is_relative_to_each_channels_spread():
     torch.manual_seed(0)
     maps = torch.randn(4, 3, 8, 8) * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1) + 5
