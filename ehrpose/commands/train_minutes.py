@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-mib", type=float, default=16.0, help="largest size of the file, MiB")
     parser.add_argument("--from-file", type=Path, metavar="FILE", help="go on from a latest.pth elsewhere")
-    parser.add_argument("--shards", type=Path, help="folder of pack_photos.py, unpacked to the work dir first")
+    parser.add_argument(
+        "--shards", type=Path, help="folder of pack_photos.py, unpacked to the work dir first"
+    )
     parser.add_argument("--batch", type=int, help="photos per step (default: from the config)")
     parser.add_argument("--workers", type=int, help="processes that load photos (default: from the config)")
     parser.add_argument("--work-dir", type=Path, help="folder for logs (default: work_dirs/<config name>)")

@@ -39,7 +39,14 @@ def test_two_runs_go_on_from_each_other(shards, tmp_path, root):
 
     def run(minutes, **options):
         return train_minutes(
-            config, OPTIONS, minutes, tmp_path / "out", batch=2, amp=False, work_dir=tmp_path / "run", **options
+            config,
+            OPTIONS,
+            minutes,
+            tmp_path / "out",
+            batch=2,
+            amp=False,
+            work_dir=tmp_path / "run",
+            **options,
         )
 
     run(0.1, stop_after=0.05, shards=shards)
@@ -57,8 +64,9 @@ def test_two_runs_go_on_from_each_other(shards, tmp_path, root):
         patch.setattr(
             TimeBudgetHook,
             "before_train",
-            lambda hook, runner: begun.append(runner.model.backbone.stem.conv.weight.detach().clone())
-            or before(hook, runner),
+            lambda hook, runner: (
+                begun.append(runner.model.backbone.stem.conv.weight.detach().clone()) or before(hook, runner)
+            ),
         )
         run(0.1, shards=shards)
     torch.testing.assert_close(begun[0], weights["backbone.stem.conv.weight"].float(), atol=0, rtol=0)
@@ -76,7 +84,11 @@ def test_what_does_not_fit_is_refused(tmp_path, root):
     torch.save({"state_dict": {"x": torch.zeros(1)}, "meta": {}}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="how many minutes were spent"):
         train_minutes(
-            root / "configs/ehrnet/small_coco-256.py", None, 1, tmp_path / "out", resume=tmp_path / "other.pth"
+            root / "configs/ehrnet/small_coco-256.py",
+            None,
+            1,
+            tmp_path / "out",
+            resume=tmp_path / "other.pth",
         )
     with pytest.raises(FileNotFoundError):
         train_minutes(

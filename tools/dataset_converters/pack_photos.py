@@ -1,7 +1,7 @@
 """Pack the photos and labels of a COCO folder, made small, into a few tar files; or unpack them.
 
-    python tools/dataset_converters/pack_photos.py data/coco --out shards
-    python tools/dataset_converters/pack_photos.py shards --unpack --out data/small
+python tools/dataset_converters/pack_photos.py data/coco --out shards
+python tools/dataset_converters/pack_photos.py shards --unpack --out data/small
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=320, help="shorter side of the photos, px, or less")
     parser.add_argument("--quality", type=int, default=80, help="JPEG quality")
     parser.add_argument("--shard-mib", type=float, default=60.0, help="largest size of a tar file, MiB")
-    parser.add_argument("--image-ids", type=Path, help="text file with the ids of the photos to pack, one a line")
+    parser.add_argument(
+        "--image-ids", type=Path, help="text file with the ids of the photos to pack, one a line"
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad photos, and list them")
     return parser.parse_args(argv)
 
@@ -33,8 +35,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Pack or unpack."""
     args = parse_args(argv)
-    from ehrpose.datasets.converters.shards import pack_photos, unpack_photos
     from ehrpose.datasets.coco import read_image_ids
+    from ehrpose.datasets.converters.shards import pack_photos, unpack_photos
 
     if args.unpack:
         print(f"{args.out}: {counted(unpack_photos(args.input, args.out), 'photo')}")

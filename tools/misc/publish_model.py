@@ -45,7 +45,10 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = read_checkpoint(args.input)
     tensors = state_dict_of(checkpoint, args.input, args.ema)
     if args.fp16:
-        tensors = halved(tensors)
+        try:
+            tensors = halved(tensors)
+        except ValueError as error:
+            raise ValueError(f"{error}: omit --fp16") from error
     old = checkpoint.get("meta")
     meta = {key: old[key] for key in KEPT_META if key in old} if isinstance(old, Mapping) else {}
     data = checkpoint_bytes(tensors, meta, output.suffix)

@@ -158,12 +158,16 @@ class _Writer:
     def add(self, image: dict, annotations: list[dict], content: bytes) -> None:
         name = image["file_name"]
         if name in self._names:
-            raise ValueError(f"two photos would be called {name}: pack them from one folder, without subfolders")
+            raise ValueError(
+                f"two photos would be called {name}: pack them from one folder, without subfolders"
+            )
         self._names.add(name)
         labels = len(json.dumps([image, annotations]))
         size = len(content) + 2 * _BLOCK + labels
         if size + _END + 3 * _BLOCK > self.limit:
-            raise ValueError(f"photo {name} takes {size / 2**20:.2f} MiB: expected less than a shard, set max_mib")
+            raise ValueError(
+                f"photo {name} takes {size / 2**20:.2f} MiB: expected less than a shard, set max_mib"
+            )
         if self._size + size + _END + 3 * _BLOCK > self.limit:
             self.close()
         self._photos.append((name, content))
@@ -194,7 +198,9 @@ class _Writer:
 def _people_of_photos(data: Mapping[str, Any], ann_file: Path) -> dict[Any, list[dict]]:
     for key in ("images", "annotations"):
         if not isinstance(data.get(key), list):
-            raise ValueError(f"{ann_file}: expected COCO format with a list {key!r}, got the keys {sorted(data)}")
+            raise ValueError(
+                f"{ann_file}: expected COCO format with a list {key!r}, got the keys {sorted(data)}"
+            )
     people: dict[Any, list[dict]] = {}
     for ann in data["annotations"]:
         if not isinstance(ann, Mapping) or "image_id" not in ann:
@@ -214,7 +220,9 @@ def _chosen(
         known[image["id"]] = image
     lost = [i for i in wanted or () if i not in known]
     if lost:
-        raise ValueError(f"{ann_file}: {len(lost)} of the {len(wanted or ())} image_ids not found, e.g. {lost[0]}")
+        raise ValueError(
+            f"{ann_file}: {len(lost)} of the {len(wanted or ())} image_ids not found, e.g. {lost[0]}"
+        )
     is_wanted = None if wanted is None else set(wanted)
     chosen = [
         image
@@ -285,7 +293,9 @@ def _scaled_outline(outline: Any, new: tuple[int, int], factors: tuple[float, fl
 
 def _read_index(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} not found: expected a folder of tools/dataset_converters/pack_photos.py")
+        raise FileNotFoundError(
+            f"{path} not found: expected a folder of tools/dataset_converters/pack_photos.py"
+        )
     try:
         index = json.loads(path.read_bytes())
         names = [index["photos"], index["labels"], *index["shards"]]
@@ -301,7 +311,7 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _is_plain(name: Any) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set('/\\:\0')
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0")
 
 
 def _checked(path: Path, digest: str) -> bytes:

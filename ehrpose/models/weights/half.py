@@ -20,5 +20,5 @@ def halved(tensors: Mapping[str, Any]) -> dict[str, Any]:
     }
     bad = [name for name, t in result.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if bad:
-        raise ValueError(f"{bad[0]} has values beyond float16's 65504 ({len(bad)} such tensors): omit --fp16")
+        raise ValueError(f"{bad[0]} has values beyond float16's 65504 ({len(bad)} such tensors)")
     return result

@@ -35,14 +35,19 @@ def folder(tmp_path, coco_keypoints):
         if i < 5:
             points[3:6] = [float(x), float(y), 2]
         person = {"id": i + 1, "image_id": i + 1, "category_id": 1, "iscrowd": 0, "keypoints": points,
-                  "num_keypoints": int(i < 5), "bbox": [10, 20, 80, 40], "area": 3200.0, "segmentation": FOUR}  # fmt: skip
+                  "num_keypoints": int(i < 5), "bbox": [10, 20, 80, 40], "area": 3200.0,
+                  "segmentation": FOUR}  # fmt: skip
         people.append(person)
     runs = [0, 4000, 76000]  # the left 20 columns
     people.append({"id": 7, "image_id": 1, "category_id": 1, "iscrowd": 1, "keypoints": [0] * 51, "area": 4000,
                    "num_keypoints": 0, "bbox": [0, 0, 20, 200],
                    "segmentation": {"size": [200, 400], "counts": runs}})  # fmt: skip
     names = coco_keypoints["names"]
-    labels = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person", "keypoints": names}]}
+    labels = {
+        "images": images,
+        "annotations": people,
+        "categories": [{"id": 1, "name": "person", "keypoints": names}],
+    }
     (tmp_path / "coco/annotations").mkdir()
     (tmp_path / "coco/annotations/person_keypoints_train2017.json").write_text(json.dumps(labels))
     return tmp_path / "coco"
@@ -87,7 +92,9 @@ def test_photos_are_never_enlarged_and_shards_are_small(folder, tmp_path):
     packed = pack(folder, tmp_path / "shards", side=1000, quality=95, max_mib=0.06)
     assert len(packed.shards) > 1
     assert all(size <= 0.06 * 2**20 for size in packed.shards.values())
-    assert {path.stat().st_size for path in (tmp_path / "shards").glob("*.tar")} == set(packed.shards.values())
+    assert {path.stat().st_size for path in (tmp_path / "shards").glob("*.tar")} == set(
+        packed.shards.values()
+    )
     again = pack(folder, tmp_path / "again", side=1000, quality=95, max_mib=0.06)
     assert again == packed
     assert (tmp_path / "again" / INDEX).read_text() == (tmp_path / "shards" / INDEX).read_text()
@@ -107,7 +114,7 @@ def test_photos_are_never_enlarged_and_shards_are_small(folder, tmp_path):
 
 def test_chosen_and_bad_photos(folder, tmp_path):
     assert pack(folder, tmp_path / "two", image_ids=[2, 4, 6]).photos == 2  # the last has no keypoint
-    with pytest.raises(ValueError, match="1 of the 2 image_ids not found, e.g. 99"):
+    with pytest.raises(ValueError, match="1 of the 2 image_ids not found"):
         pack(folder, tmp_path / "none", image_ids=[1, 99])
     (folder / "train2017/1.png").write_bytes(b"no photo")
     with pytest.raises(ImageReadError, match=r"1\.png"):
@@ -161,7 +168,9 @@ def test_damage_is_noticed_and_leaves_nothing(folder, tmp_path, damage):
 def test_the_tool_packs_and_unpacks(folder, tmp_path, root, capsys):
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("pack_photos", root / "tools/dataset_converters/pack_photos.py")
+    spec = importlib.util.spec_from_file_location(
+        "pack_photos", root / "tools/dataset_converters/pack_photos.py"
+    )
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     ids = tmp_path / "ids.txt"
