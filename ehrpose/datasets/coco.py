@@ -88,7 +88,7 @@ class CocoPoseDataset(BadPhotos, OtherItems, BaseDataset):
             raise ValueError(f"data_prefix must be dict(img=photo folder), got {data_prefix}")
         self.meta = KeypointMeta.build(keypoints)
         self.keep_outlines = keep_outlines
-        self.image_ids = _read_ids(image_ids) if isinstance(image_ids, str) else image_ids
+        self.image_ids = read_image_ids(image_ids) if isinstance(image_ids, str) else image_ids
         self.min_keypoints = min_keypoints
         super().__init__(
             ann_file=str(ann_file),
@@ -190,7 +190,7 @@ class CocoPoseDataset(BadPhotos, OtherItems, BaseDataset):
         return {**self.get_data_info(idx), OTHER_PHOTO: self.other_photo}
 
 
-def _read_ids(path: str) -> list[int]:
+def read_image_ids(path: str) -> list[int]:
     """Return the ids of a text file with one per line."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"image_ids: file not found: {path}")

@@ -101,7 +101,8 @@ def decoded(text: str) -> list[int] | None:
     return None if shift else counts
 
 
-def _lengths(mask: Mapping[str, Any]) -> list[int]:
+def run_lengths_of(mask: Mapping[str, Any]) -> list[int]:
+    """Return the run lengths of a checked mask, column by column, background first."""
     counts = mask["counts"]
     return (decoded(counts) or []) if isinstance(counts, str) else list(counts)
 
@@ -109,7 +110,7 @@ def _lengths(mask: Mapping[str, Any]) -> list[int]:
 def mask_area(segmentation: Any) -> float:
     """Return the area of a checked segmentation, px^2; 0 if it is empty."""
     if isinstance(segmentation, Mapping):
-        return float(sum(_lengths(segmentation)[1::2]))
+        return float(sum(run_lengths_of(segmentation)[1::2]))
     total = 0.0
     for polygon in segmentation:
         x, y = np.reshape(np.asarray(polygon, np.float64), (-1, 2)).T
@@ -122,7 +123,7 @@ def mask_points(segmentation: Any) -> np.ndarray:
     if not isinstance(segmentation, Mapping):
         return np.concatenate([np.zeros((0, 2)), *(np.reshape(p, (-1, 2)) for p in segmentation)])
     height, _ = segmentation["size"]
-    ends = np.cumsum(_lengths(segmentation))
+    ends = np.cumsum(run_lengths_of(segmentation))
     points = []
     for start, stop in zip(ends[0::2], ends[1::2]):
         if stop > start:

@@ -5,6 +5,7 @@ from ehrpose.engine.hooks.badcase import BadCaseHook
 from ehrpose.engine.hooks.early_stopping import EarlyStoppingHook
 from ehrpose.engine.hooks.finite import NonFiniteLossError, NonFiniteLossHook
 from ehrpose.engine.hooks.progress import ProgressBarHook
+from ehrpose.engine.hooks.time_budget import TimeBudgetHook
 from ehrpose.engine.hooks.visualization import PoseVisualizationHook
 from ehrpose.engine.runner import PoseRunner, build_runner
 from ehrpose.engine.seeding import ExactResumeHook, ResumableIterBasedTrainLoop
@@ -24,5 +25,6 @@ __all__ = [
     "ResumableIterBasedTrainLoop",
     "SafeCheckpointHook",
     "SyncStatisticsHook",
+    "TimeBudgetHook",
     "build_runner",
 ]

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ehrpose.cli import run_cli
 from ehrpose.counted import counted
@@ -31,24 +30,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def halved(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return float tensors as float16, except running variances, which would lose precision if small.
-
-    Raises:
-        ValueError: A value is too large for float16.
-    """
-    import torch
-
-    result = {
-        name: t.half() if t.is_floating_point() and not name.endswith("running_var") else t
-        for name, t in tensors.items()
-    }
-    bad = [name for name, t in result.items() if t.is_floating_point() and not torch.isfinite(t).all()]
-    if bad:
-        raise ValueError(f"{bad[0]} has values beyond float16's 65504 ({len(bad)} such tensors): omit --fp16")
-    return result
-
-
 def main(argv: list[str] | None = None) -> None:
     """Read, strip, write."""
     args = parse_args(argv)
@@ -59,11 +40,15 @@ def main(argv: list[str] | None = None) -> None:
     from ehrpose.engine.checkpoint import checkpoint_beside
     from ehrpose.files import make_parent
     from ehrpose.models.weights.checkpoint import checkpoint_bytes, read_checkpoint, state_dict_of
+    from ehrpose.models.weights.half import halved
 
     checkpoint = read_checkpoint(args.input)
     tensors = state_dict_of(checkpoint, args.input, args.ema)
     if args.fp16:
-        tensors = halved(tensors)
+        try:
+            tensors = halved(tensors)
+        except ValueError as error:
+            raise ValueError(f"{error}: omit --fp16") from error
     old = checkpoint.get("meta")
     meta = {key: old[key] for key in KEPT_META if key in old} if isinstance(old, Mapping) else {}
     data = checkpoint_bytes(tensors, meta, output.suffix)

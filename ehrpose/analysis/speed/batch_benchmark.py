@@ -11,6 +11,7 @@ from typing import Any
 from ehrpose.batch.inputs import find_inputs
 from ehrpose.batch.options import BatchOptions
 from ehrpose.batch.run import run_batch, share_cores
+from ehrpose.counted import counted
 from ehrpose.datasets.synthetic.video import SyntheticVideo
 from ehrpose.files import temporary_folder
 from ehrpose.inferencers.inferencer import PoseInferencer
@@ -43,14 +44,14 @@ def cpu_seconds() -> float:
 
 def print_benchmark(
     options: BatchOptions, count: int, seconds: float, size_wh: tuple[int, int], rounds: int
-) -> float:
-    """Print the seconds of both ways, interleaved, and print and return the ratio of their medians.
+) -> dict[str, float]:
+    """Print the seconds of all ways, interleaved, and print and return the ratios of their medians to the batch's.
 
     The one process opens its model once; its imports and the drawing of the videos are not timed. Of the batch
     everything is, from the start of its workers to the table.
 
     Args:
-        options: Model, workers, threads. The one process has the threads of all workers.
+        options: Model, workers, threads. The one process has the threads of all workers, and another time those of one.
         count: Number of videos.
         seconds: Length of each.
         size_wh: Width and height, px.
@@ -62,15 +63,17 @@ def print_benchmark(
     if min(count, seconds, *size_wh, rounds) <= 0:
         raise ValueError(f"expected positive numbers, got {count}, {seconds}, {size_wh} and {rounds}")
     workers, threads = share_cores(options)
-    taken: dict[str, list[tuple[float, float]]] = {"one process": [], "batch": []}
+    processes = {f"one process, {counted(n, 'thread')}": n for n in sorted({threads, workers * threads})}
+    ways = {**dict.fromkeys(processes, _one_process), "batch": _batch}
+    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     with PoseInferencer(options.model, options.weights, "cpu", options.backend, num_threads=1) as first:
         meta, name = first.predictor.meta, first.predictor.name
     with temporary_folder() as folder:
         videos = draw_videos(folder, meta, count, seconds, size_wh)
         for number in range(rounds):
-            for way, run in (("one process", _one_process), ("batch", _batch)):
+            for way, run in ways.items():
                 start, used = time.perf_counter(), cpu_seconds()
-                run(options, videos, folder / f"{way} {number}", workers * threads)
+                run(options, videos, folder / f"{way} {number}", processes.get(way, 0))
                 taken[way].append((time.perf_counter() - start, cpu_seconds() - used))
     frames = count * round(seconds * FPS)
     print(f"{count} videos of {seconds:g} s, {size_wh[0]} x {size_wh[1]}, {frames} frames, {name}")
@@ -78,10 +81,12 @@ def print_benchmark(
     for way, pairs in taken.items():
         medians[way], used = (statistics.median(values) for values in zip(*pairs))
         rate = frames / medians[way]
-        print(f"{way:12} {medians[way]:7.2f} s, {rate:6.1f} frames/s, {used:7.2f} s of CPU time")
-    ratio = medians["one process"] / medians["batch"]
-    print(f"batch with {workers} workers of {threads} threads: {ratio:.2f} times as fast")
-    return ratio
+        print(f"{way:23} {medians[way]:7.2f} s, {rate:6.1f} frames/s, {used:7.2f} s of CPU time")
+    ratios = {way: medians[way] / medians["batch"] for way in processes}
+    print(f"batch with {counted(workers, 'worker')} of {counted(threads, 'thread')} each:")
+    for way, ratio in ratios.items():
+        print(f"  {ratio:.2f} times as fast as {way}")
+    return ratios
 
 
 def _one_process(options: BatchOptions, videos: list[str], out: Path, threads: int) -> None:
