@@ -1,7 +1,7 @@
 """The small model, with MoveNet MultiPose as its teacher.
 
-Its neck's map also learns to predict MoveNet's features and heatmaps. Only training needs the file, which is Apache-2.0;
-see docs/training.md.
+Its neck's map also learns to predict MoveNet's features and heatmaps. Only training needs its file, which is
+Apache-2.0; see docs/training.md.
 """
 
 _base_ = ["small_coco-256.py"]

@@ -81,9 +81,7 @@ class BottomUpEstimator(BaseModel):
         """Return the head's losses of (B, 3, H, W) normalised images."""
         return self._head_losses(self._features(images), data_samples)
 
-    def _head_losses(
-        self, features: Any, data_samples: Sequence[PoseDataSample] | None
-    ) -> dict[str, Tensor]:
+    def _head_losses(self, features: Any, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
         # A head with intermediate supervision returns the maps of all its stages.
         head = getattr(self.head, "training_maps", self.head)
         return self.head.loss(head(features), self._targets(data_samples))

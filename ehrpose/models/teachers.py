@@ -94,6 +94,8 @@ class OnnxTeacher:
 
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
+            # Torch computes between two calls: threads that wait by spinning would take its cores.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             self._session = onnxruntime.InferenceSession(
                 cut.graph, options, providers=["CPUExecutionProvider"]
             )

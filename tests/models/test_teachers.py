@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ehrpose.config import load_config
+from ehrpose.engine import build_runner
 from ehrpose.models import MapDistillationLoss, OnnxTeacher, load_checkpoint
 from ehrpose.registry import MODELS
 
@@ -53,7 +55,11 @@ def teacher_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("layout", "kind", "options"),
-    [("nchw", "FLOAT", {"mean": [120.0, 110, 100], "std": 50.0}), ("nhwc", "INT32", {}), ("nhwc", "UINT8", {})],
+    [
+        ("nchw", "FLOAT", {"mean": [120.0, 110, 100], "std": 50.0}),
+        ("nhwc", "INT32", {}),
+        ("nhwc", "UINT8", {}),
+    ],
 )
 def test_the_maps_are_those_inside_the_graph(teacher_file, layout, kind, options):
     teacher = OnnxTeacher(teacher_file(layout, kind), ["conv", "features"], layout, **options)
@@ -153,6 +159,35 @@ def test_a_network_learns_its_teachers_maps(teacher_file, coco_keypoints, tmp_pa
     assert not load_checkpoint(plain, tmp_path / "trained.pth")
     x = torch.randn(1, 3, 64, 64)
     assert torch.equal(plain.eval()(x).heat2, model.eval()(x).heat2)
+
+
+def test_a_resumed_training_keeps_what_predicts_the_teacher(teacher_file, tmp_path, root):
+    options = {
+        "codec.input_size": 64, "max_iters": 2, "vis_backends": [], "default_hooks.checkpoint.interval": 1,
+        "model.backbone": {"_delete_": True, "type": "EfficientNet", "phi": -12, "frozen_stages": 0},
+        "model.neck.channels": (8, 8, 8, 8), "model.teacher.file": str(teacher_file("nhwc", "INT32")),
+        "model.teacher.outputs": ["features"], "model.teacher.channels": [5], "val_cfg": None,
+        "val_dataloader": None, "val_evaluator": None, "default_hooks.checkpoint.save_best": None,
+        "train_dataloader.batch_size": 2, "train_dataloader.num_workers": 0,
+        "train_dataloader.persistent_workers": False,
+        "train_dataloader.dataset": {
+            "_delete_": True, "type": "SyntheticPeople", "keypoints": "$keypoints", "length": 4, "image_size": 64,
+            "pipeline": [
+                {"type": "BottomUpAffine", "codec": "$codec"},
+                {"type": "EncodeTargets", "codec": "$codec"},
+                {"type": "PackPose"},
+            ],
+        },
+    }  # fmt: skip
+    config = root / "configs/ehrnet/small_coco-movenet-256.py"
+    whole = build_runner(load_config(config, options), tmp_path / "whole").train()
+    schedule = {**options, "max_iters": 1, "param_scheduler.1.end": 2}
+    build_runner(load_config(config, schedule), tmp_path / "part").train()
+    resumed = load_config(config, {**options, "resume": True})
+    weights = build_runner(resumed, tmp_path / "part").train().state_dict()
+    assert "training_only.fit.0.weight" in weights
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, weights[name]), name
 
 
 def test_several_maps_have_no_fit(teacher_file, coco_keypoints):
