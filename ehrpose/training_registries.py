@@ -40,6 +40,8 @@ MODELS = _child(
     "ehrpose.models.classifier",
     "ehrpose.models.label_preprocessor",
     "ehrpose.models.distillation",
+    "ehrpose.models.distilled_estimator",
+    "ehrpose.models.teachers",
     "ehrpose.models.losses.classification",
     "ehrpose.models.heads.segmentation",
     "ehrpose.models.backbones.hrnet",

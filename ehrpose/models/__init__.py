@@ -16,13 +16,14 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.models.classifier import ImageClassifier
     from ehrpose.models.data_preprocessor import PosePreprocessor
     from ehrpose.models.distillation import DistilledClassifier
+    from ehrpose.models.distilled_estimator import DistilledEstimator
     from ehrpose.models.estimator import BottomUpEstimator
     from ehrpose.models.heads import AEHead, ClassificationHead, SingleLevelAEHead
     from ehrpose.models.heads.fusion_deconv_head import FusionDeconvHead
     from ehrpose.models.heads.personlab_head import PersonLabHead
     from ehrpose.models.heads.segmentation import SegmentationHead
     from ehrpose.models.label_preprocessor import LabelPreprocessor
-    from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
+    from ehrpose.models.losses import AELoss, HeatmapLoss, MapDistillationLoss, SideLoss
     from ehrpose.models.losses.classification import (
         ClassLoss,
         FeatureDistillationLoss,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.models.necks.deconv import DeconvNeck
     from ehrpose.models.necks.pass_through import PassThroughNeck
     from ehrpose.models.scaling import CompoundScaling, compound_scaling
+    from ehrpose.models.teachers import OnnxTeacher
     from ehrpose.models.weights.checkpoint import load_checkpoint, load_pretrained, read_state_dict
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "CompoundScaling",
     "DeconvNeck",
     "DistilledClassifier",
+    "DistilledEstimator",
     "EfficientNet",
     "EfficientNetLite",
     "FeatureDistillationLoss",
@@ -54,8 +57,10 @@ __all__ = [
     "LabelPreprocessor",
     "LitePose",
     "LogitDistillationLoss",
+    "MapDistillationLoss",
     "MobileNetV1",
     "MobileNetV2",
+    "OnnxTeacher",
     "PassThroughNeck",
     "PersonLabHead",
     "PosePreprocessor",
@@ -89,6 +94,8 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
             "PassThroughNeck": "ehrpose.models.necks.pass_through",
             "ImageClassifier": "ehrpose.models.classifier",
             "DistilledClassifier": "ehrpose.models.distillation",
+            "DistilledEstimator": "ehrpose.models.distilled_estimator",
+            "OnnxTeacher": "ehrpose.models.teachers",
             "LabelPreprocessor": "ehrpose.models.label_preprocessor",
             "SegmentationHead": "ehrpose.models.heads.segmentation",
             "ClassLoss": "ehrpose.models.losses.classification",
@@ -101,6 +108,7 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
             "SingleLevelAEHead": "ehrpose.models.heads",
             "AELoss": "ehrpose.models.losses",
             "HeatmapLoss": "ehrpose.models.losses",
+            "MapDistillationLoss": "ehrpose.models.losses",
             "SideLoss": "ehrpose.models.losses",
             "HighResolutionNeck": "ehrpose.models.necks",
             "TopDownNeck": "ehrpose.models.necks",

@@ -72,12 +72,19 @@ class BottomUpEstimator(BaseModel):
         if mode == "tensor":
             return self.maps(inputs)
         if mode == "loss":
-            # A head with intermediate supervision returns the maps of all its stages.
-            head = getattr(self.head, "training_maps", self.head)
-            return self.head.loss(head(self._features(inputs)), self._targets(data_samples))
+            return self.losses(inputs, data_samples)
         if mode == "predict":
             return self._predict(inputs, data_samples)
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
+
+    def losses(self, images: Tensor, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
+        """Return the head's losses of (B, 3, H, W) normalised images."""
+        return self._head_losses(self._features(images), data_samples)
+
+    def _head_losses(self, features: Any, data_samples: Sequence[PoseDataSample] | None) -> dict[str, Tensor]:
+        # A head with intermediate supervision returns the maps of all its stages.
+        head = getattr(self.head, "training_maps", self.head)
+        return self.head.loss(head(features), self._targets(data_samples))
 
     def maps(self, images: Tensor) -> Any:
         """Return the maps of (B, 3, H, W) normalised images, of the codec's ``maps_type``."""
