@@ -8,6 +8,7 @@ and its item is done again in the next round; a record tells what was done just 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import queue
@@ -153,6 +154,9 @@ class RayWorkers:
             busy: List[WorkItem] = []
             lost: List[WorkItem] = []
             for start in range(0, len(left), _ROUND):
+                # Ray ends the actors of the round before, which hold cores, once nothing refers to them: objects in
+                # circles do, and Ray itself sees to those only after ten seconds or more.
+                gc.collect()
                 self._map(left[start : start + _ROUND], busy, lost, progress)
             if self._is_stopped():
                 return
@@ -175,7 +179,7 @@ class RayWorkers:
         self.close()
 
     def _room(self) -> int:
-        """Return how many actors the nodes have room for, as far as is known: a node that is lost counts for a while."""
+        """Return how many actors the nodes have room for; a node that is lost still counts for a while."""
         room = 0
         for node in self._ray.nodes():
             if node["Alive"]:
@@ -272,8 +276,8 @@ def _prepare(context: Any) -> None:
     context.enable_progress_bars = False
     # An item whose actor dies must not end the others: it is found by having no row, nor a record.
     context.max_errored_blocks = -1
-    # An actor that has no node must not hold up the others, whatever the user's environment says: after the loss of a
-    # node, a round may begin before Ray knows of it.
+    # An actor that no node has room for must not hold up the others, whatever the user's environment says: after the
+    # loss of a node, a round may begin before Ray knows of it.
     context.wait_for_min_actors_s = -1
     # An item may take hours, and nodes that are lost are noticed by their heartbeats.
     context.execution_no_progress_timeout_s = -1
