@@ -46,7 +46,7 @@ class Cluster:
 
     Args:
         hosts: The first has the head.
-        home: Home folder of all processes: what other programs of the user's have left for Ray must not count.
+        home: Home folder of all processes, without a token that another program has left for Ray.
     """
 
     def __init__(self, hosts, home):
@@ -101,7 +101,7 @@ def cluster(tmp_path):
 
 
 def stopped_at_an_item(host, out):
-    """Stop a process of a host that is in the middle of an item; return the item's key, None if there is none."""
+    """Stop a process of a host that is in the middle of an item; return the item's key, else None."""
     for lock in (out / "items").glob("*.lock"):
         holder = holder_of(lock)
         if holder in host.processes():
