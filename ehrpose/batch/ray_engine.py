@@ -282,7 +282,7 @@ def _prepare(context: Any) -> None:
     # An item may take hours, and nodes that are lost are noticed by their heartbeats.
     context.execution_no_progress_timeout_s = -1
     # An actor has one item, so it is busy at 1.0: by Ray's own threshold, of more, the pool would not grow.
-    scaling = getattr(context, "autoscaling_config", None)
+    scaling: Any = getattr(context, "autoscaling_config", None)
     if hasattr(scaling, "actor_pool_util_upscaling_threshold"):
         scaling.actor_pool_util_upscaling_threshold = 1.0
 
