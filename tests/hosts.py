@@ -33,6 +33,10 @@ class Host(NamedTuple):
         found = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=True)
         return [int(word) for word in found.stdout.split()]
 
+    def cut_cable(self) -> None:
+        """Let nothing that it sends arrive any more, such as the word that a connection has ended."""
+        _ip("-n", self.name, "link", "set", self.device, "down")
+
     def cut_power(self) -> None:
         """Kill all that runs on it."""
         while self.processes():
@@ -45,14 +49,24 @@ THIS = Host()
 
 
 @contextlib.contextmanager
-def two_hosts() -> Iterator[tuple[Host, Host]]:
-    """Make two hosts that reach each other, and nothing else; skip where that is not allowed."""
-    if shutil.which("ip") is None:
-        pytest.skip("needs the command ip (iproute2)")
+def two_hosts(with_names: bool = False) -> Iterator[tuple[Host, Host]]:
+    """Make two hosts that reach each other, and nothing else; skip where that is not allowed.
+
+    Args:
+        with_names: Programs on them see ``Host.name`` as the machine's name; else they see this machine's.
+    """
+    for command, package in (("ip", "iproute2"), ("unshare", "util-linux")):
+        if shutil.which(command) is None:
+            pytest.skip(f"needs the command {command} ({package})")
     names = [f"ehrpose-{os.getpid()}-{i}" for i in (1, 2)]
     cables = [f"ehr{os.getpid() % 10**6}-{i}" for i in (1, 2)]
     hosts = [
-        Host(("ip", "netns", "exec", name), f"10.213.7.{i}", name, cable)
+        Host(
+            ("ip", "netns", "exec", name, *(_naming(name) if with_names else ())),
+            f"10.213.7.{i}",
+            name,
+            cable,
+        )
         for i, (name, cable) in enumerate(zip(names, cables, strict=True), 1)
     ]
     try:
@@ -71,6 +85,11 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             with contextlib.suppress(subprocess.CalledProcessError):  # it was not made
                 host.cut_power()
                 _ip("netns", "del", host.name)
+
+
+def _naming(name: str) -> tuple[str, ...]:
+    """Return words before a command that give it a name of the machine of its own."""
+    return "unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name
 
 
 def _ip(*words: str) -> None:

@@ -8,6 +8,7 @@ and its item is done again in the next round; a record tells what was done just 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import queue
@@ -85,7 +86,7 @@ class RayWorkers:
 
     Args:
         options: Model and options; ``address`` is that of the cluster, None starts one on this machine.
-        count: Number of actors, if ``options.workers`` says so; else as many as the cluster has cores for.
+        count: Number of actors, if ``options.workers`` says so; else as many as the cluster has room for.
         num_threads: CPU threads of each, which are reserved for it.
         sink: Where the parts belong.
         is_stopped: Asked often; once it is true, ``run`` returns.
@@ -120,13 +121,8 @@ class RayWorkers:
                 raise ValueError(
                     f"no Ray cluster at `address` {options.address}: {error}{_advice()}"
                 ) from error
-        if options.workers is None:
-            self._count = max(1, int(ray.cluster_resources().get("CPU", 1)) // num_threads)
         self._num_gpus = int((options.device or "").startswith("cuda"))  # otherwise Ray hides them
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        # An item whose actor dies must not end the others: it is found by having no row, nor a record.
-        context.max_errored_blocks = -1
+        _prepare(ray.data.DataContext.get_current())
 
     def model(self) -> Optional[ModelFacts]:
         """Return the facts of the model, which one process of the cluster opens; None after a stop request.
@@ -158,6 +154,9 @@ class RayWorkers:
             busy: List[WorkItem] = []
             lost: List[WorkItem] = []
             for start in range(0, len(left), _ROUND):
+                # Ray ends the actors of the round before, which hold cores, once nothing refers to them: objects in
+                # circles do, and Ray itself sees to those only after ten seconds or more.
+                gc.collect()
                 self._map(left[start : start + _ROUND], busy, lost, progress)
             if self._is_stopped():
                 return
@@ -178,6 +177,16 @@ class RayWorkers:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+    def _room(self) -> int:
+        """Return how many actors the nodes have room for; a node that is lost still counts for a while."""
+        room = 0
+        for node in self._ray.nodes():
+            if node["Alive"]:
+                has = node["Resources"]
+                fitting = int(has.get("CPU", 0)) // self._threads
+                room += min(fitting, int(has.get("GPU", 0))) if self._num_gpus else fitting
+        return max(1, room)
 
     def _is_open(self, item: WorkItem, progress: Any) -> bool:
         if self.sink.is_open(self.sink.record(item), self.options.retry_failed) and not self.sink.is_whole(
@@ -219,13 +228,15 @@ class RayWorkers:
     def _rows(self, items: Sequence[WorkItem]) -> Iterator[Dict[str, Any]]:
         """Yield a row for each item that was done, as they come; fewer after a stop request."""
         rows = [{"place": place, "item": pickle.dumps(item)} for place, item in enumerate(items)]
+        room = self._room()
+        most = min(room if self.options.workers is None else self._count, len(rows))
         done = self._ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             ItemActor,
             batch_size=1,
             fn_constructor_args=(self.options, self._threads, self.sink, self._folder),
             # One item at a time: those that wait for an actor would be lost with it, as if they had killed it.
             compute=self._ray.data.ActorPoolStrategy(
-                min_size=1, max_size=min(self._count, len(rows)), max_tasks_in_flight_per_actor=1
+                min_size=min(room, most), max_size=most, max_tasks_in_flight_per_actor=1
             ),
             num_cpus=self._threads,
             num_gpus=self._num_gpus,
@@ -258,6 +269,22 @@ class RayWorkers:
             if is_mine and self.sink.is_open(self.sink.record(item), self.options.retry_failed):
                 times = counted(self.options.retries + 1, "time")
                 self.sink.fail(item, RUN, f"the process that worked on it ended {times}")
+
+
+def _prepare(context: Any) -> None:
+    """Set what Ray Data does by itself; its versions do not have all of these."""
+    context.enable_progress_bars = False
+    # An item whose actor dies must not end the others: it is found by having no row, nor a record.
+    context.max_errored_blocks = -1
+    # An actor that no node has room for must not hold up the others, whatever the user's environment says: after the
+    # loss of a node, a round may begin before Ray knows of it.
+    context.wait_for_min_actors_s = -1
+    # An item may take hours, and nodes that are lost are noticed by their heartbeats.
+    context.execution_no_progress_timeout_s = -1
+    # An actor has one item, so it is busy at 1.0: by Ray's own threshold, of more, the pool would not grow.
+    scaling: Any = getattr(context, "autoscaling_config", None)
+    if hasattr(scaling, "actor_pool_util_upscaling_threshold"):
+        scaling.actor_pool_util_upscaling_threshold = 1.0
 
 
 def _open(options: BatchOptions, num_threads: int, folder: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -64,6 +65,33 @@ def test_a_node_that_dies_costs_nothing_and_local_processes_go_on(words, whole, 
     assert contents(out) == whole
     code, told, err = run([*words, "--workers", "1", "--out", out])
     assert (code, done_now(told)) == (1, 0), err
+
+
+def test_every_node_works_also_one_that_joins(words, whole, cluster, tmp_path, monkeypatch):
+    # An item may take longer than Ray waits for any progress.
+    monkeypatch.setenv("RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S", "0.5")
+    out = tmp_path / "out"
+    process = start([*words, "--engine", "ray", "--address", cluster.address, "--workers", "3", "--out", out])
+    held = set()
+    try:
+        for number in range(3):
+            if number == 2:
+                cluster.add_node(num_cpus=1)
+            # Whoever has done an item is held up, so that the next one is done by another.
+            (worker,) = wait_for(lambda: workers_of_records(out) - held, process)
+            os.kill(worker, signal.SIGSTOP)
+            held.add(worker)
+    finally:
+        for worker in held:
+            os.kill(worker, signal.SIGCONT)
+    code, told, err = finish(process)
+    assert (code, done_now(told)) == (1, NUM_ITEMS), err
+    assert workers_of_records(out) == held
+    assert contents(out) == whole
+
+
+def workers_of_records(out):
+    return {json.loads(path.read_text())["process"] for path in records(out)}
 
 
 def test_what_processes_began_ray_completes(words, whole, cluster, tmp_path):

@@ -41,6 +41,7 @@ FOREIGN = {
     "npm",
     "docker",
     "shuf",
+    "ray",
     "export",
     "g++",
     "cmake",
