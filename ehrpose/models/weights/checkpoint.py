@@ -45,8 +45,6 @@ _OTHER_PROJECTS = (
     "features.", "_conv_stem.", "final_layer", "final_refined.", "keypoint_head.", "head.final_layer", "pre.0.",
     "backbone.hourglass_modules.", "transition1.",
 )  # fmt: skip
-# Tensors of parts that only training has, such as those that predict a teacher's maps; other models skip them.
-TRAINING_ONLY = "training_only."
 # Counters that MMEngine's and torch's averaged models store alongside the weights.
 _EMA_COUNTERS = ("steps", "n_averaged")
 
@@ -205,11 +203,6 @@ def state_dict_of(
             f"got a dict with {first_names(others) or 'no entries'}"
         )
     tensors, removed = strip_prefix(weights, expected=expected)
-    tensors = {
-        name: value
-        for name, value in tensors.items()
-        if name in expected or not name.startswith(TRAINING_ONLY)
-    }
     if removed:
         print_log(f"{filename}: the prefix {removed!r} of a wrapper is removed from the names", "current")
     return tensors

@@ -16,6 +16,8 @@ COUNTER = "num_batches_tracked"
 COMPILED = "_orig_mod."
 # Of DataParallel, Lightning and other trainers, torch.compile, and a Sequential with a normalisation layer first.
 WRAPPERS = ("module.", "model.", COMPILED, "1.")
+# Of parts that only training has, such as those that predict a teacher's maps; other models skip them.
+TRAINING_ONLY = "training_only."
 _LISTED = 5
 # Key of the digest in the meta of published files.
 DIGEST = "tensors_sha256"
@@ -77,6 +79,8 @@ def strip_prefix(
 ) -> tuple[dict[str, Tensor], str]:
     """Remove what wrappers of the model put before all names, as often as needed; ``_orig_mod.`` anywhere.
 
+    Tensors that only training has are left out, unless they are expected.
+
     Args:
         tensors: Tensors by name.
         prefixes: Prefixes that may be removed; none: those of ``WRAPPERS``.
@@ -97,7 +101,8 @@ def strip_prefix(
                 break
         forms.append((shorter, removed + found))
     fits = [sum(name in expected for name in names) for names, _ in forms]
-    return forms[fits.index(max(fits)) if any(fits) else -1]
+    names, removed = forms[fits.index(max(fits)) if any(fits) else -1]
+    return {k: v for k, v in names.items() if k in expected or not k.startswith(TRAINING_ONLY)}, removed
 
 
 def with_counters(
