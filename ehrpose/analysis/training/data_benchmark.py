@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ehrpose.config import load_config, resolve
-from ehrpose.datasets.transforms import BottomUpAffine, EncodeTargets, LoadImage, PackPose
+from ehrpose.datasets.transforms import BottomUpAffine, EncodeTargets, LoadImage, PackPose, RandomFlip
 from ehrpose.datasets.transforms.geometry import _drop_outside, _warp_people
 from ehrpose.datasets.transforms.loading import OTHER_PHOTO
 from ehrpose.datasets.transforms.loss_mask import draw_loss_mask
@@ -43,6 +43,19 @@ class PlainAffine(BottomUpAffine):
         results["loss_mask"] = draw_loss_mask(results.get("mask_regions", ()), photo_wh, warp, size_wh)
         _warp_people(results, warp)
         _drop_outside(results, size_wh)
+        return results
+
+
+class _OnBytes:
+    """A step that takes bytes, in a pipeline of float images."""
+
+    def __init__(self, step: Callable):
+        self.step = step
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        results["img"] = results["img"].round().clip(0, 255).astype(np.uint8)
+        results = self.step(results)
+        results["img"] = results["img"].astype(np.float32)
         return results
 
 
@@ -141,8 +154,12 @@ class DataBenchmark:
             affine.shift,
             affine.prob,
             affine.border,
+            affine.stretch,
+            affine.on_person,
         )
+        colours = ours[ours.index(affine) + 1 : ours.index(encode)]
         replaced: dict[int, Callable] = {
+            **{id(step): _OnBytes(step) for step in colours if not isinstance(step, RandomFlip)},
             id(affine): plain_affine,
             id(encode): PlainTargets(self.codec),
             id(ours[-1]): PlainPack(self.preprocessor),

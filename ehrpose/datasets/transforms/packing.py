@@ -60,7 +60,7 @@ class PackPose(BaseTransform):
             "flip": False,
             **results,
         }
-        # Annotations are long lists: in training they would cost a fifth of the loader's time.
+        # Annotations are long lists, which training would copy and send between processes for nothing.
         unused = {"raw_anns"} if "targets" in results else set()
         sample.set_metainfo({key: known[key] for key in self.meta_keys if key in known and key not in unused})
         tensors = [_to_tensor(scale) for scale in scales]

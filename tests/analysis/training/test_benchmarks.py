@@ -38,6 +38,16 @@ def test_all_paths_to_a_batch_give_the_same_targets(config, options):
     assert len(first["keypoints"]) > 0
 
 
+def test_the_paths_agree_after_all_that_the_small_model_does_to_photos(config):
+    cfg = resolve(load_config(config))
+    before, *after = cfg.train_dataloader.dataset.pipeline
+    pipeline = [before, *after[:-2], {"type": "PhotometricDistortion", "prob": 1.0}, *after[-2:]]
+    place = next(i for i, step in enumerate(pipeline) if step["type"] == "BottomUpAffine")
+    pipeline[place] = {**pipeline[place], "stretch": 0.2, "on_person": 0.8}
+    benchmark = DataBenchmark(config, {"train_dataloader.dataset.pipeline": pipeline})
+    assert benchmark.check(num_items=6) <= 1e-6
+
+
 def test_dataloader_benchmark_prints_its_tables(root, config, capsys):
     options = ["--batch-size", "2", "--num-batches", "1", "--rounds", "1", "--num-items", "2"]
     load_tool(root, "benchmark_dataloader").main([config, *options])
