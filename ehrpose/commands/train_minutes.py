@@ -84,7 +84,7 @@ def train_minutes(
         every: Minutes between two files.
         max_mib: Largest size of the file, MiB.
         resume: A file to go on from if ``out`` has none.
-        shards: Folder of ``pack_photos``; unpacked below the work dir, unless it is there already, as ``data_root``.
+        shards: Folder of ``pack_photos``; unpacked below the work dir, unless they are already, as ``data_root``.
         batch: Photos per step; None: the config's.
         workers: Processes that load photos; None: the config's.
         work_dir: Folder for logs.
@@ -92,10 +92,11 @@ def train_minutes(
 
     Raises:
         FileNotFoundError: A file does not exist.
-        ValueError: The config counts epochs, a file is damaged or does not fit, or no minutes are left.
+        ValueError: The config counts epochs, a file is damaged or does not fit, the work dir has photos of other
+            shards, or no minutes are left.
     """
     from ehrpose.config import load_config
-    from ehrpose.datasets.converters.shards import unpack_photos
+    from ehrpose.datasets.converters.shards import are_unpacked, unpack_photos
     from ehrpose.engine.hooks.time_budget import LATEST, MINUTES, PHOTOS
     from ehrpose.engine.runner import build_runner
     from ehrpose.models.weights.checkpoint import read_checkpoint
@@ -135,7 +136,7 @@ def train_minutes(
     folder = Path(run_folder(cfg, None if work_dir is None else str(work_dir)))
     if shards is not None:
         photos = folder / "photos"
-        if not photos.is_dir():
+        if not are_unpacked(shards, photos):
             unpack_photos(shards, photos)
         cfg.data_root = f"{photos}/"
     return build_runner(cfg, folder).train()

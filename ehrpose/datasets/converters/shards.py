@@ -16,11 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
-import numpy as np
 
 from ehrpose.datasets.coco_json import load_json
-from ehrpose.datasets.coco_masks import clean_segmentation, run_lengths_of
 from ehrpose.datasets.converters.coco_folder import new_folder
+from ehrpose.datasets.converters.scaled_labels import scaled_annotation
 from ehrpose.datasets.transforms.loading import LoadImage
 from ehrpose.files import write_text
 from ehrpose.image_io import ImageReadError
@@ -139,9 +138,27 @@ def unpack_photos(shards: Path, out: Path) -> int:
                 else:
                     photo_folder.joinpath(member).write_bytes(data)
             progress.step()
+        # Tells later which shards these are.
+        write_text(folder / INDEX, json.dumps(index, indent=1) + "\n")
         labels = {"images": images, "annotations": annotations, "categories": index["categories"]}
         write_text(folder / "annotations" / index["labels"], json.dumps(labels))
     return len(images)
+
+
+def are_unpacked(shards: Path, folder: Path) -> bool:
+    """Return whether ``folder`` has what ``unpack_photos`` makes of these shards.
+
+    Raises:
+        FileNotFoundError: There is no ``shards.json``.
+        ValueError: It is damaged, or ``folder`` has other photos.
+    """
+    if not folder.exists():
+        return False
+    if not (folder / INDEX).is_file() or _read_index(folder / INDEX) != _read_index(shards / INDEX):
+        raise ValueError(
+            f"{folder} does not have the photos of {shards}: remove it, or choose another work dir"
+        )
+    return True
 
 
 class _Writer:
@@ -228,7 +245,7 @@ def _chosen(
         image
         for i, image in known.items()
         if (is_wanted is None or i in is_wanted)
-        and any(any(v > 0 for v in ann.get("keypoints", ())[2::3]) for ann in people.get(i, ()))
+        and any(any(v > 0 for v in (ann.get("keypoints") or ())[2::3]) for ann in people.get(i, ()))
     ]
     if not chosen:
         raise ValueError(f"{ann_file}: none of its photos has a labelled keypoint")
@@ -240,6 +257,9 @@ def _shrunk(
 ) -> tuple[dict, list[dict], bytes]:
     """Return a photo's entry, its annotations, both of the new size, and the JPEG."""
     size = (int(image["width"]), int(image["height"]))
+    factor = min(1.0, side / min(size))
+    new = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
+    labels = [scaled_annotation(ann, size, new) for ann in people]
     item = {
         "img_path": str(folder / image["file_name"]),
         "width": size[0],
@@ -247,48 +267,11 @@ def _shrunk(
         "raw_anns": people,
     }
     pixels = LoadImage().transform(item)["img"]
-    factor = min(1.0, side / min(size))
-    new = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
     if new != size:
         pixels = cv2.resize(pixels, new, interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
     name = f"{PurePosixPath(str(image['file_name'])).stem}.jpg"
-    entry = {**image, "file_name": name, "width": new[0], "height": new[1]}
-    return entry, [_scaled(ann, size, new) for ann in people], jpeg
-
-
-def _scaled(ann: Mapping[str, Any], old: tuple[int, int], new: tuple[int, int]) -> dict:
-    """Return an annotation for a photo of another size; what has no size is kept."""
-    fx, fy = new[0] / old[0], new[1] / old[1]
-    scaled = dict(ann)
-    if ann.get("keypoints"):
-        points = np.asarray(ann["keypoints"], np.float64).reshape(-1, 3)
-        # Pixel centres: the middle of the first pixel is at 0.
-        placed = points[:, 2:] > 0
-        moved = (points[:, :2] + 0.5) * (fx, fy) - 0.5
-        points[:, :2] = np.where(placed, moved.round(2), points[:, :2])
-        scaled["keypoints"] = [int(v) if i % 3 == 2 else v for i, v in enumerate(points.ravel().tolist())]
-    if ann.get("bbox"):
-        scaled["bbox"] = [round(v * f, 2) for v, f in zip(ann["bbox"], (fx, fy, fx, fy))]
-    if ann.get("area"):
-        scaled["area"] = round(ann["area"] * fx * fy, 2)
-    if ann.get("segmentation"):
-        scaled["segmentation"] = _scaled_outline(clean_segmentation(ann["segmentation"], old), new, (fx, fy))
-    return scaled
-
-
-def _scaled_outline(outline: Any, new: tuple[int, int], factors: tuple[float, float]) -> Any:
-    if isinstance(outline, list):
-        return [[round(v * factors[i % 2], 2) for i, v in enumerate(polygon)] for polygon in outline]
-    height, width = outline["size"]
-    lengths = run_lengths_of(outline)
-    mask = np.repeat(np.arange(len(lengths)) % 2, lengths).astype(np.uint8).reshape(width, height).T
-    small = cv2.resize(np.ascontiguousarray(mask), new, interpolation=cv2.INTER_NEAREST)
-    flat = small.T.ravel()
-    ends = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff(np.concatenate([[0], ends, [len(flat)]])).tolist()
-    # The first run is of background, even if it is empty.
-    return {"size": [new[1], new[0]], "counts": [0, *runs] if flat[0] else runs}
+    return {**image, "file_name": name, "width": new[0], "height": new[1]}, labels, jpeg
 
 
 def _read_index(path: Path) -> dict[str, Any]:
@@ -299,7 +282,7 @@ def _read_index(path: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_bytes())
         names = [index["photos"], index["labels"], *index["shards"]]
-        is_known = index["format"] == _FORMAT
+        is_known = index["format"] == _FORMAT and isinstance(index["shards"], dict)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from error
     if not is_known:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from ehrpose.datasets.coco import CocoPoseDataset
-from ehrpose.datasets.converters.shards import INDEX, pack_photos, unpack_photos
+from ehrpose.datasets.converters.scaled_labels import scaled_annotation
+from ehrpose.datasets.converters.shards import INDEX, are_unpacked, pack_photos, unpack_photos
 from ehrpose.image_io import ImageReadError
 
 FOUR = [[10, 20, 90, 20, 90, 60, 10, 60]]
@@ -163,6 +164,37 @@ def test_damage_is_noticed_and_leaves_nothing(folder, tmp_path, damage):
         unpack_photos(shards, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_photos_of_other_shards_are_noticed(folder, tmp_path):
+    one, other, photos = tmp_path / "one", tmp_path / "other", tmp_path / "photos"
+    pack(folder, one, side=100)
+    pack(folder, other, side=150)
+    assert not are_unpacked(one, photos)
+    unpack_photos(one, photos)
+    assert are_unpacked(one, photos)
+    with pytest.raises(ValueError, match="does not have the photos of"):
+        are_unpacked(other, photos)
+    (photos / INDEX).unlink()
+    with pytest.raises(ValueError, match="does not have the photos of"):
+        are_unpacked(one, photos)
+
+
+@pytest.mark.parametrize("keypoints", [["a", 1, 2] * 17, [1.0] * 50])
+def test_a_bad_annotation_is_named(folder, tmp_path, keypoints):
+    path = folder / "annotations/person_keypoints_train2017.json"
+    labels = json.loads(path.read_text())
+    labels["annotations"][6]["keypoints"] = keypoints
+    path.write_text(json.dumps(labels))
+    with pytest.raises(ValueError, match="annotation 7: "):
+        pack(folder, tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_keypoint_on_the_border_stays_in_the_photo():
+    points = [0.0, 200, 2, 400, 0, 1, -30, 50, 2, 0, 0, 0]
+    scaled = scaled_annotation({"id": 1, "keypoints": points}, (400, 200), (200, 100))["keypoints"]
+    assert scaled == [0, 99.75, 2, 199.75, 0, 1, -15.25, 24.75, 2, 0, 0, 0]
 
 
 def test_the_tool_packs_and_unpacks(folder, tmp_path, root, capsys):
