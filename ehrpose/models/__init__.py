@@ -23,12 +23,13 @@ if TYPE_CHECKING:  # static types of the names that __getattr__ loads
     from ehrpose.models.heads.personlab_head import PersonLabHead
     from ehrpose.models.heads.segmentation import SegmentationHead
     from ehrpose.models.label_preprocessor import LabelPreprocessor
-    from ehrpose.models.losses import AELoss, HeatmapLoss, MapDistillationLoss, SideLoss
+    from ehrpose.models.losses import AELoss, HeatmapLoss, SideLoss
     from ehrpose.models.losses.classification import (
         ClassLoss,
         FeatureDistillationLoss,
         LogitDistillationLoss,
     )
+    from ehrpose.models.losses.map_distillation import MapDistillationLoss
     from ehrpose.models.necks import HighResolutionNeck, TopDownNeck
     from ehrpose.models.necks.deconv import DeconvNeck
     from ehrpose.models.necks.pass_through import PassThroughNeck
@@ -108,7 +109,7 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
             "SingleLevelAEHead": "ehrpose.models.heads",
             "AELoss": "ehrpose.models.losses",
             "HeatmapLoss": "ehrpose.models.losses",
-            "MapDistillationLoss": "ehrpose.models.losses",
+            "MapDistillationLoss": "ehrpose.models.losses.map_distillation",
             "SideLoss": "ehrpose.models.losses",
             "HighResolutionNeck": "ehrpose.models.necks",
             "TopDownNeck": "ehrpose.models.necks",
