@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ OPTIONS = {
     "train_dataloader.num_workers": 0,
     "train_dataloader.persistent_workers": False,
     "vis_backends": [],
+    "default_hooks.logger.interval": 1,
 }
 
 
@@ -87,6 +89,11 @@ def test_two_runs_go_on_from_each_other(shards, tmp_path, root, monkeypatch):
     with pytest.raises(ValueError, match=r"all 0\.1 minutes are spent"):
         run(0.1)
     assert not list((tmp_path / "run").glob("*.pth"))
+    # The time left is the clock's, not that of an endless number of steps.
+    logs = "".join(path.read_text() for path in (tmp_path / "run").rglob("*.log"))
+    left = re.findall(r"eta: (\S+ ?\S*)  ", logs)
+    assert len(left) == first["iter"] + second["iter"]
+    assert set(left) <= {f"0:00:0{seconds}" for seconds in range(7)}, left
 
 
 def test_what_does_not_fit_is_refused(tmp_path, root):

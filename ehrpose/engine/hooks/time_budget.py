@@ -47,8 +47,8 @@ class TimeBudgetHook(Hook):
         ValueError: An argument is out of range, nothing is left to do, or the file would be too large.
     """
 
-    # After EMAHook, whose weights are written, and after TimeLeftHook, whose estimate does not fit.
-    priority = "LOW"
+    # After EMAHook, whose weights are written, and TimeLeftHook, whose estimate does not fit; before LoggerHook.
+    priority = 57
 
     def __init__(
         self,
