@@ -23,7 +23,7 @@ TOP_LEVEL_KEYS = (
     "val_evaluator", "test_evaluator", "optim_wrapper", "param_scheduler", "auto_scale_lr",
     "default_hooks", "custom_hooks", "visualizer", "vis_backends", "log_processor", "log_level",
     "default_scope", "env_cfg", "randomness", "launcher", "model_wrapper_cfg", "custom_imports", "runner_type",
-    "channels_last", "keep_freed_memory", "console_level",
+    "channels_last", "keep_freed_memory", "cpu_kernels", "console_level",
     "frozen_parts", "auto_batch_size", "tune",
 )  # fmt: skip
 _REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",

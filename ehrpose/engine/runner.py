@@ -35,6 +35,7 @@ from ehrpose.engine.log_files import guard_logger, guard_visualizer
 from ehrpose.engine.manager_lock import manager_lock_freed
 from ehrpose.engine.seeding import ExactResumeHook, SeededDataset, SeededSampler
 from ehrpose.files import explained, put_in_place, write_text
+from ehrpose.models.cpu_training import use_cpu_kernels, why_no_kernels
 from ehrpose.registry import RUNNERS
 
 # The metrics that write results, and what their files' names end with.
@@ -56,7 +57,8 @@ class PoseRunner(Runner):
     includes validations (``ehrpose.engine.hooks.time_left``). Checkpoints are written to a temporary file and renamed,
     and so is the copy of the config; logs that cannot be written do not end a run (``ehrpose.engine.log_files``). The
     top-level key ``channels_last=True`` puts the model into channels-last memory, ``keep_freed_memory=True`` makes CPU
-    runs faster (see ``ehrpose.engine.allocator``), ``frozen_parts=[part, ...]`` leaves parts of the model untrained
+    runs faster (see ``ehrpose.engine.allocator``), and so does ``cpu_kernels=True`` with models in channels-last memory
+    (``ehrpose.models.cpu_training``), ``frozen_parts=[part, ...]`` leaves parts of the model untrained
     (``ehrpose.engine.freezing``). The console shows less than the log file, at least of the level ``console_level``
     (``ehrpose.engine.console``). Runs that start within the same second have separate logs. A data loader that would
     give no batch is a ValueError before anything starts.
@@ -115,11 +117,21 @@ class PoseRunner(Runner):
             preprocessor: Any = getattr(model, "data_preprocessor", None)
             if hasattr(preprocessor, "memory_format"):
                 preprocessor.memory_format = torch.channels_last
+            if self.cfg.get("cpu_kernels", False) and not torch.cuda.is_available():
+                self._use_kernels(model)
         if self.distributed and not torch.cuda.is_available():
             extra = {} if model_wrapper_cfg is None else dict(model_wrapper_cfg)
             model_wrapper_cfg = {**CPU_MODEL_WRAPPER, **extra, "device_ids": None}
         self._freeze(model, self.cfg.get(FROZEN) or ())
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _use_kernels(self, model: nn.Module) -> None:
+        why_not = why_no_kernels()
+        if why_not is None:
+            norms, convs = use_cpu_kernels(model)
+            self.logger.debug(f"cpu_kernels: {norms} norms and {convs} depthwise convolutions")
+        else:
+            self.logger.info(f"cpu_kernels: torch's layers are used, {why_not}")
 
     def _freeze(self, model: nn.Module, parts: Sequence[str]) -> None:
         self.message_hub.update_info(FROZEN, list(parts))

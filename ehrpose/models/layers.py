@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +39,11 @@ class SplitPadConv2d(nn.Conv2d):
         )
         self.split_padding = None if before == after else (before, after, before, after)
         self.is_depthwise = groups == in_channels > 1
+        self.with_kernel = False  # see ehrpose.models.cpu_training
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.with_kernel and self._kernel_fits(x):
+            return self._by_kernel(x)
         if self.split_padding is not None:
             x = F.pad(x, self.split_padding)
         if self.is_depthwise and _trains_in_cpu_autocast(x, self.weight):
@@ -48,6 +51,23 @@ class SplitPadConv2d(nn.Conv2d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float()).to(dtype)
         return super().forward(x)
+
+    def _kernel_fits(self, x: Tensor) -> bool:
+        return (
+            self.training
+            and x.device.type == "cpu"
+            and x.dtype in (torch.float32, torch.bfloat16)
+            and self.weight.dtype == torch.float32
+            and x.is_contiguous(memory_format=torch.channels_last)
+        )
+
+    def _by_kernel(self, x: Tensor) -> Tensor:
+        from ehrpose.models.compiled.depthwise import Depthwise
+
+        if torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu"))
+        before, after = (self.split_padding or (self.padding[0], self.padding[0]))[:2]
+        return Depthwise.apply(x, self.weight, self.stride[0], before, after)
 
 
 def _trains_in_cpu_autocast(x: Tensor, weight: Tensor) -> bool:
@@ -149,15 +169,18 @@ class MBConv(nn.Module):
 class BasicBlock(nn.Module):
     """Residual block of two 3x3 convolutions at constant width."""
 
+    norm_acts: ClassVar[dict[str, str]] = {"bn1": "relu"}
+
     def __init__(self, channels: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn1(self.conv1(x)))
         return F.relu(x + self.bn2(self.conv2(out)))
 
 

@@ -39,8 +39,9 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl"),
 )
-# On the CPU: keep freed memory for reuse, for speed.
+# On the CPU, for speed: keep freed memory for reuse; train norms and depthwise convolutions in compiled kernels.
 keep_freed_memory = True
+cpu_kernels = True
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
 visualizer = dict(
     type="PoseVisualizer", keypoints="$keypoints", vis_backends="$vis_backends", name="visualizer"

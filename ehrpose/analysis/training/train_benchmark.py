@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from mmengine.model import BaseModel
 from ehrpose.config import load_config, resolve
 from ehrpose.counted import counted
 from ehrpose.data_sample import PoseDataSample
+from ehrpose.models.cpu_training import use_cpu_kernels, why_no_kernels
 from ehrpose.registry import MODELS
 
 
@@ -26,6 +28,7 @@ class Variant:
     name: str
     dtype: torch.dtype
     channels_last: bool
+    kernels: bool = False
     seconds: list[float] = field(default_factory=list)
     peak_mib: float = 0.0
 
@@ -38,11 +41,12 @@ def variants(device: str) -> list[Variant]:
     forms = [(torch.float32, "fp32"), (torch.bfloat16, "bf16")]
     if device != "cpu":
         forms.append((torch.float16, "fp16"))
-    return [
-        Variant(name + (", channels_last" if last else ""), dtype, last)
-        for dtype, name in forms
-        for last in (False, True)
-    ]
+    found = []
+    for dtype, name in forms:
+        found += [Variant(name, dtype, False), Variant(f"{name}, channels_last", dtype, True)]
+        if device == "cpu" and why_no_kernels() is None:
+            found.append(Variant(f"{name}, kernels", dtype, True, kernels=True))
+    return found
 
 
 class TrainBenchmark:
@@ -59,6 +63,8 @@ class TrainBenchmark:
         torch.manual_seed(0)
         self.device = device
         self.model: BaseModel = MODELS.build(resolve(load_config(config)).model).to(device).train()
+        self.with_kernels = copy.deepcopy(self.model)
+        use_cpu_kernels(self.with_kernels)
         codec: Any = self.model.codec
         self.side, self.batch_size = codec.input_size, batch_size
         rng = np.random.default_rng(0)
@@ -73,14 +79,15 @@ class TrainBenchmark:
     def step(self, variant: Variant) -> float:
         """Run one step; return its seconds."""
         layout = torch.channels_last if variant.channels_last else torch.contiguous_format
-        self.model.to(memory_format=layout)
+        model = self.with_kernels if variant.kernels else self.model
+        model.to(memory_format=layout)
         images = self.images.contiguous(memory_format=layout)
-        self.model.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         self._synchronise()
         start = time.perf_counter()
         kind = self.device.split(":")[0]
         with torch.autocast(kind, variant.dtype, enabled=variant.dtype != torch.float32):
-            losses = self.model(images, self.samples, mode="loss")
+            losses = model(images, self.samples, mode="loss")
         sum(losses.values()).backward()
         self._synchronise()
         return time.perf_counter() - start

@@ -1,0 +1,108 @@
+"""Batch norms and depthwise convolutions that train in compiled kernels on the CPU (``ehrpose.models.compiled``).
+
+The values are those of torch's layers up to rounding; measurements: docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ehrpose.models.layers import SplitPadConv2d
+
+_ACTS = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
+_FUNCTIONS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+_TYPES = (torch.float32, torch.bfloat16)
+
+
+def why_no_kernels() -> str | None:
+    """Return why compiled kernels cannot be used here, or None if they can."""
+    try:
+        from ehrpose.models.compiled.threads import parallel_regions
+        from ehrpose.models.compiled.vector_code import Compiled  # noqa: F401
+    except ImportError:
+        return "they need llvmlite, which comes with numba: pip install numba"
+    return None if parallel_regions() is not None else "this build of torch has no GNU OpenMP of its own"
+
+
+def use_cpu_kernels(model: nn.Module) -> tuple[int, int]:
+    """Make the norms and depthwise convolutions of a model train in compiled kernels, in place.
+
+    Parameters, buffers and names stay. Kernels are used in training mode, on the CPU, in float32 or bfloat16, in
+    channels-last memory; elsewhere, and for shapes that do not fit, the layers are torch's.
+
+    Args:
+        model: A network. ReLU and ReLU6 right after a norm become part of it.
+
+    Returns:
+        Numbers of norms and of depthwise convolutions.
+    """
+    norms = convs = 0
+    for module in list(model.modules()):
+        pairs = dict(getattr(module, "norm_acts", {}))
+        if isinstance(module, nn.Sequential):
+            names = list(module._modules)
+            pairs = dict(zip(names, names[1:]))
+        for name, child in list(module.named_children()):
+            if type(child) is nn.BatchNorm2d and child.affine and child.track_running_stats:
+                norm = KernelNorm.of(child)
+                act = _ACTS.get(type(getattr(module, pairs[name]))) if name in pairs else None
+                if act is not None:
+                    norm.act = act
+                    setattr(module, pairs[name], nn.Identity())
+                setattr(module, name, norm)
+                norms += 1
+            elif isinstance(child, SplitPadConv2d) and child.is_depthwise and child.in_channels % 16 == 0:
+                child.with_kernel = True
+                convs += 1
+    return norms, convs
+
+
+class KernelNorm(nn.BatchNorm2d):
+    """``BatchNorm2d`` followed by the activation ``act``, a name of ``ehrpose.models.compiled.norm_code.BOUNDS``."""
+
+    act = "none"
+
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d) -> KernelNorm:
+        """Return a norm that shares everything with another."""
+        new = cls(norm.num_features, norm.eps, norm.momentum)
+        new._parameters, new._buffers = norm._parameters, norm._buffers
+        return new.train(norm.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and self._fits(x)):
+            return _FUNCTIONS[self.act](super().forward(x))
+        from ehrpose.models.compiled.norm import NormAct
+
+        statistics: list[np.ndarray] = []
+        result = NormAct.apply(x, self.weight, self.bias, self.eps, self.act, statistics)
+        self._follow(statistics, x.numel() // x.shape[1])
+        return result
+
+    def _follow(self, statistics: list[np.ndarray], count: int) -> None:
+        """Update the running statistics."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        mean, variance = statistics
+        with torch.no_grad():
+            self.running_mean.lerp_(torch.from_numpy(mean).float(), self.momentum)
+            self.running_var.lerp_(torch.from_numpy(variance * count / (count - 1)).float(), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+
+    def _fits(self, x: Tensor) -> bool:
+        from ehrpose.models.compiled.norm import rows_together
+
+        if x.device.type != "cpu" or x.dim() != 4 or x.dtype not in _TYPES or self.momentum is None:
+            return False
+        pixels = x.numel() // x.shape[1]
+        return (
+            self.weight.dtype == torch.float32
+            and pixels > 1
+            and pixels % rows_together(x.shape[1]) == 0
+            and x.is_contiguous(memory_format=torch.channels_last)
+        )
