@@ -5,7 +5,6 @@ The values are those of torch's layers up to rounding; measurements: docs/benchm
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -77,22 +76,18 @@ class KernelNorm(nn.BatchNorm2d):
             return _FUNCTIONS[self.act](super().forward(x))
         from ehrpose.models.compiled.norm import NormAct
 
-        statistics: list[np.ndarray] = []
-        result = NormAct.apply(x, self.weight, self.bias, self.eps, self.act, statistics)
-        self._follow(statistics, x.numel() // x.shape[1])
-        return result
-
-    def _follow(self, statistics: list[np.ndarray], count: int) -> None:
-        """Update the running statistics."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.momentum is not None
-        mean, variance = statistics
-        with torch.no_grad():
-            self.running_mean.lerp_(torch.from_numpy(mean).float(), self.momentum)
-            self.running_var.lerp_(torch.from_numpy(variance * count / (count - 1)).float(), self.momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked.add_(1)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return NormAct.apply(
+            x,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            self.momentum,
+            self.eps,
+            self.act,
+        )
 
     def _fits(self, x: Tensor) -> bool:
         from ehrpose.models.compiled.norm import rows_together

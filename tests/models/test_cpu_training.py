@@ -57,8 +57,8 @@ def test_a_norm_and_its_activation_are_those_of_torch(dtype, act, shape):
     edge = (expected.detach().abs() < 1e-3) | ((expected.detach() - 6).abs() < 1e-3)
     gradient = gradient.masked_fill(edge & (expected.detach() != 0) & (expected.detach() != 6), 0)
     expected.backward(gradient.double())
-    statistics = []
-    result = NormAct.apply(x, norm.weight, norm.bias, norm.eps, act, statistics)
+    running = (norm.running_mean, norm.running_var)
+    result = NormAct.apply(x, norm.weight, norm.bias, *running, norm.momentum, norm.eps, act)
     result.backward(gradient)
     limit = ERRORS[dtype] * (10 if dtype == torch.float32 else 1)  # the mean is large
     assert result.dtype == dtype
@@ -67,9 +67,8 @@ def test_a_norm_and_its_activation_are_those_of_torch(dtype, act, shape):
     assert error(x.grad, exact_x.grad) < limit
     assert error(norm.weight.grad, exact.weight.grad) < 1e-4
     assert error(norm.bias.grad, exact.bias.grad) < 1e-4
-    mean, variance = statistics
-    np.testing.assert_allclose(mean, exact_x.detach().mean((0, 2, 3)), rtol=1e-6)
-    np.testing.assert_allclose(variance, exact_x.detach().var((0, 2, 3), unbiased=False), rtol=1e-4)
+    np.testing.assert_allclose(norm.running_mean, exact.running_mean, rtol=1e-6)
+    np.testing.assert_allclose(norm.running_var, exact.running_var, rtol=1e-4)
 
 
 @needs_kernels
@@ -115,7 +114,7 @@ def test_nan_and_infinity_are_passed_on():
         for bad in (float("nan"), float("inf")):
             x = channels_last(1, 32, 4, 4, dtype=dtype).detach()
             x[0, 3, 1, 1] = bad
-            result = NormAct.apply(x, torch.ones(32), torch.zeros(32), 1e-5, "relu", [])
+            result = NormAct.apply(x, *torch.ones(4, 32), 0.1, 1e-5, "relu")
             assert result[0, 3].isnan().all()
             assert result[0, :3].isfinite().all()
             assert result[0, 4:].isfinite().all()
@@ -134,7 +133,7 @@ def test_the_number_of_threads_changes_no_bit():
             conv = SplitPadConv2d(48, 48, 5, 2, 48)
             conv.weight.data.copy_(torch.linspace(-1, 1, conv.weight.numel()).reshape(conv.weight.shape))
             conv.with_kernel = True
-            y = NormAct.apply(x, weight, bias, 1e-5, "relu", [])
+            y = NormAct.apply(x, weight, bias, *torch.ones(2, 24), 0.1, 1e-5, "relu")
             z = conv(torch.cat([y, y], 1))
             z.square().sum().backward()
             results.append([x.grad, weight.grad, bias.grad, conv.weight.grad, z.detach()])

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ehrpose.models.compiled import depthwise_code
 from ehrpose.models.compiled.depthwise_code import Window
-from ehrpose.models.compiled.threads import run
+from ehrpose.models.compiled.threads import run_parallel
 from ehrpose.models.compiled.vector_code import LANES
 
 
@@ -33,7 +32,7 @@ class Depthwise(torch.autograd.Function):
         window = Window(kernel, stride, before)
         height, width = ((side + before + after - kernel) // stride + 1 for side in x.shape[2:])
         result = torch.empty((*x.shape[:2], height, width), dtype=x.dtype, memory_format=torch.channels_last)
-        weights = np.ascontiguousarray(weight.numpy().reshape(x.shape[1], -1).T)
+        weights = weight.flatten(1).t().contiguous()
         _run("forward", window, after, x, None, result, weights)
         ctx.save_for_backward(x)
         ctx.window, ctx.after, ctx.weights, ctx.shape = window, after, weights, weight.shape
@@ -45,8 +44,7 @@ class Depthwise(torch.autograd.Function):
         gradient = gradients[0].to(x.dtype).contiguous(memory_format=torch.channels_last)
         result = torch.empty_like(x)
         parts = _run("backward", ctx.window, ctx.after, x, gradient, result, ctx.weights)
-        of_weights = torch.from_numpy(np.ascontiguousarray(parts.T)).reshape(ctx.shape)
-        return result, of_weights, None, None, None
+        return result, parts.t().reshape(ctx.shape), None, None, None
 
 
 def _run(
@@ -56,8 +54,8 @@ def _run(
     x: Tensor,
     gradient: Tensor | None,
     result: Tensor,
-    weights: np.ndarray,
-) -> np.ndarray:
+    weights: Tensor,
+) -> Tensor:
     """Run a kernel; return the gradient of the weights, (kernel * kernel, C), if it has one."""
     (images, channels), size = x.shape[:2], x.shape[2:]
     out_size = (result if gradient is None else gradient).shape[2:]
@@ -69,11 +67,11 @@ def _run(
     ]
     plane = (padded[0] * padded[1] + out_padded[0] * out_padded[1]) * LANES
     threads = torch.get_num_threads()
-    planes = np.empty(threads * plane, np.float32)
-    parts = np.empty((0 if gradient is None else images, weights.shape[0], channels), np.float32)
+    planes = torch.empty(threads * plane)
+    parts = torch.empty((0 if gradient is None else images, weights.shape[0], channels))
     groups = channels // LANES
     tensors = [0 if tensor is None else tensor.data_ptr() for tensor in (x, gradient, result)]
-    args = [0, 0, images * groups, groups, channels, *size, *out_size, *tensors, weights.ctypes.data]
-    args += [parts.ctypes.data, planes.ctypes.data, plane, *padded, *out_padded]
-    run(_kernel(name, x.dtype == torch.bfloat16, window).address, args)
+    args = [0, 0, images * groups, groups, channels, *size, *out_size, *tensors, weights.data_ptr()]
+    args += [parts.data_ptr(), planes.data_ptr(), plane, *padded, *out_padded]
+    run_parallel(_kernel(name, x.dtype == torch.bfloat16, window).address, args)
     return parts.sum(0)

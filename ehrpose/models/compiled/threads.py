@@ -10,15 +10,14 @@ import ctypes
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Callable
+from typing import Any
 
-import numpy as np
 import torch
 
 
 @lru_cache(maxsize=None)
-def parallel_regions() -> Callable[[int, int], None] | None:
-    """Return a function that runs a C function (address) over an argument (address) on torch's threads.
+def parallel_regions() -> Any:
+    """Return libgomp's function that runs a C function over an argument on some threads, or None.
 
     None: torch does not bring a libgomp along.
     """
@@ -35,15 +34,30 @@ def parallel_regions() -> Callable[[int, int], None] | None:
             start: Any = ctypes.CDLL(path).GOMP_parallel
             start.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
             start.restype = None
-            return lambda function, data: start(function, data, torch.get_num_threads(), 0)
+            return start
     return None
 
 
+@lru_cache(maxsize=None)
+def _array_type(size: int) -> Any:
+    return ctypes.c_int64 * size
+
+
+@lru_cache(maxsize=None)
+def _function(address: int) -> Any:
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+
+
 def run(function: int, args: Sequence[int]) -> None:
-    """Run a compiled function on torch's threads; each is given the address of the same int64 array."""
-    array, start = np.array(args, np.int64), parallel_regions()
+    """Run a compiled function, by its address, over an int64 array."""
+    _function(function)(_array_type(len(args))(*args))
+
+
+def run_parallel(function: int, args: Sequence[int]) -> None:
+    """Run a compiled function on torch's threads, all over the same int64 array."""
+    start = parallel_regions()
     if start is None:
         raise RuntimeError(
             "torch brings no GNU OpenMP along: expected cpu_training.why_no_kernels to be asked first"
         )
-    start(function, array.ctypes.data)
+    start(function, _array_type(len(args))(*args), torch.get_num_threads(), 0)

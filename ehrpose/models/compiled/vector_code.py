@@ -7,7 +7,7 @@ overlap. bfloat16 is the upper half of a float32, so loading is a shift; storing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,9 @@ from llvmlite import binding, ir
 LANES = 16
 INT = ir.IntType(64)
 FLOAT = ir.FloatType()
+DOUBLE = ir.DoubleType()
 FLOATS = ir.VectorType(FLOAT, LANES)
+_DOUBLES = ir.VectorType(DOUBLE, LANES)
 _BITS = ir.VectorType(ir.IntType(32), LANES)
 _HALVES = ir.VectorType(ir.IntType(16), LANES)
 # a * b + c in one instruction, rounded once.
@@ -171,6 +173,52 @@ class VectorCode:
         rounded = builder.select(builder.fcmp_unordered("uno", value, value), _all_bits(0x7FC00000), rounded)
         halves = builder.trunc(builder.lshr(rounded, _all_bits(16)), _HALVES)
         builder.store(halves, self._pointer(address, index, ir.IntType(16), _HALVES), align=2)
+
+    # Single numbers, in float64.
+
+    def element(self, address: Any, index: Any) -> Any:
+        """Return an element of the tensor at an address, as float32."""
+        if not self.half:
+            return self.builder.load(self._pointer(address, index, FLOAT, FLOAT), align=4)
+        half = self.builder.load(self._pointer(address, index, ir.IntType(16), ir.IntType(16)), align=2)
+        wide = self.builder.shl(self.builder.zext(half, ir.IntType(32)), ir.IntType(32)(16))
+        return self.builder.bitcast(wide, FLOAT)
+
+    def number(self, address: Any, index: Any, kind: Any = FLOAT) -> Any:
+        """Return a float32 (or float64) from the array at an address, as float64."""
+        value = self.builder.load(self._pointer(address, index, kind, kind), align=4)
+        return value if kind is DOUBLE else self.builder.fpext(value, DOUBLE)
+
+    def set_number(self, address: Any, index: Any, value: Any, kind: Any = FLOAT) -> None:
+        """Write a float32 or float64 to a float32 (or float64) array."""
+        if kind is FLOAT and value.type is DOUBLE:
+            value = self.builder.fptrunc(value, FLOAT)
+        self.builder.store(value, self._pointer(address, index, kind, kind), align=4)
+
+    def sum_of(self, values: Callable[[Any], Any], count: Any) -> Any:
+        """Return the sum of ``values(index)`` over indices below ``count``, float64."""
+        with self.builder.goto_entry_block():
+            place = self.builder.alloca(DOUBLE)
+        self.builder.store(DOUBLE(0.0), place)
+        with self.loop(0, count) as index:
+            self.builder.store(self.builder.fadd(self.builder.load(place), values(index)), place)
+        return self.builder.load(place)
+
+    def add_rows(self, source: Any, target: Any, rows: Any, columns: Any) -> None:
+        """Write the sums of the rows of a float32 array to a float64 one; the columns are a multiple of 16."""
+        builder = self.builder
+        with builder.goto_entry_block():
+            place = builder.alloca(_DOUBLES)
+        with self.loop(0, columns, LANES) as column:
+            builder.store(ir.Constant(_DOUBLES, [ir.Constant(DOUBLE, 0.0)] * LANES), place)
+            with self.loop(0, rows) as row:
+                values = self.floats(source, self.plus(self.times(row, columns), column))
+                builder.store(builder.fadd(builder.load(place), builder.fpext(values, _DOUBLES)), place)
+            builder.store(builder.load(place), self._pointer(target, column, DOUBLE, _DOUBLES), align=8)
+
+    def as_double(self, name: str) -> Any:
+        """Return an argument that holds the bits of a float64."""
+        return self.builder.bitcast(self.args[name], DOUBLE)
 
     def _pointer(self, address: Any, index: Any, element: Any, kind: Any) -> Any:
         start = self.builder.inttoptr(address, element.as_pointer())
