@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ehrpose.config import resolve
+from ehrpose.datasets.one_piece import OnePiece
 from ehrpose.engine import compat
 from ehrpose.engine.allocator import keep_freed_memory
 from ehrpose.engine.batch_size import AUTO_BATCH
@@ -156,14 +157,16 @@ class PoseRunner(Runner):
         dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
         """Build a data loader whose randomness depends only on seed, epoch, rank and position."""
-        if isinstance(dataloader, DataLoader) or seed is None:
-            return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        if seed is None:
+            return _in_one_piece(Runner.build_dataloader(dataloader, seed, diff_rank_seed))
         seeded = dict(dataloader)
         if isinstance(dataloader["dataset"], dict) and isinstance(dataloader["sampler"], dict):
             seeded["dataset"] = {"type": SeededDataset, "dataset": dataloader["dataset"]}
             seeded["sampler"] = {"type": SeededSampler, "sampler": dataloader["sampler"],
                                  "item_seed": seed, "rank": get_rank()}  # fmt: skip
-        return Runner.build_dataloader(seeded, seed, diff_rank_seed)
+        return _in_one_piece(Runner.build_dataloader(seeded, seed, diff_rank_seed))
 
     def train(self) -> nn.Module:
         self._check_loaders("train", "val")
@@ -243,6 +246,11 @@ class PoseRunner(Runner):
             return
         with checkpoint_beside(os.path.join(out_dir, filename)) as partial:
             super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
+
+
+def _in_one_piece(loader: DataLoader) -> DataLoader:
+    loader.collate_fn = OnePiece(loader.collate_fn)
+    return loader
 
 
 def build_runner(

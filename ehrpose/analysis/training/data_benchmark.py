@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ehrpose.config import load_config, resolve
+from ehrpose.datasets.one_piece import OnePiece
 from ehrpose.datasets.transforms import BottomUpAffine, EncodeTargets, LoadImage, PackPose, RandomFlip
 from ehrpose.datasets.transforms.geometry import _drop_outside, _warp_people
 from ehrpose.datasets.transforms.loading import OTHER_PHOTO
@@ -28,6 +29,7 @@ from ehrpose.registry import DATASETS
 
 CPU = torch.device("cpu")
 WARM_UP = 2  # batches
+ONE_PIECE = "in one piece"
 
 
 class PlainAffine(BottomUpAffine):
@@ -168,7 +170,12 @@ class DataBenchmark:
         points = {id(encode): EncodeTargets(self.codec)}
         self.steps: dict[str, list[Callable]] = {
             name: [table.get(id(step), step) for step in ours]
-            for name, table in (("plain", replaced), ("heatmaps sent", with_maps), ("points sent", points))
+            for name, table in (
+                ("plain", replaced),
+                ("heatmaps sent", with_maps),
+                ("points sent", points),
+                (ONE_PIECE, points),
+            )
         }
 
     def batch(self, name: str, items: Sequence[Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -195,7 +202,11 @@ class DataBenchmark:
         """Return samples per second from one worker, and ms per sample that the main process then needs."""
         samples = _Samples(self.dataset, self.steps[name], (WARM_UP + self.num_batches) * self.batch_size)
         loader = DataLoader(
-            samples, self.batch_size, num_workers=1, collate_fn=list, worker_init_fn=_one_thread
+            samples,
+            self.batch_size,
+            num_workers=1,
+            collate_fn=OnePiece(list) if name == ONE_PIECE else list,
+            worker_init_fn=_one_thread,
         )
         batches = iter(loader)
         kept = [next(batches) for _ in range(WARM_UP)]
@@ -276,7 +287,8 @@ def print_data_benchmark(
     for name, runs in measured.items():
         rate = statistics.median(rate for rate, _ in runs)
         print(f"{name:<16}{rate:>10.1f}{rate / base:>8.2f}{statistics.median(ms for _, ms in runs):>41.2f}")
-    tables = {name: benchmark.steps_ms(name, num_items) for name in benchmark.steps}
+    # The steps of what is sent in one piece are those of "points sent".
+    tables = {name: benchmark.steps_ms(name, num_items) for name in benchmark.steps if name != ONE_PIECE}
     print(
         f"\nms per sample by step, in one process\n{'step':<20}" + "".join(f"{name:>16}" for name in tables)
     )
