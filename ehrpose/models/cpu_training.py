@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from ehrpose.models.layers import SplitPadConv2d
 
-_ACTS = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
-_FUNCTIONS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+_ACTS = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu"}
+_FUNCTIONS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6, "silu": F.silu}
 _TYPES = (torch.float32, torch.bfloat16)
 
 
@@ -33,7 +33,7 @@ def use_cpu_kernels(model: nn.Module) -> tuple[int, int]:
     channels-last memory; elsewhere, and for shapes that do not fit, the layers are torch's.
 
     Args:
-        model: A network. ReLU and ReLU6 right after a norm become part of it.
+        model: A network. ReLU, ReLU6 and SiLU right after a norm become part of it.
 
     Returns:
         Numbers of norms and of depthwise convolutions.
@@ -60,7 +60,7 @@ def use_cpu_kernels(model: nn.Module) -> tuple[int, int]:
 
 
 class KernelNorm(nn.BatchNorm2d):
-    """``BatchNorm2d`` followed by the activation ``act``, a name of ``ehrpose.models.compiled.norm_code.BOUNDS``."""
+    """``BatchNorm2d`` followed by the activation ``act``, a name of ``ehrpose.models.compiled.norm_code.ACTS``."""
 
     act = "none"
 

@@ -16,7 +16,7 @@ from ehrpose.models.cpu_training import KernelNorm, use_cpu_kernels, why_no_kern
 from ehrpose.models.layers import BasicBlock, ConvBNAct, MBConv, SplitPadConv2d
 
 needs_kernels = pytest.mark.skipif(why_no_kernels() is not None, reason=str(why_no_kernels()))
-ACTS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+ACTS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6, "silu": F.silu}
 # Largest error against float64, as a share of the largest value: rounding of the result's type.
 ERRORS = {torch.float32: 2e-6, torch.bfloat16: 5e-3}
 
@@ -104,6 +104,27 @@ def test_a_depthwise_convolution_is_that_of_torch(
     assert error(result, expected) < ERRORS[dtype]
     assert error(x.grad, exact_x.grad) < ERRORS[dtype]
     assert error(weight.grad, exact_weight.grad) < ERRORS[dtype]
+
+
+@needs_kernels
+def test_the_sigmoid_is_exact_over_all_numbers_that_matter():
+    from ehrpose.models.compiled.threads import run
+    from ehrpose.models.compiled.vector_code import LANES, Compiled, VectorCode
+
+    code = VectorCode("sigmoids", ("x", "result", "count"), half=False)
+    with code.loop(0, code.args["count"], LANES) as index:
+        code.set_floats(code.args["result"], index, code.sigmoid(code.floats(code.args["x"], index)))
+    compiled = Compiled(code)
+    x = torch.cat([torch.linspace(-110, 110, 1 << 16), torch.linspace(-2, 2, 1 << 16), torch.zeros(LANES)])
+    x[-4:] = torch.tensor([float("inf"), -float("inf"), float("nan"), -0.0])
+    result = torch.empty_like(x)
+    run(compiled.address, [x.data_ptr(), result.data_ptr(), len(x)])
+    exact = torch.sigmoid(x[:-4].double())
+    assert float(((result[:-4] - exact) / exact)[exact > 1e-37].abs().max()) < 2.5e-7
+    assert float((result[:-4] - exact).abs().max()) < 1.3e-7
+    assert result[-4:-2].tolist() == [1.0, pytest.approx(0, abs=1e-37)]
+    assert result[-2].isnan()
+    assert result[-1] == 0.5
 
 
 @needs_kernels
@@ -234,10 +255,10 @@ def test_what_does_not_fit_is_computed_by_torch(make, monkeypatch):
 
 def test_norms_of_other_kinds_stay():
     model = nn.Sequential(
-        nn.BatchNorm2d(16, affine=False), nn.SyncBatchNorm(16), nn.BatchNorm2d(16), nn.SiLU()
+        nn.BatchNorm2d(16, affine=False), nn.SyncBatchNorm(16), nn.BatchNorm2d(16), nn.GELU()
     )
     assert use_cpu_kernels(model) == (1, 0)
-    assert isinstance(model[3], nn.SiLU)
+    assert isinstance(model[3], nn.GELU)
     assert model[2].act == "none"
 
 

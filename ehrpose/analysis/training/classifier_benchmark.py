@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ehrpose.config import load_config, resolve
 from ehrpose.counted import counted
 from ehrpose.engine.allocator import keep_freed_memory
+from ehrpose.models.cpu_training import use_cpu_kernels, why_no_kernels
 from ehrpose.registry import MODELS
 
 
@@ -27,6 +28,7 @@ class Contender:
         network: Returns logits of images.
         dtype: ``torch.float32``, or the type of autocast.
         channels_last: Memory format of weights and images.
+        kernels: Train norms and depthwise convolutions in compiled kernels.
         seconds: One entry per step.
     """
 
@@ -34,9 +36,12 @@ class Contender:
     network: nn.Module
     dtype: torch.dtype
     channels_last: bool
+    kernels: bool = False
     seconds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.kernels:
+            use_cpu_kernels(self.network)
         self.network.to(memory_format=self._format()).train()  # type: ignore[call-overload]
         self._optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
 
@@ -44,6 +49,8 @@ class Contender:
     def form(self) -> str:
         """Precision and memory format in words."""
         precision = "fp32" if self.dtype == torch.float32 else "bf16"
+        if self.kernels:
+            return f"{precision}, kernels"
         return f"{precision}, channels_last" if self.channels_last else precision
 
     def step(self, images: Tensor, labels: Tensor) -> float:
@@ -62,7 +69,9 @@ class Contender:
 
 
 def contenders(config: str, rival: str, num_classes: int = 1000) -> list[Contender]:
-    """Return ours and timm's in float32 and bfloat16, in both memory formats; timm's only if it is installed.
+    """Return ours and timm's in float32 and bfloat16, in both memory formats, and ours with compiled kernels.
+
+    timm's only if it is installed.
 
     Args:
         config: Config of a classifier.
@@ -81,6 +90,8 @@ def contenders(config: str, rival: str, num_classes: int = 1000) -> list[Contend
     for dtype in (torch.float32, torch.bfloat16):
         for channels_last in (False, True):
             found += [Contender(name, make(), dtype, channels_last) for name, make in makers]
+        if why_no_kernels() is None:
+            found.append(Contender("ehrpose", makers[0][1](), dtype, True, kernels=True))
     return found
 
 

@@ -76,7 +76,7 @@ class NormAct(torch.autograd.Function):
     """Batch norm over a tensor in channels-last memory with the batch's statistics, then an activation.
 
     The arguments of ``apply`` are a (B, C, h, w) float32 or bfloat16 tensor, the (C,) float32 weight, bias, running
-    mean and running variance, which are updated in place, the momentum, epsilon, and a name of ``norm_code.BOUNDS``.
+    mean and running variance, which are updated in place, the momentum, epsilon, and a name of ``norm_code.ACTS``.
     The result has the type and layout of the input. B * h * w is a multiple of ``rows_together(C)``, at least 2.
     """
 

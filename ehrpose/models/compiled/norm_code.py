@@ -21,8 +21,29 @@ ARGUMENTS = (
 # Rows of the table, float32, as long as the long rows. After them lie the deviations of the channels, float64.
 SCALE, SHIFT, MEAN, SLOPE, CONSTANT = range(5)
 TABLE_ROWS = 5
-# Lower and upper bound of each activation's output.
-BOUNDS = {"none": (None, None), "relu": (0.0, None), "relu6": (0.0, 6.0)}
+# Activations; of those that clip their input, the bounds.
+_BOUNDS: dict[str, tuple[float | None, float | None]] = {
+    "none": (None, None),
+    "relu": (0.0, None),
+    "relu6": (0.0, 6.0),
+}
+ACTS = (*_BOUNDS, "silu")
+
+
+def _activated(code: VectorCode, value: Any, act: str) -> Any:
+    """Return the activation of a vector."""
+    if act == "silu":
+        return code.product(value, code.sigmoid(value))
+    return code.clipped(value, *_BOUNDS[act])
+
+
+def _passed(code: VectorCode, gradient: Any, before: Any, act: str) -> Any:
+    """Return the gradient before an activation, given that after it and the activation's input."""
+    if act == "silu":
+        gate = code.sigmoid(before)
+        slope = code.fused(before, code.minus(code.constant(1.0), gate), code.constant(1.0))
+        return code.product(gradient, code.product(gate, slope))
+    return code.inside(gradient, before, *_BOUNDS[act])
 
 
 def begin(half: bool) -> Compiled:
@@ -97,12 +118,11 @@ def _total(code: VectorCode, kind: int, channel: Any) -> Any:
 
 def gradient_sums(half: bool, act: str) -> Compiled:
     """Sums of the gradient before the activation, and of it times x - table[MEAN], per column of a block."""
-    bounds = BOUNDS[act]
 
     def of_tile(code: VectorCode, columns: Any, start: Any, sums: tuple[Any, Any]) -> None:
         x = code.elements(code.args["x"], start)
         gradient = code.elements(code.args["gradient"], start)
-        passed = code.inside(gradient, code.fused(x, columns[0], columns[1]), *bounds)
+        passed = _passed(code, gradient, code.fused(x, columns[0], columns[1]), act)
         code.set(sums[0], code.total(code.get(sums[0]), passed))
         code.set(sums[1], code.fused(passed, code.minus(x, columns[2]), code.get(sums[1])))
 
@@ -155,7 +175,7 @@ def normalise(half: bool, act: str) -> Compiled:
 
     def of_vector(code: VectorCode, table: Any, start: Any) -> Any:
         x = code.elements(code.args["x"], start)
-        return code.clipped(code.fused(x, table(SCALE), table(SHIFT)), *BOUNDS[act])
+        return _activated(code, code.fused(x, table(SCALE), table(SHIFT)), act)
 
     return _elementwise("normalise", half, of_vector)
 
@@ -166,7 +186,7 @@ def input_gradient(half: bool, act: str) -> Compiled:
     def of_vector(code: VectorCode, table: Any, start: Any) -> Any:
         x, scale = code.elements(code.args["x"], start), table(SCALE)
         gradient = code.elements(code.args["gradient"], start)
-        passed = code.inside(gradient, code.fused(x, scale, table(SHIFT)), *BOUNDS[act])
+        passed = _passed(code, gradient, code.fused(x, scale, table(SHIFT)), act)
         return code.fused(
             passed, scale, code.fused(code.minus(x, table(MEAN)), table(SLOPE), table(CONSTANT))
         )

@@ -7,6 +7,7 @@ overlap. bfloat16 is the upper half of a float32, so loading is a shift; storing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -144,6 +145,27 @@ class VectorCode:
                 beyond = self.builder.fcmp_ordered(sign, tested, self.constant(bound))
                 value = self.builder.select(beyond, self.constant(0.0), value)
         return value
+
+    def sigmoid(self, value: Any) -> Any:
+        """Return 1 / (1 + exp(-value)), within two units in the last place of float32; NaN stays NaN.
+
+        exp(-x) = 2^n exp(r): n is the nearest whole number to -x / ln 2, which leaves r from -0.35 to 0.35 for a
+        polynomial. Adding 1.5 * 2^23 to a float32 rounds it, and its last bits are the whole number.
+        """
+        builder, shifter = self.builder, self.constant(1.5 * 2**23)
+        x = self.clipped(self.product(value, self.constant(-1.0)), -87.0, 88.0)
+        shifted = self.fused(x, self.constant(1 / math.log(2)), shifter)
+        whole = builder.fsub(shifted, shifter)
+        # ln 2 in two parts, of which the first times n is exact.
+        r = self.fused(whole, self.constant(-0.693359375), x)
+        r = self.fused(whole, self.constant(0.693359375 - math.log(2)), r)
+        power = self.constant(1 / math.factorial(7))
+        for term in range(6, -1, -1):
+            power = self.fused(power, r, self.constant(1 / math.factorial(term)))
+        exponent = builder.shl(builder.bitcast(shifted, _BITS), _all_bits(23))
+        power = builder.bitcast(builder.add(builder.bitcast(power, _BITS), exponent), FLOATS)
+        result = builder.fdiv(self.constant(1.0), self.total(self.constant(1.0), power))
+        return builder.select(builder.fcmp_unordered("uno", value, value), value, result)
 
     def floats(self, address: Any, index: Any) -> Any:
         """Return 16 float32 from the array at an address."""
