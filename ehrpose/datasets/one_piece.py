@@ -31,7 +31,7 @@ class OnePiece:
         collate: Function that makes a batch of a list of items.
     """
 
-    def __init__(self, collate: Callable[[Sequence[Any]], Any]):
+    def __init__(self, collate: Callable[..., Any]):
         self.collate = collate
 
     def __call__(self, items: Sequence[Any]) -> Any:
@@ -76,7 +76,7 @@ class _Packer(pickle.Pickler):
     def piece(self) -> Tensor:
         """Return the bytes of all tensors, in memory that other processes can map."""
         piece = torch.empty(0, dtype=torch.uint8)
-        piece.set_(torch.UntypedStorage._new_shared(max(self._size, 1)))  # type: ignore[call-overload]
+        piece.set_(torch.UntypedStorage._new_shared(max(self._size, 1)))
         for value in self._tensors:
             first, count, _, _ = self._places[id(value)]
             if count:
