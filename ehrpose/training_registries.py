@@ -43,6 +43,7 @@ MODELS = _child(
     "ehrpose.models.distilled_estimator",
     "ehrpose.models.teachers",
     "ehrpose.models.losses.classification",
+    "ehrpose.models.losses.map_distillation",
     "ehrpose.models.heads.segmentation",
     "ehrpose.models.backbones.hrnet",
     "ehrpose.models.necks.pass_through",
