@@ -5,6 +5,8 @@ The values are those of torch's layers up to rounding; measurements: docs/benchm
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,14 +18,23 @@ _FUNCTIONS = {"none": lambda x: x, "relu": F.relu, "relu6": F.relu6, "silu": F.s
 _TYPES = (torch.float32, torch.bfloat16)
 
 
+@lru_cache(maxsize=None)
 def why_no_kernels() -> str | None:
-    """Return why compiled kernels cannot be used here, or None if they can."""
+    """Return why compiled kernels cannot be used here, or None if they can: a small one is compiled and run."""
     try:
+        from ehrpose.models.compiled.norm import NormAct
         from ehrpose.models.compiled.threads import parallel_regions
-        from ehrpose.models.compiled.vector_code import Compiled  # noqa: F401
     except ImportError:
         return "they need llvmlite, which comes with numba: pip install numba"
-    return None if parallel_regions() is not None else "this build of torch has no GNU OpenMP of its own"
+    if parallel_regions() is None:
+        return "this build of torch has no GNU OpenMP of its own"
+    x = torch.arange(64.0).view(1, 32, 1, 2).contiguous(memory_format=torch.channels_last)
+    try:
+        result = NormAct.apply(x, *torch.ones(4, 32), 0.1, 1e-5, "none")
+    except (AttributeError, RuntimeError, TypeError) as error:  # llvmlite of another age
+        return f"llvmlite cannot compile them ({error}): pip install -U numba"
+    right = torch.allclose(result, F.batch_norm(x, None, None, training=True) + 1, atol=1e-4)
+    return None if right else "they compute other values than torch on this CPU: please report it"
 
 
 def use_cpu_kernels(model: nn.Module) -> tuple[int, int]:

@@ -273,6 +273,23 @@ def test_the_runner_uses_them_where_the_config_says_so(key, demo_config, small_o
     assert any(isinstance(module, KernelNorm) for module in runner.model.modules()) == key
 
 
+@needs_kernels
+def test_an_llvmlite_that_cannot_compile_them_is_named(monkeypatch):
+    from ehrpose.models.compiled import norm
+
+    def fail(*args):
+        raise AttributeError("no attribute 'create_pass_builder'")
+
+    monkeypatch.setattr(norm, "_plan", fail)
+    assert "llvmlite cannot compile them (no attribute" in str(why_no_kernels.__wrapped__())
+    monkeypatch.undo()
+    monkeypatch.setattr(norm.NormAct, "apply", lambda x, *args: x)
+    assert "other values than torch" in str(why_no_kernels.__wrapped__())
+    monkeypatch.undo()
+    monkeypatch.setattr("ehrpose.models.compiled.threads.parallel_regions", lambda: None)
+    assert "no GNU OpenMP" in str(why_no_kernels.__wrapped__())
+
+
 def test_without_llvmlite_the_run_says_so(demo_config, small_options, tmp_path, monkeypatch, caplog):
     from ehrpose.config import load_config
     from ehrpose.engine import runner as runner_module

@@ -279,4 +279,3 @@ class Compiled:
         self._engine = binding.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         self.address: int = self._engine.get_function_address(code.name)
-        self.assembly = machine.emit_assembly(module)
