@@ -12,6 +12,7 @@ from ehrpose.analysis.training.data_benchmark import DataBenchmark
 from ehrpose.analysis.training.startup_benchmark import print_startup_times
 from ehrpose.analysis.training.train_benchmark import TrainBenchmark, variants
 from ehrpose.config import load_config, resolve
+from ehrpose.models.cpu_training import why_no_kernels
 
 
 @pytest.fixture
@@ -78,11 +79,21 @@ def test_mosaic_finds_its_other_photos_and_several_pipelines_are_refused(root, c
 def test_every_form_of_a_training_step_runs(config):
     benchmark = TrainBenchmark(config, batch_size=1, device="cpu")
     forms = variants("cpu")
-    assert [form.name for form in forms] == ["fp32", "fp32, channels_last", "bf16", "bf16, channels_last"]
+    expected = [
+        "fp32",
+        "fp32, channels_last",
+        "fp32, kernels",
+        "bf16",
+        "bf16, channels_last",
+        "bf16, kernels",
+    ]
+    with_kernels = why_no_kernels() is None
+    assert [form.name for form in forms] == [n for n in expected if with_kernels or "kernels" not in n]
     benchmark.measure(forms, rounds=1)
     assert all(len(form.seconds) == 1 for form in forms)
-    gradients = [parameter.grad for parameter in benchmark.model.parameters()]
-    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+    for model in [benchmark.model, *([benchmark.with_kernels] if with_kernels else [])]:
+        gradients = [parameter.grad for parameter in model.parameters()]
+        assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_training_benchmark_prints_a_row_for_each_form(root, config, capsys):
@@ -90,7 +101,7 @@ def test_training_benchmark_prints_a_row_for_each_form(root, config, capsys):
         [config, "--batch-size", "1", "--rounds", "1", "--device", "cpu"]
     )
     printed = capsys.readouterr().out
-    assert printed.count("demo_synthetic-128") == 4
+    assert printed.count("demo_synthetic-128") == (6 if why_no_kernels() is None else 4)
 
 
 def test_startup_benchmark_names_each_part_in_order(demo_config, capsys):
