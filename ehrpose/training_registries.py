@@ -84,6 +84,7 @@ TRANSFORMS = _child(
 )
 METRICS = _child(root.METRICS, "ehrpose.evaluation")
 HOOKS = _child(root.HOOKS, "ehrpose.engine")
+OPTIMIZERS = _child(root.OPTIMIZERS, "ehrpose.engine.muon")
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "ehrpose.engine")
 LOOPS = _child(root.LOOPS, "ehrpose.engine")
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS, "mmengine.dataset", "ehrpose.engine")

@@ -66,19 +66,28 @@ class SideLoss(nn.Module):
         if not paired:
             return 0 * heatmaps.sum(), heatmaps.new_zeros(())
         own_index, mirror_index = index[:, :, paired], index[:, :, mirrored]  # (B, P, S)
-        difference = heatmaps[:, paired] - heatmaps[:, mirrored]
-        if self.radius:
-            size = 2 * self.radius + 1
-            # Pixels beyond the border do not count.
-            difference = F.avg_pool2d(difference, size, 1, self.radius, count_include_pad=False)
-        at = own_index.clamp(min=0).transpose(1, 2)  # (B, S, P)
-        found = difference.flatten(2).gather(2, at).transpose(1, 2)  # (B, P, S)
+        flip = list(flip_indices)
+        own = self._around(heatmaps, index)
+        # Each map where its mirror type lies, put in the order of that type.
+        other = self._around(heatmaps, index[:, :, flip])[:, :, flip]
+        found = (own - other)[:, :, paired]  # (B, P, S)
         share = self._share(own_index, mirror_index, heatmaps.shape[3]) * (own_index >= 0)
         total = share.sum().clamp(min=1e-6)
         loss = (F.softplus(-self.scale * found) * share).sum() / total
         with torch.no_grad():
             right = ((found > 0) * share).sum() / total
         return self.weight * loss, right
+
+    def _around(self, heatmaps: Tensor, index: Tensor) -> Tensor:
+        """Return the (B, P, K) means of each map over the pixels around ``index``; those beyond the border do not count."""
+        height, width = heatmaps.shape[2:]
+        offsets = torch.arange(-self.radius, self.radius + 1, device=index.device)
+        y = (index // width)[..., None, None] + offsets[:, None]
+        x = (index % width)[..., None, None] + offsets
+        inside = ((y >= 0) & (y < height) & (x >= 0) & (x < width)).flatten(3)  # (B, P, K, R)
+        at = torch.where(inside, (y * width + x).flatten(3), 0).transpose(1, 2)  # (B, K, P, R)
+        found = heatmaps.flatten(2).gather(2, at.flatten(2)).view(at.shape).transpose(1, 2)
+        return (found * inside).sum(dim=3) / inside.sum(dim=3).clamp(min=1)
 
     def _share(self, own: Tensor, mirror: Tensor, width: int) -> Tensor:
         """Return the (B, P, S) weight of each keypoint, by its distance to the mirror keypoints of all people."""
