@@ -40,8 +40,8 @@ def why_no_kernels() -> str | None:
 def use_cpu_kernels(model: nn.Module) -> tuple[int, int]:
     """Make the norms and depthwise convolutions of a model train in compiled kernels, in place.
 
-    Parameters, buffers and names stay. Kernels are used in training mode, on the CPU, in float32 or bfloat16, in
-    channels-last memory; elsewhere, and for shapes that do not fit, the layers are torch's.
+    Parameters, buffers and names stay. Kernels are used in training mode and in frozen stages before it, on the CPU, in
+    float32 or bfloat16, in channels-last memory; elsewhere, and for shapes that do not fit, the layers are torch's.
 
     Args:
         model: A network. ReLU, ReLU6 and SiLU right after a norm become part of it.
@@ -83,6 +83,11 @@ class KernelNorm(nn.BatchNorm2d):
         return new.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self._is_frozen_before(x) and self._fits(x):
+            from ehrpose.models.compiled.norm import fixed_norm_act
+
+            fixed = (self.weight, self.bias, self.running_mean, self.running_var, self.eps, self.act)
+            return fixed_norm_act(x, *fixed)
         if not (self.training and self._fits(x)):
             return _FUNCTIONS[self.act](super().forward(x))
         from ehrpose.models.compiled.norm import NormAct
@@ -99,6 +104,11 @@ class KernelNorm(nn.BatchNorm2d):
             self.eps,
             self.act,
         )
+
+    def _is_frozen_before(self, x: Tensor) -> bool:
+        """Return whether this belongs to the frozen stages of a model that trains, where no gradient arrives."""
+        frozen = not (self.training or self.weight.requires_grad or self.bias.requires_grad or x.requires_grad)
+        return frozen and torch.is_grad_enabled() and self.running_mean is not None
 
     def _fits(self, x: Tensor) -> bool:
         from ehrpose.models.compiled.norm import rows_together

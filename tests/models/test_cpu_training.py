@@ -73,6 +73,33 @@ def test_a_norm_and_its_activation_are_those_of_torch(dtype, act, shape):
 
 @needs_kernels
 @pytest.mark.parametrize("dtype", list(ERRORS))
+@pytest.mark.parametrize("act", list(ACTS))
+@pytest.mark.parametrize("shape", [(3, 24, 16, 16), (2, 17, 8, 4), (4, 1152, 3, 5), (2, 40, 96, 64)])
+def test_a_frozen_norm_is_that_of_torch(dtype, act, shape, monkeypatch):
+    from ehrpose.models.compiled import norm as kernels
+
+    calls = []
+    fixed = kernels.fixed_norm_act
+    monkeypatch.setattr(kernels, "fixed_norm_act", lambda *args: calls.append(args) or fixed(*args))
+    x = channels_last(*shape, dtype=dtype).detach()
+    plain = lively_norm(shape[1]).eval().requires_grad_(False)
+    plain.running_var.uniform_(0.5, 2)
+    fast = KernelNorm.of(plain)
+    fast.act = act
+    expected = ACTS[act](copy.deepcopy(plain).double()(x.double()))
+    result = fast(x)
+    assert len(calls) == 1
+    assert result.dtype == dtype
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert error(result, expected) < ERRORS[dtype]
+    with torch.no_grad():
+        assert torch.equal(fast(x), ACTS[act](plain(x))), "a test is torch's"
+    assert fast(x.clone().requires_grad_()).requires_grad, "gradients pass"
+    assert len(calls) == 1
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", list(ERRORS))
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "before", "after", "height", "width"),
     [

@@ -72,6 +72,22 @@ def _bits(value: float) -> int:
     return int(struct.unpack("q", struct.pack("d", value))[0])
 
 
+def fixed_norm_act(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float, act: str
+) -> Tensor:
+    """Return the batch norm of a tensor with given statistics, then an activation; without gradients.
+
+    Arguments and result are those of ``NormAct``.
+    """
+    plan = _plan(*x.shape, x.dtype == torch.bfloat16, act)
+    scale = weight * (var + eps).rsqrt()
+    together = rows_together(x.shape[1])
+    table = torch.cat([scale.repeat(together), (bias - mean * scale).repeat(together)])
+    result = torch.empty_like(x)
+    run_parallel(plan.normalise.address, plan.args(x, None, result, table, 0, 0, 0, 0, 0, 0))
+    return result
+
+
 class NormAct(torch.autograd.Function):
     """Batch norm over a tensor in channels-last memory with the batch's statistics, then an activation.
 
