@@ -26,9 +26,9 @@ TOP_LEVEL_KEYS = (
     "channels_last", "keep_freed_memory", "cpu_kernels", "console_level",
     "frozen_parts", "auto_batch_size", "tune",
 )  # fmt: skip
-_REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "LOOPS",
-               "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
-_ROOT_REGISTRIES = ("OPTIMIZERS", "PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",
+_REGISTRIES = ("MODELS", "CODECS", "DATASETS", "TRANSFORMS", "METRICS", "HOOKS", "OPTIM_WRAPPERS", "OPTIMIZERS",
+               "LOOPS", "DATA_SAMPLERS", "RUNNERS", "VISUALIZERS")  # fmt: skip
+_ROOT_REGISTRIES = ("PARAM_SCHEDULERS", "VISBACKENDS", "LOG_PROCESSORS", "EVALUATOR", "MODEL_WRAPPERS",
                     "OPTIM_WRAPPER_CONSTRUCTORS", "WEIGHT_INITIALIZERS", "FUNCTIONS", "STRATEGIES", "INFERENCERS",
                     "TASK_UTILS", "RUNNER_CONSTRUCTORS")  # fmt: skip
 # The registry of a component by its path in the config; the first match counts.

@@ -1,7 +1,7 @@
 """Muon for convolutional networks: the steps of weight matrices are made orthogonal, all others are AdamW's.
 
-Source of the method: https://kellerjordan.github.io/posts/muon; of the step's size: arXiv 2502.16982. ``torch.optim.Muon``
-takes matrices only: no filters, no biases and no norms.
+Source of the method: https://kellerjordan.github.io/posts/muon; of the step's size: arXiv 2502.16982.
+``torch.optim.Muon`` takes matrices only: no filters, no biases and no norms.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ The values are those of torch's layers up to rounding; measurements: docs/benchm
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,14 @@ class KernelNorm(nn.BatchNorm2d):
         if self._is_frozen_before(x) and self._fits(x):
             from ehrpose.models.compiled.norm import fixed_norm_act
 
-            fixed = (self.weight, self.bias, self.running_mean, self.running_var, self.eps, self.act)
+            fixed: tuple[Any, ...] = (
+                self.weight,
+                self.bias,
+                self.running_mean,
+                self.running_var,
+                self.eps,
+                self.act,
+            )
             return fixed_norm_act(x, *fixed)
         if not (self.training and self._fits(x)):
             return _FUNCTIONS[self.act](super().forward(x))
@@ -107,7 +115,9 @@ class KernelNorm(nn.BatchNorm2d):
 
     def _is_frozen_before(self, x: Tensor) -> bool:
         """Return whether this belongs to the frozen stages of a model that trains, where no gradient arrives."""
-        frozen = not (self.training or self.weight.requires_grad or self.bias.requires_grad or x.requires_grad)
+        frozen = not (
+            self.training or self.weight.requires_grad or self.bias.requires_grad or x.requires_grad
+        )
         return frozen and torch.is_grad_enabled() and self.running_mean is not None
 
     def _fits(self, x: Tensor) -> bool:

@@ -38,10 +38,12 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 5) ->
 def test_singular_values_are_near_one_and_vectors_stay(shape, size):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(2)) * size
     made = orthogonal(matrices)
-    assert made.dtype == torch.float32 and made.shape == matrices.shape
+    assert made.dtype == torch.float32
+    assert made.shape == matrices.shape
     # The smallest of a square random matrix need more than five rounds.
     values = torch.linalg.svdvals(made)
-    assert values.max() < 1.3 and values.median() > 0.6
+    assert values.max() < 1.3
+    assert values.median() > 0.6
     u, _, vh = torch.linalg.svd(matrices / size, full_matrices=False)
     turned = u.mT @ made @ vh.mT
     assert (turned - torch.diag_embed(turned.diagonal(dim1=1, dim2=2))).abs().max() < 0.05
@@ -131,7 +133,8 @@ def test_groups_keep_their_own_settings():
         (0.5, True), (0.5, False), (0.1, True), (0.1, False),
     ]  # fmt: skip
     optimizer.add_param_group({"params": nn.Parameter(torch.ones(2, 2)), "momentum": 0.5})
-    assert optimizer.param_groups[-1]["momentum"] == 0.5 and len(optimizer.param_groups) == 5
+    assert optimizer.param_groups[-1]["momentum"] == 0.5
+    assert len(optimizer.param_groups) == 5
 
 
 def test_named_parameters_are_taken():

@@ -79,7 +79,7 @@ class SideLoss(nn.Module):
         return self.weight * loss, right
 
     def _around(self, heatmaps: Tensor, index: Tensor) -> Tensor:
-        """Return the (B, P, K) means of each map over the pixels around ``index``; those beyond the border do not count."""
+        """Return the (B, P, K) means of each map over the pixels around ``index`` that lie in the map."""
         height, width = heatmaps.shape[2:]
         offsets = torch.arange(-self.radius, self.radius + 1, device=index.device)
         y = (index // width)[..., None, None] + offsets[:, None]
