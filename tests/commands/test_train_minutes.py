@@ -93,6 +93,7 @@ def test_two_runs_go_on_from_each_other(shards, tmp_path, root, monkeypatch):
     logs = "".join(path.read_text() for path in (tmp_path / "run").rglob("*.log"))
     left = re.findall(r"eta: (\S+ ?\S*)  ", logs)
     assert len(left) == first["iter"] + second["iter"]
+    assert re.search(r"Iter\(train\) \[ *1\]", logs)
     assert set(left) <= {f"0:00:0{seconds}" for seconds in range(7)}, left
 
 

@@ -84,7 +84,8 @@ class TimeBudgetHook(Hook):
         size = len(checkpoint_bytes(halved(self._weights(runner)), {}, ".pth")) / 2**20
         if size > self.max_mib:
             raise ValueError(f"the weights take {size:.1f} MiB as float16: expected at most {self.max_mib:g}")
-        self._base = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
+        self._base = [group["lr"] for group in _groups(runner)]
+        _hide_total(runner)
         self._start = self._written = time.monotonic()
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
@@ -94,7 +95,7 @@ class TimeBudgetHook(Hook):
         factor = self.end + (1 - self.end) * (1 + math.cos(math.pi * done)) / 2
         if self.warm_up:
             factor *= min(1.0, max(here / (self.warm_up * self.minutes), 1e-2))
-        for group, base in zip(runner.optim_wrapper.optimizer.param_groups, self._base):
+        for group, base in zip(_groups(runner), self._base):
             group["lr"] = base * factor
 
     def after_train_iter(
@@ -137,3 +138,21 @@ class TimeBudgetHook(Hook):
         while is_model_wrapper(model):
             model = model.module
         return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+
+
+def _groups(runner: Any) -> list[dict[str, Any]]:
+    """Return the groups whose learning rate is set: the optimizer's, and the one that is logged for all."""
+    wrapper = runner.optim_wrapper
+    logged = getattr(wrapper, "base_param_settings", None)
+    return [*wrapper.optimizer.param_groups, *([] if logged is None else [logged])]
+
+
+def _hide_total(runner: Any) -> None:
+    """Log the iterations without their total, which is never reached."""
+    of_iteration = runner.log_processor.get_log_after_iter
+
+    def without_total(*args: Any, **kwargs: Any) -> tuple[dict, str]:
+        tag, text = of_iteration(*args, **kwargs)
+        return tag, text.replace(f"/{runner.max_iters}]", "]", 1)
+
+    runner.log_processor.get_log_after_iter = without_total

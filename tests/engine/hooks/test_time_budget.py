@@ -33,9 +33,15 @@ def make_runner():
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD([{"params": [model.weight], "lr": 0.1}, {"params": [model.bias], "lr": 0.02}])
     info = {}
+    logged = {"params": torch.zeros(1), "lr": 0.1}
+    processor = SimpleNamespace(
+        get_log_after_iter=lambda *args: ({}, "Iter(train) [    3/1000000000]  lr: 0.1")
+    )
     return SimpleNamespace(
         model=model, hooks=[], param_schedulers=None, iter=0, logger=logging.getLogger("time_budget"),
-        optim_wrapper=SimpleNamespace(optimizer=optimizer), train_loop=SimpleNamespace(stop_training=False),
+        max_iters=10**9, log_processor=processor,
+        optim_wrapper=SimpleNamespace(optimizer=optimizer, base_param_settings=logged),
+        train_loop=SimpleNamespace(stop_training=False),
         message_hub=SimpleNamespace(update_info=info.__setitem__), info=info,
     )  # fmt: skip
 
@@ -66,6 +72,8 @@ def test_the_rate_falls_with_time_and_the_end_is_in_time(clock, tmp_path):
     assert seen[5] == pytest.approx(0.05)
     assert seen == sorted(seen, reverse=True)
     assert rates(runner)[1] == pytest.approx(rates(runner)[0] / 5)
+    assert runner.optim_wrapper.base_param_settings["lr"] == rates(runner)[0], "the one that is logged"
+    assert runner.log_processor.get_log_after_iter()[1] == "Iter(train) [    3]  lr: 0.1", "there is no total"
     meta = read_checkpoint(str(tmp_path / "latest.pth"))["meta"]
     assert (meta["minutes"], meta["photos"], meta["iter"]) == (pytest.approx(10), 50, 10)
 
