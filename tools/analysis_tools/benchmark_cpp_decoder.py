@@ -18,7 +18,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--network", default=str(ROOT / "checkpoints/ehrnet-small-358eb2d9.onnx"),
+        "--network", default=str(ROOT / "checkpoints/ehrnet-small-292b1254.onnx"),
         help="exported network whose JSON says how to decode (default: ehrnet-small)",
     )  # fmt: skip
     parser.add_argument("--people", type=int, nargs="+", default=[5, 30], help="numbers of people")
