@@ -18,7 +18,7 @@ codec = dict(
     score_power=2.0,
     score_size=0.25,
     pair_ratio=0.5,
-    max_limb=1.5,
+    max_limb=1.3,
 )
 test_size = 320
 max_iters = 1400

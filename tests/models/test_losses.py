@@ -252,3 +252,41 @@ def test_the_head_adds_the_side_loss_of_each_level(rng, strides):
     assert head.loss(half, batch)["loss_side"].dtype == torch.float32
     with pytest.raises(ValueError, match="side_loss has no type"):
         MODELS.build({"type": kind, "in_channels": 8, "codec": codec, "side_loss": {"weight": 1e-3}})
+
+
+def test_a_batch_without_masked_pixels_has_the_loss_of_the_masked_form():
+    predicted = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    target = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    loss = HeatmapLoss(weight=4.0)(predicted, target, torch.ones(2, 8, 8, dtype=torch.uint8))
+    (gradient,) = torch.autograd.grad(loss, predicted)
+    expected = 4.0 * ((predicted - target) ** 2).mean()
+    (expected_gradient,) = torch.autograd.grad(expected, predicted)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2])
+def test_the_side_loss_of_the_pixels_is_that_of_pooled_maps(radius):
+    flip, apart = [0, 2, 1], 1.5
+    maps = torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(2))
+    # Corners, a missing keypoint, an empty slot.
+    index = torch.tensor([[[0, 0, 62], [31, 8, 54]], [[5, 20, -1], [-1, -1, -1]]])
+    loss, right = SideLoss(1.0, 5.0, radius, apart)(maps, index, flip)
+    size = 2 * radius + 1
+    pooled = torch.nn.functional.avg_pool2d(maps, size, 1, radius, count_include_pad=False).flatten(2)
+    total = hits = weights = 0.0
+    for image, people in enumerate(index.tolist()):
+        for person in people:
+            for own, mirror in ((1, 2), (2, 1)):
+                if person[own] < 0:
+                    continue
+                y, x = divmod(person[own], 9)
+                others = [divmod(other[mirror], 9) for other in people if other[mirror] >= 0]
+                square = min(((y - v) ** 2 + (x - u) ** 2 for v, u in others), default=float("inf"))
+                share = 1 - float(torch.exp(torch.tensor(-square / (2 * apart**2))))
+                higher = pooled[image, own, person[own]] - pooled[image, mirror, person[own]]
+                total += share * float(torch.nn.functional.softplus(-5.0 * higher))
+                hits += share * bool(higher > 0)
+                weights += share
+    assert float(loss) == pytest.approx(total / weights, rel=1e-5)
+    assert float(right) == pytest.approx(hits / weights, rel=1e-5)
